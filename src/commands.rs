@@ -1,0 +1,169 @@
+//! The command line: one file a subcommand, each with its help text, its `Args` and its `run`.
+
+mod attach_write;
+mod attachment;
+mod create;
+mod list;
+mod read;
+mod remove;
+mod stat;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+
+use crate::error::{Error, Result, Status};
+use crate::output::{ErrorRecord, Lookups, Output, note_raw, say};
+use crate::segment_ref::SegmentRef;
+use crate::{signals, sysv};
+
+/// System V shared memory: create, fill, read, list, inspect and remove segments.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "SEGMENT is a key (0x2a, 42, 052), an identifier (id:5), or ftok:PROJECT:PATH.\n\
+    SIZE is bytes or has a unit: 4K, 1.5MiB, 10MB, 0x1000. DURATION is like 100ms, 90s, 2h 30m, 3d.\n\n\
+    Exit status: 0 done, 1 something failed, 2 bad usage, 3 a named segment does not exist.")]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// Show every System V call on standard error, in strace's notation
+    #[arg(long, global = true, help_heading = "Global options")]
+    trace: bool,
+    /// When to use colours; NO_COLOR and CLICOLOR_FORCE count in auto
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
+    color: ColorChoice,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Create(create::Create),
+    #[command(visible_alias = "write")]
+    AttachWrite(attach_write::AttachWrite),
+    Read(read::Read),
+    #[command(visible_alias = "ls")]
+    List(list::List),
+    Stat(stat::Stat),
+    #[command(visible_alias = "rm")]
+    Remove(remove::Remove),
+}
+
+impl Command {
+    fn run(&self, context: &mut Context) -> Result<Status> {
+        match self {
+            Self::Create(create) => create.run(context),
+            Self::AttachWrite(attach_write) => attach_write.run(context),
+            Self::Read(read) => read.run(context),
+            Self::List(list) => list.run(context),
+            Self::Stat(stat) => stat.run(context),
+            Self::Remove(remove) => remove.run(context),
+        }
+    }
+
+    /// Whether a failure is to be told on standard output too, for a script that asked for JSON.
+    fn wants_json(&self) -> bool {
+        match self {
+            Self::Create(create) => create.wants_json(),
+            Self::List(list) => list.wants_json(),
+            Self::Stat(stat) => stat.wants_json(),
+            Self::Remove(remove) => remove.wants_json(),
+            Self::AttachWrite(_) | Self::Read(_) => false,
+        }
+    }
+}
+
+/// What all commands work with: the streams, and what was looked up so far.
+#[derive(Debug)]
+struct Context {
+    output: Output,
+    lookups: Lookups,
+}
+
+/// Text for people or JSON for scripts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum TextOrJson {
+    /// Text for people
+    #[default]
+    Text,
+    /// JSON for scripts
+    Json,
+}
+
+/// Reads the word that names a segment.
+fn segment_parser() -> impl TypedValueParser<Value = SegmentRef> {
+    OsStringValueParser::new().try_map(|word: OsString| SegmentRef::try_from(word))
+}
+
+/// Parses the command line, runs the command, and turns what came of it into messages and the exit status.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(message) => return help_or_usage(&message),
+    };
+    if cli.global.trace {
+        sysv::trace_to(|call| note_raw(&call.to_string()));
+    }
+    let color = match cli.global.color {
+        ColorChoice::Auto => anstream::ColorChoice::Auto,
+        ColorChoice::Always => anstream::ColorChoice::Always,
+        ColorChoice::Never => anstream::ColorChoice::Never,
+    };
+    let ended = Output::new(color).and_then(|output| {
+        let mut context = Context { output, lookups: Lookups::default() };
+        let result = cli.command.run(&mut context);
+        if let Err(error) = &result
+            && cli.command.wants_json()
+        {
+            context.output.json(&JsonError { error: error.into() })?;
+        }
+        context.output.flush().and(result)
+    });
+    match ended {
+        Ok(status) => exit(status),
+        Err(error) => fail(&error),
+    }
+}
+
+#[derive(Serialize)]
+struct JsonError {
+    error: ErrorRecord,
+}
+
+fn fail(error: &Error) -> ExitCode {
+    if error.reader_left {
+        return exit(Status::Signal(signal_hook::consts::SIGPIPE));
+    }
+    say(error);
+    exit(error.status)
+}
+
+fn exit(status: Status) -> ExitCode {
+    if let Status::Signal(signal) = status {
+        signals::end_by(signal);
+    }
+    ExitCode::from(status.code())
+}
+
+/// Prints what clap has to say. Its own way would leave `--help` into a full disk with exit status 0.
+fn help_or_usage(message: &clap::Error) -> ExitCode {
+    if message.use_stderr() {
+        // Where standard error is gone there is nobody to tell.
+        let _ = message.print();
+        return exit(Status::Usage);
+    }
+    let printed = Output::new(anstream::ColorChoice::Auto).and_then(|mut output| {
+        let text = message.render();
+        let text = if output.color() { text.ansi().to_string() } else { text.to_string() };
+        output.bytes(text.as_bytes())?;
+        output.flush()
+    });
+    printed.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
+}

@@ -1,0 +1,64 @@
+//! What the commands that attach a segment have in common.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::Context;
+use crate::duration::Wait;
+use crate::error::{Error, Result, Status};
+use crate::key::c_integer;
+use crate::output::say;
+use crate::signals::Ending;
+use crate::sysv::Attachment;
+
+#[derive(Debug, Args)]
+pub(super) struct Attaching {
+    /// Stay attached, for DURATION or until a signal, so that others see the attachment
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    hold: Option<Hold>,
+    /// Attach at this address
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    at: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Hold(Option<Duration>);
+
+impl std::str::FromStr for Hold {
+    type Err = crate::duration::ParseWaitError;
+
+    fn from_str(word: &str) -> Result<Hold, Self::Err> {
+        if word.is_empty() { Ok(Hold(None)) } else { word.parse().map(|Wait(duration)| Hold(Some(duration))) }
+    }
+}
+
+impl Attaching {
+    pub(super) fn at(&self) -> Option<usize> {
+        self.at
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.hold.is_some()
+    }
+
+    /// Holds the attachment, where that was asked for, and detaches. What was written to standard output is out before.
+    pub(super) fn hold(&self, attachment: Attachment, name: &str, context: &mut Context) -> Result<Status> {
+        let Some(Hold(limit)) = self.hold else {
+            return Ok(Status::Done);
+        };
+        let ending = Ending::catch().map_err(|error| Error::io("catch signals", &error))?;
+        context.output.flush()?;
+        say(format_args!("holding {name}, attached at {:#x}, as process {}", attachment.address(), std::process::id()));
+        let signal = ending.wait(limit).map_err(|error| Error::io("wait for a signal", &error))?;
+        Ok(signal.map_or(Status::Done, Status::Signal))
+    }
+}
+
+fn address(word: &str) -> Result<usize, String> {
+    match c_integer(word).map(usize::try_from) {
+        // SHM_REMAP does not take a null address, and shmat(2) means "anywhere" by it.
+        Ok(Ok(address)) if address > 0 => Ok(address),
+        _ => Err("an address is a number in C notation, and not 0: 0x7f0000000000".into()),
+    }
+}

@@ -1,0 +1,336 @@
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::{Context, TextOrJson};
+use crate::error::{Error, Result, Status};
+use crate::key::Key;
+use crate::lookup;
+use crate::mode::Mode;
+use crate::names::{gid_of, uid_of};
+use crate::output::say;
+use crate::segment_ref::{ParseSegmentRefError, SegmentRef};
+use crate::size::Size;
+use crate::sysv::{self, Access, HugePages, NewSegment, Reason, Segment, ShmId};
+use crate::transfer::{self, Input};
+
+/// Create a segment
+///
+/// Makes a segment with this key, and fails where one exists (IPC_EXCL) unless --exist-ok takes it. Where a later
+/// step fails, such as the owner or the contents, the segment is removed again.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    shmadm create 0x2a --size 64K              a segment of 64 KiB, for its owner alone\n  \
+    shmadm create 42 -s 1M -m 660 --owner postgres:postgres\n  \
+    shmadm create random --from table.bin -q   as large as the file and filled from it; prints the id\n  \
+    shmadm create ftok:A:/srv/app -s 4K --exist-ok")]
+pub(super) struct Create {
+    /// The key: 0x2a, 42, 052, ftok:PROJECT:PATH, or one of the words `private` (IPC_PRIVATE) and `random` (an unused key)
+    #[arg(value_name = "KEY", allow_negative_numbers = true)]
+    key: NewKey,
+    /// How large: bytes, or with a unit (4K, 1.5MiB, 10MB)
+    #[arg(short, long, value_name = "SIZE", required_unless_present_any = ["from", "exist_ok"])]
+    size: Option<Size>,
+    /// Make it as large as FILE, or of --size, and fill it from FILE
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    /// Permissions, in octal
+    #[arg(short, long, value_name = "MODE", default_value = "0600")]
+    mode: Mode,
+    /// Give it to USER, and to GROUP
+    #[arg(long, value_name = "USER[:GROUP]")]
+    owner: Option<String>,
+    /// Take an existing segment as it is, if it is large enough
+    #[arg(long)]
+    exist_ok: bool,
+    /// Use huge pages (SHM_HUGETLB), of the default size unless one is said
+    #[arg(long, value_name = "PAGE", num_args = 0..=1, require_equals = true, default_missing_value = "default")]
+    huge: Option<HugePageSize>,
+    /// Reserve no swap space for it (SHM_NORESERVE)
+    #[arg(long)]
+    no_reserve: bool,
+    /// Keep its pages in memory (SHM_LOCK)
+    #[arg(long)]
+    lock: bool,
+    /// Print the identifier alone
+    #[arg(short, long)]
+    quiet: bool,
+    /// How to print what was made
+    #[arg(short, long, value_enum, default_value_t, conflicts_with = "quiet")]
+    format: TextOrJson,
+}
+
+#[derive(Debug, Clone)]
+enum NewKey {
+    Private,
+    Random,
+    Named(SegmentRef),
+}
+
+impl FromStr for NewKey {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<NewKey, String> {
+        match word {
+            "private" => return Ok(NewKey::Private),
+            "random" => return Ok(NewKey::Random),
+            _ => {}
+        }
+        match SegmentRef::try_from(std::ffi::OsStr::new(word)) {
+            Ok(SegmentRef::Id(_)) => Err("the kernel chooses the identifier; name a key, `private` or `random`".into()),
+            Ok(named) => Ok(NewKey::Named(named)),
+            Err(ParseSegmentRefError::Private) => {
+                Err("key 0 is IPC_PRIVATE, which names no segment; say `private` to make a segment without a key, \
+                 which is then named by its identifier, id:N"
+                    .into())
+            }
+            Err(ParseSegmentRefError::Key(crate::key::ParseKeyError::NotANumber)) => {
+                Err("a key is a number (0x2a, 42, 052), ftok:PROJECT:PATH, `private` or `random`".into())
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum HugePageSize {
+    #[value(hide = true)]
+    Default,
+    #[value(name = "2M", alias = "2m")]
+    TwoMiB,
+    #[value(name = "1G", alias = "1g")]
+    OneGiB,
+}
+
+#[derive(Serialize)]
+struct Created {
+    key: String,
+    id: i32,
+    size: u64,
+    mode: String,
+    created: bool,
+}
+
+impl Create {
+    pub(super) fn wants_json(&self) -> bool {
+        self.format == TextOrJson::Json
+    }
+
+    pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
+        let owner = self.owner.as_deref().map(owner_numbers).transpose()?;
+        let key = match &self.key {
+            NewKey::Private | NewKey::Random => None,
+            NewKey::Named(named) => lookup::key_of(named)?,
+        };
+        if key.is_some_and(Key::is_private) {
+            return Err(Error::failed("cannot create a segment: the path's key is 0, which is IPC_PRIVATE"));
+        }
+        let source = self.from.as_deref().map(|path| self.open(path)).transpose()?;
+        let size = source.as_ref().map_or(self.size.map(|size| size.0), |source| Some(source.size));
+
+        let (segment, created) = self.make_or_take(key, size)?;
+        if created {
+            let finished = self.finish(&segment, owner, source);
+            if let Err(error) = finished {
+                return Err(remove_again(segment.id, error));
+            }
+            self.warn_if_fleeting();
+        } else if source.is_some() || self.owner.is_some() || self.lock {
+            say(format_args!("segment {} (id {}) existed, and is left as it was", segment.key, segment.id));
+        }
+        self.print(context, &segment, created)?;
+        Ok(Status::Done)
+    }
+
+    /// Makes the segment, or takes the one there is.
+    fn make_or_take(&self, key: Option<Key>, size: Option<u64>) -> Result<(Segment, bool)> {
+        loop {
+            if let Some(size) = size {
+                match self.make(key, size) {
+                    Ok(id) => return Ok((made(id)?, true)),
+                    Err((_, error)) if error.reason == Reason::Exists && self.exist_ok => {}
+                    Err((key, error)) if error.reason == Reason::Exists => return Err(exists(key, error)),
+                    Err((key, error)) => return Err(transfer::cannot_create(key, size, self.huge.is_some(), error)),
+                }
+            }
+            let Some(key) = key else {
+                return Err(Error::usage("a new segment needs a size; say --size"));
+            };
+            let found = sysv::find(key).map_err(|error| Error::call(format_args!("find segment {key}"), error))?;
+            let existing = match found {
+                Some(id) => {
+                    lookup::look(id).map_err(|error| Error::call(format_args!("look at segment {key}"), error))?
+                }
+                None => None,
+            };
+            match existing {
+                Some(existing) if existing.size >= size.unwrap_or(0) => return Ok((existing, false)),
+                Some(existing) => {
+                    return Err(Error::failed(format!(
+                        "cannot take segment {key} (id {}): it has {} bytes, and {} are asked for; remove it first, \
+                         or ask for less",
+                        existing.id,
+                        existing.size,
+                        size.unwrap_or(0)
+                    )));
+                }
+                None if size.is_none() => {
+                    return Err(lookup::missing("take", &format_args!("segment {key}"), Some(sysv::Errno::ENOENT))
+                        .hint("--size would make one"));
+                }
+                // It was removed between the two looks.
+                None => {}
+            }
+        }
+    }
+
+    /// Makes the segment; for `random`, tries keys until one is free.
+    fn make(&self, key: Option<Key>, size: u64) -> Result<ShmId, (Key, sysv::Error)> {
+        loop {
+            let key = match (&self.key, key) {
+                (_, Some(key)) => key,
+                (NewKey::Random, None) => Key::from_raw(fastrand::i32(1..)),
+                (_, None) => Key::PRIVATE,
+            };
+            let new = NewSegment {
+                key,
+                size,
+                mode: self.mode,
+                huge: self.huge.map(HugePages::from),
+                no_reserve: self.no_reserve,
+            };
+            match sysv::create(&new) {
+                Err(error) if error.reason == Reason::Exists && matches!(self.key, NewKey::Random) => {}
+                result => return result.map_err(|error| (key, error)),
+            }
+        }
+    }
+
+    /// What comes after the making. The order matters: once the owner is another, a user could neither lock nor fill it.
+    fn finish(&self, segment: &Segment, owner: Option<(u32, Option<u32>)>, source: Option<Source>) -> Result<()> {
+        let name = format!("segment {} (id {})", segment.key, segment.id);
+        if let Some(source) = source {
+            fill(segment, &name, source)?;
+        }
+        if self.lock {
+            sysv::lock(segment.id).map_err(|error| Error::call(format_args!("lock {name}"), error))?;
+        }
+        if let Some((uid, gid)) = owner {
+            sysv::set(segment.id, uid, gid.unwrap_or(segment.gid), segment.mode()).map_err(|error| {
+                Error::call(format_args!("give {name} to {}", self.owner.as_deref().unwrap_or("")), error)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Opens the file before anything is made, so that one that does not fit makes nothing.
+    fn open(&self, path: &Path) -> Result<Source> {
+        let cannot = |error: &io::Error| Error::io(format_args!("read {}", path.display()), error);
+        let file = File::open(path).map_err(|error| cannot(&error))?;
+        let input = Input::file(file, path).map_err(|error| cannot(&error))?;
+        let size = match (self.size, input.length()) {
+            (Some(size), Some(length)) if length > size.0 => {
+                return Err(Error::failed(format!(
+                    "cannot create a segment of {} bytes from {}: the file has {length}",
+                    size.0,
+                    path.display()
+                )));
+            }
+            (Some(size), _) => size.0,
+            (None, Some(length)) => length,
+            (None, None) => {
+                return Err(Error::failed(format!(
+                    "cannot create a segment as large as {}: it is empty, or does not tell its size; say --size",
+                    path.display()
+                )));
+            }
+        };
+        Ok(Source { input, size })
+    }
+
+    fn warn_if_fleeting(&self) {
+        // The sysctl belongs to the IPC namespace; where /proc does not show it there is nothing to say.
+        let on = std::fs::read_to_string("/proc/sys/kernel/shm_rmid_forced").is_ok_and(|value| value.trim() == "1");
+        if on {
+            say("warning: kernel.shm_rmid_forced is 1: the kernel destroys this segment as shmadm exits, unless \
+                 another process is attached by then");
+        }
+    }
+
+    fn print(&self, context: &mut Context, segment: &Segment, created: bool) -> Result<()> {
+        let (key, id, size, mode) = (segment.key, segment.id, segment.size, segment.mode());
+        if self.quiet {
+            return context.output.line(id);
+        }
+        match self.format {
+            TextOrJson::Text => {
+                let verb = if created { "created" } else { "found" };
+                context.output.line(format_args!("{verb} segment {key}: id {id}, {size} bytes, mode {mode}"))
+            }
+            TextOrJson::Json => context.output.json(&Created {
+                key: key.to_string(),
+                id: id.as_raw(),
+                size,
+                mode: mode.to_string(),
+                created,
+            }),
+        }
+    }
+}
+
+impl From<HugePageSize> for HugePages {
+    fn from(size: HugePageSize) -> HugePages {
+        match size {
+            HugePageSize::Default => HugePages::Default,
+            HugePageSize::TwoMiB => HugePages::TwoMiB,
+            HugePageSize::OneGiB => HugePages::OneGiB,
+        }
+    }
+}
+
+struct Source {
+    input: Input,
+    size: u64,
+}
+
+fn fill(segment: &Segment, name: &str, mut source: Source) -> Result<()> {
+    let attachment = transfer::attach(segment.id, name, "fill", Access::ReadWrite, sysv::Placement::default())?;
+    let contents = transfer::contents(&attachment, name, Access::ReadWrite)?;
+    transfer::fill_from(&contents, name, &mut source.input, 0, segment.size).map(drop)
+}
+
+/// The state of a segment that was made just now.
+fn made(id: ShmId) -> Result<Segment> {
+    lookup::look(id)
+        .map_err(|error| Error::call(format_args!("look at the new segment id:{id}"), error))?
+        .ok_or_else(|| Error::failed(format!("the new segment id:{id} was removed by another process at once")))
+}
+
+/// Takes back what a failed call has made.
+fn remove_again(id: ShmId, error: Error) -> Error {
+    match sysv::remove(id) {
+        Ok(()) => error.hint("the new segment was removed again"),
+        Err(removal) => error.hint(format_args!("and the new segment id:{id} could not be removed: {removal}")),
+    }
+}
+
+fn exists(key: Key, error: sysv::Error) -> Error {
+    let existing = sysv::find(key).ok().flatten().and_then(|id| lookup::look(id).ok().flatten());
+    let details = existing.map_or(String::new(), |segment| {
+        let names = crate::names::Names::default();
+        let owner = names.user(segment.uid).map_or(segment.uid.to_string(), |name| name.to_string());
+        format!(" (id {}, {} bytes, owner {owner})", segment.id, segment.size)
+    });
+    Error::call(format_args!("create segment {key}"), error).append(details).hint("use --exist-ok to take it as it is")
+}
+
+fn owner_numbers(owner: &str) -> Result<(u32, Option<u32>)> {
+    match owner.split_once(':') {
+        Some((user, group)) => Ok((uid_of(user)?, Some(gid_of(group)?))),
+        None => Ok((uid_of(owner)?, None)),
+    }
+}

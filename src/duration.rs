@@ -1,0 +1,64 @@
+//! Durations as a user writes them.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::{Span, SpanRelativeTo};
+
+/// A length of time: `100ms`, `90s`, `10m`, `2h 30m`, `3d`. A day has 24 hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wait(pub Duration);
+
+/// A word is not a duration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ParseWaitError;
+
+impl fmt::Display for ParseWaitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration is a number with a unit, or several: 100ms, 90s, 10m, 2h 30m, 3d")
+    }
+}
+
+impl std::error::Error for ParseWaitError {}
+
+impl FromStr for Wait {
+    type Err = ParseWaitError;
+
+    fn from_str(word: &str) -> Result<Wait, ParseWaitError> {
+        // The library also reads ISO 8601 ("PT5M") and "5m ago": a duration here begins with a digit, and is no past.
+        if !word.starts_with(|c: char| c.is_ascii_digit()) {
+            return Err(ParseWaitError);
+        }
+        word.parse::<Span>()
+            .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
+            .ok()
+            .and_then(|duration| Duration::try_from(duration).ok())
+            .map(Wait)
+            .ok_or(ParseWaitError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_units_of_the_manual() {
+        for (word, ms) in [
+            ("100ms", 100),
+            ("90s", 90_000),
+            ("1.5s", 1500),
+            ("10m", 600_000),
+            ("2h 30m", 9_000_000),
+            ("2h30m", 9_000_000),
+            ("3d", 259_200_000),
+            ("0s", 0),
+        ] {
+            assert_eq!(word.parse(), Ok(Wait(Duration::from_millis(ms))), "{word}");
+        }
+        for word in ["", "10", "-5s", "5s ago", "PT5M", "s", "1y", "5 parsecs", "1M", "99999999999999999999d"] {
+            assert_eq!(word.parse::<Wait>(), Err(ParseWaitError), "{word:?}");
+        }
+    }
+}

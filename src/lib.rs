@@ -1,0 +1,25 @@
+//! System V shared memory on Linux, for the command `shmadm`.
+//!
+//! Imports point down: [`commands`], then [`lookup`], [`process`], [`names`] and [`output`], then [`sysv`], then
+//! the value types [`key`], [`mode`], [`size`], [`duration`] and [`segment_ref`]. Only [`sysv`] has `unsafe`,
+//! and only [`output`] prints.
+
+// Sizes and offsets of segments are u64 here and size_t to the kernel; the casts between them rely on this.
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+compile_error!("shmadm is for Linux on 64-bit machines");
+
+pub mod commands;
+pub mod duration;
+pub mod error;
+pub mod ftok;
+pub mod key;
+pub mod lookup;
+pub mod mode;
+pub mod names;
+pub mod output;
+pub mod process;
+pub mod segment_ref;
+pub mod signals;
+pub mod size;
+pub mod sysv;
+pub mod transfer;

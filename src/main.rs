@@ -1,0 +1,7 @@
+//! shmadm: System V shared memory by key.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    shmadm::commands::main()
+}

@@ -1,0 +1,130 @@
+//! What goes to standard output and standard error, and in which form. The only layer that prints.
+
+mod column;
+mod delimited;
+mod escape;
+mod hexdump;
+mod record;
+mod table;
+mod time;
+
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::fd::AsFd;
+
+use anstream::{AutoStream, ColorChoice};
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+
+pub use column::{ALL as ALL_COLUMNS, Column, DEFAULT as DEFAULT_COLUMNS, ParseColumnError};
+pub use delimited::{CSV, Delimited, EXPORT, RAW};
+pub use escape::{escape, visible};
+pub use hexdump::Hexdump;
+pub use record::{Lookups, SegmentRecord, View, is_orphan, status_words};
+pub use table::{Layout, Totals};
+pub use time::{Clock, TimeFormat, compact, timestamp};
+
+/// Standard output and standard error, with what they can show: decided once, here.
+#[derive(Debug)]
+pub struct Output {
+    stdout: BufWriter<File>,
+    is_terminal: bool,
+    width: Option<u16>,
+    color: bool,
+}
+
+impl Output {
+    /// Takes standard output. `color` is the user's word; in `Auto` NO_COLOR, CLICOLOR_FORCE and TERM=dumb count.
+    pub fn new(color: ColorChoice) -> Result<Output> {
+        let stdout = io::stdout();
+        let is_terminal = stdout.is_terminal();
+        let color = match color {
+            ColorChoice::Auto => AutoStream::choice(&stdout),
+            chosen => chosen,
+        };
+        // Not through io::Stdout, which ends a write at each line.
+        let file = stdout.as_fd().try_clone_to_owned().map_err(|error| Error::output(&error))?;
+        let width = terminal_size::terminal_size_of(&stdout).map(|(width, _)| width.0);
+        Ok(Output {
+            stdout: BufWriter::with_capacity(64 << 10, file.into()),
+            is_terminal,
+            width: width.filter(|width| *width > 0),
+            color: color != ColorChoice::Never,
+        })
+    }
+
+    /// Whether a person reads standard output.
+    pub fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// The terminal's width in columns.
+    pub fn width(&self) -> Option<u16> {
+        self.width
+    }
+
+    /// Whether to colour standard output.
+    pub fn color(&self) -> bool {
+        self.color
+    }
+
+    /// Writes bytes as they are.
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.stdout.write_all(bytes).map_err(|error| Error::output(&error))
+    }
+
+    /// Writes a line.
+    pub fn line(&mut self, line: impl Display) -> Result<()> {
+        writeln!(self.stdout, "{line}").map_err(|error| Error::output(&error))
+    }
+
+    /// Writes a value as a line of JSON.
+    pub fn json(&mut self, value: &impl Serialize) -> Result<()> {
+        self.json_value(value)?;
+        self.bytes(b"\n")
+    }
+
+    /// Writes a value as JSON, without an end of line.
+    pub fn json_value(&mut self, value: &impl Serialize) -> Result<()> {
+        serde_json::to_writer(&mut self.stdout, value).map_err(|error| Error::output(&error.into()))
+    }
+
+    /// The stream itself, for those that write to one.
+    pub fn writer(&mut self) -> &mut impl Write {
+        &mut self.stdout
+    }
+
+    /// Sees all that was written on its way: a disk that is full shows here at the latest.
+    pub fn flush(&mut self) -> Result<()> {
+        self.stdout.flush().map_err(|error| Error::output(&error))
+    }
+}
+
+/// Says something to the person at the terminal, on standard error: `shmadm: …`, one line whatever is in it.
+pub fn say(message: impl Display) {
+    note_raw(&format!("shmadm: {}", visible(message.to_string().as_bytes())));
+}
+
+/// Writes one line to standard error as it is.
+pub fn note_raw(line: &str) {
+    // One write: lines of processes that share a terminal do not mix. Where standard error is gone, nobody listens.
+    let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+}
+
+/// A failure as scripts get it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ErrorRecord {
+    errno: Option<String>,
+    message: String,
+}
+
+impl From<&Error> for ErrorRecord {
+    fn from(error: &Error) -> ErrorRecord {
+        ErrorRecord {
+            errno: error.errno.map(|errno| format!("{errno:?}")),
+            message: visible(error.message.as_bytes()).into_owned(),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! A segment as scripts get it, in JSON.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use super::time::{Clock, TimeFormat, timestamp};
+use super::visible;
+use crate::names::Names;
+use crate::process::{Creator, Processes};
+use crate::sysv::Segment;
+
+/// What was looked up so far, each thing once and only when something shows it.
+#[derive(Debug, Default)]
+pub struct Lookups {
+    /// Users and groups.
+    pub names: Names,
+    processes: OnceCell<Processes>,
+    clock: OnceCell<Clock>,
+}
+
+impl Lookups {
+    /// Creators.
+    pub fn processes(&self) -> &Processes {
+        self.processes.get_or_init(Processes::new)
+    }
+
+    /// The time now.
+    pub fn clock(&self) -> &Clock {
+        self.clock.get_or_init(Clock::now)
+    }
+}
+
+/// How a segment is shown as text.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The names and processes behind its numbers.
+    pub lookups: &'a Lookups,
+    /// How times are written.
+    pub time_format: TimeFormat,
+    /// Whether sizes and ages are for people, `1.5M` and `5m`, or numbers of bytes and seconds.
+    pub human_sizes: bool,
+}
+
+/// A segment with all that is known of it without a look into other processes' memory maps.
+#[derive(Debug, Serialize)]
+pub struct SegmentRecord {
+    key: String,
+    original_key: Option<String>,
+    id: i32,
+    size: u64,
+    mode: String,
+    status: Vec<&'static str>,
+    nattch: u64,
+    uid: u32,
+    user: Option<String>,
+    gid: u32,
+    group: Option<String>,
+    cuid: u32,
+    cuser: Option<String>,
+    cgid: u32,
+    cgroup: Option<String>,
+    cpid: i32,
+    creator: Creator,
+    command: Option<String>,
+    lpid: i32,
+    #[serde(serialize_with = "utc")]
+    atime: Option<Timestamp>,
+    #[serde(serialize_with = "utc")]
+    dtime: Option<Timestamp>,
+    #[serde(serialize_with = "utc")]
+    ctime: Option<Timestamp>,
+    rss: Option<u64>,
+    swap: Option<u64>,
+}
+
+impl SegmentRecord {
+    /// The record of a segment.
+    pub fn new(segment: &Segment, lookups: &Lookups) -> SegmentRecord {
+        let (names, processes) = (&lookups.names, lookups.processes());
+        let shown = |name: Option<Rc<str>>| name.map(|name| visible(name.as_bytes()).into_owned());
+        SegmentRecord {
+            key: segment.key.to_string(),
+            original_key: None,
+            id: segment.id.as_raw(),
+            size: segment.size,
+            mode: segment.mode().to_string(),
+            status: status_words(segment, processes),
+            nattch: segment.nattch,
+            uid: segment.uid,
+            user: shown(names.user(segment.uid)),
+            gid: segment.gid,
+            group: shown(names.group(segment.gid)),
+            cuid: segment.cuid,
+            cuser: shown(names.user(segment.cuid)),
+            cgid: segment.cgid,
+            cgroup: shown(names.group(segment.cgid)),
+            cpid: segment.cpid,
+            creator: processes.creator(segment),
+            command: processes.command(segment).map(|command| command.to_string()),
+            lpid: segment.lpid,
+            atime: timestamp(segment.atime),
+            dtime: timestamp(segment.dtime),
+            ctime: timestamp(segment.ctime),
+            rss: segment.rss,
+            swap: segment.swap,
+        }
+    }
+}
+
+/// What is special about a segment: `dest`, `locked`, `orphan`.
+pub fn status_words(segment: &Segment, processes: &Processes) -> Vec<&'static str> {
+    let mut words = Vec::new();
+    if segment.is_marked() {
+        words.push("dest");
+    }
+    if segment.is_locked() {
+        words.push("locked");
+    }
+    if is_orphan(segment, processes) {
+        words.push("orphan");
+    }
+    words
+}
+
+/// Whether a segment is left behind for sure: nobody is attached, and its creator has exited.
+pub fn is_orphan(segment: &Segment, processes: &Processes) -> bool {
+    segment.nattch == 0 && processes.creator(segment) == Creator::Exited
+}
+
+fn utc<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        // jiff writes RFC 3339 with a Z.
+        Some(time) => serializer.collect_str(time),
+        None => serializer.serialize_none(),
+    }
+}

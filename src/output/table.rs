@@ -1,0 +1,218 @@
+//! Lists as a table for people. The one user of comfy-table.
+
+use std::fmt::{self, Display};
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, TableStyle, Width};
+
+use super::Output;
+use super::column::Column;
+use super::record::{View, is_orphan};
+use crate::error::Result;
+use crate::size::human;
+use crate::sysv::Segment;
+
+/// Rows that are laid out at a time: a table of all of them would keep every cell in memory.
+const BATCH: usize = 512;
+/// Blanks between columns.
+const GAP: u16 = 2;
+/// The narrowest command line that is worth its place.
+const SHORTEST_COMMAND: u16 = 10;
+
+const TITLE: Style = Style::new().bold();
+const MARKED: Style = AnsiColor::Red.on_default();
+const ORPHAN: Style = AnsiColor::Yellow.on_default();
+const TOTALS: Style = Style::new().dimmed();
+
+/// The columns of a table, with the width of each.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    columns: Vec<(Column, u16)>,
+    headings: bool,
+}
+
+impl Layout {
+    /// Gives each column the width of its widest text. Where `width` is not enough for all, and these are not the
+    /// columns that the user asked for, some are left out (see [`super::column::EXPENDABLE`]); the command is cut first.
+    pub fn new(
+        columns: Option<&[Column]>,
+        headings: bool,
+        segments: &[Segment],
+        view: &View<'_>,
+        width: Option<u16>,
+    ) -> Layout {
+        let natural = |column: &Column| {
+            let title = if headings { column.title().len() } else { 0 };
+            let texts = segments.iter().map(|segment| text_width(&column.text(segment, view)));
+            let widest = texts.max().unwrap_or(0).max(title);
+            (*column, u16::try_from(widest).unwrap_or(u16::MAX))
+        };
+        let wanted = columns.unwrap_or(super::column::DEFAULT);
+        let mut layout = Layout { columns: wanted.iter().map(natural).collect(), headings };
+        if let Some(width) = width {
+            layout.fit(u32::from(width), columns.is_none());
+        }
+        layout
+    }
+
+    fn total(&self) -> u32 {
+        let gaps = u32::from(GAP) * (self.columns.len() as u32).saturating_sub(1);
+        self.columns.iter().map(|(_, width)| u32::from(*width)).sum::<u32>() + gaps
+    }
+
+    fn fit(&mut self, width: u32, may_leave_out: bool) {
+        for expendable in super::column::EXPENDABLE {
+            let excess = self.total().saturating_sub(width);
+            if excess == 0 {
+                return;
+            }
+            let Some(command) = self.columns.iter_mut().find(|(column, _)| *column == Column::Command) else {
+                self.leave_out(*expendable, may_leave_out);
+                continue;
+            };
+            let shorter = u32::from(command.1).saturating_sub(excess);
+            if shorter >= u32::from(SHORTEST_COMMAND) {
+                command.1 = shorter as u16;
+                return;
+            }
+            if !may_leave_out {
+                command.1 = command.1.min(SHORTEST_COMMAND);
+            }
+            self.leave_out(*expendable, may_leave_out);
+        }
+    }
+
+    fn leave_out(&mut self, expendable: Column, may_leave_out: bool) {
+        if may_leave_out {
+            self.columns.retain(|(column, _)| *column != expendable);
+        }
+    }
+
+    /// Writes the table, in colour where the output has it.
+    pub fn print(&self, output: &mut Output, segments: &[Segment], view: &View<'_>) -> Result<()> {
+        let color = output.color();
+        let written = self.write(output.writer(), segments, view, color);
+        written.map_err(|error| crate::error::Error::output(&error))
+    }
+
+    fn write(&self, out: &mut impl Write, segments: &[Segment], view: &View<'_>, color: bool) -> io::Result<()> {
+        if self.headings {
+            let titles = self.columns.iter().map(|(column, _)| column.title());
+            write_lines(out, &self.table(vec![Row::from(titles)]), &mut std::iter::repeat(TITLE), color)?;
+        }
+        for batch in segments.chunks(BATCH) {
+            let cells = |segment: &Segment| {
+                self.columns.iter().map(|(column, _)| column.text(segment, view)).collect::<Vec<_>>()
+            };
+            let table = self.table(batch.iter().map(|segment| Row::from(cells(segment))).collect());
+            let mut styles = batch.iter().map(|segment| style_of(segment, view));
+            write_lines(out, &table, &mut styles, color)?;
+        }
+        Ok(())
+    }
+
+    fn table(&self, mut rows: Vec<Row>) -> Table {
+        let mut table = Table::new();
+        table.load_style(TableStyle::new());
+        table.set_content_arrangement(ContentArrangement::Disabled);
+        for row in &mut rows {
+            row.max_height(1);
+        }
+        table.add_rows(rows);
+        for (index, (column, width)) in self.columns.iter().enumerate() {
+            let gap = if index + 1 < self.columns.len() { GAP } else { 0 };
+            let laid_out = table.column_mut(index).expect("every row has a cell for each column");
+            laid_out.set_padding((0, gap));
+            laid_out.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width.saturating_add(gap))));
+            if column.is_numeric() {
+                laid_out.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table
+    }
+}
+
+fn write_lines(
+    out: &mut impl Write,
+    table: &Table,
+    styles: &mut dyn Iterator<Item = Style>,
+    color: bool,
+) -> io::Result<()> {
+    for (line, style) in table.lines().zip(styles) {
+        let line = line.trim_end();
+        if color && style != Style::new() {
+            writeln!(out, "{style}{line}{style:#}")?;
+        } else {
+            writeln!(out, "{line}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Marked segments and orphans stand out.
+fn style_of(segment: &Segment, view: &View<'_>) -> Style {
+    if segment.is_marked() {
+        MARKED
+    } else if is_orphan(segment, view.lookups.processes()) {
+        ORPHAN
+    } else {
+        Style::new()
+    }
+}
+
+fn text_width(text: &str) -> usize {
+    // Nearly every cell is ASCII.
+    if text.is_ascii() { text.len() } else { unicode_width::UnicodeWidthStr::width(text) }
+}
+
+/// What all segments of a list come to. Sums are kept in 128 bits: sizes alone can pass 64.
+#[derive(Debug, Default)]
+pub struct Totals {
+    segments: u64,
+    size: u128,
+    resident: u128,
+    attached: u64,
+    marked: u64,
+    orphans: u64,
+}
+
+impl Totals {
+    /// Counts segments.
+    pub fn of(segments: &[Segment], view: &View<'_>) -> Totals {
+        let mut totals = Totals::default();
+        for segment in segments {
+            totals.segments += 1;
+            totals.size += u128::from(segment.size);
+            totals.resident += u128::from(segment.rss.unwrap_or(0));
+            totals.attached += u64::from(segment.nattch > 0);
+            totals.marked += u64::from(segment.is_marked());
+            totals.orphans += u64::from(is_orphan(segment, view.lookups.processes()));
+        }
+        totals
+    }
+
+    /// Writes them as a line.
+    pub fn print(&self, output: &mut Output) -> Result<()> {
+        if output.color() { output.line(format_args!("{TOTALS}{self}{TOTALS:#}")) } else { output.line(self) }
+    }
+}
+
+impl Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.segments {
+            0 => return f.write_str("no segments"),
+            1 => f.write_str("1 segment")?,
+            many => write!(f, "{many} segments")?,
+        }
+        write!(f, ", {} ({} resident), {} attached", human(self.size), human(self.resident), self.attached)?;
+        if self.marked > 0 {
+            write!(f, ", {} marked for destruction", self.marked)?;
+        }
+        match self.orphans {
+            0 => Ok(()),
+            1 => f.write_str(", 1 orphan"),
+            many => write!(f, ", {many} orphans"),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Times and ages, as they are shown.
+
+use clap::ValueEnum;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
+
+/// How a point in time is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TimeFormat {
+    /// `10:07` today, else `Nov 22`, else `2025-11-22`.
+    Short,
+    /// `Mon Nov 23 10:07:31 2026`.
+    Full,
+    /// `2026-11-23T10:07:31+01:00`.
+    Iso,
+    /// Seconds since 1970.
+    Epoch,
+    /// `5m ago`.
+    Relative,
+}
+
+/// This moment, in the user's time zone.
+#[derive(Debug)]
+pub struct Clock {
+    now: Zoned,
+}
+
+impl Clock {
+    /// The clock now. The time zone is that of TZ or /etc/localtime, else UTC.
+    pub fn now() -> Clock {
+        Clock { now: Timestamp::now().to_zoned(TimeZone::try_system().unwrap_or(TimeZone::UTC)) }
+    }
+
+    /// Seconds from then to now; 0 where the clock was set back behind it.
+    pub fn seconds_since(&self, seconds: i64) -> u64 {
+        self.now.timestamp().as_second().saturating_sub(seconds).try_into().unwrap_or(0)
+    }
+
+    /// A point in time, written as asked.
+    pub fn show(&self, time: Timestamp, format: TimeFormat) -> String {
+        let zoned = || time.to_zoned(self.now.time_zone().clone());
+        match format {
+            TimeFormat::Short => {
+                let then = zoned();
+                let pattern = match (then.date() == self.now.date(), then.year() == self.now.year()) {
+                    (true, _) => "%H:%M",
+                    (false, true) => "%b %e",
+                    (false, false) => "%Y-%m-%d",
+                };
+                then.strftime(pattern).to_string()
+            }
+            TimeFormat::Full => zoned().strftime("%a %b %e %H:%M:%S %Y").to_string(),
+            TimeFormat::Iso => zoned().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+            TimeFormat::Epoch => time.as_second().to_string(),
+            TimeFormat::Relative => format!("{} ago", compact(self.seconds_since(time.as_second()))),
+        }
+    }
+}
+
+/// A kernel time as a point in time; `None` for 0, which means never.
+pub fn timestamp(seconds: i64) -> Option<Timestamp> {
+    Timestamp::from_second(seconds).ok().filter(|_| seconds != 0)
+}
+
+/// A length of time in its largest unit: `42s`, `5m`, `3h`, `12d`.
+pub fn compact(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_format() {
+        let now: Zoned = "2026-11-23T10:07:31[UTC]".parse().unwrap();
+        let clock = Clock { now };
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let then = at("2026-11-23T09:02:00Z");
+        for (format, shown) in [
+            (TimeFormat::Short, "09:02"),
+            (TimeFormat::Full, "Mon Nov 23 09:02:00 2026"),
+            (TimeFormat::Iso, "2026-11-23T09:02:00+00:00"),
+            (TimeFormat::Epoch, "1795424520"),
+            (TimeFormat::Relative, "1h ago"),
+        ] {
+            assert_eq!(clock.show(then, format), shown);
+        }
+        assert_eq!(clock.show(at("2026-01-02T00:00:00Z"), TimeFormat::Short), "Jan  2");
+        assert_eq!(clock.show(at("2025-12-31T23:59:59Z"), TimeFormat::Short), "2025-12-31");
+        // A clock that was set back: no age is negative.
+        assert_eq!(clock.show(at("2027-01-01T00:00:00Z"), TimeFormat::Relative), "0s ago");
+    }
+}

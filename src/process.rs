@@ -1,0 +1,144 @@
+//! What can be known of a segment's creator, who may be long gone.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs;
+use std::rc::Rc;
+
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use procfs::process::Process;
+use serde::Serialize;
+
+use crate::output::visible;
+use crate::sysv::Segment;
+
+/// Whether the process that made a segment is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Creator {
+    /// It is, or it cannot be told from one that is.
+    Alive,
+    /// No such process, a zombie whose threads have all ended, or a younger process that has its pid.
+    Exited,
+    /// Its pid is 0 (it is in a pid namespace that cannot be seen from here), or /proc shows other pids than ours.
+    Unknown,
+}
+
+impl Creator {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Exited => "exited",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A process that has some pid now.
+#[derive(Debug, Clone)]
+struct Holder {
+    /// When it started, in seconds since the epoch; `None` where /proc hides it (hidepid).
+    started: Option<i64>,
+    command: Option<Rc<str>>,
+}
+
+/// The processes met so far, each looked at once.
+#[derive(Debug)]
+pub struct Processes {
+    /// `None` where /proc shows another pid namespace than ours: its numbers mean other processes.
+    boot_time: Option<i64>,
+    holders: RefCell<HashMap<i32, Option<Holder>>>,
+}
+
+impl Processes {
+    /// Learns whose pids /proc shows, and when the machine started.
+    pub fn new() -> Processes {
+        let proc_is_ours =
+            fs::read_link("/proc/self").is_ok_and(|link| link.to_str() == Some(&Pid::this().as_raw().to_string()));
+        let boot_time = procfs::boot_time_secs().ok().and_then(|time| i64::try_from(time).ok());
+        Processes { boot_time: boot_time.filter(|_| proc_is_ours), holders: RefCell::default() }
+    }
+
+    /// Whether a segment's creator is there.
+    pub fn creator(&self, segment: &Segment) -> Creator {
+        let Some(boot_time) = self.boot_time.filter(|_| segment.cpid > 0) else {
+            return Creator::Unknown;
+        };
+        match self.holder(segment.cpid, boot_time) {
+            None => Creator::Exited,
+            Some(Holder { started: None, .. }) => Creator::Alive,
+            Some(Holder { started: Some(started), .. }) => {
+                // Both times are whole seconds, so one of difference says nothing. The start is counted from the boot,
+                // whose time moves when the clock is set: a segment that seems older than the boot shows that it was,
+                // and then the two cannot be compared.
+                if started <= segment.ctime + 1 {
+                    Creator::Alive
+                } else if segment.ctime + 1 < boot_time {
+                    Creator::Unknown
+                } else {
+                    Creator::Exited
+                }
+            }
+        }
+    }
+
+    /// The command line of a segment's creator, made visible; `None` unless it is alive and shows one.
+    pub fn command(&self, segment: &Segment) -> Option<Rc<str>> {
+        match self.creator(segment) {
+            Creator::Alive => self.holder(segment.cpid, self.boot_time?)?.command,
+            Creator::Exited | Creator::Unknown => None,
+        }
+    }
+
+    fn holder(&self, pid: i32, boot_time: i64) -> Option<Holder> {
+        self.holders.borrow_mut().entry(pid).or_insert_with(|| look_at(pid, boot_time)).clone()
+    }
+}
+
+impl Default for Processes {
+    fn default() -> Self {
+        Processes::new()
+    }
+}
+
+/// The process that has this pid; `None` where there is none, or only a zombie.
+fn look_at(pid: i32, boot_time: i64) -> Option<Holder> {
+    // kill(2) tells the truth where /proc hides other users' processes (hidepid).
+    if kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
+        return None;
+    }
+    let hidden = Holder { started: None, command: None };
+    let Ok(process) = Process::new(pid) else { return Some(hidden) };
+    let Ok(stat) = process.stat() else { return Some(hidden) };
+    // A process whose first thread has ended is shown as a zombie while its other threads go on.
+    if is_ended(stat.state) && process.tasks().is_ok_and(all_ended) {
+        return None;
+    }
+    let since_boot = i64::try_from(stat.starttime / procfs::ticks_per_second()).unwrap_or(i64::MAX);
+    let started = Some(boot_time.saturating_add(since_boot));
+    Some(Holder { started, command: Some(command_line(pid, &stat.comm).into()) })
+}
+
+/// A process's arguments, as they are shown to a person.
+fn command_line(pid: i32, name: &str) -> String {
+    // procfs wants them to be UTF-8, which they need not be.
+    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words: Vec<&[u8]> = arguments.split(|b| *b == 0).filter(|word| !word.is_empty()).collect();
+    if words.is_empty() {
+        // A kernel thread, or a process that has erased its arguments: its name, as ps(1) shows it.
+        format!("[{}]", visible(name.as_bytes()))
+    } else {
+        visible(&words.join(&b' ')).into_owned()
+    }
+}
+
+fn is_ended(state: char) -> bool {
+    matches!(state, 'Z' | 'X')
+}
+
+fn all_ended(mut tasks: procfs::process::TasksIter) -> bool {
+    tasks.all(|task| task.and_then(|task| task.stat()).is_ok_and(|stat| is_ended(stat.state)))
+}

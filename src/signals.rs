@@ -1,0 +1,72 @@
+//! Waiting for the signal that ends something.
+
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use procfs::process::Process;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::low_level::{emulate_default_handler, pipe};
+
+/// SIGINT, SIGTERM and SIGHUP, caught from the moment that this is made; but not those that our parent has set to be
+/// ignored, as nohup(1) does, and a shell for what it starts in the background.
+#[derive(Debug)]
+pub struct Ending {
+    woken: UnixStream,
+    signal: Arc<AtomicUsize>,
+}
+
+impl Ending {
+    /// Begins to catch.
+    pub fn catch() -> io::Result<Ending> {
+        let (woken, waker) = UnixStream::pair()?;
+        let signal = Arc::new(AtomicUsize::new(0));
+        let ignored = Process::myself().and_then(|me| me.status()).map_or(0, |status| status.sigign);
+        for number in [SIGINT, SIGTERM, SIGHUP] {
+            if ignored >> (number - 1) & 1 == 0 {
+                // The flag first: whoever is woken finds it set.
+                signal_hook::flag::register_usize(number, Arc::clone(&signal), number.cast_unsigned() as usize)?;
+                pipe::register(number, waker.try_clone()?)?;
+            }
+        }
+        Ok(Ending { woken, signal })
+    }
+
+    /// Waits until a signal comes, which it returns, or until `limit` is over.
+    pub fn wait(&self, limit: Option<Duration>) -> io::Result<Option<i32>> {
+        // A limit too long for the clock is none.
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        loop {
+            if let Some(signal) = self.signal() {
+                return Ok(Some(signal));
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(None);
+            }
+            self.woken.set_read_timeout(left)?;
+            match (&self.woken).read(&mut [0]) {
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The signal that has come, if one has.
+    pub fn signal(&self) -> Option<i32> {
+        match self.signal.load(Ordering::SeqCst) {
+            0 => None,
+            number => i32::try_from(number).ok(),
+        }
+    }
+}
+
+/// Ends the process as the signal does where nobody catches it, so that whoever waits for it sees why it ended.
+/// Returns only where the signal cannot end it (to the first process of a pid namespace).
+pub fn end_by(signal: i32) {
+    // An unknown signal is the only error, and these are not.
+    let _ = emulate_default_handler(signal);
+}

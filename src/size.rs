@@ -1,0 +1,149 @@
+//! Sizes, offsets and lengths: how they are written, and how they are shown.
+
+use std::fmt;
+use std::str::FromStr;
+
+use parse_size::Config;
+use unit_prefix::NumberPrefix;
+
+use crate::key::c_integer;
+
+/// A number of bytes, as a user writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+/// A word is not a size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ParseSizeError;
+
+impl fmt::Display for ParseSizeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "a size is bytes (4096, 0x1000), or has a unit: K M G T P E and KiB MiB … count by 1024, KB MB … by 1000",
+        )
+    }
+}
+
+impl std::error::Error for ParseSizeError {}
+
+impl FromStr for Size {
+    type Err = ParseSizeError;
+
+    fn from_str(word: &str) -> Result<Size, ParseSizeError> {
+        if word.starts_with("0x") || word.starts_with("0X") {
+            return c_integer(word).map(Size).map_err(|_| ParseSizeError);
+        }
+        // parse_size also takes blanks, underscores and exponents, which nobody means on a command line;
+        // `1E` is an exbibyte, and a fraction without a unit is no number of bytes.
+        let digits_end = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
+        let (number, unit) = word.split_at(digits_end);
+        let well_formed = number.starts_with(|c: char| c.is_ascii_digit())
+            && number.ends_with(|c: char| c.is_ascii_digit())
+            && unit.bytes().all(|b| b.is_ascii_alphabetic())
+            && !(number.contains('.') && (unit.is_empty() || unit.eq_ignore_ascii_case("b")));
+        if !well_formed {
+            return Err(ParseSizeError);
+        }
+        let by_1024 = Config::new().with_binary();
+        let by_1000 = Config::new().with_decimal();
+        let config = if unit.len() == 2 && unit.ends_with(['b', 'B']) { by_1000 } else { by_1024 };
+        config.parse_size(word).map(Size).map_err(|_| ParseSizeError)
+    }
+}
+
+/// A number of bytes for people, by 1024 and with one letter: `512`, `4K`, `1.5M`.
+pub fn human(bytes: u128) -> String {
+    // Three digits are what a column of sizes needs, and f64 has fifteen.
+    #[expect(clippy::cast_precision_loss)]
+    match NumberPrefix::binary(bytes as f64) {
+        NumberPrefix::Standalone(_) => bytes.to_string(),
+        NumberPrefix::Prefixed(prefix, number) => {
+            let letter = &prefix.symbol()[..1];
+            let tenths = format!("{number:.1}");
+            let short = match tenths.strip_suffix(".0") {
+                Some(whole) => whole,
+                None if number >= 100.0 => return format!("{number:.0}{letter}"),
+                None => &tenths,
+            };
+            format!("{short}{letter}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_by_1024_and_by_1000() {
+        for (word, bytes) in [
+            ("0", 0),
+            ("4096", 4096),
+            ("010", 10),
+            ("10b", 10),
+            ("0x1000", 4096),
+            ("1K", 1024),
+            ("1k", 1024),
+            ("1KiB", 1024),
+            ("1kib", 1024),
+            ("1KB", 1000),
+            ("1kb", 1000),
+            ("1.5K", 1536),
+            ("2M", 2 << 20),
+            ("3MB", 3_000_000),
+            ("1G", 1 << 30),
+            ("1T", 1 << 40),
+            ("1P", 1 << 50),
+            ("1E", 1 << 60),
+            ("1EB", 1_000_000_000_000_000_000),
+            ("15EiB", 15 << 60),
+            ("18446744073709551615", u64::MAX),
+        ] {
+            assert_eq!(word.parse(), Ok(Size(bytes)), "{word}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_size_is_refused() {
+        for word in [
+            "",
+            " ",
+            "-1",
+            "+1",
+            "1 K",
+            "1_000",
+            "1e3",
+            "K",
+            ".5K",
+            "5.K",
+            "1.5",
+            "1.5b",
+            "0x",
+            "0x1K",
+            "1KK",
+            "16E",
+            "18446744073709551616",
+            "1Z",
+            "1KBB",
+            "١",
+        ] {
+            assert_eq!(word.parse::<Size>(), Err(ParseSizeError), "{word:?}");
+        }
+    }
+
+    #[test]
+    fn people_read_one_letter() {
+        for (bytes, text) in [
+            (0, "0"),
+            (1023, "1023"),
+            (1024, "1K"),
+            (1536, "1.5K"),
+            (10_000, "9.8K"),
+            (150 * 1024 + 100, "150K"),
+            (1 << 20, "1M"),
+            (1 << 64, "16E"),
+        ] {
+            assert_eq!(human(bytes), text, "{bytes}");
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! The kernel: System V shared memory, one function a verb.
+//!
+//! This module and the files below `src/sysv/` are the only ones with `unsafe`. shmctl(2) is split into its
+//! commands, and each errno is given its meaning here, where the call is known: `EINVAL` alone means three things.
+
+#![allow(unsafe_code)]
+
+mod attachment;
+mod contents;
+mod maps;
+mod segment;
+mod trace;
+
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::ptr;
+
+pub use nix::errno::Errno;
+
+pub use attachment::{Access, Attachment, Placement, attach};
+pub use contents::{Contents, Extent};
+pub use segment::{Segment, Segments, Table};
+pub use trace::trace_to;
+
+use crate::key::Key;
+use crate::mode::Mode;
+
+// Linux's values (include/uapi/linux/shm.h), which libc does not have for this target.
+const SHM_STAT_ANY: libc::c_int = 15;
+const SHM_INFO: libc::c_int = 14;
+const SHM_HUGE_SHIFT: libc::c_int = 26;
+
+/// A segment's identifier (shmid): 0 or more, and 0 is as good as any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShmId(i32);
+
+impl ShmId {
+    /// An identifier from its number; none is negative.
+    pub fn new(id: i32) -> Option<ShmId> {
+        (id >= 0).then_some(ShmId(id))
+    }
+
+    /// The number.
+    pub fn as_raw(self) -> i32 {
+        self.0
+    }
+}
+
+impl fmt::Display for ShmId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What an errno means for the call that gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// `EEXIST`: the key is taken.
+    Exists,
+    /// `EINVAL` or `EIDRM` where an identifier was given, `ENOENT` where a key was.
+    NoSuchSegment,
+    /// `EACCES`: the mode does not allow it.
+    PermissionDenied,
+    /// `EPERM`: neither owner nor creator, nor privileged.
+    NotPermitted,
+    /// `EINVAL` of shmget(2): less than one byte, or more than SHMMAX.
+    SizeOutOfRange,
+    /// `ENOSPC`: SHMMNI or SHMALL is reached.
+    LimitReached,
+    /// `ENOMEM`.
+    NoMemory,
+    /// `ENOMEM` of a lock: RLIMIT_MEMLOCK is reached.
+    LockLimitReached,
+    /// `EINVAL` of shmat(2) with an address: misaligned, or something is mapped there.
+    BadAddress,
+    /// `ENOSYS`: a kernel without System V IPC.
+    NotSupported,
+    /// Anything else; the errno says it.
+    Other,
+}
+
+/// A call that failed, and what that means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Error {
+    /// The meaning.
+    pub reason: Reason,
+    /// The bare errno.
+    pub errno: Errno,
+}
+
+impl Error {
+    fn new(errno: Errno, translate: impl FnOnce(Errno) -> Reason) -> Error {
+        let reason = match errno {
+            Errno::ENOSYS => Reason::NotSupported,
+            Errno::EACCES => Reason::PermissionDenied,
+            Errno::EPERM => Reason::NotPermitted,
+            _ => translate(errno),
+        };
+        Error { reason, errno }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.reason {
+            Reason::Exists => "it exists already",
+            Reason::NoSuchSegment => "there is no such segment",
+            Reason::PermissionDenied => "permission denied",
+            Reason::NotPermitted => "only its owner, its creator or root may do that",
+            Reason::SizeOutOfRange => "the kernel does not make a segment of that size",
+            Reason::LimitReached => "a limit on shared memory is reached",
+            Reason::NoMemory => "there is not enough memory",
+            Reason::LockLimitReached => "the limit on locked memory (ulimit -l) is reached",
+            Reason::BadAddress => "the address is misaligned, or something is mapped there",
+            Reason::NotSupported => "this kernel has no System V shared memory",
+            Reason::Other => self.errno.desc(),
+        })
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The page sizes that `SHM_HUGETLB` can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HugePages {
+    /// The machine's default (`Hugepagesize` in /proc/meminfo).
+    Default,
+    /// 2 MiB.
+    TwoMiB,
+    /// 1 GiB.
+    OneGiB,
+}
+
+/// What a new segment shall be.
+#[derive(Debug, Clone, Copy)]
+pub struct NewSegment {
+    /// Its key, or [`Key::PRIVATE`].
+    pub key: Key,
+    /// Bytes, from 1 to SHMMAX.
+    pub size: u64,
+    /// Its permissions.
+    pub mode: Mode,
+    /// `SHM_HUGETLB`.
+    pub huge: Option<HugePages>,
+    /// `SHM_NORESERVE`.
+    pub no_reserve: bool,
+}
+
+/// shmget(2): finds the segment of a key. Needs no permission on it.
+///
+/// `None` (`ENOENT`) where there is none. [`Key::PRIVATE`] finds nothing, and is not to be asked for: it would create.
+pub fn find(key: Key) -> Result<Option<ShmId>, Error> {
+    debug_assert!(!key.is_private(), "shmget(IPC_PRIVATE) always creates");
+    match shmget(key, 0, 0) {
+        Ok(id) => Ok(Some(id)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(errno) => Err(Error::new(errno, |_| Reason::Other)),
+    }
+}
+
+/// shmget(2) with `IPC_CREAT|IPC_EXCL`: makes a segment, and never takes one that exists.
+///
+/// Errors: `EEXIST` is [`Reason::Exists`], `EINVAL` [`Reason::SizeOutOfRange`], `ENOSPC` [`Reason::LimitReached`],
+/// `ENOMEM` [`Reason::NoMemory`] (for huge pages: none are free), `EPERM` [`Reason::NotPermitted`] (huge pages want
+/// `CAP_IPC_LOCK` or the group of vm.hugetlb_shm_group).
+pub fn create(new: &NewSegment) -> Result<ShmId, Error> {
+    let mut flags = libc::IPC_CREAT | libc::IPC_EXCL | libc::c_int::from(new.mode.bits());
+    if let Some(pages) = new.huge {
+        let log2 = match pages {
+            HugePages::Default => 0,
+            HugePages::TwoMiB => 21,
+            HugePages::OneGiB => 30,
+        };
+        flags |= libc::SHM_HUGETLB | log2 << SHM_HUGE_SHIFT;
+    }
+    if new.no_reserve {
+        flags |= libc::SHM_NORESERVE;
+    }
+    shmget(new.key, new.size, flags).map_err(|errno| {
+        Error::new(errno, |errno| match errno {
+            Errno::EEXIST => Reason::Exists,
+            Errno::EINVAL => Reason::SizeOutOfRange,
+            Errno::ENOSPC => Reason::LimitReached,
+            Errno::ENOMEM => Reason::NoMemory,
+            _ => Reason::Other,
+        })
+    })
+}
+
+/// shmctl(2) `IPC_STAT`: one segment's state. Needs read permission (`EACCES` is [`Reason::PermissionDenied`]).
+///
+/// The kernel does not tell [`Segment::rss`] and [`Segment::swap`] here: they are `None`.
+pub fn stat(id: ShmId) -> Result<Segment, Error> {
+    let (_, ds) = shmctl_read(id.0, libc::IPC_STAT, "IPC_STAT").map_err(by_id)?;
+    Ok(Segment::from_status(id, &ds))
+}
+
+/// shmctl(2) `SHM_STAT_ANY` (Linux 4.17): one segment's state, without any permission on it.
+///
+/// The call wants an index, which is the identifier's low bits: 15 of them, or 24 with the boot parameter
+/// `ipcmni_extend` (ipc/util.h, `ipcmni_seq_shift`). It returns the identifier found there, so a reused
+/// index is told from the segment that was meant.
+pub fn stat_any(id: ShmId) -> Result<Segment, Error> {
+    let mut last = Error { reason: Reason::NoSuchSegment, errno: Errno::EINVAL };
+    for index_bits in [15, 24] {
+        let index = id.0 & ((1 << index_bits) - 1);
+        match shmctl_read(index, SHM_STAT_ANY, "SHM_STAT_ANY") {
+            Ok((found, ds)) if found == id.0 => return Ok(Segment::from_status(id, &ds)),
+            Ok(_) => {}
+            Err(errno) => last = by_id(errno),
+        }
+        if index == id.0 {
+            break;
+        }
+    }
+    Err(last)
+}
+
+/// shmctl(2) `IPC_RMID`: removes a segment; one that is attached is marked for destruction, and goes with its last
+/// detach. The key is free again at once. A second call on a marked segment succeeds.
+///
+/// Errors: `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], `EPERM` is [`Reason::NotPermitted`].
+pub fn remove(id: ShmId) -> Result<(), Error> {
+    shmctl_plain(id, libc::IPC_RMID, "IPC_RMID").map_err(by_id)
+}
+
+/// shmctl(2) `IPC_SET`: gives a segment this owner, group and mode, and moves its ctime.
+///
+/// Errors: `EPERM` is [`Reason::NotPermitted`], `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`].
+pub fn set(id: ShmId, uid: u32, gid: u32, mode: Mode) -> Result<(), Error> {
+    let mut ds = empty_status();
+    ds.shm_perm.uid = uid;
+    ds.shm_perm.gid = gid;
+    ds.shm_perm.mode = mode.bits();
+    // SAFETY: `ds` is a whole shmid_ds, of which IPC_SET reads three fields and which it does not write.
+    let ret = unsafe { libc::shmctl(id.0, libc::IPC_SET, &raw mut ds) };
+    let result = Errno::result(ret);
+    trace::returned(&result, |f| {
+        write!(f, "shmctl({id}, IPC_SET, {{shm_perm={{uid={uid}, gid={gid}, mode={mode}}}}})")
+    });
+    result.map(drop).map_err(by_id)
+}
+
+/// shmctl(2) `SHM_LOCK`: the pages that are resident, or become so, are not swapped out.
+///
+/// Errors: `EPERM` is [`Reason::NotPermitted`], `ENOMEM` [`Reason::LockLimitReached`].
+pub fn lock(id: ShmId) -> Result<(), Error> {
+    shmctl_plain(id, libc::SHM_LOCK, "SHM_LOCK").map_err(|errno| match errno {
+        Errno::ENOMEM => Error { reason: Reason::LockLimitReached, errno },
+        errno => by_id(errno),
+    })
+}
+
+/// The namespace's limits, as `IPC_INFO` has them (Linux; ipc/shm.c).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// SHMMAX: a segment's largest size, in bytes.
+    pub max_bytes: u64,
+    /// SHMMNI: how many segments there may be.
+    pub max_segments: u64,
+    /// SHMALL: how many pages all segments may have.
+    pub max_pages: u64,
+}
+
+/// shmctl(2) `IPC_INFO`: the namespace's limits. Needs no permission.
+pub fn limits() -> Result<Limits, Error> {
+    let mut info = MaybeUninit::<ShmInfo>::zeroed();
+    // SAFETY: IPC_INFO writes a struct shminfo, which `ShmInfo` has the layout of; the identifier is not looked at.
+    let ret = unsafe { libc::shmctl(0, libc::IPC_INFO, info.as_mut_ptr().cast()) };
+    // SAFETY: all zeros is a valid ShmInfo, whether the kernel has written over them or not.
+    let info = unsafe { info.assume_init() };
+    let result = Errno::result(ret);
+    trace::returned(&result, |f| {
+        write!(
+            f,
+            "shmctl(0, IPC_INFO, {{shmmax={}, shmmin={}, shmmni={}, shmseg={}, shmall={}}})",
+            info.shmmax, info.shmmin, info.shmmni, info.shmseg, info.shmall
+        )
+    });
+    result.map_err(|errno| Error::new(errno, |_| Reason::Other))?;
+    Ok(Limits { max_bytes: info.shmmax, max_segments: info.shmmni, max_pages: info.shmall })
+}
+
+/// What all segments of the namespace use, as `SHM_INFO` counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Segments.
+    pub segments: u64,
+    /// Pages that the segments' sizes come to: what SHMALL limits.
+    pub pages: u64,
+    /// Pages in memory.
+    pub resident_pages: u64,
+    /// Pages swapped out.
+    pub swapped_pages: u64,
+}
+
+/// shmctl(2) `SHM_INFO`: what all segments of the namespace use. Needs no permission.
+pub fn usage() -> Result<Usage, Error> {
+    let mut info = MaybeUninit::<ShmUsage>::zeroed();
+    // SAFETY: SHM_INFO writes a struct shm_info, which `ShmUsage` has the layout of; the identifier is not looked at.
+    let ret = unsafe { libc::shmctl(0, SHM_INFO, info.as_mut_ptr().cast()) };
+    // SAFETY: all zeros is a valid ShmUsage, whether the kernel has written over them or not.
+    let info = unsafe { info.assume_init() };
+    let result = Errno::result(ret);
+    trace::returned(&result, |f| {
+        write!(
+            f,
+            "shmctl(0, SHM_INFO, {{used_ids={}, shm_tot={}, shm_rss={}, shm_swp={}, swap_attempts={}, \
+             swap_successes={}}})",
+            info.used_ids, info.shm_tot, info.shm_rss, info.shm_swp, info.swap_attempts, info.swap_successes
+        )
+    });
+    result.map_err(|errno| Error::new(errno, |_| Reason::Other))?;
+    Ok(Usage {
+        segments: u64::from(info.used_ids.cast_unsigned()),
+        pages: info.shm_tot,
+        resident_pages: info.shm_rss,
+        swapped_pages: info.shm_swp,
+    })
+}
+
+/// `struct shminfo` of include/uapi/linux/shm.h.
+#[repr(C)]
+struct ShmInfo {
+    shmmax: libc::c_ulong,
+    shmmin: libc::c_ulong,
+    shmmni: libc::c_ulong,
+    shmseg: libc::c_ulong,
+    shmall: libc::c_ulong,
+    unused: [libc::c_ulong; 4],
+}
+
+/// `struct shm_info` of include/uapi/linux/shm.h.
+#[repr(C)]
+struct ShmUsage {
+    used_ids: libc::c_int,
+    shm_tot: libc::c_ulong,
+    shm_rss: libc::c_ulong,
+    shm_swp: libc::c_ulong,
+    swap_attempts: libc::c_ulong,
+    swap_successes: libc::c_ulong,
+}
+
+/// A page's size, in bytes: sysconf(3) `_SC_PAGESIZE`.
+pub fn page_size() -> u64 {
+    procfs::page_size()
+}
+
+/// The meaning of an errno where a segment was named by its identifier.
+fn by_id(errno: Errno) -> Error {
+    Error::new(errno, |errno| match errno {
+        Errno::EINVAL | Errno::EIDRM => Reason::NoSuchSegment,
+        _ => Reason::Other,
+    })
+}
+
+fn shmget(key: Key, size: u64, flags: libc::c_int) -> Result<ShmId, Errno> {
+    // A size is a size_t, which has 64 bits wherever this crate builds (src/lib.rs asserts it).
+    #[expect(clippy::cast_possible_truncation)]
+    // SAFETY: shmget takes three numbers and touches no memory of ours.
+    let ret = unsafe { libc::shmget(key.as_raw(), size as libc::size_t, flags) };
+    let result = Errno::result(ret);
+    trace::returned(&result, |f| write!(f, "shmget({}, {size}, {})", trace::key(key), trace::GetFlags(flags)));
+    result.map(ShmId)
+}
+
+fn shmctl_plain(id: ShmId, command: libc::c_int, name: &str) -> Result<(), Errno> {
+    // SAFETY: called with IPC_RMID, SHM_LOCK and SHM_UNLOCK only, which look at no buffer.
+    let ret = unsafe { libc::shmctl(id.0, command, ptr::null_mut()) };
+    let result = Errno::result(ret);
+    trace::returned(&result, |f| write!(f, "shmctl({id}, {name}, NULL)"));
+    result.map(drop)
+}
+
+fn shmctl_read(id: libc::c_int, command: libc::c_int, name: &str) -> Result<(libc::c_int, libc::shmid_ds), Errno> {
+    let mut ds = empty_status();
+    // SAFETY: called with IPC_STAT and SHM_STAT_ANY only, which write one shmid_ds; `ds` is one, and ours.
+    let ret = unsafe { libc::shmctl(id, command, &raw mut ds) };
+    let result = Errno::result(ret);
+    trace::returned(&result, |f| match result {
+        Ok(_) => write!(f, "shmctl({id}, {name}, {})", trace::Status(&ds)),
+        Err(_) => write!(f, "shmctl({id}, {name}, {:p})", &raw const ds),
+    });
+    result.map(|ret| (ret, ds))
+}
+
+fn empty_status() -> libc::shmid_ds {
+    // SAFETY: shmid_ds is numbers and padding, for which all zeros is a value.
+    unsafe { MaybeUninit::zeroed().assume_init() }
+}

@@ -1,0 +1,105 @@
+//! Attaching: a guard that detaches, and says nothing of the memory but where it is.
+
+use std::ffi::c_void;
+use std::ptr;
+
+use nix::errno::Errno;
+
+use super::{Error, Reason, ShmId, by_id, stat, trace};
+
+/// What an attachment may do. There is no write-only attach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// `SHM_RDONLY`.
+    Read,
+    /// Both.
+    ReadWrite,
+}
+
+/// Where to attach.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// The address; the kernel chooses where it is `None`.
+    pub address: Option<usize>,
+    /// `SHM_RND`: round the address down to a multiple of SHMLBA.
+    pub round: bool,
+    /// `SHM_REMAP`: replace what is mapped there.
+    pub remap: bool,
+}
+
+/// A segment in our address space, until this is dropped.
+///
+/// Other processes write to it at any time, bytes beyond its size can be written without a fault, and a page may be
+/// missing: no reference into it is ever made. [`Attachment::contents`] copies by system calls.
+#[derive(Debug)]
+pub struct Attachment {
+    address: *mut c_void,
+    id: ShmId,
+    size: u64,
+}
+
+/// shmat(2): attaches a segment.
+///
+/// Errors: `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], or [`Reason::BadAddress`] where an address was asked
+/// for, `EACCES` is [`Reason::PermissionDenied`], `ENOMEM` [`Reason::NoMemory`] (the address space is full).
+pub fn attach(id: ShmId, access: Access, placement: Placement) -> Result<Attachment, Error> {
+    let mut flags = match access {
+        Access::Read => libc::SHM_RDONLY,
+        Access::ReadWrite => 0,
+    };
+    flags |= if placement.round { libc::SHM_RND } else { 0 };
+    flags |= if placement.remap { libc::SHM_REMAP } else { 0 };
+    let wanted = placement.address.map_or(ptr::null(), ptr::without_provenance);
+    // SAFETY: without SHM_REMAP the kernel only takes addresses that are free, which no object of ours can be at. With
+    // SHM_REMAP the user named the address: what was mapped there is gone, and that is what --remap is for.
+    let address = unsafe { libc::shmat(id.0, wanted, flags) };
+    // shmat(2) returns (void *)-1 where it fails.
+    let result = if address.addr() == usize::MAX { Err(Errno::last()) } else { Ok(Address(address.addr())) };
+    trace::returned(&result, |f| write!(f, "shmat({id}, {}, {})", Address(wanted.addr()), trace::AttachFlags(flags)));
+    result.map_err(|errno| {
+        Error::new(errno, |errno| match errno {
+            Errno::EINVAL if placement.address.is_some() => Reason::BadAddress,
+            Errno::ENOMEM => Reason::NoMemory,
+            errno => by_id(errno).reason,
+        })
+    })?;
+    let mut attachment = Attachment { address, id, size: 0 };
+    // Once attached it cannot go away or change its size, and what may be attached may be read.
+    attachment.size = stat(id)?.size;
+    Ok(attachment)
+}
+
+impl Attachment {
+    /// Where it is.
+    pub fn address(&self) -> usize {
+        self.address.addr()
+    }
+
+    /// The segment's size in bytes: what may be read and written, though the last page goes on.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The segment that is attached.
+    pub fn id(&self) -> ShmId {
+        self.id
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        // SAFETY: the address is one that shmat returned, and nothing else detaches it; no reference into it exists.
+        let ret = unsafe { libc::shmdt(self.address) };
+        let result = Errno::result(ret);
+        trace::returned(&result, |f| write!(f, "shmdt({})", Address(self.address())));
+    }
+}
+
+/// An address in strace's notation.
+struct Address(usize);
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0 == 0 { f.write_str("NULL") } else { write!(f, "{:#x}", self.0) }
+    }
+}

@@ -1,0 +1,239 @@
+//! A segment's state, and the kernel's own table of them: `/proc/sysvipc/shm`.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+
+use procfs::{Current, FromBufRead, ProcError, ProcResult};
+
+use super::ShmId;
+use crate::key::Key;
+use crate::mode::Mode;
+
+/// Marked for destruction (include/linux/shm.h).
+const SHM_DEST: u16 = 0o1000;
+/// Pages are not swapped out (include/linux/shm.h).
+const SHM_LOCKED: u16 = 0o2000;
+
+/// One segment, as the kernel told it: a row of `/proc/sysvipc/shm` (proc_sysvipc_shm(5)), or an answer of shmctl(2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// Its key; [`Key::PRIVATE`] once it is marked for destruction.
+    pub key: Key,
+    /// Its identifier.
+    pub id: ShmId,
+    /// Permissions and the kernel's two flags.
+    pub raw_mode: u16,
+    /// Bytes, as they were asked for.
+    pub size: u64,
+    /// Who created it, 0 where that process cannot be seen from this pid namespace.
+    pub cpid: i32,
+    /// Who attached or detached last, 0 if nobody did or that process cannot be seen from here.
+    pub lpid: i32,
+    /// How many mappings of it there are.
+    pub nattch: u64,
+    /// Owner.
+    pub uid: u32,
+    /// Owner's group.
+    pub gid: u32,
+    /// Creator.
+    pub cuid: u32,
+    /// Creator's group.
+    pub cgid: u32,
+    /// Last attach, in seconds since the epoch; 0 is never.
+    pub atime: i64,
+    /// Last detach, in seconds since the epoch; 0 is never.
+    pub dtime: i64,
+    /// Creation or the last `IPC_SET`, in seconds since the epoch.
+    pub ctime: i64,
+    /// Bytes in memory. Only the table tells.
+    pub rss: Option<u64>,
+    /// Bytes swapped out. Only the table tells.
+    pub swap: Option<u64>,
+}
+
+impl Segment {
+    /// The permission bits.
+    pub fn mode(&self) -> Mode {
+        Mode::from_raw(self.raw_mode)
+    }
+
+    /// Whether it was removed and waits for its last detach.
+    pub fn is_marked(&self) -> bool {
+        self.raw_mode & SHM_DEST != 0
+    }
+
+    /// Whether its pages are kept in memory (`SHM_LOCK`).
+    pub fn is_locked(&self) -> bool {
+        self.raw_mode & SHM_LOCKED != 0
+    }
+
+    /// The latest of attach, detach and change, in seconds since the epoch.
+    pub fn last_used(&self) -> i64 {
+        self.atime.max(self.dtime).max(self.ctime)
+    }
+
+    /// Whether `later` is this segment still: an identifier can be reused, and then these differ.
+    pub fn is_same_as(&self, later: &Segment) -> bool {
+        (self.id, self.key, self.ctime, self.cpid, self.cuid, self.cgid, self.size)
+            == (later.id, later.key, later.ctime, later.cpid, later.cuid, later.cgid, later.size)
+    }
+
+    /// The answer of `IPC_STAT` or `SHM_STAT_ANY`.
+    pub(super) fn from_status(id: ShmId, ds: &libc::shmid_ds) -> Segment {
+        let perm = &ds.shm_perm;
+        Segment {
+            key: Key::from_raw(perm.__key),
+            id,
+            raw_mode: perm.mode,
+            size: ds.shm_segsz as u64,
+            cpid: ds.shm_cpid,
+            lpid: ds.shm_lpid,
+            nattch: ds.shm_nattch,
+            uid: perm.uid,
+            gid: perm.gid,
+            cuid: perm.cuid,
+            cgid: perm.cgid,
+            atime: ds.shm_atime,
+            dtime: ds.shm_dtime,
+            ctime: ds.shm_ctime,
+            rss: None,
+            swap: None,
+        }
+    }
+
+    /// A line of the table. Columns may touch no fixed places (long uids move them) and are split on blanks; the key
+    /// is signed decimal, the mode octal. Columns that a later kernel may append are left alone.
+    fn from_line(line: &str) -> Option<Segment> {
+        let mut fields = line.split_ascii_whitespace();
+        let mut field = || fields.next();
+        Some(Segment {
+            key: Key::from_raw(field()?.parse().ok()?),
+            id: ShmId::new(field()?.parse().ok()?)?,
+            raw_mode: u16::from_str_radix(field()?, 8).ok()?,
+            size: field()?.parse().ok()?,
+            cpid: field()?.parse().ok()?,
+            lpid: field()?.parse().ok()?,
+            nattch: field()?.parse().ok()?,
+            uid: field()?.parse().ok()?,
+            gid: field()?.parse().ok()?,
+            cuid: field()?.parse().ok()?,
+            cgid: field()?.parse().ok()?,
+            atime: field()?.parse().ok()?,
+            dtime: field()?.parse().ok()?,
+            ctime: field()?.parse().ok()?,
+            rss: Some(field()?.parse().ok()?),
+            swap: Some(field()?.parse().ok()?),
+        })
+    }
+}
+
+/// The rows of the table, read one at a time. The kernel hands out some 24 rows a read and takes its lock anew for
+/// each: this is no snapshot.
+#[derive(Debug)]
+pub struct Segments<R> {
+    table: R,
+    line: String,
+    last: Option<ShmId>,
+}
+
+impl Segments<BufReader<File>> {
+    /// Opens the table of this thread's IPC namespace.
+    ///
+    /// Errors: `NotFound` where /proc is not mounted or the kernel has no System V IPC.
+    pub fn open() -> io::Result<Self> {
+        File::open(Table::PATH).and_then(|file| Segments::new(BufReader::new(file)))
+    }
+}
+
+impl<R: BufRead> Segments<R> {
+    /// The rows of a table that begins with its line of titles.
+    pub fn new(mut table: R) -> io::Result<Self> {
+        let mut line = String::new();
+        table.read_line(&mut line)?;
+        Ok(Segments { table, line, last: None })
+    }
+}
+
+impl<R: BufRead> Iterator for Segments<R> {
+    type Item = io::Result<Segment>;
+
+    fn next(&mut self) -> Option<io::Result<Segment>> {
+        loop {
+            self.line.clear();
+            match self.table.read_line(&mut self.line) {
+                Ok(0) => return None,
+                Err(error) => return Some(Err(error)),
+                Ok(_) => {}
+            }
+            let Some(segment) = Segment::from_line(&self.line) else {
+                let message = format!("{} has a row that is no segment: {:?}", Table::PATH, self.line.trim_end());
+                return Some(Err(io::Error::new(io::ErrorKind::InvalidData, message)));
+            };
+            // Linux 5.6 and 5.7 can give a row twice, where one read ends and the next begins.
+            if self.last.replace(segment.id) != Some(segment.id) {
+                return Some(Ok(segment));
+            }
+        }
+    }
+}
+
+/// The whole table at once, by procfs's own traits: `Table::current()`.
+///
+/// procfs has a type for this file, `SharedMemorySegments`, but it keeps uids in 16 bits (one segment of uid 100000
+/// makes the whole read fail) and takes the octal mode for decimal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table(pub Vec<Segment>);
+
+impl FromBufRead for Table {
+    fn from_buf_read<R: BufRead>(table: R) -> ProcResult<Self> {
+        let rows = Segments::new(table).and_then(Iterator::collect);
+        rows.map(Table).map_err(|error| ProcError::Io(error, None))
+    }
+}
+
+impl Current for Table {
+    const PATH: &'static str = "/proc/sysvipc/shm";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TITLES: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid \
+                          atime      dtime      ctime                   rss                  swap\n";
+
+    fn rows(table: &str) -> ProcResult<Vec<Segment>> {
+        Table::from_buf_read(table.as_bytes()).map(|table| table.0)
+    }
+
+    #[test]
+    fn long_uids_signed_keys_and_octal_modes() {
+        let table = format!(
+            "{TITLES}-743314431 2147450879  3640 9223372036854775807 4739 0 18446744073709551615 4294967294 100000 \
+             65534 0 0 1795427476 1795427476 4096 0\n"
+        );
+        let [segment] = &rows(&table).unwrap()[..] else { panic!("one row") };
+        assert_eq!(segment.key.to_string(), "0xd3b1ec01");
+        assert_eq!(segment.id.as_raw(), 2_147_450_879);
+        assert_eq!(segment.mode().to_string(), "0640");
+        assert!(segment.is_marked() && segment.is_locked());
+        assert_eq!((segment.size, segment.nattch), (i64::MAX.cast_unsigned(), u64::MAX));
+        assert_eq!((segment.uid, segment.gid, segment.cuid), (4_294_967_294, 100_000, 65534));
+        assert_eq!((segment.atime, segment.ctime), (0, 1_795_427_476));
+    }
+
+    #[test]
+    fn a_row_that_is_repeated_counts_once() {
+        let row = "42 3 600 1 1 0 0 0 0 0 0 0 0 1 0 0\n";
+        assert_eq!(rows(&format!("{TITLES}{row}{row}")).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_row_that_is_none_is_an_error_and_names_it() {
+        for row in ["nonsense\n", "42 3 600 1 1 0 0 0 0 0 0 0 0 1 0\n", "42 -3 600 1 1 0 0 0 0 0 0 0 0 1 0 0\n", "\n"] {
+            assert!(rows(&format!("{TITLES}{row}")).is_err(), "{row:?}");
+        }
+        assert_eq!(rows(TITLES).unwrap(), []);
+        assert_eq!(rows("").unwrap(), []);
+    }
+}

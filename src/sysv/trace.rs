@@ -1,0 +1,107 @@
+//! The one hook of `--trace`: each System V call as it returns, in the notation of strace(1).
+
+use std::fmt::{self, Display, Formatter};
+use std::sync::OnceLock;
+
+use nix::errno::Errno;
+
+use crate::key::Key;
+
+type Sink = Box<dyn Fn(&dyn Display) + Send + Sync>;
+
+static SINK: OnceLock<Sink> = OnceLock::new();
+
+/// Hands every System V call from now on to `sink`, as one line without its end. Set once, before the first call.
+pub fn trace_to(sink: impl Fn(&dyn Display) + Send + Sync + 'static) {
+    // A second sink would mean two places that decide about --trace; the first one stays.
+    let _ = SINK.set(Box::new(sink));
+}
+
+/// Tells of a call that came back with a number.
+pub(super) fn returned<T: Display>(result: &Result<T, Errno>, call: impl Fn(&mut Formatter<'_>) -> fmt::Result) {
+    if let Some(sink) = SINK.get() {
+        sink(&Line { call, result });
+    }
+}
+
+struct Line<'a, T, F> {
+    call: F,
+    result: &'a Result<T, Errno>,
+}
+
+impl<T: Display, F: Fn(&mut Formatter<'_>) -> fmt::Result> Display for Line<'_, T, F> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        (self.call)(f)?;
+        match self.result {
+            Ok(value) => write!(f, " = {value}"),
+            Err(errno) => write!(f, " = -1 {errno:?} ({})", errno.desc()),
+        }
+    }
+}
+
+/// A key as an argument: `IPC_PRIVATE` by its name.
+pub(super) fn key(key: Key) -> impl Display {
+    fmt::from_fn(move |f| if key.is_private() { f.write_str("IPC_PRIVATE") } else { key.fmt(f) })
+}
+
+/// The flags of shmget(2): those with a name, the page size of `SHM_HUGETLB`, the mode.
+pub(super) struct GetFlags(pub libc::c_int);
+
+impl Display for GetFlags {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (flag, name) in [
+            (libc::IPC_CREAT, "IPC_CREAT"),
+            (libc::IPC_EXCL, "IPC_EXCL"),
+            (libc::SHM_HUGETLB, "SHM_HUGETLB"),
+            (libc::SHM_NORESERVE, "SHM_NORESERVE"),
+        ] {
+            if self.0 & flag != 0 {
+                write!(f, "{name}|")?;
+            }
+        }
+        let log2 = self.0 >> super::SHM_HUGE_SHIFT & 0x3f;
+        if log2 != 0 {
+            write!(f, "{log2}<<SHM_HUGE_SHIFT|")?;
+        }
+        write!(f, "0{:02o}", self.0 & 0o777)
+    }
+}
+
+/// The flags of shmat(2).
+pub(super) struct AttachFlags(pub libc::c_int);
+
+impl Display for AttachFlags {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let named = [(libc::SHM_RDONLY, "SHM_RDONLY"), (libc::SHM_RND, "SHM_RND"), (libc::SHM_REMAP, "SHM_REMAP")];
+        let mut separator = "";
+        for (_, name) in named.iter().filter(|(flag, _)| self.0 & flag != 0) {
+            write!(f, "{separator}{name}")?;
+            separator = "|";
+        }
+        if separator.is_empty() { f.write_str("0") } else { Ok(()) }
+    }
+}
+
+/// What a stat call filled in.
+pub(super) struct Status<'a>(pub &'a libc::shmid_ds);
+
+impl Display for Status<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (ds, perm) = (self.0, &self.0.shm_perm);
+        write!(
+            f,
+            "{{shm_perm={{uid={}, gid={}, mode=0{:o}, key={}, cuid={}, cgid={}}}, ",
+            perm.uid,
+            perm.gid,
+            perm.mode,
+            key(Key::from_raw(perm.__key)),
+            perm.cuid,
+            perm.cgid
+        )?;
+        write!(
+            f,
+            "shm_segsz={}, shm_cpid={}, shm_lpid={}, shm_nattch={}, shm_atime={}, shm_dtime={}, shm_ctime={}}}",
+            ds.shm_segsz, ds.shm_cpid, ds.shm_lpid, ds.shm_nattch, ds.shm_atime, ds.shm_dtime, ds.shm_ctime
+        )
+    }
+}

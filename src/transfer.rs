@@ -1,0 +1,192 @@
+//! Bytes between segments and files, with errors that name both.
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::key::Key;
+use crate::size::human;
+use crate::sysv::{self, Access, Attachment, Contents, Errno, Placement, Reason, ShmId};
+
+/// How much is copied at a time.
+const PIECE: usize = 1 << 20;
+
+/// Where bytes for a segment come from.
+#[derive(Debug)]
+pub struct Input {
+    source: Box<dyn Source>,
+    name: String,
+    length: Option<u64>,
+}
+
+trait Source: Read + std::fmt::Debug {}
+impl<T: Read + std::fmt::Debug> Source for T {}
+
+impl Input {
+    /// These bytes.
+    pub fn bytes(bytes: Vec<u8>) -> Input {
+        let length = Some(bytes.len() as u64);
+        Input { source: Box::new(io::Cursor::new(bytes)), name: "the text".into(), length }
+    }
+
+    /// What is left of an open file. How much that is, is known beforehand for a regular file only.
+    pub fn file(mut file: File, name: &Path) -> io::Result<Input> {
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(io::Error::from_raw_os_error(libc::EISDIR));
+        }
+        let length =
+            if metadata.is_file() { Some(metadata.len().saturating_sub(file.stream_position()?)) } else { None };
+        // A file of /proc says 0, and has more in it.
+        let length = length.filter(|length| *length > 0);
+        Ok(Input { source: Box::new(file), name: name.display().to_string(), length })
+    }
+
+    /// How many bytes will come, where that is known.
+    pub fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// Adds bytes behind the last one.
+    pub fn and_then(self, bytes: &'static [u8]) -> Input {
+        let length = self.length.map(|length| length + bytes.len() as u64);
+        Input { source: Box::new(self.source.chain(bytes)), length, ..self }
+    }
+
+    /// Reads until the buffer is full or the input ends.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.source.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io(format_args!("read {}", self.name), &error)),
+            }
+        }
+        Ok(filled)
+    }
+}
+
+/// Attaches a segment, to do to it what `verb` says.
+pub fn attach(id: ShmId, name: &str, verb: &str, access: Access, placement: Placement) -> Result<Attachment> {
+    sysv::attach(id, access, placement).map_err(|error| {
+        let needs = match access {
+            Access::Read => "read",
+            Access::ReadWrite => "read and write",
+        };
+        let address = placement.address.map_or(String::new(), |address| format!(" at {address:#x}"));
+        let told = Error::call(format_args!("{verb} {name}{address}"), error);
+        match error.reason {
+            Reason::PermissionDenied => told.hint(format_args!(
+                "attaching it needs {needs} permission, which its owner can give: `shmadm stat id:{id}` shows the mode"
+            )),
+            Reason::BadAddress => told.hint("--round rounds it down to a page, --remap replaces what is there"),
+            Reason::NoSuchSegment => told.hint("`shmadm list` shows those that exist"),
+            _ => told,
+        }
+    })
+}
+
+/// Opens the way to what is in an attached segment.
+pub fn contents<'a>(attachment: &'a Attachment, name: &str, access: Access) -> Result<Contents<'a>> {
+    attachment.contents(access).map_err(|error| Error::io(format_args!("reach the contents of {name}"), &error))
+}
+
+/// Copies the whole input into a segment from `offset` on, where `size` ends it. Returns where the input ended.
+pub fn fill_from(contents: &Contents<'_>, name: &str, input: &mut Input, offset: u64, size: u64) -> Result<u64> {
+    let mut buffer = vec![0; PIECE.min(usize::try_from(size - offset).unwrap_or(PIECE)).max(1)];
+    let mut at = offset;
+    while at < size {
+        let room = usize::try_from(size - at).unwrap_or(usize::MAX).min(buffer.len());
+        let count = input.read(&mut buffer[..room])?;
+        write_at(contents, name, &buffer[..count], at)
+            .map_err(|error| error.hint(format_args!("{} bytes were written before", at - offset)))?;
+        at += count as u64;
+        if count < room {
+            return Ok(at);
+        }
+    }
+    if input.read(&mut [0])? > 0 {
+        let written = at - offset;
+        return Err(Error::failed(format!(
+            "cannot write all of {} to {name}: the segment is full; {written} bytes were written, and there is more",
+            input.name
+        )));
+    }
+    Ok(at)
+}
+
+/// Fills a segment with one byte, from `offset` to `end`.
+pub fn fill_with(contents: &Contents<'_>, name: &str, byte: u8, offset: u64, end: u64) -> Result<()> {
+    let length = usize::try_from(end - offset).unwrap_or(PIECE).min(PIECE);
+    let buffer = vec![byte; length];
+    let mut at = offset;
+    while at < end {
+        let count = usize::try_from(end - at).unwrap_or(PIECE).min(buffer.len());
+        write_at(contents, name, &buffer[..count], at)?;
+        at += count as u64;
+    }
+    Ok(())
+}
+
+fn write_at(contents: &Contents<'_>, name: &str, bytes: &[u8], offset: u64) -> Result<()> {
+    contents.write_at(bytes, offset).map_err(|error| page_error(format_args!("write to {name} at {offset}"), &error))
+}
+
+/// The error of a copy: `EFAULT` means a page that is not to be had.
+pub fn page_error(what: impl std::fmt::Display, error: &io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::EFAULT) => Error {
+            errno: Some(Errno::EFAULT),
+            ..Error::failed(format!(
+                "cannot {what}: the kernel has no page for it; if it is a segment of huge pages, too few are free \
+                 (vm.nr_hugepages)"
+            ))
+        },
+        _ => Error::io(what, error),
+    }
+}
+
+/// Why a segment could not be made: the limit that was hit, with its value and the sysctl that sets it.
+pub fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error) -> Error {
+    let told = if key.is_private() {
+        Error::call(format_args!("create a private segment of {size} bytes"), error)
+    } else {
+        Error::call(format_args!("create segment {key} of {size} bytes"), error)
+    };
+    let limits = sysv::limits().ok();
+    match (error.reason, limits) {
+        (Reason::SizeOutOfRange, _) if size == 0 => told.hint("a segment has at least one byte"),
+        (Reason::SizeOutOfRange, Some(limits)) if size > limits.max_bytes => told.hint(format_args!(
+            "SHMMAX allows {} bytes; sysctl kernel.shmmax sets it",
+            limits.max_bytes
+        )),
+        (Reason::LimitReached, Some(limits)) => match sysv::usage() {
+            Ok(usage) if usage.segments >= limits.max_segments => told.hint(format_args!(
+                "SHMMNI allows {} segments and there are {}; remove some (`shmadm list`), or raise sysctl kernel.shmmni",
+                limits.max_segments, usage.segments
+            )),
+            Ok(usage) => told.hint(format_args!(
+                "SHMALL allows {} pages ({}), of which {} are taken; remove some segments (`shmadm list`), or raise \
+                 sysctl kernel.shmall",
+                limits.max_pages,
+                human(u128::from(limits.max_pages) * u128::from(sysv::page_size())),
+                usage.pages
+            )),
+            Err(_) => told,
+        },
+        (Reason::NoMemory, _) if huge => told.hint(
+            "too few huge pages of that size are free; sysctl vm.nr_hugepages reserves them, and \
+             /proc/meminfo shows how many there are",
+        ),
+        (Reason::NotPermitted, _) if huge => Error {
+            message: told.message.replace(&error.to_string(), "you may not use huge pages"),
+            ..told
+        }
+        .hint("they need root, or membership in the group of sysctl vm.hugetlb_shm_group"),
+        (Reason::NoMemory, _) => told.hint("--no-reserve makes it without reserving memory for all of it"),
+        _ => told,
+    }
+}

@@ -1,0 +1,117 @@
+//! What holds for every command: bad words, help, version, and streams that fail.
+
+use std::fs::File;
+use std::process::{Command, Stdio};
+
+use crate::support::{Ended, ended, in_namespace};
+
+const COMMANDS: [&str; 6] = ["create", "attach-write", "read", "list", "stat", "remove"];
+
+fn shmadm(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shmadm"));
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn help_and_version_are_exit_0() {
+    assert!(ended(&mut shmadm(&["--help"])).ok().contains("attach-write"));
+    assert_eq!(ended(&mut shmadm(&["--version"])).ok(), format!("shmadm {}\n", env!("CARGO_PKG_VERSION")));
+    for command in COMMANDS {
+        let help = ended(&mut shmadm(&[command, "--help"])).ok();
+        assert!(help.contains("Examples:"), "{command}: {help}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_exit_1_with_a_message() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "1", "--size", "64K"]).ok();
+        let lines: [&[&str]; 8] = [
+            &["--help"],
+            &["--version"],
+            &["list"],
+            &["list", "-f", "json"],
+            &["stat", "1"],
+            &["read", "1"],
+            &["read", "1", "-f", "hex"],
+            &["create", "2", "--size", "1"],
+        ];
+        for args in lines {
+            let full = File::options().write(true).open("/dev/full").expect("/dev/full");
+            let error = Ended::from(ns.command(args).stdout(full).stderr(Stdio::piped()).output().expect("shmadm"));
+            assert!(error.fails(1).contains("No space left on device"), "{args:?}");
+        }
+    });
+}
+
+#[test]
+fn a_reader_that_leaves_ends_it_quietly() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "1", "--size", "8M"]).ok();
+        for args in [&["read", "1"][..], &["read", "1", "-f", "hex", "--length", "100"], &["list"], &["--help"]] {
+            let (reader, writer) = std::io::pipe().expect("a pipe");
+            drop(reader);
+            let output = ns.command(args).stdout(writer).stderr(Stdio::piped()).output().expect("shmadm");
+            let gone = Ended::from(output);
+            assert_eq!((gone.signal, gone.err.as_str()), (Some(13), ""), "{args:?}");
+        }
+    });
+}
+
+#[test]
+fn bad_words_are_usage_errors_and_change_nothing() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "42", "--size", "4096"]).ok();
+        let before = ns.table();
+        let named: [&[&str]; 4] = [&["read"], &["stat"], &["remove"], &["attach-write"]];
+        let words = [
+            "", "0", "0x", "08", "0x100000001", "-2147483649", "id:", "id:-1", "id:2147483648", "id:0x", "42x", " 42",
+            "ftok:", "ftok::/", "ftok:0:/", "ftok:256:/", "ftok:A:",
+        ];
+        for command in named {
+            for word in words {
+                ns.shmadm(command.iter().chain(&[word])).is_usage_error();
+            }
+        }
+        // A good word before or after a bad one is not acted on either.
+        ns.shmadm(["remove", "42", "nonsense"]).is_usage_error();
+        ns.shmadm(["remove", "", "42"]).is_usage_error();
+        for args in [
+            &["frobnicate"][..],
+            &[],
+            &["list", "--frobnicate"],
+            &["list", "-o", "KEY,NONSENSE"],
+            &["list", "-f", "xml"],
+            &["read", "42", "--offset", "1 K"],
+            &["remove", "42", "--wait=soon"],
+            &["attach-write", "42", "x", "--hold=soon"],
+            &["attach-write", "42", "x", "--fill", "256"],
+            &["attach-write", "42", "x", "--file", "y"],
+            &["attach-write", "42", "x", "--at", "0"],
+            &["attach-write", "42", "x", "--round"],
+            &["attach-write", "id:0", "x", "--create", "4K"],
+            &["create", "43"],
+            &["create", "43", "--size", "1", "--mode", "1777"],
+            &["create", "id:5", "--size", "1"],
+            &["create", "0", "--size", "1"],
+            &["create", "43", "--size", "1", "--huge=3M"],
+            &["remove"],
+        ] {
+            let error = ns.shmadm(args);
+            assert_eq!(error.code, Some(2), "{args:?}: {error:?}");
+        }
+        assert_eq!(ns.table(), before);
+    });
+}
+
+#[test]
+fn a_typo_suggests_the_right_word() {
+    assert!(ended(&mut shmadm(&["craete"])).is_usage_error().contains("create"));
+    assert!(ended(&mut shmadm(&["list", "--colums", "key"])).is_usage_error().contains("--columns"));
+}
+
+#[test]
+fn key_0_points_to_ids() {
+    assert!(ended(&mut shmadm(&["read", "0"])).is_usage_error().contains("id:"));
+}
