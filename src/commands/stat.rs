@@ -174,12 +174,12 @@ fn amount(bytes: Option<u64>) -> String {
 
 fn permissions(mode: Mode) -> String {
     let may = |shift: u16| match mode.bits() >> shift & 0o6 {
-        0o6 => "read and write",
+        0o6 => "read+write",
         0o4 => "read",
         0o2 => "write",
-        _ => "nothing",
+        _ => "none",
     };
-    format!("{mode} ({}: owner {}, group {}, others {})", mode.words(), may(6), may(3), may(0))
+    format!("{mode} (owner {}, group {}, others {})", may(6), may(3), may(0))
 }
 
 fn account(uid: u32, gid: u32, lookups: &Lookups) -> String {
