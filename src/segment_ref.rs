@@ -105,7 +105,8 @@ impl TryFrom<&OsStr> for SegmentRef {
     fn try_from(word: &OsStr) -> Result<SegmentRef, ParseSegmentRefError> {
         let bytes = word.as_bytes();
         if let Some(rest) = bytes.strip_prefix(b"ftok:") {
-            let colon = rest.iter().position(|b| *b == b':').ok_or(ParseSegmentRefError::Ftok)?;
+            // The first byte is of the project id, and can be a colon itself.
+            let colon = rest.iter().skip(1).position(|b| *b == b':').ok_or(ParseSegmentRefError::Ftok)? + 1;
             let (project, path) = (&rest[..colon], &rest[colon + 1..]);
             if path.is_empty() {
                 return Err(ParseSegmentRefError::Ftok);
@@ -148,7 +149,7 @@ mod tests {
         assert_eq!(parse("0x2a"), Ok(SegmentRef::Key(Key::from_raw(42))));
         assert_eq!(parse("id:0"), Ok(SegmentRef::Id(ShmId::new(0).unwrap())));
         assert_eq!(parse("id:2147483647"), Ok(SegmentRef::Id(ShmId::new(i32::MAX).unwrap())));
-        for (word, project) in [("A", b'A'), ("1", 1), ("49", 49), ("255", 255), ("!", b'!')] {
+        for (word, project) in [("A", b'A'), ("1", 1), ("49", 49), ("255", 255), ("!", b'!'), (":", b':')] {
             let expected = SegmentRef::Ftok(ProjectId(project), "/srv/app".into());
             assert_eq!(parse(&format!("ftok:{word}:/srv/app")), Ok(expected), "{word}");
         }
@@ -163,10 +164,10 @@ mod tests {
         for word in ["id:", "id:-1", "id:2147483648", "id:x", "id: 5", "id:5 "] {
             assert_eq!(parse(word), Err(ParseSegmentRefError::Id), "{word}");
         }
-        for word in ["ftok:", "ftok:A", "ftok:A:"] {
+        for word in ["ftok:", "ftok:A", "ftok:A:", "ftok::/srv"] {
             assert_eq!(parse(word), Err(ParseSegmentRefError::Ftok), "{word}");
         }
-        for word in ["ftok::/srv", "ftok:0:/srv", "ftok:256:/srv", "ftok:AB:/srv", "ftok:é:/srv"] {
+        for word in ["ftok:0:/srv", "ftok:256:/srv", "ftok:AB:/srv", "ftok:é:/srv"] {
             assert_eq!(parse(word), Err(ParseSegmentRefError::Project), "{word}");
         }
         for word in ["", "foo", "5:id", "ID:5"] {

@@ -16,6 +16,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 
 pub use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
 
 pub use attachment::{Access, Attachment, Placement, attach};
 pub use contents::{Contents, Extent};
@@ -63,13 +64,15 @@ pub enum Reason {
     PermissionDenied,
     /// `EPERM`: neither owner nor creator, nor privileged.
     NotPermitted,
+    /// `EINVAL` of an IPC_SET on a segment that exists: no such uid or gid in this user namespace.
+    InvalidOwner,
     /// `EINVAL` of shmget(2): less than one byte, or more than SHMMAX.
     SizeOutOfRange,
     /// `ENOSPC`: SHMMNI or SHMALL is reached.
     LimitReached,
     /// `ENOMEM`.
     NoMemory,
-    /// `ENOMEM` of a lock: RLIMIT_MEMLOCK is reached.
+    /// `ENOMEM` of a lock, or `EPERM` where it is 0: RLIMIT_MEMLOCK is reached.
     LockLimitReached,
     /// `EINVAL` of shmat(2) with an address: misaligned, or something is mapped there.
     BadAddress,
@@ -107,6 +110,7 @@ impl fmt::Display for Error {
             Reason::NoSuchSegment => "there is no such segment",
             Reason::PermissionDenied => "permission denied",
             Reason::NotPermitted => "only its owner, its creator or root may do that",
+            Reason::InvalidOwner => "that user or group does not exist in this user namespace",
             Reason::SizeOutOfRange => "the kernel does not make a segment of that size",
             Reason::LimitReached => "a limit on shared memory is reached",
             Reason::NoMemory => "there is not enough memory",
@@ -226,7 +230,8 @@ pub fn remove(id: ShmId) -> Result<(), Error> {
 
 /// shmctl(2) `IPC_SET`: gives a segment this owner, group and mode, and moves its ctime.
 ///
-/// Errors: `EPERM` is [`Reason::NotPermitted`], `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`].
+/// Errors: `EPERM` is [`Reason::NotPermitted`], `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], or
+/// [`Reason::InvalidOwner`] where the segment is there.
 pub fn set(id: ShmId, uid: u32, gid: u32, mode: Mode) -> Result<(), Error> {
     let mut ds = empty_status();
     ds.shm_perm.uid = uid;
@@ -238,7 +243,10 @@ pub fn set(id: ShmId, uid: u32, gid: u32, mode: Mode) -> Result<(), Error> {
     trace::returned(&result, |f| {
         write!(f, "shmctl({id}, IPC_SET, {{shm_perm={{uid={uid}, gid={gid}, mode={mode}}}}})")
     });
-    result.map(drop).map_err(by_id)
+    result.map(drop).map_err(|errno| match errno {
+        Errno::EINVAL if stat_any(id).is_ok() => Error { reason: Reason::InvalidOwner, errno },
+        errno => by_id(errno),
+    })
 }
 
 /// shmctl(2) `SHM_LOCK`: the pages that are resident, or become so, are not swapped out.
@@ -247,6 +255,10 @@ pub fn set(id: ShmId, uid: u32, gid: u32, mode: Mode) -> Result<(), Error> {
 pub fn lock(id: ShmId) -> Result<(), Error> {
     shmctl_plain(id, libc::SHM_LOCK, "SHM_LOCK").map_err(|errno| match errno {
         Errno::ENOMEM => Error { reason: Reason::LockLimitReached, errno },
+        // ipc/shm.c answers like this to the owner, too, who may lock nothing at all.
+        Errno::EPERM if getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(limit, _)| limit == 0) => {
+            Error { reason: Reason::LockLimitReached, errno }
+        }
         errno => by_id(errno),
     })
 }

@@ -33,8 +33,8 @@ pub(super) struct AttachWrite {
     /// The segment: a key (0x2a, 42, 052), id:N, or ftok:PROJECT:PATH
     #[arg(value_parser = segment_parser(), allow_negative_numbers = true)]
     segment: SegmentRef,
-    /// What to write; standard input if neither this nor --file is there
-    #[arg(conflicts_with = "file", allow_hyphen_values = true)]
+    /// What to write (after `--` if it begins with a dash); standard input if neither this nor --file is there
+    #[arg(conflicts_with = "file", allow_negative_numbers = true)]
     text: Option<OsString>,
     /// Write the bytes of FILE
     #[arg(long, value_name = "FILE")]
@@ -77,7 +77,7 @@ impl AttachWrite {
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
         let input = self.input()?;
         let (named, created) = self.find_or_make(input.as_ref())?;
-        self.write(&named, input, context).map_err(|error| match created {
+        self.write(&named, created, input, context).map_err(|error| match created {
             true => match sysv::remove(named.id) {
                 Ok(()) => error.hint("the segment that this call made was removed again"),
                 Err(_) => error.hint(format_args!("the segment that this call made, id:{}, is left", named.id)),
@@ -86,7 +86,7 @@ impl AttachWrite {
         })
     }
 
-    fn write(&self, named: &Named, input: Option<Input>, context: &mut Context) -> Result<Status> {
+    fn write(&self, named: &Named, created: bool, input: Option<Input>, context: &mut Context) -> Result<Status> {
         let name = named.to_string();
         let placement = sysv::Placement { address: self.attaching.at(), round: self.round, remap: self.remap };
         let attachment = transfer::attach(named.id, &name, "write to", Access::ReadWrite, placement)?;
@@ -111,6 +111,9 @@ impl AttachWrite {
         }
         if self.verbose {
             say(format_args!("wrote {} bytes to {name} from byte {offset} on", end - offset));
+        }
+        if created && let Some(warning) = transfer::fleeting() {
+            say(warning);
         }
         drop(contents);
         self.attaching.hold(attachment, &name, context)

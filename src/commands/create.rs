@@ -135,11 +135,17 @@ impl Create {
         let (segment, created) = self.make_or_take(key, size)?;
         if created {
             let finished = self.finish(&segment, owner, source);
-            if let Err(error) = finished {
-                return Err(remove_again(segment.id, error));
+            // A segment that nobody was told of would be lost: telling is part of making it.
+            finished
+                .and_then(|segment| self.print(context, &segment, created))
+                .and_then(|()| context.output.flush())
+                .map_err(|error| remove_again(segment.id, error))?;
+            if let Some(warning) = transfer::fleeting() {
+                say(warning);
             }
-            self.warn_if_fleeting();
-        } else if source.is_some() || self.owner.is_some() || self.lock {
+            return Ok(Status::Done);
+        }
+        if source.is_some() || self.owner.is_some() || self.lock {
             say(format_args!("segment {} (id {}) existed, and is left as it was", segment.key, segment.id));
         }
         self.print(context, &segment, created)?;
@@ -179,8 +185,11 @@ impl Create {
                     )));
                 }
                 None if size.is_none() => {
-                    return Err(lookup::missing("take", &format_args!("segment {key}"), Some(sysv::Errno::ENOENT))
-                        .hint("--size would make one"));
+                    return Err(Error {
+                        errno: Some(sysv::Errno::ENOENT),
+                        ..Error::missing(format!("cannot take segment {key}: there is no such segment"))
+                    }
+                    .hint("with --size it is made"));
                 }
                 // It was removed between the two looks.
                 None => {}
@@ -199,7 +208,8 @@ impl Create {
             let new = NewSegment {
                 key,
                 size,
-                mode: self.mode,
+                // Whoever fills it must be allowed to write; the mode that was asked for follows.
+                mode: if self.from.is_some() { Mode::from_raw(0o600) } else { self.mode },
                 huge: self.huge.map(HugePages::from),
                 no_reserve: self.no_reserve,
             };
@@ -210,8 +220,8 @@ impl Create {
         }
     }
 
-    /// What comes after the making. The order matters: once the owner is another, a user could neither lock nor fill it.
-    fn finish(&self, segment: &Segment, owner: Option<(u32, Option<u32>)>, source: Option<Source>) -> Result<()> {
+    /// What comes after the making. The order matters: with another owner or mode a user could neither lock nor fill it.
+    fn finish(&self, segment: &Segment, owner: Option<(u32, Option<u32>)>, source: Option<Source>) -> Result<Segment> {
         let name = format!("segment {} (id {})", segment.key, segment.id);
         if let Some(source) = source {
             fill(segment, &name, source)?;
@@ -219,12 +229,15 @@ impl Create {
         if self.lock {
             sysv::lock(segment.id).map_err(|error| Error::call(format_args!("lock {name}"), error))?;
         }
-        if let Some((uid, gid)) = owner {
-            sysv::set(segment.id, uid, gid.unwrap_or(segment.gid), segment.mode()).map_err(|error| {
-                Error::call(format_args!("give {name} to {}", self.owner.as_deref().unwrap_or("")), error)
-            })?;
+        if owner.is_none() && self.mode == segment.mode() {
+            return Ok(segment.clone());
         }
-        Ok(())
+        let (uid, gid) = owner.unwrap_or((segment.uid, None));
+        sysv::set(segment.id, uid, gid.unwrap_or(segment.gid), self.mode).map_err(|error| match &self.owner {
+            Some(owner) => Error::call(format_args!("give {name} to {owner}"), error),
+            None => Error::call(format_args!("set the mode of {name}"), error),
+        })?;
+        made(segment.id)
     }
 
     /// Opens the file before anything is made, so that one that does not fit makes nothing.
@@ -250,15 +263,6 @@ impl Create {
             }
         };
         Ok(Source { input, size })
-    }
-
-    fn warn_if_fleeting(&self) {
-        // The sysctl belongs to the IPC namespace; where /proc does not show it there is nothing to say.
-        let on = std::fs::read_to_string("/proc/sys/kernel/shm_rmid_forced").is_ok_and(|value| value.trim() == "1");
-        if on {
-            say("warning: kernel.shm_rmid_forced is 1: the kernel destroys this segment as shmadm exits, unless \
-                 another process is attached by then");
-        }
     }
 
     fn print(&self, context: &mut Context, segment: &Segment, created: bool) -> Result<()> {

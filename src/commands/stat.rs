@@ -140,7 +140,8 @@ fn print(output: &mut Output, looked: &Looked, lookups: &Lookups) -> Result<()> 
     field("owner", &account(segment.uid, segment.gid, lookups))?;
     field("creator", &account(segment.cuid, segment.cgid, lookups))?;
     field("created by", &creator(segment, lookups))?;
-    field("last used by", &process(segment.lpid))?;
+    let never_attached = segment.atime == 0 && segment.dtime == 0;
+    field("last used by", &if never_attached { "nobody yet".into() } else { process(segment.lpid) })?;
     field("attachments", &segment.nattch.to_string())?;
     field("last attach", &time(segment.atime, lookups.clock()))?;
     field("last detach", &time(segment.dtime, lookups.clock()))?;

@@ -1,1 +1,387 @@
-//! `shmadm attach-write`.
+//! `attach-write`: which bytes get into a segment and which do not, and the attachment meanwhile.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
+use std::os::unix::ffi::OsStrExt;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Ended, Namespace, ended, in_namespace};
+
+// The columns of the kernel's table.
+const KEY: usize = 0;
+const MODE: usize = 2;
+const SIZE: usize = 3;
+const LPID: usize = 5;
+const NATTCH: usize = 6;
+const RSS: usize = 14;
+
+/// What any other program does: attach by key, print the string.
+const READER: &str = r#"
+    #include <stdio.h>
+    #include <sys/shm.h>
+    int main(void) {
+        char *text = shmat(shmget(5678, 0, 0), NULL, SHM_RDONLY);
+        return text == (void *) -1 || printf("%s", text) < 0;
+    }"#;
+
+/// The classic example: make a segment, or take it, and put a string into it.
+const WRITER: &str = r#"
+    #include <stdio.h>
+    #include <sys/shm.h>
+    int main(void) {
+        char *text = shmat(shmget(5678, 27, IPC_CREAT | 0666), NULL, 0);
+        return text == (void *) -1 || sprintf(text, "written by %s", "C") < 0;
+    }"#;
+
+/// Runs `write` with these words, and nothing on its standard input.
+#[track_caller]
+fn write(ns: &Namespace, words: &str) -> Ended {
+    ns.shmadm(["write"].into_iter().chain(words.split(' ')))
+}
+
+/// A new segment of this many bytes, each of them an `x`: key 5, id 0.
+#[track_caller]
+fn crosses(ns: &Namespace, size: usize) {
+    ns.file("crosses", "x".repeat(size));
+    ns.shmadm(["create", "5", "--from", "crosses"]).ok();
+}
+
+/// The first bytes of a segment, as perl reads them.
+#[track_caller]
+fn contents_of(ns: &Namespace, id: i32, length: usize) -> Vec<u8> {
+    let read = "shmread($ARGV[0], my $bytes, 0, $ARGV[1]) or die $!; print $bytes";
+    let perl = ended(ns.program("perl").args(["-e", read]).args([id.to_string(), length.to_string()]));
+    assert_eq!(perl.code, Some(0), "{perl:?}");
+    perl.bytes
+}
+
+/// The first bytes of segment 0.
+#[track_caller]
+fn contents(ns: &Namespace, length: usize) -> Vec<u8> {
+    contents_of(ns, 0, length)
+}
+
+/// A column of segment 0 in the kernel's table.
+#[track_caller]
+fn column(ns: &Namespace, column: usize) -> String {
+    ns.row(0).expect("segment 0")[column].clone()
+}
+
+#[test]
+fn a_text_is_a_c_string_to_others() {
+    in_namespace(|ns| {
+        let reader = ns.compile("reader", READER);
+        ns.file("crosses", "x".repeat(64));
+        ns.shmadm(["create", "5678", "--from", "crosses"]).ok();
+        ns.shmadm(["attach-write", "5678", "grüße"]).ok();
+        assert_eq!(ended(&mut ns.program(reader)).ok(), "grüße");
+        assert_eq!(contents(ns, 11), "grüße\0xxx".as_bytes());
+        // An argument need not be UTF-8.
+        let words = [OsStr::new("write"), OsStr::new("5678"), OsStr::from_bytes(b"\xff\xfe")];
+        ns.shmadm(words).ok();
+        assert_eq!(contents(ns, 4), b"\xff\xfe\0\xbc");
+    });
+}
+
+#[test]
+fn a_c_program_and_shmadm_read_each_other() {
+    in_namespace(|ns| {
+        let (reader, writer) = (ns.compile("reader", READER), ns.compile("writer", WRITER));
+        ended(&mut ns.program(&writer)).ok();
+        assert_eq!((column(ns, SIZE), column(ns, MODE)), ("27".into(), "666".into()));
+        assert_eq!(ns.shmadm(["read", "5678", "-f", "string"]).ok().trim_end(), "written by C");
+        write(ns, "5678 written-by-shmadm").ok();
+        assert_eq!(ended(&mut ns.program(&reader)).ok(), "written-by-shmadm");
+        ended(&mut ns.program(&writer)).ok();
+        assert_eq!(ns.shmadm(["read", "5678", "-f", "string"]).ok().trim_end(), "written by C");
+    });
+}
+
+#[test]
+fn a_text_ends_with_a_nul_and_a_file_does_not_unless_told() {
+    in_namespace(|ns| {
+        ns.file("file", "abc");
+        crosses(ns, 8);
+        for (words, input, expected) in [
+            ("5 abc", "", b"abc\0xxxx"),
+            ("5 abc --no-nul", "", b"abcxxxxx"),
+            ("5 abc --nul", "", b"abc\0xxxx"),
+            ("5 --file file", "", b"abcxxxxx"),
+            ("5 --file file --nul", "", b"abc\0xxxx"),
+            ("5 --file file --no-nul", "", b"abcxxxxx"),
+            ("5", "abc", b"abcxxxxx"),
+            ("5 --nul", "abc", b"abc\0xxxx"),
+            ("5 --nul", "", b"\0xxxxxxx"),
+            ("id:0 abc --offset 4", "", b"xxxxabc\0"),
+            ("5 --offset 5", "abc", b"xxxxxabc"),
+            ("5 --offset 8", "", b"xxxxxxxx"),
+            ("5 abc --zero", "", b"abc\0\0\0\0\0"),
+            ("5 abc --zero --offset 2", "", b"\0\0abc\0\0\0"),
+            ("5 abc --fill 0x41", "", b"abc\0AAAA"),
+            ("5 abc --fill 0101 --no-nul --offset 2", "", b"xxabcAAA"),
+            ("5 --fill 65 --offset 4 --zero", "", b"\0\0\0\0AAAA"),
+            ("5 12345678 --no-nul --fill 65", "", b"12345678"),
+        ] {
+            write(ns, "5 --file crosses").ok();
+            let args = ["write"].into_iter().chain(words.split(' '));
+            assert_eq!(ns.shmadm_with_input(args, input.as_bytes()).ok(), "");
+            assert_eq!(contents(ns, 8), expected, "{words} < {input:?}");
+        }
+    });
+}
+
+#[test]
+fn a_redirected_file_is_read_from_where_it_stands() {
+    in_namespace(|ns| {
+        crosses(ns, 8);
+        let mut input = File::open(ns.file("file", "read before|abcd")).expect("a file");
+        input.seek(SeekFrom::Start(12)).expect("a file that can seek");
+        let written = Ended::from(ns.command(["write", "5", "--offset", "4"]).stdin(input).output().expect("shmadm"));
+        assert_eq!(written.code, Some(0), "{written:?}");
+        assert_eq!(contents(ns, 8), b"xxxxabcd");
+    });
+}
+
+#[test]
+fn a_mebibyte_arrives_whole() {
+    in_namespace(|ns| {
+        let bytes: Vec<u8> = (0..1_u32 << 20).map(|n| (n % 251) as u8).collect();
+        ns.file("file", &bytes);
+        ns.shmadm(["create", "5", "--size", "1M"]).ok();
+        write(ns, "5 --file file").ok();
+        assert!(contents(ns, 1 << 20) == bytes);
+    });
+}
+
+#[test]
+fn zero_gives_the_pages_back_of_a_locked_segment_too() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "5", "--size", "32K", "--lock"]).ok();
+        ns.shmadm(["create", "6", "--size", "64M"]).ok();
+        for id in [0, 1] {
+            let rss = || ns.row(id).expect("a row")[RSS].parse::<u64>().expect("bytes");
+            write(ns, &format!("id:{id} first")).ok();
+            write(ns, &format!("id:{id} last --offset 30K")).ok();
+            assert_ne!(rss(), 0);
+            write(ns, &format!("id:{id} --zero")).ok();
+            assert_eq!(rss(), 0);
+            assert!(contents_of(ns, id, 32 << 10).iter().all(|byte| *byte == 0));
+        }
+    });
+}
+
+#[test]
+fn create_makes_what_is_missing_and_takes_what_is_large_enough() {
+    in_namespace(|ns| {
+        write(ns, "5 hello --create 4K --mode 640").ok();
+        assert_eq!((column(ns, KEY), column(ns, SIZE), column(ns, MODE)), ("5".into(), "4096".into(), "640".into()));
+        assert_eq!(contents(ns, 7), b"hello\0\0");
+        write(ns, "5 again --create 100 --mode 777").ok();
+        assert_eq!((contents(ns, 7), column(ns, MODE)), (b"again\0\0".to_vec(), "640".into()));
+        let error = write(ns, "5 never --create 4097").fails(1);
+        assert!(error.contains("id 0") && error.contains("4096 bytes") && error.contains("4097"), "{error}");
+        assert_eq!((contents(ns, 7), ns.table().len()), (b"again\0\0".to_vec(), 1));
+    });
+}
+
+#[test]
+fn forty_writers_that_create_share_one_segment() {
+    in_namespace(|ns| {
+        let start = |_| ns.command(["write", "5", "hello", "--create", "4K"]).stdin(Stdio::null()).spawn();
+        let writers: Vec<_> = (0..40).map(|n| start(n).expect("shmadm")).collect();
+        for mut writer in writers {
+            assert_eq!(writer.wait().expect("its end").code(), Some(0));
+        }
+        assert_eq!((ns.table().len(), contents(ns, 6)), (1, b"hello\0".to_vec()));
+    });
+}
+
+#[test]
+fn input_that_is_known_to_be_too_long_changes_nothing() {
+    in_namespace(|ns| {
+        ns.file("nine", "123456789");
+        crosses(ns, 8);
+        for (words, length, room) in [
+            ("5 12345678", 9, 8),
+            ("5 12345678 --zero --fill 65", 9, 8),
+            ("id:0 123 --offset 5", 4, 3),
+            ("5 --file nine --zero", 9, 8),
+            ("5 --file nine --nul --offset 8", 10, 0),
+            // Standard input, redirected from that file.
+            ("5 --zero", 9, 8),
+            ("5 --create 8", 9, 8),
+            // Nothing there, and nothing is made.
+            ("6 12345678 --create 8", 9, 8),
+            ("6 --file nine --create 8", 9, 8),
+            ("6 --create 8", 9, 8),
+        ] {
+            let input = File::open(ns.path("nine")).expect("a file");
+            let mut command = ns.command(["write"].into_iter().chain(words.split(' ')));
+            let error = ended(command.stdin(input)).fails(1);
+            assert!(error.contains(&format!(" {length} bytes ")), "{words}: {error}");
+            assert!(error.contains(&format!("room for {room} ")), "{words}: {error}");
+            assert_eq!((contents(ns, 8), ns.table().len()), (b"xxxxxxxx".to_vec(), 1), "{words}");
+        }
+        // Nor was one made and removed again, which would have used up this identifier.
+        assert_eq!(ns.shmadm(["create", "6", "--size", "1", "-q"]).ok(), "1\n");
+    });
+}
+
+#[test]
+fn a_stream_that_is_too_long_fails_where_the_segment_ends() {
+    in_namespace(|ns| {
+        crosses(ns, 8);
+        for (words, input, written, expected) in [
+            ("5 --offset 5", "12345", 3, b"xxxxx123"),
+            ("5", "123456789", 8, b"12345678"),
+            // The NUL is input too.
+            ("5 --nul --zero --offset 4", "1234", 4, b"\0\0\0\x001234"),
+        ] {
+            write(ns, "5 --file crosses").ok();
+            let args = ["write"].into_iter().chain(words.split(' '));
+            let error = ns.shmadm_with_input(args, input.as_bytes()).fails(1);
+            assert!(error.contains(&format!("{written} bytes were written")), "{error}");
+            assert_eq!(contents(ns, 8), expected, "{words}");
+        }
+    });
+}
+
+#[test]
+fn what_just_fits_is_written_and_an_offset_past_the_end_is_not() {
+    in_namespace(|ns| {
+        crosses(ns, 8);
+        write(ns, "5 1234567").ok();
+        write(ns, "5 8 --no-nul --offset 7").ok();
+        write(ns, "5 --offset 8").ok();
+        for words in ["5 x --offset 8", "5 --offset 9", "5 --offset 18446744073709551615 --zero", "5 x --offset 1K"] {
+            assert!(write(ns, words).fails(1).contains("nothing was written"), "{words}");
+        }
+        assert_eq!(contents(ns, 8), b"12345678");
+    });
+}
+
+#[test]
+fn what_is_missing_or_cannot_be_read_fails() {
+    in_namespace(|ns| {
+        assert!(write(ns, "5 hello").fails(3).contains("0x00000005"));
+        assert!(write(ns, "id:99 hello").fails(3).contains("id:99"));
+        for (words, cause) in [
+            ("5 --create 8 --file .", ".: Is a directory"),
+            ("5 --create 8 --file missing", "missing: No such file or directory"),
+            ("ftok:A:missing hello", "missing: No such file or directory"),
+        ] {
+            let error = write(ns, words).fails(1);
+            assert!(error.contains(cause), "{words}: {error}");
+        }
+        assert!(ns.table().is_empty());
+    });
+}
+
+#[test]
+fn a_misspelt_option_is_not_written_as_text() {
+    in_namespace(|ns| {
+        crosses(ns, 8);
+        for option in ["--zreo", "--nonul", "-z"] {
+            write(ns, &format!("5 {option}")).is_usage_error();
+            assert_eq!(contents(ns, 8), b"xxxxxxxx", "{option}");
+        }
+        write(ns, "5 -- --zreo").ok();
+        assert_eq!(contents(ns, 8), b"--zreo\0x");
+    });
+}
+
+#[test]
+fn a_mode_that_forbids_writing_is_explained() {
+    in_namespace(|ns| {
+        for mode in ["0400", "0444", "0"] {
+            ns.shmadm(["create", "5", "--size", "8", "--mode", mode]).ok();
+            for segment in ["5", &format!("id:{}", ns.table()[0][1])] {
+                let error = ns.shmadm_unprivileged(["write", segment, "hello", "--zero"]).fails(1);
+                assert!(error.contains("permission denied; "), "{mode}: {error}");
+                assert!(error.contains("read and write permission"), "{mode}: {error}");
+            }
+            ns.run("ipcrm", ["-M", "5"]);
+        }
+    });
+}
+
+#[test]
+fn an_address_can_be_asked_for() {
+    in_namespace(|ns| {
+        crosses(ns, 8);
+        for words in ["--at 0x700000000000", "--at 0x700000000fff --round", "--at 0x700000000000 --remap"] {
+            let told = write(ns, &format!("5 hello -v {words}"));
+            assert!(told.err.contains("attached at 0x700000000000\n"), "{told:?}");
+            assert!(told.err.contains("wrote 6 bytes"), "{told:?}");
+            assert_eq!(told.ok(), "");
+        }
+        write(ns, "5 --file crosses").ok();
+        let error = write(ns, "5 hello --at 0x700000000fff").fails(1);
+        assert!(error.contains("0x700000000fff") && error.contains("--round"), "{error}");
+        assert_eq!(contents(ns, 8), b"xxxxxxxx");
+    });
+}
+
+#[test]
+fn trace_shows_attach_and_detach_in_straces_notation() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "5", "--size", "8"]).ok();
+        for (words, attach) in [
+            ("--at 0x700000000000", "shmat(0, 0x700000000000, 0) = 0x700000000000"),
+            ("--at 0x700000000fff --round", "shmat(0, 0x700000000fff, SHM_RND) = 0x700000000000"),
+            ("--at 0x700000000000 --remap", "shmat(0, 0x700000000000, SHM_REMAP) = 0x700000000000"),
+        ] {
+            let traced = write(ns, &format!("5 hello --trace {words}"));
+            let lines: Vec<_> = traced.err.lines().filter(|line| !line.starts_with("shmctl")).collect();
+            assert_eq!(lines, ["shmget(0x00000005, 0, 000) = 0", attach, "shmdt(0x700000000000) = 0"]);
+        }
+        let failed = write(ns, "id:0 hello --trace --at 1");
+        assert!(failed.err.starts_with("shmat(0, 0x1, 0) = -1 EINVAL (Invalid argument)\n"), "{failed:?}");
+    });
+}
+
+#[test]
+fn hold_stays_attached_until_a_signal_and_ends_as_it_would() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "5", "--size", "8"]).ok();
+        for (signal, number) in [(Signal::SIGTERM, 15), (Signal::SIGINT, 2), (Signal::SIGHUP, 1)] {
+            let held = ns.hold(["write", "5", "hello", "--hold"]);
+            assert_eq!((column(ns, NATTCH), column(ns, LPID)), ("1".into(), held.pid().to_string()));
+            assert_eq!(held.end(signal), (None, Some(number)));
+            assert_eq!(column(ns, NATTCH), "0");
+        }
+    });
+}
+
+#[test]
+fn hold_for_a_time_ends_by_itself() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "5", "--size", "8"]).ok();
+        let start = Instant::now();
+        let held = write(ns, "5 hello --hold=200ms --at 0x700000000000");
+        assert!(start.elapsed() >= Duration::from_millis(200));
+        assert_eq!(held.err.lines().count(), 1);
+        assert!(held.err.contains("(id 0)") && held.err.contains("0x700000000000"), "{held:?}");
+        held.ok();
+        assert_eq!(column(ns, NATTCH), "0");
+    });
+}
+
+#[test]
+fn a_segment_that_is_removed_while_held_goes_with_the_last_detach() {
+    in_namespace(|ns| {
+        let held = ns.hold(["write", "5", "hello", "--hold", "--create", "8"]);
+        ns.run("ipcrm", ["-M", "5"]);
+        assert_eq!((column(ns, KEY), column(ns, MODE), column(ns, NATTCH)), ("0".into(), "1600".into(), "1".into()));
+        // It has lost its key, but not its identifier.
+        write(ns, "5 lost").fails(3);
+        write(ns, "id:0 found").ok();
+        assert_eq!(contents(ns, 6), b"found\0");
+        assert_eq!(held.end(Signal::SIGTERM), (None, Some(15)));
+        assert!(ns.table().is_empty());
+    });
+}

@@ -66,8 +66,23 @@ fn bad_words_are_usage_errors_and_change_nothing() {
         let before = ns.table();
         let named: [&[&str]; 4] = [&["read"], &["stat"], &["remove"], &["attach-write"]];
         let words = [
-            "", "0", "0x", "08", "0x100000001", "-2147483649", "id:", "id:-1", "id:2147483648", "id:0x", "42x", " 42",
-            "ftok:", "ftok::/", "ftok:0:/", "ftok:256:/", "ftok:A:",
+            "",
+            "0",
+            "0x",
+            "08",
+            "0x100000001",
+            "-2147483649",
+            "id:",
+            "id:-1",
+            "id:2147483648",
+            "id:0x",
+            "42x",
+            " 42",
+            "ftok:",
+            "ftok::/",
+            "ftok:0:/",
+            "ftok:256:/",
+            "ftok:A:",
         ];
         for command in named {
             for word in words {
