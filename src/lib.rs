@@ -9,6 +9,7 @@
 compile_error!("shmadm is for Linux on 64-bit machines");
 
 pub mod commands;
+pub mod destination;
 pub mod duration;
 pub mod error;
 pub mod ftok;

@@ -6,6 +6,7 @@ mod escape;
 mod hexdump;
 mod record;
 mod table;
+mod text;
 mod time;
 
 use std::fmt::Display;
@@ -24,6 +25,7 @@ pub use escape::{escape, visible};
 pub use hexdump::Hexdump;
 pub use record::{Lookups, SegmentRecord, View, is_orphan, status_words};
 pub use table::{Layout, Totals};
+pub use text::{Text, escaped_lines, whole_characters};
 pub use time::{Clock, TimeFormat, compact, timestamp};
 
 /// Standard output and standard error, with what they can show: decided once, here.

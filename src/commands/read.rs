@@ -1,15 +1,14 @@
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use tempfile::NamedTempFile;
 
 use super::{Context, attachment, segment_parser};
+use crate::destination::Destination;
 use crate::error::{Error, Result, Status};
 use crate::lookup;
-use crate::output::{Hexdump, Output, visible};
+use crate::output::{Hexdump, Output, Text, escaped_lines, whole_characters};
 use crate::segment_ref::SegmentRef;
 use crate::size::Size;
 use crate::sysv::{Access, Contents, Placement};
@@ -105,58 +104,11 @@ impl Read {
 
     fn to_file(&self, part: &Part<'_>, path: &Path) -> Result<()> {
         let cannot = |error: &io::Error| Error::io(format_args!("write {}", path.display()), error);
-        match target(path).map_err(|error| cannot(&error))? {
-            Target::InPlace(file) => {
-                let mut sink = Sink::File { file, path, punch: false };
-                part.show(self.format, false, &mut sink)
-            }
-            Target::Replace(target) => {
-                let directory = match target.parent() {
-                    Some(parent) if !parent.as_os_str().is_empty() => parent,
-                    _ => Path::new("."),
-                };
-                let temporary = tempfile::Builder::new()
-                    .prefix(".shmadm-")
-                    .permissions(Permissions::from_mode(0o600))
-                    .tempfile_in(directory)
-                    .map_err(|error| cannot(&error))?;
-                let file = temporary.as_file().try_clone().map_err(|error| cannot(&error))?;
-                part.show(self.format, false, &mut Sink::File { file, path, punch: true })?;
-                replace(temporary, &target).map_err(|error| cannot(&error))
-            }
-        }
+        let destination = Destination::open(path, 0o600).map_err(|error| cannot(&error))?;
+        let file = destination.file().map_err(|error| cannot(&error))?;
+        part.show(self.format, false, &mut Sink::File { file, path, punch: destination.is_new_file() })?;
+        destination.finish().map_err(|error| cannot(&error))
     }
-}
-
-enum Target {
-    /// A device, a FIFO: written to as it is.
-    InPlace(File),
-    /// A regular file, or none yet.
-    Replace(PathBuf),
-}
-
-/// What is at the path that -o names. A symbolic link stands for what it leads to, as for every program that opens it.
-fn target(path: &Path) -> io::Result<Target> {
-    match fs::metadata(path) {
-        Ok(found) if found.is_file() => {
-            // Opened, though not to be written to: the kernel then refuses what the user may not write, and links that
-            // others have planted in /tmp (fs.protected_symlinks).
-            OpenOptions::new().write(true).open(path)?;
-            fs::canonicalize(path).map(Target::Replace)
-        }
-        Ok(_) => OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY).open(path).map(Target::InPlace),
-        // A link that leads nowhere: the file it names is not ours to make.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_ok() => Err(error),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Target::Replace(path.into())),
-        Err(error) => Err(error),
-    }
-}
-
-/// Puts the whole file in the place of the old one.
-fn replace(temporary: NamedTempFile, target: &Path) -> io::Result<()> {
-    // A full disk may only show now.
-    temporary.as_file().sync_all()?;
-    temporary.persist(target).map(drop).map_err(|error| error.error)
 }
 
 /// Where the bytes go.
@@ -275,7 +227,7 @@ impl Part<'_> {
                 Run::Zeros(_) => text.push(&[0]),
                 Run::Data(bytes) => text.push(bytes),
             }
-            Ok(text.is_possible)
+            Ok(text.is_possible())
         })?;
         Ok(text.is_whole())
     }
@@ -322,91 +274,5 @@ impl Part<'_> {
             pushed.map(|()| true).map_err(|error| Error::output(&error))
         })?;
         dump.finish().map_err(|error| Error::output(&error))
-    }
-}
-
-/// Text with its line ends and tabs as they are, and all else that steers a terminal escaped.
-fn escaped_lines(bytes: &[u8]) -> String {
-    let pieces = bytes.split_inclusive(|b| matches!(b, b'\n' | b'\t'));
-    pieces.fold(String::new(), |mut shown, piece| {
-        let kept = usize::from(matches!(piece.last(), Some(b'\n' | b'\t')));
-        let (text, end) = piece.split_at(piece.len() - kept);
-        shown.push_str(&visible(text));
-        shown.extend(end.iter().map(|b| char::from(*b)));
-        shown
-    })
-}
-
-/// How many of the bytes are whole characters, where the last one may be cut.
-fn whole_characters(bytes: &[u8]) -> usize {
-    match str::from_utf8(bytes) {
-        Err(error) if error.error_len().is_none() => error.valid_up_to(),
-        _ => bytes.len(),
-    }
-}
-
-/// Decides, piece by piece, whether bytes are text that NULs follow.
-#[derive(Debug)]
-struct Text {
-    is_possible: bool,
-    any: bool,
-    ended: bool,
-    cut: Vec<u8>,
-}
-
-impl Default for Text {
-    fn default() -> Text {
-        Text { is_possible: true, any: false, ended: false, cut: Vec::new() }
-    }
-}
-
-impl Text {
-    fn push(&mut self, bytes: &[u8]) {
-        let (text, nuls) = match bytes.iter().position(|b| *b == 0) {
-            _ if self.ended => bytes.split_at(0),
-            Some(nul) => bytes.split_at(nul),
-            None => bytes.split_at(bytes.len()),
-        };
-        self.any |= !text.is_empty();
-        self.cut.extend_from_slice(text);
-        let whole = whole_characters(&self.cut);
-        let is_text = |text: &str| !text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t' | '\r'));
-        self.is_possible &= str::from_utf8(&self.cut[..whole]).is_ok_and(is_text);
-        self.cut.drain(..whole);
-        if !nuls.is_empty() {
-            self.ended = true;
-            self.is_possible &= self.cut.is_empty() && nuls.iter().all(|b| *b == 0);
-        }
-    }
-
-    fn is_whole(&self) -> bool {
-        self.is_possible && self.any && self.cut.is_empty()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn is_text(pieces: &[&[u8]]) -> bool {
-        let mut text = Text::default();
-        pieces.iter().for_each(|piece| text.push(piece));
-        text.is_whole()
-    }
-
-    #[test]
-    fn text_is_characters_and_then_nuls() {
-        assert!(is_text(&[b"hello\n\0\0"]));
-        assert!(is_text(&[b"hel", b"lo", b"\0", b"\0\0"]));
-        assert!(is_text(&[b"no nul at all"]));
-        assert!(is_text(&[b"\xc3", b"\xa9\0"]));
-        for other in [&b"\0\0"[..], b"", b"a\0b", b"\xc3\0", b"\xc3", b"\x1b[31m", b"\xff\0"] {
-            assert!(!is_text(&[other]), "{other:?}");
-        }
-    }
-
-    #[test]
-    fn escapes_leave_lines_alone() {
-        assert_eq!(escaped_lines(b"a\tb\nc\x1b[2J\r\n"), "a\tb\nc\\x1b[2J\\x0d\n");
     }
 }

@@ -1,0 +1,96 @@
+//! Bytes as text: whether they are, and how they are shown on a terminal.
+
+use super::visible;
+
+/// Text with its line ends and tabs as they are, and all else that steers a terminal escaped.
+pub fn escaped_lines(bytes: &[u8]) -> String {
+    let pieces = bytes.split_inclusive(|b| matches!(b, b'\n' | b'\t'));
+    pieces.fold(String::new(), |mut shown, piece| {
+        let kept = usize::from(matches!(piece.last(), Some(b'\n' | b'\t')));
+        let (text, end) = piece.split_at(piece.len() - kept);
+        shown.push_str(&visible(text));
+        shown.extend(end.iter().map(|b| char::from(*b)));
+        shown
+    })
+}
+
+/// How many of the bytes are whole characters, where the last one may be cut.
+pub fn whole_characters(bytes: &[u8]) -> usize {
+    match str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+        _ => bytes.len(),
+    }
+}
+
+/// Decides, piece by piece, whether bytes are text that NULs follow.
+#[derive(Debug)]
+pub struct Text {
+    is_possible: bool,
+    any: bool,
+    ended: bool,
+    cut: Vec<u8>,
+}
+
+impl Default for Text {
+    fn default() -> Text {
+        Text { is_possible: true, any: false, ended: false, cut: Vec::new() }
+    }
+}
+
+impl Text {
+    /// The next piece.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let (text, nuls) = match bytes.iter().position(|b| *b == 0) {
+            _ if self.ended => bytes.split_at(0),
+            Some(nul) => bytes.split_at(nul),
+            None => bytes.split_at(bytes.len()),
+        };
+        self.any |= !text.is_empty();
+        self.cut.extend_from_slice(text);
+        let whole = whole_characters(&self.cut);
+        let is_text = |text: &str| !text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t' | '\r'));
+        self.is_possible &= str::from_utf8(&self.cut[..whole]).is_ok_and(is_text);
+        self.cut.drain(..whole);
+        if !nuls.is_empty() {
+            self.ended = true;
+            self.is_possible &= self.cut.is_empty() && nuls.iter().all(|b| *b == 0);
+        }
+    }
+
+    /// Whether it can still become text: where not, nothing more need be read.
+    pub fn is_possible(&self) -> bool {
+        self.is_possible
+    }
+
+    /// Whether all of it was text, and there was some.
+    pub fn is_whole(&self) -> bool {
+        self.is_possible && self.any && self.cut.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_text(pieces: &[&[u8]]) -> bool {
+        let mut text = Text::default();
+        pieces.iter().for_each(|piece| text.push(piece));
+        text.is_whole()
+    }
+
+    #[test]
+    fn text_is_characters_and_then_nuls() {
+        assert!(is_text(&[b"hello\n\0\0"]));
+        assert!(is_text(&[b"hel", b"lo", b"\0", b"\0\0"]));
+        assert!(is_text(&[b"no nul at all"]));
+        assert!(is_text(&[b"\xc3", b"\xa9\0"]));
+        for other in [&b"\0\0"[..], b"", b"a\0b", b"\xc3\0", b"\xc3", b"\x1b[31m", b"\xff\0"] {
+            assert!(!is_text(&[other]), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn escapes_leave_lines_alone() {
+        assert_eq!(escaped_lines(b"a\tb\nc\x1b[2J\r\n"), "a\tb\nc\\x1b[2J\\x0d\n");
+    }
+}
