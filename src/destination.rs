@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::{AccessFlags, access};
 use tempfile::NamedTempFile;
 
 /// Where `-o FILE` leads.
@@ -41,10 +42,14 @@ impl Destination {
             Err(error) => return Err(error),
         };
         let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // For an errno of the directory itself: tempfile hides the one that it gets.
+        access(directory, AccessFlags::W_OK | AccessFlags::X_OK)?;
         let temporary = tempfile::Builder::new()
             .prefix(".shmadm-")
             .permissions(Permissions::from_mode(mode))
-            .tempfile_in(directory)?;
+            .tempfile_in(directory)
+            // Its own error names the temporary file, which nobody knows of.
+            .map_err(|error| io::Error::from(error.kind()))?;
         Ok(Destination::Replace { temporary, target })
     }
 

@@ -89,9 +89,7 @@ impl Error {
 
     /// Reading or writing something that is no segment failed.
     pub fn io(what: impl fmt::Display, error: &io::Error) -> Error {
-        // tempfile wraps the system's error in one that names the temporary file, which nobody knows of.
-        let inner = error.get_ref().and_then(|wrapped| wrapped.source()?.downcast_ref::<io::Error>());
-        let errno = inner.unwrap_or(error).raw_os_error().map(Errno::from_raw);
+        let errno = error.raw_os_error().map(Errno::from_raw);
         let cause = errno.map_or_else(|| error.to_string(), |errno| errno.desc().to_string());
         Error { errno, ..Error::failed(format!("cannot {what}: {cause}")) }
     }

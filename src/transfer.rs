@@ -82,6 +82,9 @@ pub fn attach(id: ShmId, name: &str, verb: &str, access: Access, placement: Plac
             Reason::PermissionDenied => told.hint(format_args!(
                 "attaching it needs {needs} permission, which its owner can give: `shmadm stat id:{id}` shows the mode"
             )),
+            Reason::BadAddress if access == Access::Read => {
+                told.hint(format_args!("name a multiple of {} where nothing is mapped", sysv::page_size()))
+            }
             Reason::BadAddress => told.hint("--round rounds it down to a page, --remap replaces what is there"),
             Reason::NoSuchSegment => told.hint("`shmadm list` shows those that exist"),
             _ => told,

@@ -1,1 +1,523 @@
-//! `shmadm list`.
+//! `list`: every segment, field for field as the kernel has it, in each format; and what it knows of the creators.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{Namespace, Running, ended, in_namespace, wait_until};
+
+const SHMADM: &str = env!("CARGO_BIN_EXE_shmadm");
+const ALL: &str = "KEY,ID,SIZE,RSS,SWAP,PERMS,MODE,OWNER,USER,UID,GROUP,GID,CUSER,CUID,CGROUP,CGID,NATTCH,STATUS,\
+                   ATIME,DTIME,CTIME,AGE,IDLE,CPID,LPID,COMMAND,CREATOR";
+
+/// 600 segments of every mode: of small and large sizes, some attached once or often, some locked, some removed while
+/// attached. Indices were freed and taken again, so that the kernel's order is not that of the ids. The arguments are
+/// the owners. It stays attached until its standard input ends.
+const MENAGERIE: &str = r#"
+    #include <stdio.h>
+    #include <stdlib.h>
+    #include <sys/shm.h>
+    static long checked(long result) {
+        if (result == -1) { perror("menagerie"); exit(1); }
+        return result;
+    }
+    static int make(unsigned i) {
+        key_t key = i % 7 == 0 ? IPC_PRIVATE : (key_t)(i * 2654435761u);
+        return checked(shmget(key, i % 2 ? 9 + i : 40960L * i + 1, IPC_CREAT | IPC_EXCL | 0600));
+    }
+    int main(int argc, char **argv) {
+        int ids[600], id, n = 0;
+        for (int i = 0; i < 600; i++) ids[i] = make(i);
+        for (int i = 0; i < 600; i += 3) checked(shmctl(ids[i], IPC_RMID, NULL));
+        for (int i = 600; i < 800; i++) make(i);
+        for (int index = 0; n < 600; index++) {
+            struct shmid_ds ds;
+            if ((id = shmctl(index, 13 /* SHM_STAT */, &ds)) == -1) continue;
+            int attachments = n % 10 == 1 ? 10 : n % 10 == 2 ? 2 : 0;
+            for (int i = 0; i < attachments; i++) {
+                char *bytes = (char *)checked((long)shmat(id, NULL, 0));
+                for (size_t at = 0; at < ds.shm_segsz && at < 4096 * (n % 12); at += 4096) bytes[at] = 1;
+            }
+            if (n % 50 == 1) checked(shmctl(id, SHM_LOCK, NULL));
+            ds.shm_perm.mode = n & 0777;
+            if (argc > 1) ds.shm_perm.uid = strtoul(argv[1 + n % (argc - 1)], NULL, 10);
+            if (argc > 1) ds.shm_perm.gid = strtoul(argv[1 + (n + 1) % (argc - 1)], NULL, 10);
+            checked(shmctl(id, IPC_SET, &ds));
+            if (n++ % 20 == 1) checked(shmctl(id, IPC_RMID, NULL));
+        }
+        puts("ready");
+        fflush(stdout);
+        getchar();
+    }"#;
+/// Owners with a name and without, of one digit and of ten. A user namespace has only 0.
+const OWNERS: [&str; 4] = ["0", "9", "100000", "4294967294"];
+
+/// Makes a segment of key 7, says so, and stays.
+const STAYS: &str = "shmget(7, 1, 01600) // die; $| = 1; print qq(ready\n); <STDIN>";
+
+/// Starts a program and waits until it says that it is ready; it is ended with the test.
+#[track_caller]
+fn start(command: &mut Command) -> Running {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a program");
+    let (output, mut line) = (child.stdout.take().expect("a pipe"), String::new());
+    BufReader::new(output).read_line(&mut line).expect("its output");
+    assert_eq!(line, "ready\n", "{command:?}");
+    Running(child)
+}
+
+/// Starts the 600 segments' maker, and returns its command line too.
+#[track_caller]
+fn menagerie(ns: &Namespace) -> (Running, String) {
+    let (program, owners) = (ns.compile("menagerie", MENAGERIE), if ns.is_root { &OWNERS[..] } else { &[] });
+    let running = start(ns.program(&program).args(owners));
+    (running, [&[program.to_str().expect("a path")], owners].concat().join(" "))
+}
+
+/// Runs perl, which makes segments and ends.
+#[track_caller]
+fn perl(ns: &Namespace, program: &str) {
+    ns.run("perl", ["-e", program]);
+}
+
+/// What `list` with these words prints into a pipe.
+#[track_caller]
+fn list(ns: &Namespace, words: &str) -> String {
+    ns.shmadm(["list"].into_iter().chain(words.split_whitespace())).ok()
+}
+
+/// The names that perl knows for the owners; those without a name are left out.
+fn names(ns: &Namespace, function: &str) -> HashMap<String, String> {
+    let program = format!("for (@ARGV) {{ my $name = {function}($_); print qq($_ $name\n) if defined $name }}");
+    let found = ns.run("perl", ["-e", &program].iter().chain(&OWNERS));
+    found.lines().filter_map(|line| line.split_once(' ')).map(|(id, name)| (id.to_owned(), name.to_owned())).collect()
+}
+
+fn hexadecimal(key: &str) -> String {
+    format!("{:#010x}", key.parse::<i32>().expect("a signed key"))
+}
+
+fn permissions(mode: &str) -> String {
+    format!("{:0>4}", &mode[mode.len().saturating_sub(3)..])
+}
+
+/// The words for the two flags in the kernel's mode.
+fn flags(mode: &str) -> Vec<&'static str> {
+    let mode = u32::from_str_radix(mode, 8).expect("an octal mode");
+    [(0o1000, "dest"), (0o2000, "locked")].iter().filter(|flag| mode & flag.0 != 0).map(|flag| flag.1).collect()
+}
+
+fn text(out: impl AsRef<str>) -> Vec<Vec<String>> {
+    out.as_ref().lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+}
+
+fn csv(out: &str) -> Vec<Vec<String>> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(out.as_bytes());
+    reader.records().map(|row| row.expect("CSV").iter().map(str::to_owned).collect()).collect()
+}
+
+/// The fields of each line, with "" for an empty one (which a table cannot show: there they are missing).
+fn fields(format: &str, out: &str) -> Vec<Vec<String>> {
+    let split = |separator| out.lines().map(move |line| line.split(separator).map(str::to_owned).collect::<Vec<_>>());
+    match format {
+        "table" => text(out),
+        "csv" => csv(out),
+        "raw" => split(' ').map(|row| row.into_iter().map(|field| field.replace('-', "")).collect()).collect(),
+        _ => split('"').map(|row| row.into_iter().skip(1).step_by(2).collect()).collect(),
+    }
+}
+
+#[test]
+fn each_format_shows_the_kernels_table_to_everyone() {
+    in_namespace(|ns| {
+        let _maker = menagerie(ns);
+        let (table, users) = (ns.table(), names(ns, "getpwuid"));
+        let ids: Vec<i32> = table.iter().map(|row| row[1].parse().expect("an id")).collect();
+        assert!(ids.len() == 600 && !ids.is_sorted(), "the order of the ids would do");
+        let expected = table.iter().map(|row| {
+            let mut fields = row.clone();
+            (fields[0], fields[2]) = (hexadecimal(&row[0]), permissions(&row[2]));
+            fields[11..14].iter_mut().filter(|time| *time == "0").for_each(String::clear);
+            let owner = users.get(&row[7]).unwrap_or(&row[7]).clone();
+            [fields, vec![flags(&row[2]).join(","), owner]].concat()
+        });
+        let expected: Vec<Vec<String>> = expected.collect();
+        let columns = "key,id,mode,size,cpid,lpid,nattch,uid,gid,cuid,cgid,atime,dtime,ctime,rss,swap,status,owner";
+        for format in ["table", "raw", "export", "csv"] {
+            let words = ["list", "-b", "--no-headings", "--time-format", "epoch", "-o", columns, "-f", format];
+            let out = ns.shmadm(words).ok();
+            assert_eq!(ns.shmadm_unprivileged(words).ok(), out, "{format}");
+            for (row, expected) in fields(format, &out).into_iter().zip(&expected) {
+                let shown = |field: &&String| format != "table" || !field.is_empty();
+                assert!(row.iter().eq(expected.iter().filter(shown)), "{format}: {row:?} is not {expected:?}");
+            }
+            assert_eq!(out.lines().count(), 600, "{format}");
+        }
+        assert_eq!(list(ns, "-q"), ids.iter().map(|id| format!("{id}\n")).collect::<String>());
+        assert_eq!(ns.shmadm(["ls", "-q"]).ok(), list(ns, "-q"));
+    });
+}
+
+#[test]
+fn json_has_the_contracts_fields_and_the_kernels_values() {
+    in_namespace(|ns| {
+        let (_maker, command) = menagerie(ns);
+        let (users, groups) = (names(ns, "getpwuid"), names(ns, "getgrgid"));
+        let mut dates: HashMap<String, Value> = HashMap::from([("0".to_owned(), Value::Null)]);
+        let out = list(ns, "-f jsonl");
+        assert_eq!(ns.shmadm_unprivileged(["list", "-f", "jsonl"]).ok(), out);
+        for (row, line) in ns.table().iter().zip(out.lines()) {
+            for time in &row[11..14] {
+                let date = || ns.run("date", ["-u", "-d", &format!("@{time}"), "+%Y-%m-%dT%H:%M:%SZ"]);
+                dates.entry(time.clone()).or_insert_with(|| date().trim_end().into());
+            }
+            let number = |column: usize| row[column].parse::<u64>().expect("a number");
+            let mut record: Value = serde_json::from_str(line).expect("JSON");
+            // Where the process that is attached shows the lost key, it may be given back.
+            record["original_key"].take();
+            let expected = json!({
+                "key": hexadecimal(&row[0]), "original_key": null, "id": number(1), "size": number(3),
+                "mode": permissions(&row[2]), "status": flags(&row[2]), "nattch": number(6),
+                "uid": number(7), "user": users.get(&row[7]), "gid": number(8), "group": groups.get(&row[8]),
+                "cuid": number(9), "cuser": users.get(&row[9]), "cgid": number(10), "cgroup": groups.get(&row[10]),
+                "cpid": number(4), "creator": "alive", "command": command, "lpid": number(5),
+                "atime": dates[&row[11]], "dtime": dates[&row[12]], "ctime": dates[&row[13]],
+                "rss": number(14), "swap": number(15),
+            });
+            assert_eq!(record, expected);
+            // A word in quotes that a colon follows is a field's name.
+            let words: Vec<&str> = line.split('"').collect();
+            let names = words.windows(2).filter(|pair| pair[1].starts_with(':')).map(|pair| pair[0]);
+            let order = "key original_key id size mode status nattch uid user gid group cuid cuser cgid cgroup \
+                         cpid creator command lpid atime dtime ctime rss swap";
+            assert!(names.eq(order.split(' ')), "{line}");
+        }
+        let whole = ns.shmadm(["list", "-f", "json"]).json();
+        let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert_eq!((lines.len(), whole), (600, json!({ "segments": lines })));
+    });
+}
+
+#[test]
+fn lsipc_agrees() {
+    in_namespace(|ns| {
+        let _maker = menagerie(ns);
+        let columns = ["KEY", "ID", "OWNER", "PERMS", "SIZE", "NATTCH", "CPID", "LPID", "COMMAND"];
+        let theirs = ns.run("lsipc", ["-m", "--json", "-b", "-o", &columns.join(",")]);
+        let theirs: Value = serde_json::from_str(&theirs).expect("JSON");
+        // Newer versions of it write numbers, older ones strings.
+        let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let segments = theirs["sharedmemory"].as_array().expect("an array").iter();
+        let mut theirs: Vec<Vec<String>> = segments
+            .map(|segment| columns.iter().map(|column| word(&segment[column.to_lowercase()])).collect())
+            .collect();
+        let mut ours = csv(&list(ns, &format!("-f csv --no-headings -o {}", columns.join(","))));
+        theirs.sort();
+        ours.sort();
+        assert_eq!((ours.len(), ours), (600, theirs));
+    });
+}
+
+#[test]
+fn an_empty_namespace_is_valid_in_each_format() {
+    in_namespace(|ns| {
+        for format in ["export", "jsonl", "raw --no-headings", "csv --no-headings", "table --no-headings"] {
+            assert_eq!(list(ns, &format!("-f {format}")), "", "{format}");
+        }
+        for (format, separator) in [("raw", " "), ("csv", ",")] {
+            let titles = ALL.replace(',', separator) + "\n";
+            assert_eq!(list(ns, &format!("-f {format} -o {ALL}")), titles);
+        }
+        assert_eq!(list(ns, "-f json"), "{\"segments\":[]}\n");
+        assert_eq!(list(ns, "-q"), "");
+        // Titles in a pipe, but no totals.
+        assert!(text(list(ns, "")).iter().map(|line| &line[0]).eq(["KEY"]));
+        assert!(on_terminal(ns, "rows 24 cols 80", "$SHMADM --color never list").ends_with("\nno segments\n"));
+    });
+}
+
+#[test]
+fn columns_are_those_asked_for_in_that_order() {
+    in_namespace(|ns| {
+        perl(ns, "shmget(42, 1, 01640)");
+        let titles: Vec<&str> = ALL.split(',').collect();
+        for words in [format!("-f csv -o {}", ALL.to_lowercase()), "-f csv".to_owned()] {
+            let rows = csv(&list(ns, &words));
+            assert!(rows[0] == titles && rows[1].len() == titles.len(), "{words}: {rows:?}");
+        }
+        for words in [format!("-f export -o {ALL}"), "-f export".to_owned()] {
+            let line = list(ns, &words);
+            assert!(line.split('"').step_by(2).map(|word| word.trim_matches([' ', '='])).take(27).eq(titles.clone()));
+        }
+        assert_eq!(text(list(ns, &format!("-o {ALL}")))[0], titles);
+        assert_eq!(list(ns, "-f raw -o Mode,dtime,KEY,id"), "MODE DTIME KEY ID\n0640 - 0x0000002a 0\n");
+        assert_eq!(list(ns, "--columns perms,SIZE"), "PERMS      SIZE\nrw-r-----     1\n");
+        ns.shmadm(["list", "-q", "-o", "id"]).is_usage_error();
+    });
+}
+
+#[test]
+fn numbers_are_sorted_as_numbers() {
+    in_namespace(|ns| {
+        let _maker = menagerie(ns);
+        for name in "ID SIZE RSS SWAP UID GID CUID CGID NATTCH ATIME DTIME CTIME AGE IDLE CPID LPID".split(' ') {
+            let out = list(ns, &format!("-f csv --no-headings --time-format epoch -o {name} --sort {name}"));
+            let numbers: Vec<u64> = out.lines().map(|line| line.parse().unwrap_or(0)).collect();
+            assert!(numbers.len() == 600 && numbers.is_sorted(), "{name}: {numbers:?}");
+            // Sorted as text they would stand in another order; only root has several owners here.
+            if "ID SIZE RSS NATTCH".contains(name) || ns.is_root && "UID GID".contains(name) {
+                assert!(!out.lines().is_sorted(), "{name}");
+            }
+        }
+    });
+}
+
+#[test]
+fn equals_keep_the_kernels_order_until_reversed() {
+    in_namespace(|ns| {
+        perl(ns, "shmget(0, $_, 01600) for 100, 9, 10, 9");
+        for (words, ids) in [
+            ("--sort size", "1 3 2 0"),
+            ("--sort Size --reverse", "0 2 3 1"),
+            ("--sort mode", "0 1 2 3"),
+            ("--reverse", "3 2 1 0"),
+        ] {
+            assert_eq!(text(list(ns, &format!("-q {words}"))).concat().join(" "), ids, "{words}");
+        }
+    });
+}
+
+#[test]
+fn sizes_are_human_in_a_table_alone() {
+    in_namespace(|ns| {
+        perl(ns, "shmget(0, $_, 01600) for 9, 4096, 1572864; shmwrite(2, 'x', 0, 1)");
+        for (words, sizes) in [
+            ("", "9 0 4K 0 1.5M 4K"),
+            ("-b", "9 0 4096 0 1572864 4096"),
+            ("-f raw", "9 0 4096 0 1572864 4096"),
+            ("-f csv", "9,0 4096,0 1572864,4096"),
+        ] {
+            assert_eq!(text(list(ns, &format!("--no-headings -o size,rss {words}"))).concat().join(" "), sizes);
+        }
+    });
+}
+
+#[test]
+fn times_are_in_the_users_zone_as_date_writes_them() {
+    in_namespace(|ns| {
+        perl(ns, "shmget(1, 1, 01600)");
+        let epoch = ns.table()[0][13].clone();
+        // The second one is how POSIX writes a zone, and needs no database of zones.
+        let mut zones = vec!["UTC", "<+0530>-5:30"];
+        zones.extend(Path::new("/usr/share/zoneinfo/Europe/Berlin").exists().then_some("Europe/Berlin"));
+        for zone in zones {
+            let run = |command: &mut Command| ended(command.env("TZ", zone)).ok().trim_end().to_owned();
+            let shown = |words: &[&str]| {
+                let words = ["list", "--no-headings", "-o", "ctime,atime"].iter().chain(words);
+                run(&mut ns.command(words))
+            };
+            let date = |pattern: &str| run(ns.program("date").args(["-d", &format!("@{epoch}"), pattern]));
+            for (format, pattern) in
+                [("full", "+%a %b %e %H:%M:%S %Y"), ("iso", "+%Y-%m-%dT%H:%M:%S%:z"), ("epoch", "+%s")]
+            {
+                assert_eq!(shown(&["--time-format", format]), date(pattern), "{zone}");
+            }
+            assert_eq!(shown(&["-f", "csv"]), date("+%Y-%m-%dT%H:%M:%S%:z,"), "{zone}");
+            // It is another day where midnight has passed since.
+            let short = [date("+%H:%M"), date("+%b %e")];
+            assert!(short.contains(&shown(&[])) && short.contains(&shown(&["--time-format", "short"])), "{zone}");
+        }
+        let relative = list(ns, "--no-headings -o ctime --time-format relative");
+        let seconds = relative.strip_suffix("s ago\n").and_then(|number| number.parse::<u32>().ok());
+        assert!(seconds.is_some_and(|seconds| seconds < 60), "{relative}");
+    });
+}
+
+/// What this line of sh prints on a terminal with these settings of stty, without carriage returns.
+#[track_caller]
+fn on_terminal(ns: &Namespace, settings: &str, line: &str) -> String {
+    let mut script = ns.program("script");
+    script.env("SHMADM", SHMADM).env("TERM", "xterm").env("SHELL", "/bin/sh").stdin(Stdio::null());
+    ended(script.args(["-qec", &format!("stty {settings}; {line}"), "/dev/null"])).ok().replace('\r', "")
+}
+
+/// The first line that is too wide, if one is.
+fn wider_than(columns: usize, out: &str) -> Option<&str> {
+    out.lines().find(|line| line.chars().count() > columns)
+}
+
+#[test]
+fn on_a_terminal_it_fits_and_ends_with_totals() {
+    in_namespace(|ns| {
+        let (_maker, command) = menagerie(ns);
+        for columns in [300, 120, 80, 60, 40] {
+            let out = on_terminal(ns, &format!("rows 24 cols {columns}"), "$SHMADM --color never list");
+            assert_eq!(out.lines().filter(|line| line.starts_with("0x")).count(), 600, "{columns}");
+            assert!(out.lines().last().is_some_and(|line| line.starts_with("600 segments")), "{columns}");
+            assert!(columns < 300 || out.matches(&command).count() == 600, "there is room for the command");
+            assert_eq!(wider_than(columns, &out), None, "on a terminal of {columns} columns");
+        }
+        assert_eq!(on_terminal(ns, "rows 24 cols 80", "$SHMADM list --no-headings").lines().count(), 600);
+        assert!(!list(ns, "").contains("segments"));
+    });
+}
+
+#[test]
+fn a_terminal_of_unknown_height_has_a_width() {
+    in_namespace(|ns| {
+        let _maker = start(ns.program("perl").args(["-e", STAYS, &"x".repeat(200)]));
+        let out = on_terminal(ns, "rows 0 cols 80", "$SHMADM --color never list");
+        assert_eq!(wider_than(80, &out), None);
+    });
+}
+
+#[test]
+fn colours_are_for_terminals_unless_asked_for() {
+    in_namespace(|ns| {
+        perl(ns, "shmget(1, 1, 01600)");
+        let _lives = start(ns.program("perl").args(["-e", STAYS]));
+        let is_coloured = |out: &str, key: &str| {
+            let line = out.lines().find(|line| line.contains(key)).expect("a line of it");
+            line.contains('\x1b')
+        };
+        for (line, coloured) in [
+            ("$SHMADM list", true),
+            ("NO_COLOR=1 $SHMADM list", false),
+            ("$SHMADM --color never list", false),
+            ("NO_COLOR=1 $SHMADM list --color always", true),
+            ("$SHMADM list -f csv", false),
+            ("$SHMADM list | cat", false),
+            ("$SHMADM list --color always | cat", true),
+            ("CLICOLOR_FORCE=1 $SHMADM list | cat", true),
+            ("$SHMADM list --color always -f json | cat", false),
+        ] {
+            let out = on_terminal(ns, "rows 24 cols 80", line);
+            assert_eq!(is_coloured(&out, "0x00000001"), coloured, "{line}: {out}");
+            assert!(!is_coloured(&out, "0x00000007") && (coloured || !out.contains('\x1b')), "{line}: {out}");
+        }
+    });
+}
+
+#[test]
+fn a_creator_is_exited_when_all_its_threads_are() {
+    in_namespace(|ns| {
+        perl(ns, "shmget(1, 1, 01600)");
+        let mut lives = start(ns.program("perl").args(["-e", STAYS]));
+        // A child that nobody has waited for is the creator of 2; the first thread of the creator of 3 ends.
+        let source = r#"
+            #include <pthread.h>
+            #include <stdio.h>
+            #include <stdlib.h>
+            #include <sys/shm.h>
+            #include <sys/wait.h>
+            #include <unistd.h>
+            static void *stays(void *unused) {
+                puts("ready");
+                fflush(stdout);
+                getchar();
+                exit(0);
+            }
+            int main(void) {
+                siginfo_t info;
+                pthread_t thread;
+                pid_t child = fork();
+                if (child == 0) _exit(shmget(2, 1, IPC_CREAT | 0600) == -1);
+                if (waitid(P_PID, child, &info, WEXITED | WNOWAIT) || shmget(3, 1, IPC_CREAT | 0600) == -1) return 1;
+                if (pthread_create(&thread, NULL, stays, NULL)) return 1;
+                pthread_exit(NULL);
+            }"#;
+        let threads = start(&mut ns.program(ns.compile("threads", source)));
+        let stat = format!("/proc/{}/stat", threads.pid());
+        wait_until("the first thread has ended", || std::fs::read_to_string(&stat).expect("it").contains(") Z "));
+        let creators = || list(ns, "-f raw --no-headings -o key,creator,status,cpid --sort key");
+        let (dead, zombie) = (&ns.row(0).expect("a row")[4], &ns.row(2).expect("a row")[4]);
+        let orphans = format!("0x00000001 exited orphan {dead}\n0x00000002 exited orphan {zombie}\n");
+        let alive = format!("0x00000003 alive - {}\n", threads.pid());
+        assert_eq!(creators(), format!("{orphans}{alive}0x00000007 alive - {}\n", lives.pid()));
+        let pid = lives.pid();
+        lives.0.kill().and_then(|()| lives.0.wait()).expect("its end");
+        assert_eq!(creators(), format!("{orphans}{alive}0x00000007 exited orphan {pid}\n"));
+    });
+}
+
+#[test]
+fn a_younger_process_with_the_creators_pid_is_not_the_creator() {
+    in_namespace(|ns| {
+        // In a new pid namespace, where the next pid can be chosen. Times are whole seconds: one of difference
+        // would say nothing, so that the sleep is what is tested.
+        let script = r#"
+            pid=$(perl -e 'shmget(1, 1, 01600) // die; print $$')
+            sleep 3
+            echo $((pid - 1)) >/proc/sys/kernel/ns_last_pid
+            sleep 100 &
+            [ $! = $pid ] && [ -d /proc/$pid ] && "$0" list -f raw --no-headings -o creator,status,command"#;
+        let out = ns.run("unshare", ["--pid", "--fork", "--mount-proc", "sh", "-c", script, SHMADM]);
+        assert_eq!(out, "exited orphan -\n");
+    });
+}
+
+#[test]
+fn a_creator_that_cannot_be_seen_is_unknown_and_no_orphans() {
+    in_namespace(|ns| {
+        perl(ns, "shmget(1, 1, 01600)");
+        let columns = ["list", "-f", "raw", "--no-headings", "-o", "cpid,creator,status,command"];
+        // Its pid is of no process in there.
+        let out = ns.run("unshare", ["--pid", "--fork", "--mount-proc", SHMADM].iter().chain(&columns));
+        assert_eq!(out, "0 unknown - -\n");
+        // The pid is known, but /proc is that of the processes outside.
+        let script = r#"pid=$(perl -e 'shmget(2, 1, 01600) // die; print $$'); echo $pid; "$@"; exit $?"#;
+        let out = ns.run("unshare", ["--pid", "--fork", "sh", "-c", script, "sh", SHMADM].iter().chain(&columns));
+        let (pid, rows) = out.split_once('\n').expect("lines");
+        assert_eq!(rows, format!("0 unknown - -\n{pid} unknown - -\n"));
+    });
+}
+
+/// What steers a terminal, ends a line, is no UTF-8 or turns the direction of text; and what a shell would act on.
+const HOSTILE: &[u8] = b"\x1b[31m\n\r\x7f \xc2\x9b \xff \xe2\x80\xae \" $(touch pwned) `touch pwned` \\ , \\";
+
+/// Takes `\xNN` back.
+fn decoded(shown: &str) -> Vec<u8> {
+    let (first, rest) = shown.split_once("\\x").unwrap_or((shown, ""));
+    match rest.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+        Some(byte) => [first.as_bytes(), &[byte], &decoded(&rest[2..])].concat(),
+        None => shown.into(),
+    }
+}
+
+#[test]
+fn a_command_cannot_steer_a_terminal_in_any_format() {
+    in_namespace(|ns| {
+        let command = [b"perl -e ", STAYS.as_bytes(), b" ", HOSTILE].concat();
+        let lives = start(ns.program("perl").args(["-e", STAYS]).arg(OsStr::from_bytes(HOSTILE)));
+        let json = ns.shmadm(["list", "-f", "json"]).json()["segments"][0]["command"].clone();
+        for (format, shown) in [
+            ("json", json.as_str().expect("a string").to_owned()),
+            ("csv", csv(&list(ns, "-f csv -o id,command"))[1][1].clone()),
+            ("table", list(ns, "--no-headings -o command").trim_end_matches('\n').to_owned()),
+            ("raw", text(list(ns, "-f raw --no-headings -o id,command,cpid"))[0][1].clone()),
+        ] {
+            let is_plain = shown.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+            assert!(is_plain && decoded(&shown) == command, "{format}: {shown:?}");
+        }
+        lives.end(Signal::SIGKILL);
+        assert_eq!(ns.shmadm(["list", "-f", "json"]).json()["segments"][0]["command"], Value::Null);
+        assert_eq!(list(ns, "-f raw --no-headings -o command"), "-\n");
+        assert_eq!(list(ns, "-f export -o command,id"), "COMMAND=\"\" ID=\"0\"\n");
+    });
+}
+
+#[test]
+fn a_shell_can_eval_export() {
+    in_namespace(|ns| {
+        let command = [b"perl -e ", STAYS.as_bytes(), b" ", HOSTILE].concat();
+        let _lives = start(ns.program("perl").args(["-e", STAYS]).arg(OsStr::from_bytes(HOSTILE)));
+        let out = ns.run("sh", ["-c", r#"eval "$1" && printf %s "$COMMAND""#, "sh", &list(ns, "-f export")]);
+        assert!(!ns.path("pwned").exists());
+        assert!(decoded(&out) == command, "{out}");
+    });
+}

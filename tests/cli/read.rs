@@ -1,1 +1,452 @@
 //! `shmadm read`.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::support::{
+    Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root, is_installed, skip, wait_until,
+};
+
+const SHMADM: &str = env!("CARGO_BIN_EXE_shmadm");
+const MIB: usize = 1 << 20;
+const PAGE: usize = 4096;
+
+/// Makes a segment as large as the file `copyKEY`, with mode 0644, and has perl write these parts of the file into it:
+/// `(offset, length)` each.
+fn make(ns: &Namespace, key: i32, parts: &[(usize, usize)]) {
+    const PERL: &str = r#"my ($key, @parts) = @ARGV;
+        my $id = shmget($key, -s "copy$key", 01644) // die "shmget: $!";
+        open my $file, '<:raw', "copy$key" or die "open: $!";
+        while (my ($at, $length) = splice @parts, 0, 2) {
+            seek $file, $at, 0;
+            read $file, my $bytes, $length;
+            shmwrite($id, $bytes, $at, $length) or die "shmwrite: $!";
+        }"#;
+    let numbers = parts.iter().flat_map(|(at, length)| [at.to_string(), length.to_string()]);
+    ns.run("perl", ["-e", PERL, &key.to_string()].into_iter().map(str::to_owned).chain(numbers));
+}
+
+/// A segment with these bytes, and the file `copyKEY` with the same.
+fn segment(ns: &Namespace, key: i32, bytes: &[u8]) {
+    ns.file(&format!("copy{key}"), bytes);
+    make(ns, key, &[(0, bytes.len())]);
+}
+
+/// A segment of which only the pages at these offsets were ever touched, and the file `copyKEY` with the same bytes.
+fn sparse_segment(ns: &Namespace, key: i32, size: usize, pages: &[usize]) {
+    let file = File::create(ns.path(&format!("copy{key}"))).expect("a file");
+    file.set_len(size as u64).expect("a sparse file");
+    let parts: Vec<_> = pages.iter().map(|at| (*at, PAGE.min(size - at))).collect();
+    parts.iter().for_each(|(at, length)| file.write_all_at(&random(*length), *at as u64).expect("data"));
+    make(ns, key, &parts);
+}
+
+fn random(count: usize) -> Vec<u8> {
+    std::iter::repeat_with(|| fastrand::u8(..)).take(count).collect()
+}
+
+/// The bytes that a program prints, which must end well.
+#[track_caller]
+fn printed(command: &mut Command) -> Vec<u8> {
+    let ended = ended(command);
+    assert!(ended.code == Some(0) && ended.err.is_empty(), "{:?} {:?}", ended.code, ended.err);
+    ended.bytes
+}
+
+/// The bytes that `shmadm read` prints.
+#[track_caller]
+fn read<A: AsRef<OsStr>>(ns: &Namespace, args: impl IntoIterator<Item = A>) -> Vec<u8> {
+    printed(ns.command(["read"]).args(args))
+}
+
+/// What a shell script prints, which knows shmadm as `$0` and has mounts of its own; its first failure ends it.
+#[track_caller]
+fn script(ns: &Namespace, script: &str) -> String {
+    String::from_utf8(printed(ns.program("unshare").args(["--mount", "sh", "-ec", script, SHMADM]))).expect("UTF-8")
+}
+
+/// The bytes of a file in the test's directory.
+#[track_caller]
+fn contents(ns: &Namespace, name: &str) -> Vec<u8> {
+    fs::read(ns.path(name)).expect("the file")
+}
+
+#[test]
+fn what_c_wrote_is_shown() {
+    in_namespace(|ns| {
+        let writer = ns.compile(
+            "writer",
+            "#include <stdio.h>\n#include <sys/shm.h>\n
+             int main() { sprintf(shmat(shmget(5678, 27, IPC_CREAT | 0666), 0, 0), \"abcdefghijklmnopqrstuvwxyz\"); }",
+        );
+        ended(&mut ns.program(writer)).ok();
+        assert_eq!(read(ns, ["5678", "-f", "string"]), b"abcdefghijklmnopqrstuvwxyz\n");
+    });
+}
+
+#[test]
+fn raw_bytes_are_those_that_another_program_reads() {
+    const PERL: &str = "shmread($ARGV[0] + 0, $b, $ARGV[1], $ARGV[2]) or die $!; print $b";
+    in_namespace(|ns| {
+        // More than is copied at a time, and no whole pages.
+        let bytes = random(3 * MIB + 777);
+        segment(ns, 1, &bytes);
+        assert!(read(ns, ["1"]) == bytes);
+        for (offset, start) in [("0", 0), ("1", 1), ("4K", 4096), ("0x1001", 4097), ("1MiB", MIB), ("1MB", 1_000_000)] {
+            for (length, count) in [("0", "0"), ("1", "1"), ("4K", "4096"), ("1.5M", "1572864")] {
+                let theirs = printed(ns.program("perl").args(["-e", PERL, "0", &start.to_string(), count]));
+                let args = ["1", "--offset", offset, "--length", length];
+                assert!(read(ns, args) == theirs, "{args:?}");
+                read(ns, args.iter().chain(&["-o", "out"]));
+                assert!(contents(ns, "out") == theirs, "{args:?}");
+            }
+            assert!(read(ns, ["1", "--offset", offset]) == bytes[start..], "{offset}");
+        }
+    });
+}
+
+#[test]
+fn a_range_past_the_end_is_an_error_that_names_the_size() {
+    in_namespace(|ns| {
+        segment(ns, 1, &[b'x'; 100]);
+        let most = "18446744073709551615";
+        for (offset, length) in [("101", "0"), ("2M", "0"), ("100", "1"), ("0", "101"), ("15E", "15E"), (most, most)] {
+            let failed = ns.shmadm(["read", "1", "--offset", offset, "--length", length]);
+            assert_eq!(failed.out, "");
+            assert!(failed.fails(1).contains("100 bytes"), "{offset} {length}");
+        }
+        for offset in ["101", most] {
+            assert!(ns.shmadm(["read", "1", "--offset", offset]).fails(1).contains("100 bytes"), "{offset}");
+        }
+        assert_eq!(read(ns, ["1", "--offset", "100"]), b"");
+        assert_eq!(read(ns, ["1", "--offset", "100", "--length", "0"]), b"");
+        // More than 64 bits.
+        ns.shmadm(["read", "1", "--length", "16E"]).is_usage_error();
+    });
+}
+
+#[test]
+fn hex_is_what_hexdump_prints() {
+    in_namespace(|ns| {
+        segment(ns, 1, &random(1000));
+        segment(ns, 2, &[0; 4096]);
+        segment(ns, 3, &[0; 100]);
+        segment(ns, 4, &[b"sixteen bytes...".repeat(5), b"another line....".repeat(2), b"anoth".to_vec()].concat());
+        segment(ns, 5, b"x");
+        segment(ns, 6, &(0..=255).collect::<Vec<u8>>());
+        segment(ns, 7, &[b"data".as_slice(), &[0; 5000], b"data", &[0; 40]].concat());
+        sparse_segment(ns, 8, MIB + 5, &[100 * PAGE]);
+        sparse_segment(ns, 9, MIB + 5, &[]);
+        for key in (1..=9).map(|key: i32| key.to_string()) {
+            let copy = format!("copy{key}");
+            let size = contents(ns, &copy).len();
+            for offset in [0, 7, 16, 4100].into_iter().filter(|offset| *offset < size) {
+                let offset = offset.to_string();
+                let theirs = printed(ns.program("hexdump").args(["-C", "-s", &offset, &copy]));
+                let ours = read(ns, [&key, "-f", "hex", "--offset", &offset]);
+                assert_eq!(String::from_utf8_lossy(&ours), String::from_utf8_lossy(&theirs), "{copy} from {offset}");
+            }
+        }
+        let theirs = printed(ns.program("hexdump").args(["-C", "-s", "3", "-n", "70", "copy1"]));
+        assert_eq!(read(ns, ["1", "-f", "hex", "--offset", "3", "--length", "70", "-o", "out"]), b"");
+        assert!(contents(ns, "out") == theirs);
+    });
+}
+
+#[test]
+fn a_string_ends_at_the_first_nul_and_with_a_line_end() {
+    in_namespace(|ns| {
+        let long = "é".repeat(MIB);
+        let table: [(&[u8], &[u8]); 7] = [
+            (b"hello\0rest", b"hello\n"),
+            (b"a line\n\0\0", b"a line\n"),
+            (b"no nul", b"no nul\n"),
+            (b"\0hidden", b""),
+            (&[0; 5000], b""),
+            // Into a pipe, bytes are as they are.
+            (b"\x1b[31m\xff\xfe\0", b"\x1b[31m\xff\xfe\n"),
+            (long.as_bytes(), &[long.as_bytes(), b"\n"].concat()),
+        ];
+        for (key, (bytes, shown)) in (1..).zip(table) {
+            segment(ns, key, bytes);
+            assert!(read(ns, [&key.to_string(), "-f", "string"]) == shown, "{bytes:.50?}");
+        }
+        assert_eq!(read(ns, ["1", "-f", "string", "--offset", "2", "--length", "2"]), b"ll\n");
+        assert_eq!(read(ns, ["1", "-f", "string", "--offset", "6"]), b"rest\n");
+    });
+}
+
+#[test]
+fn a_terminal_gets_text_or_hex_and_is_not_steered() {
+    in_namespace(|ns| {
+        if !is_installed("script") {
+            return skip("read::a_terminal_gets_text_or_hex_and_is_not_steered", "script(1) is not installed");
+        }
+        // Characters of two bytes from an odd place on: one lies across the end of each piece that is copied.
+        let long = format!("x{}", "é".repeat(700_000));
+        let steering = [b"a\x1b[2J", "\u{85}\u{202e}b\u{7f}\r\n\t".as_bytes(), b"\xff\0"].concat();
+        let table: [(&[u8], &str, Option<&str>); 8] = [
+            (b"hello\tworld\n\0\0", "auto", Some("hello\tworld\n")),
+            ("schön, no nul".as_bytes(), "auto", Some("schön, no nul\n")),
+            (long.as_bytes(), "auto", Some(&format!("{long}\n"))),
+            (&steering, "string", Some("a\\x1b[2J\\xc2\\x85\\xe2\\x80\\xaeb\\x7f\\x0d\n\t\\xff\n")),
+            // All that is no text is a hexdump.
+            (b"binary\x01\0", "auto", None),
+            (b"text\0and more\0", "auto", None),
+            (b"\x1b[2J\0", "auto", None),
+            (&[0; 50], "auto", None),
+        ];
+        for (key, (bytes, format, text)) in (1..).zip(table) {
+            segment(ns, key, bytes);
+            let hexdump = ns.run("hexdump", ["-C", &format!("copy{key}")]);
+            let shown = text.unwrap_or(&hexdump).replace('\n', "\r\n");
+            let line = format!("'{SHMADM}' read {key} -f {format}");
+            // Without -E it would show the end of its own input as ^D.
+            let mut script = ns.program("script");
+            script.args(["-qe", "-E", "never", "-c", &line, "/dev/null"]).env("SHELL", "/bin/sh").stdin(Stdio::null());
+            let seen = String::from_utf8(printed(&mut script)).expect("UTF-8");
+            assert!(seen == shown, "{bytes:.60?} is shown as {seen:.300?}");
+            // A pipe gets the bytes.
+            assert!(read(ns, [key.to_string()]) == bytes, "{bytes:.60?}");
+        }
+    });
+}
+
+#[test]
+fn a_file_is_replaced_whole_and_is_its_owners_alone() {
+    in_namespace(|ns| {
+        segment(ns, 1, b"new");
+        let seen = script(
+            ns,
+            "umask 0; echo old and longer > out; exec 3< out; $0 read 1 -o out; cat <&3; cmp out copy1
+             $0 read 1 -o $PWD/made; cmp made copy1; stat -c '%a %F' out made; ls -A",
+        );
+        assert_eq!(seen, "old and longer\n600 regular file\n600 regular file\ncopy1\nmade\nout\n");
+    });
+}
+
+#[test]
+fn what_fails_leaves_nothing_beside_and_the_old_file_whole() {
+    in_namespace(|ns| {
+        segment(ns, 1, b"new");
+        script(ns, "mkdir directory closed; ln -s nowhere dangling; ln -s loop loop; printf old > old");
+        ns.open_to_all();
+        ns.run("chmod", ["555", "closed"]);
+        let before = ns.run("ls", ["-AR"]);
+        let cannot = |target, cause| {
+            let error = ns.shmadm_unprivileged(["read", "1", "-o", target]).fails(1);
+            assert_eq!(error, format!("shmadm: cannot write {target}: {cause}\n"));
+        };
+        cannot("directory", "Is a directory");
+        cannot(".", "Is a directory");
+        cannot("missing/out", "No such file or directory");
+        cannot("old/out", "Not a directory");
+        cannot("dangling", "No such file or directory");
+        cannot("loop", "Too many symbolic links encountered");
+        cannot("closed/out", "Permission denied");
+        // There is nothing to be read.
+        ns.shmadm(["read", "1", "-o", "old", "--offset", "4"]).fails(1);
+        ns.shmadm(["read", "2", "-o", "old"]).fails(3);
+        assert_eq!((ns.run("ls", ["-AR"]), ns.run("cat", ["old"])), (before, "old".to_owned()));
+    });
+}
+
+#[test]
+fn a_link_stays_and_its_file_is_replaced() {
+    in_namespace(|ns| {
+        segment(ns, 1, b"new");
+        let seen = script(
+            ns,
+            "mkdir elsewhere; echo old > elsewhere/file; ln -s elsewhere/file link; ln -s link chain
+             $0 read 1 -o chain; cmp elsewhere/file copy1; readlink chain link; ls -A elsewhere",
+        );
+        assert_eq!(seen, "link\nelsewhere/file\nfile\n");
+    });
+}
+
+#[test]
+fn a_device_and_a_fifo_are_written_in_place() {
+    in_namespace(|ns| {
+        let bytes = random(200_000);
+        segment(ns, 1, &bytes);
+        ns.run("mkfifo", ["fifo"]);
+        let reader = ns.program("sh").args(["-c", "exec cat fifo > got"]).spawn();
+        let mut reader = Running(reader.expect("a reader"));
+        read(ns, ["1", "-o", "fifo"]);
+        assert!(reader.0.wait().expect("its end").success() && contents(ns, "got") == bytes);
+        assert_eq!(ns.run("stat", ["-c", "%F", "fifo"]), "fifo\n");
+        // The machine's own /dev/null is not risked: a mount point cannot be renamed over.
+        let seen = script(ns, "touch null; mount --bind /dev/null null; $0 read 1 -o null; stat -c %F null");
+        assert_eq!(seen, "character special file\n");
+    });
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_file_whole() {
+    in_namespace(|ns| {
+        segment(ns, 1, &random(200_000));
+        let seen = script(
+            ns,
+            "mkdir full; mount -t tmpfs -o size=64k none full; echo old > full/file
+             $0 read 1 -o full/file 2>&1 || echo exit $?; ls -A full; cat full/file",
+        );
+        assert_eq!(seen, "shmadm: cannot write full/file: No space left on device\nexit 1\nfile\nold\n");
+    });
+}
+
+#[test]
+fn reading_a_sparse_segment_allocates_nothing() {
+    const SIZE: usize = 256 * MIB - 100;
+    in_namespace(|ns| {
+        for (key, pages) in [(1, &[128 * MIB][..]), (2, &[0, 100 * MIB, SIZE - SIZE % PAGE])] {
+            sparse_segment(ns, key, SIZE, pages);
+            ns.open_to_all();
+            let privileged = || ns.program("sh");
+            let unprivileged = || ns.unprivileged("sh");
+            for sh in [&privileged as &dyn Fn() -> Command, &unprivileged] {
+                for line in [
+                    "$0 read $1 | cmp - copy$1",
+                    "$0 read $1 -f hex > dump && hexdump -C copy$1 | cmp - dump && rm dump",
+                    "$0 read $1 -o out && cmp out copy$1 && test $(stat -c %b out) -le 100 && rm out",
+                ] {
+                    assert_eq!(printed(sh().args(["-c", line, SHMADM, &key.to_string()])), b"", "{line}");
+                    let row = ns.row(key - 1).expect("the segment");
+                    assert_eq!(row[14], (pages.len() * PAGE).to_string(), "{:?} {line}", sh());
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_large_segment_needs_little_memory() {
+    in_namespace(|ns| {
+        File::create(ns.path("copy1")).and_then(|file| file.set_len(256 << 20)).expect("a sparse file");
+        // Zeros that are written are data.
+        make(ns, 1, &(0..256).map(|n| (n * MIB, MIB)).collect::<Vec<_>>());
+        assert_eq!(ns.row(0).expect("the segment")[14], (256 * MIB).to_string());
+        let measure = ns.compile(
+            "measure",
+            "#include <stdio.h>\n#include <sys/resource.h>\n#include <sys/wait.h>\n#include <unistd.h>\n
+             int main(int argc, char **argv) {
+                 int status;
+                 struct rusage used;
+                 if (fork() == 0) { execv(argv[1], argv + 1); _exit(127); }
+                 wait4(-1, &status, 0, &used);
+                 fprintf(stderr, \"%ld\", used.ru_maxrss);
+                 return status != 0;
+             }",
+        );
+        ns.open_to_all();
+        for mut command in [ns.program(&measure), ns.unprivileged(&measure)] {
+            let read = ended(command.args([SHMADM, "read", "1"]).stdout(Stdio::null()));
+            let kib: u64 = read.err.parse().unwrap_or_else(|_| panic!("{read:?}"));
+            assert!(read.code == Some(0) && kib < 12 << 10, "{command:?}: {read:?}");
+        }
+    });
+}
+
+#[test]
+fn what_may_be_read_but_not_written_is_read_and_the_rest_is_exit_1() {
+    in_namespace(|ns| {
+        ns.shmadm_unprivileged(["create", "1", "--size", "5", "--mode", "0400"]).ok();
+        let read = ns.shmadm_unprivileged(["--trace", "read", "1"]);
+        assert!(read.err.contains("shmat(0, NULL, SHM_RDONLY) = 0x"), "{}", read.err);
+        assert_eq!(read.ok(), "\0\0\0\0\0");
+        ns.shmadm(["create", "2", "--size", "5", "--mode", "000"]).ok();
+        for name in ["2", "id:1"] {
+            let denied = ns.shmadm_unprivileged(["read", name]);
+            assert_eq!(denied.out, "");
+            let error = denied.fails(1);
+            assert!(error.contains("permission denied") && error.contains("shmadm stat id:1"), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_segment_that_is_not_there_is_exit_3() {
+    in_namespace(|ns| {
+        ns.file("file", "");
+        for (name, code) in [("9", 3), ("id:7", 3), ("ftok:A:file", 3), ("ftok:A:missing", 1)] {
+            let missing = ns.shmadm(["read", name]);
+            assert_eq!(missing.out, "");
+            missing.fails(code);
+        }
+    });
+}
+
+#[test]
+fn a_marked_segment_can_be_read_by_its_id() {
+    in_namespace(|ns| {
+        segment(ns, 1, b"still here");
+        let holder = ns.hold(["read", "1", "--hold"]);
+        ns.run("ipcrm", ["-M", "1"]);
+        assert_eq!(read(ns, ["id:0"]), b"still here");
+        ns.shmadm(["read", "1"]).fails(3);
+        holder.end(Signal::SIGTERM);
+        ns.shmadm(["read", "id:0"]).fails(3);
+    });
+}
+
+#[test]
+fn hold_prints_first_and_stays_attached_until_a_signal() {
+    in_namespace(|ns| {
+        segment(ns, 1, b"contents");
+        let attachments = || ns.row(0).expect("the segment")[6].clone();
+        for signal in [Signal::SIGTERM, Signal::SIGINT] {
+            let out = File::create(ns.path("out")).expect("a file");
+            let mut command = ns.command(["read", "1", "--hold"]);
+            let holder = command.stdin(Stdio::null()).stdout(out).stderr(Stdio::null()).spawn();
+            let holder = Running(holder.expect("shmadm"));
+            wait_until("the bytes are out", || contents(ns, "out") == b"contents");
+            assert_eq!(attachments(), "1");
+            let maps = fs::read_to_string(format!("/proc/{}/maps", holder.pid())).expect("its maps");
+            assert!(maps.lines().any(|line| line.contains(" r--s ") && line.contains("/SYSV00000001")), "{maps}");
+            assert_eq!((holder.end(signal), attachments().as_str()), ((None, Some(signal as i32)), "0"));
+        }
+        let holder = ns.hold(["read", "1", "-o", "file", "--hold"]);
+        assert_eq!((contents(ns, "file").as_slice(), attachments().as_str()), (&b"contents"[..], "1"));
+        drop(holder);
+        let start = Instant::now();
+        assert_eq!(ns.shmadm(["read", "1", "--hold=100ms"]).ok(), "contents");
+        assert!(start.elapsed() >= Duration::from_millis(100));
+        assert_eq!(attachments(), "0");
+    });
+}
+
+#[test]
+fn it_attaches_where_it_is_told_to() {
+    in_namespace(|ns| {
+        segment(ns, 1, b"contents");
+        let read = ns.shmadm(["--trace", "read", "1", "--at", "0x600000000000"]);
+        assert!(read.err.contains("shmat(0, 0x600000000000, SHM_RDONLY) = 0x600000000000\n"), "{}", read.err);
+        assert_eq!(read.ok(), "contents");
+        let error = ns.shmadm(["read", "1", "--at", "0x600000000001"]).fails(1);
+        // It says nothing of --round and --remap, which are not options of this command.
+        assert!(error.contains("0x600000000001") && !error.contains("--r"), "{error}");
+    });
+}
+
+#[test]
+fn a_huge_page_that_is_not_to_be_had_is_an_error_and_no_signal() {
+    in_namespace_as_root(|ns| {
+        // IPC_CREAT, SHM_HUGETLB and SHM_NORESERVE.
+        let made = ended(ns.program("perl").args(["-e", "shmget(1, 2 << 20, 015644) // die $!"]));
+        if made.code != Some(0) {
+            let reason = format!("no segment of huge pages can be made: {}", made.err.trim());
+            return skip("read::a_huge_page_that_is_not_to_be_had_is_an_error_and_no_signal", &reason);
+        }
+        let check = |read: Ended| match read.code {
+            // Through the file, or where there are such pages.
+            Some(0) => assert!(read.bytes == vec![0; 2 * MIB]),
+            _ => assert!(read.fails(1).contains("huge pages")),
+        };
+        check(ns.shmadm(["read", "1"]));
+        check(ns.shmadm_unprivileged(["read", "1"]));
+    });
+}
