@@ -1,5 +1,7 @@
 //! `stat`: all of one segment, from IPC_STAT and the kernel's table together, and what is said where one is missing.
 
+use std::os::unix::fs::MetadataExt;
+
 use serde_json::{Value, json};
 
 use crate::support::{Ended, Namespace, ended, in_namespace};
@@ -48,8 +50,6 @@ fn text_has_every_field_of_the_kernel() {
             ("key", "0xd3b1ec01".into()),
             ("id", "0".into()),
             ("size", "12345 bytes (12.1K)".into()),
-            ("resident", format!("{} bytes (4K)", row[14])),
-            ("swapped", format!("{} bytes", row[15])),
             ("owner", "root (uid 0), group root (gid 0)".into()),
             ("creator", "root (uid 0), group root (gid 0)".into()),
             ("created by", format!("process {} (exited)", row[4])),
@@ -59,6 +59,8 @@ fn text_has_every_field_of_the_kernel() {
         ] {
             assert_eq!(field(&text, name), value, "{name}: {text}");
         }
+        assert!(field(&text, "resident").starts_with(&format!("{} bytes (", row[14])), "{text}");
+        assert_eq!(field(&text, "swapped"), format!("{} bytes", row[15]));
         for (name, column) in [("last attach", 11), ("last change", 13)] {
             let (time, ago) = field(&text, name).split_once(' ').expect("a time and an age");
             assert_eq!(time, date(column).trim_end(), "{name}");
@@ -96,5 +98,159 @@ fn json_agrees_with_ipcs_and_list() {
         for (name, column) in [("rss", 14), ("swap", 15), ("size", 3), ("nattch", 6)] {
             assert_eq!(stat[0][name].to_string(), row(ns, 0)[column], "{name}");
         }
+    });
+}
+
+#[test]
+fn segments_are_shown_in_the_order_they_were_named() {
+    in_namespace(|ns| {
+        let file = ns.file("file", "").display().to_string();
+        // As ftok(3) defines it.
+        let found = std::fs::metadata(&file).expect("the file");
+        let key = u64::from(b'A') << 24 | (found.dev() & 0xff) << 16 | (found.ino() & 0xffff);
+        perl(ns, &format!("shmget($_, 1, 01600) // die for 42, 0, {key}"));
+        let words = format!("ftok:A:{file} id:1 052 id:0");
+        let text = stat(ns, &words).ok();
+        let keys: Vec<&str> = text.split("\n\n").map(|one| field(one, "key")).collect();
+        let expected = [&format!("{key:#010x}"), "0x00000000 (IPC_PRIVATE)", "0x0000002a", "0x0000002a"];
+        assert_eq!(keys, expected);
+        let json = stat(ns, &format!("{words} -f json")).json();
+        let ids = json.as_array().expect("an array").iter().map(|segment| segment["id"].as_i64().expect("an id"));
+        assert_eq!(ids.collect::<Vec<_>>(), [2, 1, 0, 0]);
+    });
+}
+
+#[test]
+fn a_missing_segment_is_exit_3_and_json_says_so_too() {
+    in_namespace(|ns| {
+        perl(ns, "shmget(42, 4096, 01600)");
+        // The one whose path is not there is a failure: no key was found, to say nothing of its segment.
+        for (word, errno, code) in [
+            ("0x99", "ENOENT", 3),
+            ("id:1", "EINVAL", 3),
+            ("ftok:A:/", "ENOENT", 3),
+            ("ftok:A:/not/there", "ENOENT", 1),
+        ] {
+            let text = stat(ns, word);
+            assert_eq!(text.out, "");
+            let line = text.fails(code);
+            let failed = stat(ns, &format!("{word} -f json"));
+            let json: Value = serde_json::from_str(&failed.out).expect("JSON");
+            assert_eq!(line, format!("shmadm: {}\n", json["error"]["message"].as_str().expect("a message")));
+            assert_eq!(json, json!({ "error": { "errno": errno, "message": json["error"]["message"] } }));
+            assert_eq!(failed.fails(code), line);
+
+            // The other one is shown.
+            for words in [format!("42 {word}"), format!("{word} 42")] {
+                let both = stat(ns, &words);
+                assert_eq!(field(&both.out, "key"), "0x0000002a", "{words}");
+                assert_eq!(both.fails(code), line, "{words}");
+                let both = stat(ns, &format!("{words} -f json"));
+                let json: Value = serde_json::from_str(&both.out).expect("JSON");
+                assert!(json.as_array().expect("an array").iter().any(|found| found["size"] == 4096), "{json}");
+                assert_eq!(both.fails(code), line, "{words}");
+            }
+        }
+        // What failed outweighs what is missing.
+        assert_eq!(stat(ns, "0x99 ftok:A:/not/there 42").code, Some(1));
+    });
+}
+
+#[test]
+fn what_ipc_stat_denies_is_shown_from_the_table() {
+    in_namespace(|ns| {
+        perl(ns, "shmget(1, 4097, 01000); shmget(2, 1, 01444)");
+        let text = ns.shmadm_unprivileged(["stat", "1"]).ok();
+        assert!(field(&text, "denied").starts_with("IPC_STAT: permission denied"), "{text}");
+        // Nothing else is missing.
+        let privileged = stat(ns, "1").ok();
+        for name in ["key", "id", "status", "size", "resident", "swapped", "mode", "owner", "created by", "attachments"]
+        {
+            assert_eq!(field(&text, name), field(&privileged, name));
+        }
+        assert!(!privileged.contains("denied"));
+        let both = ns.shmadm_unprivileged(["stat", "id:0", "id:1", "-f", "json"]).json();
+        let mut expected = stat(ns, "id:0 id:1 -f json").json();
+        assert!(both[0]["denied"].as_str().is_some_and(|why| why.contains("permission denied")), "{both}");
+        expected[0]["denied"] = both[0]["denied"].clone();
+        assert_eq!(both, expected);
+    });
+}
+
+#[test]
+fn the_status_is_explained() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "1", "--size", "4096", "--lock"]).ok();
+        let text = stat(ns, "1").ok();
+        assert!(field(&text, "status").starts_with("locked (") && text.contains("orphan ("), "{text}");
+        let _holder = ns.hold(["read", "1", "--hold"]);
+        ns.run("ipcrm", ["-m", "0"]);
+        assert_eq!(row(ns, 0)[2], "3600", "the kernel's own flags");
+        let text = stat(ns, "id:0").ok();
+        assert!(field(&text, "status").starts_with("dest (") && text.contains("locked ("), "{text}");
+        assert!(!text.contains("orphan"), "{text}");
+        // It lost its key, and is found by its id alone.
+        assert!(field(&text, "key").starts_with("0x00000000 ("), "{text}");
+        stat(ns, "1").fails(3);
+        assert_eq!(stat(ns, "id:0 -f json").json()[0]["status"], json!(["dest", "locked"]));
+    });
+}
+
+#[test]
+fn permissions_are_in_words() {
+    in_namespace(|ns| {
+        let modes = [
+            ("0640", "owner read+write, group read, others none"),
+            ("0777", "owner read+write, group read+write, others read+write"),
+            ("0421", "owner read, group write, others none"),
+            ("0006", "owner none, group none, others read+write"),
+        ];
+        for (id, (mode, words)) in modes.into_iter().enumerate() {
+            perl(ns, &format!("shmget(0, 1, 01000 | {mode})"));
+            assert_eq!(field(&stat(ns, &format!("id:{id}")).ok(), "mode"), format!("{mode} ({words})"));
+        }
+    });
+}
+
+#[test]
+fn memory_and_sizes_are_exact() {
+    in_namespace(|ns| {
+        // SHM_NORESERVE, so that it fits on any machine; and one byte over what a double has the digits for.
+        perl(ns, "shmget(1, (1 << 62) + 1, 011600) // die");
+        assert!(stat(ns, "1 -f json").ok().contains("\"size\":4611686018427387905,"));
+        assert_eq!(field(&stat(ns, "1").ok(), "size"), "4611686018427387905 bytes (4E)");
+        perl(ns, "my $id = shmget(2, 1 << 20, 01600); shmwrite($id, 'x', 0, 1) || die");
+        let resident = &row(ns, 1)[14];
+        assert_ne!(resident, "0");
+        assert!(stat(ns, "2 -f json").ok().contains(&format!("\"rss\":{resident},\"swap\":0,")));
+        let text = stat(ns, "2").ok();
+        assert!(field(&text, "resident").starts_with(&format!("{resident} bytes (")), "{text}");
+        assert_eq!(field(&text, "swapped"), "0 bytes");
+    });
+}
+
+#[test]
+fn trace_shows_the_calls() {
+    in_namespace(|ns| {
+        perl(ns, "shmget(0x2a, 4096, 01000)");
+        let trace = stat(ns, "0x2a --trace").err;
+        let calls: Vec<&str> = trace.lines().collect();
+        assert!(calls.iter().any(|call| call.starts_with("shmget(0x0000002a, 0, 0") && call.ends_with(") = 0")));
+        let stat = calls.iter().find(|call| call.starts_with("shmctl(0, IPC_STAT, {")).expect("the call");
+        assert!(stat.contains("shm_segsz=4096, ") && stat.ends_with("}) = 0"), "{stat}");
+        let trace = ns.shmadm_unprivileged(["stat", "0x2a", "--trace"]).err;
+        let denied = trace.lines().find(|call| call.starts_with("shmctl(0, IPC_STAT, 0x")).expect("the call");
+        assert!(denied.ends_with(") = -1 EACCES (Permission denied)"), "{denied}");
+    });
+}
+
+#[test]
+fn a_creators_command_cannot_forge_a_line() {
+    in_namespace(|ns| {
+        let script = r#"shmget(1, 1, 01600); print qx("$ARGV[0]" stat 1)"#;
+        let shown = ["-e", script, env!("CARGO_BIN_EXE_shmadm"), "\x1b[2J\n  owner  nobody"];
+        let text = ended(ns.program("perl").args(shown)).ok();
+        assert!(field(&text, "created by").ends_with(r"\x1b[2J\x0a  owner  nobody"), "{text}");
+        assert!(field(&text, "owner").starts_with("root (uid 0)"), "{text}");
     });
 }
