@@ -3,12 +3,16 @@
 mod attach_write;
 mod attachment;
 mod create;
+mod guard;
+mod limits;
 mod list;
 mod read;
 mod remove;
+mod set;
 mod stat;
 
 use std::ffi::OsString;
+use std::io;
 use std::process::ExitCode;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -18,7 +22,8 @@ use serde::Serialize;
 use crate::error::{Error, Result, Status};
 use crate::output::{ErrorRecord, Lookups, Output, note_raw, say};
 use crate::segment_ref::SegmentRef;
-use crate::{signals, sysv};
+use crate::signals;
+use crate::sysv::{self, Segment, Segments};
 
 /// System V shared memory: create, fill, read, list, inspect and remove segments.
 #[derive(Debug, Parser)]
@@ -54,6 +59,9 @@ enum Command {
     Stat(stat::Stat),
     #[command(visible_alias = "rm")]
     Remove(remove::Remove),
+    Set(set::Set),
+    Limits(limits::Limits),
+    Guard(guard::Guard),
 }
 
 impl Command {
@@ -65,6 +73,9 @@ impl Command {
             Self::List(list) => list.run(context),
             Self::Stat(stat) => stat.run(context),
             Self::Remove(remove) => remove.run(context),
+            Self::Set(set) => set.run(),
+            Self::Limits(limits) => limits.run(context),
+            Self::Guard(guard) => guard.run(context),
         }
     }
 
@@ -75,7 +86,8 @@ impl Command {
             Self::List(list) => list.wants_json(),
             Self::Stat(stat) => stat.wants_json(),
             Self::Remove(remove) => remove.wants_json(),
-            Self::AttachWrite(_) | Self::Read(_) => false,
+            Self::Limits(limits) => limits.wants_json(),
+            Self::AttachWrite(_) | Self::Read(_) | Self::Set(_) | Self::Guard(_) => false,
         }
     }
 }
@@ -95,6 +107,16 @@ enum TextOrJson {
     Text,
     /// JSON for scripts
     Json,
+}
+
+/// The rows of the kernel's table, one at a time.
+fn rows() -> Result<impl Iterator<Item = Result<Segment>>> {
+    fn unreadable(error: &io::Error) -> Error {
+        Error::io("read /proc/sysvipc/shm", error)
+            .hint("it is there where /proc is mounted and the kernel has System V IPC (CONFIG_SYSVIPC)")
+    }
+    let rows = Segments::open().map_err(|error| unreadable(&error))?;
+    Ok(rows.map(|row| row.map_err(|error| unreadable(&error))))
 }
 
 /// Reads the word that names a segment.

@@ -18,6 +18,8 @@ pub enum Status {
     Missing,
     /// The work was done, and then a signal asked for the end: the process ends as that signal ends it.
     Signal(i32),
+    /// The status that `guard` passes on.
+    Guarded(u8),
 }
 
 impl Status {
@@ -29,6 +31,7 @@ impl Status {
             Self::Usage => 2,
             Self::Missing => 3,
             Self::Signal(signal) => 128 + signal as u8,
+            Self::Guarded(status) => status,
         }
     }
 
@@ -39,7 +42,7 @@ impl Status {
             Self::Missing => 1,
             Self::Failed => 2,
             Self::Usage => 3,
-            Self::Signal(_) => 4,
+            Self::Signal(_) | Self::Guarded(_) => 4,
         };
         if weight(self) >= weight(other) { self } else { other }
     }

@@ -1,6 +1,6 @@
 //! System V shared memory on Linux, for the command `shmadm`.
 //!
-//! Imports point down: [`commands`], then [`lookup`], [`process`], [`names`] and [`output`], then [`sysv`], then
+//! Imports point down: [`commands`], then [`select`], [`removal`], [`transfer`], [`lookup`], [`process`], [`names`] and [`output`], then [`sysv`], then
 //! the value types [`key`], [`mode`], [`size`], [`duration`] and [`segment_ref`]. Only [`sysv`] has `unsafe`,
 //! and only [`output`] prints.
 
@@ -17,9 +17,12 @@ pub mod key;
 pub mod lookup;
 pub mod mode;
 pub mod names;
+pub mod namespace;
 pub mod output;
 pub mod process;
+pub mod removal;
 pub mod segment_ref;
+pub mod select;
 pub mod signals;
 pub mod size;
 pub mod sysv;

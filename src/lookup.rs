@@ -61,8 +61,11 @@ pub fn find(verb: &str, segment: &SegmentRef) -> Result<Named> {
 pub fn look(id: ShmId) -> Result<Option<Segment>, sysv::Error> {
     match sysv::stat_any(id) {
         Ok(segment) => Ok(Some(segment)),
-        // Before Linux 4.17 the command itself is invalid, which looks like a segment that is gone.
-        Err(sysv::Error { reason: sysv::Reason::NoSuchSegment, .. }) => Ok(row(id)),
+        // Before Linux 4.17 the command itself is invalid, which looks like a segment that is gone: IPC_STAT tells.
+        Err(sysv::Error { reason: sysv::Reason::NoSuchSegment, .. }) => match sysv::stat(id) {
+            Err(sysv::Error { reason: sysv::Reason::NoSuchSegment, .. }) => Ok(None),
+            _ => Ok(row(id)),
+        },
         Err(error) => Err(error),
     }
 }

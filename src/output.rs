@@ -24,7 +24,7 @@ pub use delimited::{CSV, Delimited, EXPORT, RAW};
 pub use escape::{escape, visible};
 pub use hexdump::Hexdump;
 pub use record::{Lookups, SegmentRecord, View, is_orphan, status_words};
-pub use table::{Layout, Totals};
+pub use table::{Layout, Totals, grid};
 pub use text::{Text, escaped_lines, whole_characters};
 pub use time::{Clock, TimeFormat, compact, timestamp};
 
@@ -48,7 +48,7 @@ impl Output {
         };
         // Not through io::Stdout, which ends a write at each line.
         let file = stdout.as_fd().try_clone_to_owned().map_err(|error| Error::output(&error))?;
-        let width = terminal_size::terminal_size_of(&stdout).map(|(width, _)| width.0);
+        let width = rustix::termios::tcgetwinsize(&stdout).ok().map(|size| size.ws_col);
         Ok(Output {
             stdout: BufWriter::with_capacity(64 << 10, file.into()),
             is_terminal,

@@ -43,7 +43,10 @@ impl Help {
                     let (name, about) = entry.split_once(' ').unwrap_or((entry, ""));
                     help.commands.insert(name.into(), aliases(about));
                 }
-                2 | 6 if heading.to_lowercase().ends_with("options:") && entry.starts_with('-') => {
+                2 | 6
+                    if (heading == "Filters:" || heading.to_lowercase().ends_with("options:"))
+                        && entry.starts_with('-') =>
+                {
                     let (flag, short) = flag_of_help(entry);
                     help.flags.insert(flag, short);
                 }

@@ -1,12 +1,13 @@
 use clap::{Args, ValueEnum};
 
-use super::Context;
+use super::{Context, rows};
 use crate::error::{Error, Result, Status};
 use crate::output::{
     ALL_COLUMNS, CSV, Column, DEFAULT_COLUMNS, Delimited, EXPORT, Layout, Output, RAW, SegmentRecord, TimeFormat,
     Totals, View,
 };
-use crate::sysv::{Segment, Segments};
+use crate::select::Filters;
+use crate::sysv::Segment;
 
 /// List the segments
 ///
@@ -47,6 +48,8 @@ pub(super) struct List {
     /// Print the identifiers alone
     #[arg(short, long, conflicts_with_all = ["columns", "format"])]
     quiet: bool,
+    #[command(flatten)]
+    filters: Filters,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -72,11 +75,7 @@ impl List {
     }
 
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
-        let cannot = |error: &std::io::Error| {
-            Error::io("read /proc/sysvipc/shm", error)
-                .hint("it is there where /proc is mounted and the kernel has System V IPC (CONFIG_SYSVIPC)")
-        };
-        let rows = Segments::open().map_err(|error| cannot(&error))?;
+        let selection = self.filters.resolve()?;
         let Context { output, lookups } = context;
         let for_people = self.format == Format::Table;
         let view = View {
@@ -85,11 +84,12 @@ impl List {
             human_sizes: for_people && !self.bytes,
         };
         let is_table = for_people && !self.quiet;
+        let matching = rows()?.filter(|row| row.as_ref().map_or(true, |segment| selection.matches(segment, lookups)));
         if self.sort.is_none() && !self.reverse && !is_table {
-            self.print(output, rows.map(|row| row.map_err(|error| cannot(&error))), view)?;
+            self.print(output, matching, view)?;
             return Ok(Status::Done);
         }
-        let mut segments = rows.collect::<std::io::Result<Vec<_>>>().map_err(|error| cannot(&error))?;
+        let mut segments = matching.collect::<Result<Vec<_>>>()?;
         if let Some(column) = self.sort {
             segments.sort_by(|a, b| column.compare(a, b, &view));
         }

@@ -201,19 +201,22 @@ impl Part<'_> {
         let mut buffer = vec![0; PIECE.min(self.end - self.start) as usize];
         let mut at = self.start;
         while at < self.end {
+            // Looking for its end can cost as much as reading it: an extent is asked for once, not for each piece.
             let extent = self.contents.extent(at, self.end).map_err(|error| cannot(at, &error))?;
-            let more = if extent.is_hole {
+            if extent.is_hole {
                 let hole = extent.end - at;
                 at = extent.end;
-                each(Run::Zeros(hole))?
-            } else {
+                if !each(Run::Zeros(hole))? {
+                    return Ok(());
+                }
+            }
+            while at < extent.end {
                 let piece = &mut buffer[..(extent.end - at).min(PIECE) as usize];
                 self.contents.read_at(piece, at).map_err(|error| cannot(at, &error))?;
                 at += piece.len() as u64;
-                each(Run::Data(piece))?
-            };
-            if !more {
-                break;
+                if !each(Run::Data(piece))? {
+                    return Ok(());
+                }
             }
         }
         Ok(())

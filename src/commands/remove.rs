@@ -1,38 +1,52 @@
 use std::collections::HashSet;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use clap::Args;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::{Context, TextOrJson, segment_parser};
+use super::{Context, TextOrJson, rows, segment_parser};
 use crate::duration::Wait;
 use crate::error::{Error, Result, Status};
 use crate::lookup;
-use crate::output::{ErrorRecord, Output, say};
+use crate::output::{Lookups, Output, say};
+use crate::removal::{self, Choice, Outcome, Removal};
 use crate::segment_ref::SegmentRef;
-use crate::sysv::{self, Reason, Segment, ShmId};
+use crate::select::{Filters, Selection};
+use crate::size::human;
+use crate::sysv::{self, Segment};
 
-/// How often --wait looks.
-const LOOK: Duration = Duration::from_millis(50);
+/// How many are removed before the next ones are told of.
+const BATCH: usize = 4096;
 
-/// Remove segments
+/// Remove segments, named or chosen by filters
 ///
 /// A segment that is attached is marked for destruction: its key is free at once, and the kernel destroys it with its
-/// last detach.
+/// last detach. Where none is named, all that match the filters are removed, but attached ones are passed over;
+/// `shmadm list` with the same filters shows them. Each is looked at again right before it goes.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     shmadm remove 0x2a id:5\n  \
-    shmadm rm 0x2a --ignore-missing          for scripts that clean up\n  \
-    shmadm remove 0x2a --wait=10s            until the last process has detached\n  \
-    shmadm remove 0x2a --dry-run")]
+    shmadm rm 0x2a --ignore-missing               for scripts that clean up\n  \
+    shmadm remove --mine --unattached --idle 10m -y\n  \
+    shmadm remove --orphaned --dry-run\n  \
+    shmadm list -f json >before; make test; shmadm remove --not-in before --mine -y")]
 pub(super) struct Remove {
     /// The segments: a key (0x2a, 42, 052), id:N, or ftok:PROJECT:PATH
-    #[arg(required = true, value_parser = segment_parser(), allow_negative_numbers = true)]
+    #[arg(value_parser = segment_parser(), allow_negative_numbers = true)]
     segment: Vec<SegmentRef>,
+    /// Remove all segments, where none is named and there is no filter
+    #[arg(long, conflicts_with = "segment")]
+    all: bool,
+    /// Where none is named, remove attached ones too: they are marked for destruction
+    #[arg(long, conflicts_with = "segment")]
+    include_attached: bool,
     /// Say what would be removed, and remove nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
+    /// Where none is named, do not ask
+    #[arg(short, long)]
+    yes: bool,
     /// A named segment that does not exist is no failure
     #[arg(long)]
     ignore_missing: bool,
@@ -45,6 +59,8 @@ pub(super) struct Remove {
     /// How to print what was removed
     #[arg(short, long, value_enum, default_value_t)]
     format: TextOrJson,
+    #[command(flatten)]
+    filters: Filters,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,33 +74,6 @@ impl std::str::FromStr for Limit {
     }
 }
 
-/// What became of one segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Outcome {
-    Removed,
-    Marked,
-    WouldRemove,
-    Missing,
-    Changed,
-    Failed,
-}
-
-#[derive(Debug, Serialize)]
-struct Removal {
-    #[serde(serialize_with = "as_text")]
-    key: Option<crate::key::Key>,
-    #[serde(serialize_with = "as_number")]
-    id: Option<ShmId>,
-    size: Option<u64>,
-    outcome: Outcome,
-    #[serde(serialize_with = "as_record")]
-    error: Option<Error>,
-    /// Attachments that were left when it was marked.
-    #[serde(skip)]
-    nattch: u64,
-}
-
 #[derive(Serialize)]
 struct Report<'a> {
     removed: &'a [Removal],
@@ -96,6 +85,19 @@ impl Remove {
     }
 
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
+        if self.segment.is_empty() && self.filters.is_empty() && !self.all {
+            return Err(Error::usage("name what to remove: a SEGMENT, filters, or --all; nothing was removed"));
+        }
+        let selection = self.filters.resolve()?;
+        let removals = match self.segment[..] {
+            [] => self.remove_matching(&selection, context)?,
+            _ => self.remove_named(&selection, context)?,
+        };
+        self.finish(removals, &mut context.output)
+    }
+
+    fn remove_named(&self, selection: &Selection, context: &mut Context) -> Result<Vec<Removal>> {
+        let Context { output, lookups } = context;
         let mut seen = HashSet::new();
         // All are looked up before the first one goes; one that was named twice goes once.
         let chosen: Vec<_> = (self.segment.iter())
@@ -104,35 +106,97 @@ impl Remove {
             .collect();
         let mut removals = Vec::new();
         for (word, choice) in chosen {
-            match choice {
-                Ok(segment) if self.dry_run => removals.push(Removal::of(&segment, Outcome::WouldRemove)),
-                Ok(segment) => removals.push(remove(&segment)),
-                Err(error) if error.status == Status::Missing && self.ignore_missing => {}
-                Err(error) => removals.push(Removal::not_found(word, error)),
-            }
+            let removal = match choice {
+                Ok(segment) if !selection.matches(&segment, lookups) => Removal::of(&segment, Outcome::Skipped),
+                Ok(segment) if self.dry_run => Removal::of(&segment, Outcome::WouldRemove),
+                Ok(segment) => {
+                    removal::remove(&segment, Choice { selection, spare_attached: false }, &Lookups::default())
+                }
+                Err(error) => Removal::not_found(word, error, self.ignore_missing),
+            };
+            self.tell(&removal, output)?;
+            removals.push(removal);
         }
-        if let Some(Limit(limit)) = self.wait
-            && !self.dry_run
-        {
-            wait(&mut removals, limit);
-        }
-        self.report(&mut context.output, &removals)
+        Ok(removals)
     }
 
-    fn report(&self, output: &mut Output, removals: &[Removal]) -> Result<Status> {
-        let mut status = Status::Done;
-        for removal in removals {
-            if let Some(error) = &removal.error {
-                say(error);
-                status = status.and(error.status);
-            } else if !self.quiet && self.format == TextOrJson::Text {
-                output.line(removal)?;
+    fn remove_matching(&self, selection: &Selection, context: &mut Context) -> Result<Vec<Removal>> {
+        let Context { output, lookups } = context;
+        let mut attached = 0_usize;
+        let mut chosen: Vec<Segment> = Vec::new();
+        let mut choose = |segment: Segment| {
+            if selection.matches(&segment, lookups) {
+                if segment.nattch > 0 && !self.include_attached {
+                    attached += 1;
+                } else {
+                    chosen.push(segment);
+                }
+            }
+        };
+        match sysv::stat_all() {
+            Some(segments) => segments.into_iter().for_each(&mut choose),
+            None => rows()?.try_for_each(|row| row.map(&mut choose))?,
+        }
+        if attached > 0 && !self.quiet {
+            say(format_args!(
+                "passed over {attached} that are attached; --include-attached marks them for destruction"
+            ));
+        }
+        if !(chosen.is_empty() || self.dry_run || self.yes) {
+            confirm(&chosen)?;
+        }
+        let choice = Choice { selection, spare_attached: !self.include_attached };
+        let mut removals = Vec::new();
+        for batch in chosen.chunks(BATCH) {
+            let mut done = match self.dry_run {
+                true => batch.iter().map(|segment| Removal::of(segment, Outcome::WouldRemove)).collect(),
+                false => removal::remove_all(batch, choice),
+            };
+            for removal in &mut done {
+                // Nobody asked for just this one: that it is another by now is worth a line, and no failure.
+                if let Some(error) = &mut removal.error
+                    && removal.outcome == Outcome::Changed
+                {
+                    error.status = Status::Done;
+                }
+                self.tell(removal, output)?;
+            }
+            removals.extend(done);
+        }
+        Ok(removals)
+    }
+
+    /// Says at once what became of a segment, unless it is still to be waited for.
+    fn tell(&self, removal: &Removal, output: &mut Output) -> Result<()> {
+        let is_waited_for = self.wait.is_some() && removal.outcome == Outcome::Marked;
+        if let Some(error) = &removal.error {
+            say(error);
+        } else if removal.outcome == Outcome::Skipped {
+            say(removal);
+        } else if !self.quiet && !self.wants_json() && !is_waited_for && removal.outcome != Outcome::Missing {
+            output.line(removal)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&self, mut removals: Vec<Removal>, output: &mut Output) -> Result<Status> {
+        if let Some(Limit(limit)) = self.wait {
+            output.flush()?;
+            let marked: Vec<_> = removals.iter().map(|removal| removal.outcome == Outcome::Marked).collect();
+            removal::wait(&mut removals, limit);
+            for (removal, _) in removals.iter().zip(marked).filter(|(_, was_marked)| *was_marked) {
+                if let Some(error) = &removal.error {
+                    say(error);
+                } else if !self.quiet && !self.wants_json() {
+                    output.line(removal)?;
+                }
             }
         }
-        if self.format == TextOrJson::Json {
-            output.json(&Report { removed: removals })?;
+        if self.wants_json() {
+            output.json(&Report { removed: &removals })?;
         }
-        Ok(status)
+        let failures = removals.iter().filter_map(|removal| removal.error.as_ref());
+        Ok(failures.fold(Status::Done, |status, error| status.and(error.status)))
     }
 }
 
@@ -146,106 +210,20 @@ fn choose(word: &SegmentRef) -> Result<Segment> {
     }
 }
 
-/// Removes a segment, if it is still the one that was chosen: an identifier can have been reused.
-fn remove(chosen: &Segment) -> Removal {
-    let name = format!("segment {} (id {})", chosen.key, chosen.id);
-    let failed = |error| Removal { error: Some(error), ..Removal::of(chosen, Outcome::Failed) };
-    let now = match lookup::look(chosen.id) {
-        Ok(Some(now)) => now,
-        // Gone meanwhile is what was wanted.
-        Ok(None) => return Removal::of(chosen, Outcome::Removed),
-        Err(error) => return failed(Error::call(format_args!("remove {name}"), error)),
-    };
-    if !chosen.is_same_as(&now) {
-        let error = Error::failed(format!(
-            "cannot remove {name}: it changed since it was looked up; look again with `shmadm stat id:{}`",
-            chosen.id
-        ));
-        return Removal { error: Some(error), ..Removal::of(chosen, Outcome::Changed) };
+/// Asks on a terminal whether these shall go. Where nobody can be asked, that is bad usage.
+fn confirm(chosen: &[Segment]) -> Result<()> {
+    let size = chosen.iter().map(|segment| u128::from(segment.size)).sum();
+    let what = format!("{} {} ({})", chosen.len(), if chosen.len() == 1 { "segment" } else { "segments" }, human(size));
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(Error::usage(format!(
+            "would remove {what}, but nobody can be asked here; --yes removes them, --dry-run names them"
+        )));
     }
-    match sysv::remove(chosen.id) {
-        Ok(()) => {}
-        Err(error) if error.reason == Reason::NoSuchSegment => {}
-        Err(error) => return failed(Error::call(format_args!("remove {name}"), error)),
+    let mut answer = String::new();
+    let asked = write!(io::stderr(), "remove {what}? [y/N] ").and_then(|()| io::stdin().read_line(&mut answer));
+    asked.map_err(|error| Error::io("ask", &error))?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Error::failed("nothing was removed")),
     }
-    // Whether it is gone or waits for its last detach, only a second look tells.
-    match lookup::look(chosen.id) {
-        Ok(Some(left)) if left.is_marked() => Removal { nattch: left.nattch, ..Removal::of(chosen, Outcome::Marked) },
-        _ => Removal::of(chosen, Outcome::Removed),
-    }
-}
-
-/// Waits until what was marked is gone. What is left when the time is over has failed.
-fn wait(removals: &mut [Removal], limit: Option<Duration>) {
-    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-    for removal in removals.iter_mut().filter(|removal| removal.outcome == Outcome::Marked) {
-        let Some(id) = removal.id else { continue };
-        loop {
-            match lookup::look(id) {
-                Ok(Some(left)) if left.is_marked() => removal.nattch = left.nattch,
-                _ => {
-                    removal.outcome = Outcome::Removed;
-                    break;
-                }
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                removal.error = Some(Error::failed(format!(
-                    "segment id:{id} is marked for destruction, but {} attachments are left; `shmadm stat id:{id}` \
-                     shows more",
-                    removal.nattch
-                )));
-                break;
-            }
-            sleep(LOOK);
-        }
-    }
-}
-
-impl Removal {
-    fn of(segment: &Segment, outcome: Outcome) -> Removal {
-        let (key, id, size) = (Some(segment.key), Some(segment.id), Some(segment.size));
-        Removal { key, id, size, outcome, error: None, nattch: segment.nattch }
-    }
-
-    fn not_found(word: &SegmentRef, error: Error) -> Removal {
-        let outcome = if error.status == Status::Missing { Outcome::Missing } else { Outcome::Failed };
-        let (key, id) = match word {
-            SegmentRef::Key(key) => (Some(*key), None),
-            SegmentRef::Id(id) => (None, Some(*id)),
-            SegmentRef::Ftok(..) => (lookup::key_of(word).ok().flatten(), None),
-        };
-        Removal { key, id, size: None, outcome, error: Some(error), nattch: 0 }
-    }
-}
-
-impl std::fmt::Display for Removal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let verb = match self.outcome {
-            Outcome::WouldRemove => "would remove",
-            Outcome::Marked => "marked for destruction:",
-            _ => "removed",
-        };
-        f.write_str(verb)?;
-        if let (Some(key), Some(id), Some(size)) = (self.key, self.id, self.size) {
-            write!(f, " segment {key} (id {id}, {size} bytes)")?;
-        }
-        let attachments = if self.nattch == 1 { "attachment" } else { "attachments" };
-        match (self.outcome, self.nattch) {
-            (Outcome::Marked, left) => write!(f, ", {left} {attachments} left"),
-            (Outcome::WouldRemove, 1..) => write!(f, ", which has {} {attachments}", self.nattch),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn as_text<S: Serializer>(key: &Option<crate::key::Key>, serializer: S) -> Result<S::Ok, S::Error> {
-    key.map(|key| key.to_string()).serialize(serializer)
-}
-
-fn as_number<S: Serializer>(id: &Option<ShmId>, serializer: S) -> Result<S::Ok, S::Error> {
-    id.map(ShmId::as_raw).serialize(serializer)
-}
-
-fn as_record<S: Serializer>(error: &Option<Error>, serializer: S) -> Result<S::Ok, S::Error> {
-    error.as_ref().map(ErrorRecord::from).serialize(serializer)
 }

@@ -68,8 +68,7 @@ fn export_line(out: &mut dyn Write, fields: &mut Fields<'_>) -> io::Result<()> {
         }
         // Writing to a String does not fail.
         let _ = write!(line, "{}=\"", column.title());
-        // What a shell would act on within double quotes.
-        push_escaped(&mut line, text, |c| matches!(c, '"' | '\\' | '$' | '`'));
+        push_for_shell(&mut line, text);
         line.push('"');
     }
     line.push('\n');
@@ -80,6 +79,21 @@ fn csv_line(out: &mut dyn Write, fields: &mut Fields<'_>) -> io::Result<()> {
     let mut writer = csv::WriterBuilder::new().buffer_capacity(512).from_writer(out);
     writer.write_record(fields.map(|(_, text)| text))?;
     writer.flush()
+}
+
+/// Escapes what a shell would act on within double quotes; but not the backslash of a byte that is escaped already.
+fn push_for_shell(line: &mut String, text: &str) {
+    for (at, c) in text.char_indices() {
+        let is_escape = || {
+            let byte = text[at + 1..].strip_prefix('x').and_then(|rest| rest.get(..2));
+            byte.is_some_and(|byte| byte.chars().all(|c| c.is_ascii_hexdigit()))
+        };
+        match c {
+            '"' | '$' | '`' => escape(line, &[c as u8]),
+            '\\' if !is_escape() => escape(line, b"\\"),
+            other => line.push(other),
+        }
+    }
 }
 
 fn push_escaped(line: &mut String, text: &str, escaped: fn(char) -> bool) {
@@ -107,6 +121,7 @@ mod tests {
         assert_eq!(line(RAW, &["a b", "", "c"]), "a\\x20b - c\n");
         assert_eq!(line(RAW, &["", "a"]), "- a\n");
         assert_eq!(line(EXPORT, &["a \"$(b)\" `c` \\d"]), "COMMAND=\"a \\x22\\x24(b)\\x22 \\x60c\\x60 \\x5cd\"\n");
+        assert_eq!(line(EXPORT, &["\\x1b \\xz"]), "COMMAND=\"\\x1b \\x5cxz\"\n");
         assert_eq!(line(CSV, &["a,b", "say \"x\"", ""]), "\"a,b\",\"say \"\"x\"\"\",\n");
     }
 }

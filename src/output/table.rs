@@ -1,6 +1,5 @@
 //! Lists as a table for people. The one user of comfy-table.
 
-use std::fmt::{self, Display};
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
@@ -29,6 +28,7 @@ const TOTALS: Style = Style::new().dimmed();
 #[derive(Debug, Clone)]
 pub struct Layout {
     columns: Vec<(Column, u16)>,
+    gap: u16,
     headings: bool,
 }
 
@@ -49,15 +49,16 @@ impl Layout {
             (*column, u16::try_from(widest).unwrap_or(u16::MAX))
         };
         let wanted = columns.unwrap_or(super::column::DEFAULT);
-        let mut layout = Layout { columns: wanted.iter().map(natural).collect(), headings };
+        let mut layout = Layout { columns: wanted.iter().map(natural).collect(), gap: GAP, headings };
         if let Some(width) = width {
             layout.fit(u32::from(width), columns.is_none());
+            layout.squeeze(u32::from(width), columns.is_none());
         }
         layout
     }
 
     fn total(&self) -> u32 {
-        let gaps = u32::from(GAP) * (self.columns.len() as u32).saturating_sub(1);
+        let gaps = u32::from(self.gap) * (self.columns.len() as u32).saturating_sub(1);
         self.columns.iter().map(|(_, width)| u32::from(*width)).sum::<u32>() + gaps
     }
 
@@ -80,6 +81,16 @@ impl Layout {
                 command.1 = command.1.min(SHORTEST_COMMAND);
             }
             self.leave_out(*expendable, may_leave_out);
+        }
+    }
+
+    /// The last means: columns that stand closer, and no size.
+    fn squeeze(&mut self, width: u32, may_leave_out: bool) {
+        if self.total() > width {
+            self.gap = 1;
+        }
+        if self.total() > width {
+            self.leave_out(Column::Size, may_leave_out);
         }
     }
 
@@ -121,7 +132,7 @@ impl Layout {
         }
         table.add_rows(rows);
         for (index, (column, width)) in self.columns.iter().enumerate() {
-            let gap = if index + 1 < self.columns.len() { GAP } else { 0 };
+            let gap = if index + 1 < self.columns.len() { self.gap } else { 0 };
             let laid_out = table.column_mut(index).expect("every row has a cell for each column");
             laid_out.set_padding((0, gap));
             laid_out.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width.saturating_add(gap))));
@@ -131,6 +142,22 @@ impl Layout {
         }
         table
     }
+}
+
+/// A small table of texts: titles, each with whether its column is numeric, and rows.
+pub fn grid(titles: &[(&str, bool)], rows: Vec<Vec<String>>) -> Vec<String> {
+    let mut table = Table::new();
+    table.load_style(TableStyle::new());
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(titles.iter().map(|(title, _)| *title));
+    table.add_rows(rows);
+    for (column, (_, is_numeric)) in table.column_iter_mut().zip(titles) {
+        column.set_padding((0, GAP));
+        if *is_numeric {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
 fn write_lines(
@@ -194,25 +221,31 @@ impl Totals {
 
     /// Writes them as a line.
     pub fn print(&self, output: &mut Output) -> Result<()> {
-        if output.color() { output.line(format_args!("{TOTALS}{self}{TOTALS:#}")) } else { output.line(self) }
+        let text = self.fitted(output.width().map_or(usize::MAX, usize::from));
+        if output.color() { output.line(format_args!("{TOTALS}{text}{TOTALS:#}")) } else { output.line(text) }
     }
-}
 
-impl Display for Totals {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.segments {
-            0 => return f.write_str("no segments"),
-            1 => f.write_str("1 segment")?,
-            many => write!(f, "{many} segments")?,
+    /// As many of them as fit, what an operator looks for first.
+    fn fitted(&self, width: usize) -> String {
+        let mut line = match self.segments {
+            0 => "no segments".into(),
+            1 => "1 segment".into(),
+            many => format!("{many} segments"),
+        };
+        let plural = if self.orphans == 1 { "" } else { "s" };
+        let details = [
+            (self.segments > 0).then(|| human(self.size)),
+            (self.orphans > 0).then(|| format!("{} orphan{plural}", self.orphans)),
+            (self.marked > 0).then(|| format!("{} marked for destruction", self.marked)),
+            (self.segments > 0).then(|| format!("{} attached", self.attached)),
+            (self.segments > 0).then(|| format!("{} resident", human(self.resident))),
+        ];
+        for detail in details.into_iter().flatten() {
+            if line.len() + detail.len() + 2 <= width {
+                line.push_str(", ");
+                line.push_str(&detail);
+            }
         }
-        write!(f, ", {} ({} resident), {} attached", human(self.size), human(self.resident), self.attached)?;
-        if self.marked > 0 {
-            write!(f, ", {} marked for destruction", self.marked)?;
-        }
-        match self.orphans {
-            0 => Ok(()),
-            1 => f.write_str(", 1 orphan"),
-            many => write!(f, ", {many} orphans"),
-        }
+        line
     }
 }

@@ -286,7 +286,7 @@ fn a_misspelt_option_is_not_written_as_text() {
     in_namespace(|ns| {
         crosses(ns, 8);
         for option in ["--zreo", "--nonul", "-z"] {
-            write(ns, &format!("5 {option}")).is_usage_error();
+            write(ns, &format!("5 {option}")).usage_error();
             assert_eq!(contents(ns, 8), b"xxxxxxxx", "{option}");
         }
         write(ns, "5 -- --zreo").ok();

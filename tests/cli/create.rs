@@ -274,7 +274,7 @@ fn owner_gives_it_away_by_number_and_by_name() {
 fn an_unknown_owner_is_bad_usage() {
     in_namespace(|ns| {
         for owner in ["no-such-user", "0:no-such-group", "", "0:", "-1", "4294967295", "4294967296"] {
-            let error = create(ns, &format!("1 --size 1 --owner={owner}")).is_usage_error();
+            let error = create(ns, &format!("1 --size 1 --owner={owner}")).usage_error();
             assert!(error.contains("there is no user") || error.contains("there is no group"), "{owner}: {error}");
         }
         assert!(ns.table().is_empty());

@@ -257,7 +257,7 @@ fn columns_are_those_asked_for_in_that_order() {
         assert_eq!(text(list(ns, &format!("-o {ALL}")))[0], titles);
         assert_eq!(list(ns, "-f raw -o Mode,dtime,KEY,id"), "MODE DTIME KEY ID\n0640 - 0x0000002a 0\n");
         assert_eq!(list(ns, "--columns perms,SIZE"), "PERMS      SIZE\nrw-r-----     1\n");
-        ns.shmadm(["list", "-q", "-o", "id"]).is_usage_error();
+        ns.shmadm(["list", "-q", "-o", "id"]).usage_error();
     });
 }
 

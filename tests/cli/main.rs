@@ -2,9 +2,14 @@
 
 mod attach_write;
 mod create;
+mod filters;
+mod guard;
+mod limits;
 mod list;
 mod read;
+mod recipes;
 mod remove;
+mod set;
 mod stat;
 mod support;
 mod usage;

@@ -126,7 +126,7 @@ fn a_range_past_the_end_is_an_error_that_names_the_size() {
         assert_eq!(read(ns, ["1", "--offset", "100"]), b"");
         assert_eq!(read(ns, ["1", "--offset", "100", "--length", "0"]), b"");
         // More than 64 bits.
-        ns.shmadm(["read", "1", "--length", "16E"]).is_usage_error();
+        ns.shmadm(["read", "1", "--length", "16E"]).usage_error();
     });
 }
 

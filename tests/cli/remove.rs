@@ -282,7 +282,7 @@ fn a_bad_word_among_good_ones_removes_nothing() {
         make(ns, [1, 2]);
         // What ipcrm takes for id 0, and for key 1.
         for word in ["", "0x100000001", "id:", "0", "1x"] {
-            ns.shmadm(["remove", "1", word, "2"]).is_usage_error();
+            ns.shmadm(["remove", "1", word, "2"]).usage_error();
         }
         assert_eq!(keys(ns), ["1", "2"]);
     });

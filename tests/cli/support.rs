@@ -222,7 +222,7 @@ impl Ended {
 
     /// Expects a usage error: exit status 2, nothing on standard output, and a complaint, which it returns.
     #[track_caller]
-    pub fn is_usage_error(self) -> String {
+    pub fn usage_error(self) -> String {
         assert_eq!(self.code, Some(2), "{self:?}");
         assert!(self.out.is_empty() && !self.err.is_empty(), "{self:?}");
         self.err

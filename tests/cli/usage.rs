@@ -86,12 +86,12 @@ fn bad_words_are_usage_errors_and_change_nothing() {
         ];
         for command in named {
             for word in words {
-                ns.shmadm(command.iter().chain(&[word])).is_usage_error();
+                ns.shmadm(command.iter().chain(&[word])).usage_error();
             }
         }
         // A good word before or after a bad one is not acted on either.
-        ns.shmadm(["remove", "42", "nonsense"]).is_usage_error();
-        ns.shmadm(["remove", "", "42"]).is_usage_error();
+        ns.shmadm(["remove", "42", "nonsense"]).usage_error();
+        ns.shmadm(["remove", "", "42"]).usage_error();
         for args in [
             &["frobnicate"][..],
             &[],
@@ -122,11 +122,11 @@ fn bad_words_are_usage_errors_and_change_nothing() {
 
 #[test]
 fn a_typo_suggests_the_right_word() {
-    assert!(ended(&mut shmadm(&["craete"])).is_usage_error().contains("create"));
-    assert!(ended(&mut shmadm(&["list", "--colums", "key"])).is_usage_error().contains("--columns"));
+    assert!(ended(&mut shmadm(&["craete"])).usage_error().contains("create"));
+    assert!(ended(&mut shmadm(&["list", "--colums", "key"])).usage_error().contains("--columns"));
 }
 
 #[test]
 fn key_0_points_to_ids() {
-    assert!(ended(&mut shmadm(&["read", "0"])).is_usage_error().contains("id:"));
+    assert!(ended(&mut shmadm(&["read", "0"])).usage_error().contains("id:"));
 }

@@ -1,0 +1,227 @@
+use std::ffi::{CString, OsString};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use nix::errno::Errno;
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, geteuid};
+use serde::Serialize;
+use signal_hook::consts::SIGCHLD;
+
+use super::{Context, rows};
+use crate::destination::Destination;
+use crate::error::{Error, Result, Status};
+use crate::namespace::{self, Refused};
+use crate::output::{Lookups, SegmentRecord, say};
+use crate::removal::{self, Choice, Outcome};
+use crate::select::Selection;
+use crate::sysv::Segment;
+
+/// Run a command, and name the segments that it leaves behind
+///
+/// The command runs in an IPC namespace of its own, so that all that is there when it ends is its own: what its
+/// background descendants made is found too, and nothing that was there before is touched. With --shared it runs in
+/// today's namespace, and what was not there before and was made by the same user is taken for its own.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit status: the command's own (128+N if signal N ended it), if that is not 0; else that of\n\
+    --exit-code where segments were left behind; else 0. 127: no such command, 126: it cannot be run.\n\n\
+    Examples:\n  \
+    shmadm guard -- make test\n  \
+    shmadm guard --report leaks.json --exit-code 9 -- ./run-tests --all\n  \
+    shmadm guard --shared --remove -- ./integration-test")]
+pub(super) struct Guard {
+    /// Remove what was left behind (with --shared: what is not attached)
+    #[arg(long)]
+    remove: bool,
+    /// The exit status where segments were left behind and the command succeeded
+    #[arg(long, value_name = "N", default_value = "1")]
+    exit_code: u8,
+    /// Run the command in this IPC namespace
+    #[arg(long)]
+    shared: bool,
+    /// Write what was left behind to FILE, as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// The command and its arguments
+    #[arg(required = true, last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    leaked: Vec<SegmentRecord>,
+    removed: bool,
+    status: u8,
+}
+
+impl Guard {
+    pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
+        let before = if self.shared { segments()? } else { Vec::new() };
+        if !self.shared {
+            namespace::enter_private().map_err(|error| refused(&error))?;
+        }
+        let ended = match self.run_command()? {
+            Ok(ended) => ended,
+            Err(status) => return Ok(Status::Guarded(status)),
+        };
+        let leaked = self.leaked(&before)?;
+        // The records are made before anything is removed: they say what was found.
+        let records: Vec<_> = leaked.iter().map(|segment| SegmentRecord::new(segment, &context.lookups)).collect();
+        tell(&leaked, &context.lookups);
+        let all_removed = self.remove && !leaked.is_empty() && self.remove_all(&leaked, &context.lookups);
+        let mut status = match (code(ended), leaked.is_empty()) {
+            (0, false) => self.exit_code,
+            (status, _) => status,
+        };
+        if let Some(path) = &self.report {
+            // What the command returned weighs more than a report that could not be written.
+            if let Err(error) = write_report(path, &Report { leaked: records, removed: all_removed, status }) {
+                say(error);
+                status = if status == 0 { Status::Failed.code() } else { status };
+            }
+        }
+        Ok(Status::Guarded(status))
+    }
+
+    /// Runs the command to its end. What asks us to end is handed on to it, but not what a terminal sends to both of us.
+    fn run_command(&self) -> Result<Result<WaitStatus, u8>> {
+        let cannot = |errno: Errno| Error::io("wait for the command", &errno.into());
+        let handed_on = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+        let mut watched = SigSet::from_iter(handed_on);
+        watched.add(Signal::SIGCHLD);
+        // A parent may have SIGCHLD ignored, and then nobody is told of an end. Any handler undoes that, here and, since
+        // execve(2) makes a handler the default, in the command.
+        signal_hook::flag::register(SIGCHLD, Arc::default())
+            .map_err(|error| Error::io("wait for the command", &error))?;
+        // Blocked before the command starts, so that none is lost; the command itself starts with the mask we had.
+        let mask = watched.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(cannot)?;
+        let signals = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC).map_err(cannot)?;
+        let child = match spawn(&self.command, &mask) {
+            Ok(child) => child,
+            Err(errno) => {
+                say(Error::io(format_args!("run {}", Path::new(&self.command[0]).display()), &errno.into()));
+                return Ok(Err(if errno == Errno::ENOENT { 127 } else { 126 }));
+            }
+        };
+        loop {
+            match waitpid(child, Some(WaitPidFlag::WNOHANG)).map_err(cannot)? {
+                WaitStatus::StillAlive => {}
+                ended => return Ok(Ok(ended)),
+            }
+            let Some(signal) = signals.read_signal().map_err(cannot)? else { continue };
+            let known = handed_on.into_iter().find(|known| *known as u32 == signal.ssi_signo);
+            if let Some(known) = known
+                && signal.ssi_code != SI_KERNEL
+            {
+                // Nobody has waited for the command yet, so its pid is nobody else's.
+                let _ = kill(child, known);
+            }
+        }
+    }
+
+    /// What the command left behind: all there is in its own namespace; else what is new and its user's.
+    fn leaked(&self, before: &[Segment]) -> Result<Vec<Segment>> {
+        let mut leaked = segments()?;
+        if self.shared {
+            let me = geteuid().as_raw();
+            let was_there = |segment: &Segment| {
+                let same = |old: &Segment| {
+                    (old.id, old.size, old.cpid, old.cuid) == (segment.id, segment.size, segment.cpid, segment.cuid)
+                };
+                before.iter().any(same)
+            };
+            leaked.retain(|segment| segment.cuid == me && !was_there(segment));
+        }
+        Ok(leaked)
+    }
+
+    /// Removes what was left behind. Tells whether nothing of it is left.
+    fn remove_all(&self, leaked: &[Segment], lookups: &Lookups) -> bool {
+        let mut all = true;
+        for segment in leaked {
+            if self.shared && segment.nattch > 0 {
+                say(format_args!("segment {} (id {}) is attached, and is left", segment.key, segment.id));
+                all = false;
+                continue;
+            }
+            let choice = Choice { selection: &Selection::default(), spare_attached: self.shared };
+            let removal = removal::remove(segment, choice, lookups);
+            match &removal.error {
+                Some(error) => say(error),
+                None => say(&removal),
+            }
+            all &= matches!(removal.outcome, Outcome::Removed | Outcome::Marked);
+        }
+        all
+    }
+}
+
+/// The code of a signal that the kernel itself sends, as for Ctrl-C on a terminal (include/uapi/asm-generic/siginfo.h):
+/// such a signal goes to the whole process group, and the command has it already.
+const SI_KERNEL: i32 = 0x80;
+
+/// Starts the command with this signal mask, and with SIGPIPE as everybody expects it: the Rust runtime ignores it.
+fn spawn(command: &[OsString], mask: &SigSet) -> Result<Pid, Errno> {
+    let c_string = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| Errno::EINVAL);
+    let arguments: Vec<_> = command.iter().map(|word| c_string(word.clone().into_vec())).collect::<Result<_, _>>()?;
+    let environment: Vec<_> = std::env::vars_os()
+        .map(|(name, value)| c_string([name.into_vec(), value.into_vec()].join(&b'=')))
+        .collect::<Result<_, _>>()?;
+    let mut attributes = PosixSpawnAttr::init()?;
+    attributes.set_flags(PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF)?;
+    attributes.set_sigmask(mask)?;
+    attributes.set_sigdefault(&SigSet::from_iter([Signal::SIGPIPE]))?;
+    posix_spawnp(&arguments[0], &PosixSpawnFileActions::init()?, &attributes, &arguments, &environment)
+}
+
+fn segments() -> Result<Vec<Segment>> {
+    rows()?.collect()
+}
+
+/// The status of a shell: 128+N for a command that signal N ended.
+fn code(ended: WaitStatus) -> u8 {
+    let status = match ended {
+        WaitStatus::Exited(_, status) => status,
+        WaitStatus::Signaled(_, signal, _) => 128 + signal as i32,
+        _ => 1,
+    };
+    u8::try_from(status).unwrap_or(1)
+}
+
+fn tell(leaked: &[Segment], lookups: &Lookups) {
+    match leaked.len() {
+        0 => return,
+        1 => say("the command left a segment behind:"),
+        many => say(format_args!("the command left {many} segments behind:")),
+    }
+    for segment in leaked {
+        let Segment { key, id, size, nattch, cpid, .. } = segment;
+        let creator = lookups.processes().creator(segment).as_str();
+        let command = lookups.processes().command(segment).map_or(String::new(), |command| format!(": {command}"));
+        say(format_args!(
+            "  segment {key} (id {id}, {size} bytes, nattch {nattch}), created by process {cpid} ({creator}){command}"
+        ));
+    }
+}
+
+fn refused(error: &Refused) -> Error {
+    Error { errno: Some(error.errno), ..Error::failed(format!("cannot make an IPC namespace: {error}")) }
+        .hint("--shared runs the command in this one")
+}
+
+fn write_report(path: &Path, report: &Report) -> Result<()> {
+    let write = || -> io::Result<()> {
+        let destination = Destination::open(path, 0o644)?;
+        let mut file = destination.file()?;
+        serde_json::to_writer(&mut file, report)?;
+        file.write_all(b"\n")?;
+        destination.finish()
+    };
+    write().map_err(|error| Error::io(format_args!("write {}", path.display()), &error))
+}

@@ -1,0 +1,212 @@
+//! Removing a segment that was chosen a moment ago, and what became of it.
+
+use std::fmt;
+use std::num::NonZero;
+use std::thread::{available_parallelism, sleep};
+use std::time::{Duration, Instant};
+
+use serde::{Serialize, Serializer};
+
+use crate::error::{Error, Result, Status};
+use crate::key::Key;
+use crate::lookup;
+use crate::output::{ErrorRecord, Lookups};
+use crate::segment_ref::SegmentRef;
+use crate::select::Selection;
+use crate::sysv::{self, Reason, Segment, ShmId};
+
+/// Not worth a thread.
+const FEW: usize = 64;
+/// How often [`wait`] looks.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What became of one segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It is gone.
+    Removed,
+    /// It goes with its last detach.
+    Marked,
+    /// A dry run: it is as it was.
+    WouldRemove,
+    /// It was named, but the filters do not hold for it.
+    Skipped,
+    /// It was named, and does not exist.
+    Missing,
+    /// It is no longer the one that was chosen, and was left alone.
+    Changed,
+    /// It could not be removed.
+    Failed,
+}
+
+/// One line, or one JSON object, about one segment.
+#[derive(Debug, Serialize)]
+pub struct Removal {
+    #[serde(serialize_with = "as_text")]
+    key: Option<Key>,
+    #[serde(serialize_with = "as_number")]
+    id: Option<ShmId>,
+    size: Option<u64>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why, where it failed.
+    #[serde(serialize_with = "as_record")]
+    pub error: Option<Error>,
+    /// Attachments, when it was looked at last.
+    #[serde(skip)]
+    nattch: u64,
+}
+
+/// Why segments were chosen, to be asked again right before each goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Choice<'a> {
+    /// The filters that held.
+    pub selection: &'a Selection,
+    /// Whether none that is attached was chosen.
+    pub spare_attached: bool,
+}
+
+/// Removes a segment if it is still the one that was chosen, and would be chosen still.
+///
+/// The kernel has no "remove if unattached": between the last look and IPC_RMID somebody can attach, and the segment is
+/// then marked for destruction.
+pub fn remove(chosen: &Segment, choice: Choice<'_>, lookups: &Lookups) -> Removal {
+    let name = format_args!("segment {} (id {})", chosen.key, chosen.id).to_string();
+    let failed = |error| Removal { error: Some(error), ..Removal::of(chosen, Outcome::Failed) };
+    let changed = |how: &str| {
+        let error = Error::failed(format!(
+            "left {name} alone: {how} since it was chosen; `shmadm stat id:{}` shows what it is now",
+            chosen.id
+        ));
+        Removal { error: Some(error), ..Removal::of(chosen, Outcome::Changed) }
+    };
+    match lookup::look(chosen.id) {
+        // Gone meanwhile is what was wanted.
+        Ok(None) => return Removal::of(chosen, Outcome::Removed),
+        Ok(Some(now)) if !chosen.is_same_as(&now) => return changed("it changed"),
+        Ok(Some(now)) if choice.spare_attached && now.nattch > 0 => return changed("it was attached"),
+        Ok(Some(now)) if !choice.selection.matches(&now, lookups) => return changed("the filters ceased to hold"),
+        Ok(Some(_)) => {}
+        Err(error) => return failed(Error::call(format_args!("remove {name}"), error)),
+    }
+    match sysv::remove(chosen.id) {
+        Ok(()) => {}
+        Err(error) if error.reason == Reason::NoSuchSegment => {}
+        Err(error) => return failed(Error::call(format_args!("remove {name}"), error)),
+    }
+    // Whether it is gone or waits for its last detach, only another look tells.
+    match left_of(chosen.id) {
+        Some(left) => Removal { nattch: left.nattch, ..Removal::of(chosen, Outcome::Marked) },
+        None => Removal::of(chosen, Outcome::Removed),
+    }
+}
+
+/// What is left of a segment after IPC_RMID: nothing, or a marked one.
+fn left_of(id: ShmId) -> Option<Segment> {
+    match sysv::stat(id) {
+        Ok(left) => Some(left),
+        Err(error) if error.reason == Reason::NoSuchSegment => None,
+        Err(_) => lookup::look(id).ok().flatten(),
+    }
+    .filter(Segment::is_marked)
+}
+
+/// Removes many, in this order, by as many threads as there are processors: each call spends its time in the kernel.
+///
+/// An IPC namespace belongs to a thread, and a new thread begins in that of the one that started it.
+pub fn remove_all(chosen: &[Segment], choice: Choice<'_>) -> Vec<Removal> {
+    let threads = available_parallelism().map_or(1, NonZero::get);
+    let share = chosen.len().div_ceil(threads).max(FEW);
+    // Looked up anew: what held when they were chosen is what is in question.
+    let remove_share = |segments: &[Segment]| {
+        let lookups = Lookups::default();
+        segments.iter().map(|segment| remove(segment, choice, &lookups)).collect::<Vec<_>>()
+    };
+    if share >= chosen.len() {
+        return remove_share(chosen);
+    }
+    std::thread::scope(|scope| {
+        let shares: Vec<_> = chosen.chunks(share).map(|part| scope.spawn(move || remove_share(part))).collect();
+        shares.into_iter().flat_map(|part| part.join().expect("no thread panics")).collect()
+    })
+}
+
+/// Waits until what was marked is gone. What is left when the time is over has failed.
+pub fn wait(removals: &mut [Removal], limit: Option<Duration>) {
+    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+    for removal in removals.iter_mut().filter(|removal| removal.outcome == Outcome::Marked) {
+        let Some(id) = removal.id else { continue };
+        loop {
+            match left_of(id) {
+                Some(left) => removal.nattch = left.nattch,
+                None => {
+                    removal.outcome = Outcome::Removed;
+                    break;
+                }
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                removal.error = Some(Error::failed(format!(
+                    "segment id:{id} is marked for destruction, but {} {} left; `shmadm stat id:{id}` shows more",
+                    removal.nattch,
+                    if removal.nattch == 1 { "attachment is" } else { "attachments are" }
+                )));
+                break;
+            }
+            sleep(LOOK);
+        }
+    }
+}
+
+impl Removal {
+    /// A segment, and what became of it.
+    pub fn of(segment: &Segment, outcome: Outcome) -> Removal {
+        let (key, id, size) = (Some(segment.key), Some(segment.id), Some(segment.size));
+        Removal { key, id, size, outcome, error: None, nattch: segment.nattch }
+    }
+
+    /// A word that names no segment, which may be no failure, or that could not be looked up.
+    pub fn not_found(word: &SegmentRef, error: Error, ignore_missing: bool) -> Removal {
+        let outcome = if error.status == Status::Missing { Outcome::Missing } else { Outcome::Failed };
+        let error = Some(error).filter(|_| !(ignore_missing && outcome == Outcome::Missing));
+        let (key, id) = match word {
+            SegmentRef::Key(key) => (Some(*key), None),
+            SegmentRef::Id(id) => (None, Some(*id)),
+            SegmentRef::Ftok(..) => (lookup::key_of(word).ok().flatten(), None),
+        };
+        Removal { key, id, size: None, outcome, error, nattch: 0 }
+    }
+}
+
+impl fmt::Display for Removal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.outcome {
+            Outcome::WouldRemove => "would remove",
+            Outcome::Marked => "marked for destruction:",
+            Outcome::Skipped => "skipped",
+            _ => "removed",
+        })?;
+        if let (Some(key), Some(id), Some(size)) = (self.key, self.id, self.size) {
+            write!(f, " segment {key} (id {id}, {size} bytes)")?;
+        }
+        let attachments = if self.nattch == 1 { "attachment" } else { "attachments" };
+        match (self.outcome, self.nattch) {
+            (Outcome::Marked, left) => write!(f, ", {left} {attachments} left"),
+            (Outcome::WouldRemove, 1..) => write!(f, ", which has {} {attachments}", self.nattch),
+            (Outcome::Skipped, _) => f.write_str(": the filters do not hold for it"),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn as_text<S: Serializer>(key: &Option<Key>, serializer: S) -> Result<S::Ok, S::Error> {
+    key.map(|key| key.to_string()).serialize(serializer)
+}
+
+fn as_number<S: Serializer>(id: &Option<ShmId>, serializer: S) -> Result<S::Ok, S::Error> {
+    id.map(ShmId::as_raw).serialize(serializer)
+}
+
+fn as_record<S: Serializer>(error: &Option<Error>, serializer: S) -> Result<S::Ok, S::Error> {
+    error.as_ref().map(ErrorRecord::from).serialize(serializer)
+}

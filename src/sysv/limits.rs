@@ -1,0 +1,108 @@
+//! The limits of an IPC namespace, and what is used of them.
+
+use std::mem::MaybeUninit;
+
+use nix::errno::Errno;
+
+use super::{Error, Reason, trace};
+
+// Linux's value (include/uapi/linux/shm.h), which libc does not have.
+const SHM_INFO: libc::c_int = 14;
+
+/// The namespace's limits, as `IPC_INFO` has them (Linux; ipc/shm.c).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// SHMMAX: a segment's largest size, in bytes.
+    pub max_bytes: u64,
+    /// SHMMIN: a segment's smallest size, in bytes.
+    pub min_bytes: u64,
+    /// SHMMNI: how many segments there may be.
+    pub max_segments: u64,
+    /// SHMALL: how many pages all segments may have.
+    pub max_pages: u64,
+}
+
+/// shmctl(2) `IPC_INFO`: the namespace's limits. Needs no permission.
+pub fn limits() -> Result<Limits, Error> {
+    let mut info = MaybeUninit::<ShmInfo>::zeroed();
+    // SAFETY: IPC_INFO writes a struct shminfo, which `ShmInfo` has the layout of; the identifier is not looked at.
+    let ret = unsafe { libc::shmctl(0, libc::IPC_INFO, info.as_mut_ptr().cast()) };
+    // SAFETY: all zeros is a valid ShmInfo, whether the kernel has written over them or not.
+    let info = unsafe { info.assume_init() };
+    let result = Errno::result(ret);
+    trace::returned(&result, |f| {
+        write!(
+            f,
+            "shmctl(0, IPC_INFO, {{shmmax={}, shmmin={}, shmmni={}, shmseg={}, shmall={}}})",
+            info.shmmax, info.shmmin, info.shmmni, info.shmseg, info.shmall
+        )
+    });
+    result.map_err(|errno| Error::new(errno, |_| Reason::Other))?;
+    Ok(Limits { max_bytes: info.shmmax, min_bytes: info.shmmin, max_segments: info.shmmni, max_pages: info.shmall })
+}
+
+/// What all segments of the namespace use, as `SHM_INFO` counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Segments.
+    pub segments: u64,
+    /// Pages that the segments' sizes come to: what SHMALL limits.
+    pub pages: u64,
+    /// Pages in memory.
+    pub resident_pages: u64,
+    /// Pages swapped out.
+    pub swapped_pages: u64,
+}
+
+/// shmctl(2) `SHM_INFO`: what all segments of the namespace use. Needs no permission.
+pub fn usage() -> Result<Usage, Error> {
+    highest_index().map(|(_, usage)| usage)
+}
+
+/// The same, with what the call returns: the highest index in use.
+pub(super) fn highest_index() -> Result<(i32, Usage), Error> {
+    let mut info = MaybeUninit::<ShmUsage>::zeroed();
+    // SAFETY: SHM_INFO writes a struct shm_info, which `ShmUsage` has the layout of; the identifier is not looked at.
+    let ret = unsafe { libc::shmctl(0, SHM_INFO, info.as_mut_ptr().cast()) };
+    // SAFETY: all zeros is a valid ShmUsage, whether the kernel has written over them or not.
+    let info = unsafe { info.assume_init() };
+    let result = Errno::result(ret);
+    trace::returned(&result, |f| {
+        write!(
+            f,
+            "shmctl(0, SHM_INFO, {{used_ids={}, shm_tot={}, shm_rss={}, shm_swp={}, swap_attempts={}, \
+             swap_successes={}}})",
+            info.used_ids, info.shm_tot, info.shm_rss, info.shm_swp, info.swap_attempts, info.swap_successes
+        )
+    });
+    let highest = result.map_err(|errno| Error::new(errno, |_| Reason::Other))?;
+    let usage = Usage {
+        segments: u64::from(info.used_ids.cast_unsigned()),
+        pages: info.shm_tot,
+        resident_pages: info.shm_rss,
+        swapped_pages: info.shm_swp,
+    };
+    Ok((highest, usage))
+}
+
+/// `struct shminfo` of include/uapi/linux/shm.h.
+#[repr(C)]
+struct ShmInfo {
+    shmmax: libc::c_ulong,
+    shmmin: libc::c_ulong,
+    shmmni: libc::c_ulong,
+    shmseg: libc::c_ulong,
+    shmall: libc::c_ulong,
+    unused: [libc::c_ulong; 4],
+}
+
+/// `struct shm_info` of include/uapi/linux/shm.h.
+#[repr(C)]
+struct ShmUsage {
+    used_ids: libc::c_int,
+    shm_tot: libc::c_ulong,
+    shm_rss: libc::c_ulong,
+    shm_swp: libc::c_ulong,
+    swap_attempts: libc::c_ulong,
+    swap_successes: libc::c_ulong,
+}

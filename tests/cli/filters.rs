@@ -1,0 +1,351 @@
+//! The filters of list and remove, and removal by them.
+
+mod removal;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::support::{Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root, wait_until, with_input};
+
+// The columns of the kernel's table.
+const ID: usize = 1;
+const MODE: usize = 2;
+const CPID: usize = 4;
+const NATTCH: usize = 6;
+const CTIME: usize = 13;
+
+/// Long enough that `--older-than 4s` holds, however seconds are rounded.
+const AGE: Duration = Duration::from_secs(5);
+
+const NONE: [i32; 0] = [];
+
+/// Makes a segment with perl, and prints its identifier.
+const MAKE: &str = "$| = 1; print 0 + shmget($ARGV[0], $ARGV[1], 01666), qq{\\n};";
+
+/// Expects success and a number alone.
+#[track_caller]
+fn id_of(printed: Ended) -> i32 {
+    printed.ok().trim_end().parse().expect("an identifier alone")
+}
+
+/// A segment of ours, whose creator has exited.
+#[track_caller]
+fn make(ns: &Namespace, words: &str) -> i32 {
+    id_of(ns.shmadm(["create", "-q"].into_iter().chain(words.split(' '))))
+}
+
+/// A segment of the user 1234, whose creator has exited.
+#[track_caller]
+fn make_as_other(ns: &Namespace, key: &str, size: &str) -> i32 {
+    id_of(ended(ns.unprivileged("perl").args(["-e", MAKE, key, size])))
+}
+
+/// A segment, and a process that goes on after this: with `MAKE;` it is the creator.
+#[track_caller]
+fn make_and_stay(ns: &Namespace, program: &str) -> (i32, Running) {
+    let mut perl = ns.program("perl");
+    perl.args(["-e", &program.replace("MAKE;", MAKE), "0", "4096"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut perl = Running(perl.spawn().expect("perl"));
+    let mut line = String::new();
+    BufReader::new(perl.0.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    (line.trim_end().parse().expect("an identifier"), perl)
+}
+
+/// Attaches a segment until the end of the test.
+#[track_caller]
+fn hold(ns: &Namespace, id: i32) -> Running {
+    ns.hold(["read", &format!("id:{id}"), "--hold"])
+}
+
+/// Runs a line of words.
+#[track_caller]
+fn run(ns: &Namespace, words: &str) -> Ended {
+    ns.shmadm(words.split(' '))
+}
+
+fn sorted(ids: impl IntoIterator<Item = i32>) -> Vec<i32> {
+    let mut ids: Vec<_> = ids.into_iter().collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// The identifiers in the kernel's table.
+fn existing(ns: &Namespace) -> Vec<i32> {
+    sorted(ns.table().iter().map(|row| row[ID].parse().expect("an identifier")))
+}
+
+/// What `list` with these filters shows.
+#[track_caller]
+fn listed(ns: &Namespace, filters: &str) -> Vec<i32> {
+    let quiet = run(ns, &format!("list -q {filters}")).ok();
+    sorted(quiet.lines().map(|id| id.parse().expect("an identifier")))
+}
+
+/// What became of which segment, from the JSON that `remove` printed.
+#[track_caller]
+fn outcomes(printed: &str) -> BTreeMap<i32, String> {
+    let json: Value = serde_json::from_str(printed).expect("JSON");
+    let one = |removal: &Value| {
+        let id = removal["id"].as_i64().and_then(|id| id.try_into().ok()).expect("an identifier");
+        (id, removal["outcome"].as_str().expect("an outcome").to_owned())
+    };
+    json["removed"].as_array().expect("an array").iter().map(one).collect()
+}
+
+fn all(ids: &[i32], outcome: &str) -> BTreeMap<i32, String> {
+    ids.iter().map(|id| (*id, outcome.to_owned())).collect()
+}
+
+fn is_marked(ns: &Namespace, id: i32) -> bool {
+    ns.row(id).is_some_and(|row| row[MODE].len() == 4 && row[MODE].starts_with('1'))
+}
+
+#[test]
+fn old_unattached_segments_of_the_caller_go_and_no_others() {
+    in_namespace_as_root(|ns| {
+        ns.open_to_all();
+        let batch = || {
+            let ours = [make(ns, "private -s 1"), make(ns, "private -s 2"), make(ns, "private -s 3")];
+            let theirs = [make_as_other(ns, "0", "1"), make_as_other(ns, "0", "2"), make_as_other(ns, "0", "3")];
+            (ours, theirs)
+        };
+        let (ours, theirs) = batch();
+        sleep(AGE);
+        let young = batch();
+        let _holders = [ours[0], theirs[0], young.0[0], young.1[0]].map(|id| hold(ns, id));
+        let mut left = existing(ns);
+        assert_eq!(left.len(), 12);
+        let filters = "--mine --unattached --older-than 4s";
+        for (unprivileged, chosen) in [(false, &ours[1..]), (true, &theirs[1..])] {
+            let shmadm = |words: String| match unprivileged {
+                true => ns.shmadm_unprivileged(words.split(' ')),
+                false => ns.shmadm(words.split(' ')),
+            };
+            let list = shmadm(format!("list -q {filters}")).ok();
+            assert_eq!(sorted(list.lines().map(|id| id.parse().expect("an identifier"))), chosen);
+            let dry = shmadm(format!("remove {filters} --dry-run -f json")).ok();
+            assert_eq!(outcomes(&dry), all(chosen, "would-remove"));
+            assert_eq!(existing(ns), left);
+            let removed = shmadm(format!("remove {filters} -y -f json")).ok();
+            assert_eq!(outcomes(&removed), all(chosen, "removed"));
+            left.retain(|id| !chosen.contains(id));
+            assert_eq!(existing(ns), left);
+            assert!(!left.iter().any(|id| is_marked(ns, *id)));
+        }
+    });
+}
+
+#[test]
+fn each_filter_selects_what_the_kernels_table_says_and_several_must_all_hold() {
+    in_namespace_as_root(|ns| {
+        let group = ns.run("id", ["-gn", "nobody"]).trim_end().to_owned();
+        let (uid, gid) = (ns.run("id", ["-u", "nobody"]), ns.run("id", ["-g", "nobody"]));
+        let (uid, gid) = (uid.trim_end(), gid.trim_end());
+        let a = make(ns, "0x2a -s 4096");
+        let b = make(ns, "0x50 -s 8192");
+        let c = make_as_other(ns, "0", "1000000");
+        let d = make(ns, &format!("-5 -s 100 --owner nobody:{group}"));
+        let before = run(ns, "list -f json").ok();
+        ns.file("before", before);
+        sleep(AGE);
+        let (e, _creator) = make_and_stay(ns, "MAKE; sleep");
+        let f = make(ns, "7 -s 4097");
+        let _holders = [hold(ns, b), hold(ns, f)];
+        ns.run("ipcrm", ["-m", &f.to_string()]);
+
+        // That the kernel has them as the rows below have them.
+        let rows: Vec<_> = [a, b, c, d, e, f].map(|id| ns.row(id).expect("a row")).into();
+        let columns = |at: usize| rows.iter().map(|row| row[at].as_str()).collect::<Vec<_>>();
+        assert_eq!(columns(0), ["42", "80", "0", "-5", "0", "0"]);
+        assert_eq!(columns(NATTCH), ["0", "1", "0", "0", "0", "1"]);
+        assert_eq!(columns(7), ["0", "0", "1234", uid, "0", "0"]);
+        assert_eq!(columns(8), ["0", "0", "1234", gid, "0", "0"]);
+        assert_eq!(columns(9), ["0", "0", "1234", "0", "0", "0"]);
+        assert!(is_marked(ns, f));
+
+        for (filters, expected) in [
+            ("--owner root", vec![a, b, e, f]),
+            ("--owner 0", vec![a, b, e, f]),
+            ("--owner 1234", vec![c]),
+            ("--owner nobody", vec![d]),
+            ("--owner 4321", vec![]),
+            ("--mine", vec![a, b, e, f]),
+            ("--creator-user root", vec![a, b, d, e, f]),
+            ("--creator-user 1234", vec![c]),
+            ("--creator-user nobody", vec![]),
+            (&format!("--group {group}"), vec![d]),
+            ("--group 1234", vec![c]),
+            ("--group 0", vec![a, b, e, f]),
+            ("--key 0x2a", vec![a]),
+            ("--key 052", vec![a]),
+            ("--key 43", vec![]),
+            ("--key 0x2a-0x50", vec![a, b]),
+            ("--key 0x2b-0x50", vec![b]),
+            ("--key 0x2a-0x4f", vec![a]),
+            ("--key -5", vec![d]),
+            ("--key 0xfffffffb", vec![d]),
+            ("--key=-6--5", vec![d]),
+            ("--key -4--1", vec![]),
+            ("--key 80-0xffffffff", vec![b, d]),
+            // A marked segment has lost its key.
+            ("--key private", vec![c, e, f]),
+            ("--key 7", vec![]),
+            ("--attached", vec![b, f]),
+            ("--unattached", vec![a, c, d, e]),
+            ("--creator-exited", vec![a, b, c, d, f]),
+            ("--orphaned", vec![a, c, d]),
+            ("--marked", vec![f]),
+            ("--min-size 4097", vec![b, c, f]),
+            ("--min-size 8K", vec![b, c]),
+            ("--max-size 4K", vec![a, d, e]),
+            ("--max-size 99", vec![]),
+            ("--older-than 4s", vec![a, b, c, d]),
+            ("--older-than 1h", vec![]),
+            // Attached since.
+            ("--idle 4s", vec![a, c, d]),
+            ("--not-in before", vec![e, f]),
+            // Each leaves out something that the other does not.
+            ("--owner root --unattached", vec![a, e]),
+            ("--creator-user root --owner nobody", vec![d]),
+            ("--orphaned --max-size 4K", vec![a, d]),
+            ("--min-size 4K --max-size 8K", vec![a, b, e, f]),
+            ("--not-in before --key private --unattached", vec![e]),
+            ("--older-than 4s --attached --mine", vec![b]),
+            ("--marked --creator-user 1234", vec![]),
+        ] {
+            assert_eq!(listed(ns, filters), expected, "{filters}");
+            let dry = run(ns, &format!("remove -n -f json --include-attached {filters}")).ok();
+            assert_eq!(outcomes(&dry), all(&expected, "would-remove"), "{filters}");
+        }
+        assert_eq!(existing(ns), sorted([a, b, c, d, e, f]));
+    });
+}
+
+#[test]
+fn an_orphan_is_of_a_creator_that_is_dead_or_a_zombie() {
+    in_namespace(|ns| {
+        let (live, creator) = make_and_stay(ns, "MAKE; sleep");
+        let (of_zombie, _parent) = make_and_stay(ns, "if (!fork) { MAKE; exit } sleep");
+        let zombie = ns.row(of_zombie).expect("a row")[CPID].clone();
+        wait_until("it is a zombie", || ns.run("ps", ["-o", "stat=", "-p", &zombie]).starts_with('Z'));
+        let dead = make(ns, "private -s 1");
+        for filter in ["--orphaned", "--creator-exited"] {
+            assert_eq!(listed(ns, filter), [of_zombie, dead], "{filter}");
+        }
+        let removed = run(ns, "remove --orphaned -y -f json").ok();
+        assert_eq!(outcomes(&removed), all(&[of_zombie, dead], "removed"));
+        assert_eq!(existing(ns), [live]);
+        creator.end(Signal::SIGKILL);
+        assert_eq!(listed(ns, "--orphaned"), [live]);
+    });
+}
+
+#[test]
+fn a_creator_in_another_pid_namespace_has_not_exited() {
+    in_namespace_as_root(|ns| {
+        let (live, _creator) = make_and_stay(ns, "MAKE; sleep");
+        let dead = make(ns, "private -s 1");
+        let inside = |proc: &[&str], script: &str| {
+            let mut command = ns.program("unshare");
+            command.args(["--pid", "--fork"]).args(proc).args(["sh", "-c", script]);
+            ended(command.arg(env!("CARGO_BIN_EXE_shmadm")).stdin(Stdio::null())).ok()
+        };
+        let rows = inside(&["--mount-proc"], "cat /proc/sysvipc/shm");
+        assert!(rows.lines().skip(1).all(|row| row.split_whitespace().nth(CPID) == Some("0")), "{rows}");
+        for proc in [&["--mount-proc"][..], &[]] {
+            let creators = inside(proc, "$0 list -f raw -o creator --no-headings");
+            assert_eq!(creators.lines().collect::<Vec<_>>(), ["unknown"; 2], "{proc:?}");
+        }
+        for filter in ["--orphaned", "--creator-exited"] {
+            // What is made there is an orphan there; with this /proc, which is of other pids, not even that is known.
+            let script = format!("$0 create -q private -s 1 && $0 list -q {filter} && $0 remove {filter} -y -q");
+            assert_eq!(inside(&[], &script).lines().count(), 1, "{filter}");
+            let own = inside(&["--mount-proc"], &script);
+            let own: Vec<_> = own.lines().collect();
+            assert_eq!((own.len(), own[0]), (2, own[1]), "{filter}");
+        }
+        let left = existing(ns);
+        assert!(left.len() == 4 && left.contains(&live) && left.contains(&dead), "{left:?}");
+    });
+}
+
+#[test]
+fn an_unnamed_removal_needs_a_filter_and_consent() {
+    in_namespace(|ns| {
+        let ids = [make(ns, "1 -s 1"), make(ns, "2 -s 8K")];
+        for words in ["remove", "remove -y", "remove -n", "remove --include-attached -y"] {
+            run(ns, words).usage_error();
+        }
+        for words in ["remove --all", "remove --mine", "remove --unattached -f json"] {
+            let refused = run(ns, words);
+            assert_eq!(refused.code, Some(2), "{refused:?}");
+            assert!(refused.err.contains("--yes"), "{refused:?}");
+            // Nor is an answer taken from what is no terminal.
+            assert_eq!(ns.shmadm_with_input(words.split(' '), b"y\n").code, Some(2), "{words}");
+        }
+        let nothing = run(ns, "remove --min-size 1G -y");
+        assert_eq!((nothing.code, nothing.out.as_str(), nothing.err.as_str()), (Some(0), "", ""));
+        assert_eq!(outcomes(&run(ns, "remove --min-size 1G -y -f json").ok()), BTreeMap::new());
+        assert_eq!(existing(ns), ids);
+
+        let line = format!("removed segment 0x00000002 (id {}, 8192 bytes)\n", ids[1]);
+        assert_eq!(run(ns, "remove --min-size 8K -y").ok(), line);
+        assert_eq!(existing(ns), ids[..1]);
+        let quiet = run(ns, "remove --all -y -q");
+        assert_eq!((quiet.code, quiet.out.as_str(), quiet.err.as_str()), (Some(0), "", ""));
+        assert_eq!(existing(ns), NONE);
+        assert_eq!(run(ns, "remove --all -y").code, Some(0));
+    });
+}
+
+#[test]
+fn on_a_terminal_it_asks() {
+    in_namespace(|ns| {
+        let ids = [make(ns, "1 -s 1"), make(ns, "2 -s 8K"), make(ns, "3 -s 8K")];
+        let asked = |line: &str, answer: &[u8]| {
+            let line = line.replace("SHMADM", env!("CARGO_BIN_EXE_shmadm"));
+            with_input(ns.program("script").args(["-qec", &line, "/dev/null"]), answer)
+        };
+        for answer in ["n\n", "\n", "nonsense\n", "\u{4}"] {
+            let no = asked("SHMADM remove --min-size 8K", answer.as_bytes());
+            assert!(no.code == Some(1) && no.out.contains("2 segments"), "{answer:?}: {no:?}");
+            assert_eq!(existing(ns), ids, "{answer:?}");
+        }
+        // Each stream alone, with the other one a terminal, is not enough.
+        let refused = asked("echo y | SHMADM remove --all; one=$?; SHMADM remove --all 2>errors; exit $one$?", b"y\n");
+        assert_eq!((refused.code, existing(ns)), (Some(22), ids.to_vec()), "{refused:?}");
+        let yes = asked("SHMADM remove --min-size 8K", b"y\n");
+        assert!(yes.code == Some(0) && yes.out.contains("removed segment 0x00000003"), "{yes:?}");
+        assert_eq!(existing(ns), ids[..1]);
+        // Nothing to ask about.
+        let nothing = asked("SHMADM remove --min-size 8K && SHMADM remove --all -n", b"");
+        assert_eq!(nothing.code, Some(0), "{nothing:?}");
+        assert_eq!(existing(ns), ids[..1]);
+    });
+}
+
+#[test]
+fn attached_segments_are_passed_over_unless_they_are_included() {
+    in_namespace(|ns| {
+        let [held, free] = ["1 -s 1", "2 -s 1"].map(|words| make(ns, words));
+        let holder = hold(ns, held);
+        let removed = run(ns, "remove --mine -y -f json");
+        assert!(removed.err.starts_with("shmadm: ") && removed.err.contains("--include-attached"), "{removed:?}");
+        assert_eq!(outcomes(&removed.ok()), all(&[free], "removed"));
+        assert!(existing(ns) == [held] && !is_marked(ns, held));
+        assert_eq!(run(ns, "remove --attached -y").ok(), "");
+        assert!(existing(ns) == [held] && !is_marked(ns, held));
+
+        let marked = run(ns, "remove --attached --include-attached -y -f json");
+        assert_eq!((outcomes(&marked.out), marked.err.as_str()), (all(&[held], "marked"), ""));
+        assert!(marked.code == Some(0) && is_marked(ns, held));
+        holder.end(Signal::SIGTERM);
+        assert_eq!(existing(ns), NONE);
+    });
+}

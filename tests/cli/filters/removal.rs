@@ -1,0 +1,275 @@
+//! Removal by filter against others: other users, other removers, processes that attach, and files that do not serve.
+
+use std::io::{Read, Write};
+
+use super::*;
+
+/// Forty segments that stay attached, and forty that children attach and detach all the time, until stdin ends.
+const FLICKER: &str = r#"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/shm.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int loop(int id) {
+    srand(id);
+    for (;;) {
+        struct pollfd stop = { .fd = 0, .events = POLLIN };
+        void *at = shmat(id, NULL, 0);
+        if (at == (void *)-1) return errno != EINVAL && errno != EIDRM;
+        *(char *)at = 1;
+        usleep(rand() % 500);
+        if (shmdt(at) != 0) return 2;
+        usleep(rand() % 500);
+        if (poll(&stop, 1, 0) != 0) return 0;
+    }
+}
+
+int main(void) {
+    int bad = 0, status, held[40];
+    for (int i = 0; i < 40; i++) {
+        int loose = shmget(IPC_PRIVATE, 4096, 0600);
+        held[i] = shmget(IPC_PRIVATE, 4096, 0600);
+        if (fork() == 0) _exit(loop(loose));
+        printf("%d %d\n", held[i], loose);
+        fflush(stdout);
+    }
+    /* Only now: no child is to inherit them. */
+    for (int i = 0; i < 40; i++) {
+        if (shmat(held[i], NULL, 0) == (void *)-1) return 3;
+    }
+    puts("ready");
+    fflush(stdout);
+    while (wait(&status) > 0) bad |= status;
+    return bad != 0;
+}
+"#;
+
+/// Sets a segment's mode to 0640 by IPC_SET.
+const IPC_SET_MODE: &str = r#"
+#include <stdlib.h>
+#include <sys/shm.h>
+int main(int n, char **v) {
+    struct shmid_ds ds;
+    if (shmctl(atoi(v[1]), IPC_STAT, &ds) != 0) return 1;
+    ds.shm_perm.mode = 0640;
+    return shmctl(atoi(v[1]), IPC_SET, &ds) != 0;
+}
+"#;
+
+/// Changes a segment by IPC_SET, in a later second than that of its last change.
+#[track_caller]
+fn move_ctime(ns: &Namespace, id: i32) {
+    let ctime = || ns.row(id).expect("a row")[CTIME].clone();
+    let (program, old) = (ns.compile("ipc_set", IPC_SET_MODE), ctime());
+    wait_until("its ctime has moved", || {
+        assert_eq!(ended(ns.program(&program).arg(id.to_string())).code, Some(0));
+        ctime() != old
+    });
+}
+
+#[test]
+fn a_named_segment_that_the_filters_do_not_hold_for_is_skipped() {
+    in_namespace(|ns| {
+        let [small, large, other] = ["1 -s 1", "2 -s 8K", "3 -s 8K"].map(|words| make(ns, words));
+        let skipped = run(ns, "remove 1 2 --min-size 8K -f json");
+        assert_eq!((skipped.err.lines().count(), skipped.err.starts_with("shmadm: ")), (1, true), "{skipped:?}");
+        assert!(skipped.err.contains("0x00000001"), "{skipped:?}");
+        let expected = [(small, "skipped".to_owned()), (large, "removed".to_owned())].into();
+        assert_eq!(outcomes(&skipped.ok()), expected);
+        assert_eq!(existing(ns), [small, other]);
+        // A named one that is attached is not passed over; one that is not there is still exit 3.
+        let _holder = hold(ns, other);
+        let gone = run(ns, "remove 9 3 1 --min-size 8K");
+        assert!(gone.code == Some(3) && gone.err.lines().count() == 2, "{gone:?}");
+        assert!(is_marked(ns, other) && existing(ns) == [small, other]);
+    });
+}
+
+#[test]
+fn what_happens_while_it_asks_is_seen_before_anything_goes() {
+    in_namespace(|ns| {
+        let [used, set, gone, idle] = ["1 -s 1", "2 -s 1", "3 -s 1", "4 -s 1"].map(|words| make(ns, words));
+        let line = format!("{} remove --unattached -f json 2>/dev/tty", env!("CARGO_BIN_EXE_shmadm"));
+        let mut script = ns.program("script");
+        script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut script = Running(script.spawn().expect("script"));
+        let mut terminal = script.0.stdout.take().expect("a pipe");
+        let (mut shown, mut byte) = (Vec::new(), [0]);
+        while !shown.ends_with(b"[y/N] ") {
+            terminal.read_exact(&mut byte).expect("the question");
+            shown.push(byte[0]);
+        }
+
+        let _holder = hold(ns, used);
+        move_ctime(ns, set);
+        ns.run("ipcrm", ["-m", &gone.to_string()]);
+        // Made meanwhile, and so nothing that was asked about.
+        let new = make(ns, "5 -s 1");
+        script.0.stdin.take().expect("a pipe").write_all(b"y\n").expect("the terminal");
+        let mut rest = String::new();
+        terminal.read_to_string(&mut rest).expect("what it says");
+        assert!(script.0.wait().expect("its end").success(), "{rest}");
+        let json = rest.lines().find(|line| line.starts_with('{')).expect("JSON");
+        let mut expected = all(&[used, set], "changed");
+        expected.append(&mut all(&[gone, idle], "removed"));
+        assert_eq!(outcomes(json), expected);
+        assert_eq!(existing(ns), sorted([used, set, new]));
+        assert!(!is_marked(ns, used));
+    });
+}
+
+#[test]
+fn not_in_a_snapshot_is_only_what_is_new() {
+    in_namespace(|ns| {
+        let [set, marked, kept] = ["1 -s 1", "2 -s 2", "3 -s 3"].map(|words| make(ns, words));
+        let _holder = hold(ns, marked);
+        let snapshot = run(ns, "list -f json").ok();
+        ns.file("before", snapshot);
+        assert_eq!(listed(ns, "--not-in before"), NONE);
+
+        move_ctime(ns, set);
+        ns.run("ipcrm", ["-m", &marked.to_string()]);
+        assert!(is_marked(ns, marked));
+        let new = [make(ns, "2 -s 2"), make(ns, "private -s 3")];
+        assert_eq!(listed(ns, "--not-in before"), new);
+        let removed = run(ns, "remove --not-in before --include-attached -y -f json").ok();
+        assert_eq!(outcomes(&removed), all(&new, "removed"));
+        assert_eq!(existing(ns), [set, marked, kept]);
+    });
+}
+
+#[test]
+fn a_file_that_is_no_snapshot_removes_nothing() {
+    in_namespace(|ns| {
+        let id = make(ns, "1 -s 1");
+        let whole = run(ns, "list -f json").ok();
+        let jsonl = run(ns, "list -f jsonl").ok();
+        let cut = &whole[..whole.len() / 2];
+        let twice = format!("{whole}{whole}");
+        let no_id = r#"{"segments":[{"key":"0x00000001","size":1}]}"#;
+        let failed = r#"{"error":{"errno":null,"message":"cannot list"}}"#;
+        let bad = ["", "nonsense", "{}", "[]", "[[]]", "null", r#"{"segments":null}"#, no_id, failed, cut, &twice];
+        for contents in bad.into_iter().chain([jsonl.as_str()]) {
+            ns.file("bad", contents);
+            for words in ["remove --not-in bad -y", "list --not-in bad", "remove 1 --not-in bad"] {
+                let error = run(ns, words).fails(1);
+                assert!(error.contains("bad"), "{contents:?}: {error}");
+            }
+            assert_eq!(existing(ns), [id], "{contents:?}");
+        }
+        for words in ["remove --not-in missing -y", "remove --not-in . -y", "remove --all --not-in missing -y"] {
+            run(ns, words).fails(1);
+            assert_eq!(existing(ns), [id], "{words}");
+        }
+    });
+}
+
+#[test]
+fn a_name_that_nobody_has_or_a_bad_word_removes_nothing() {
+    in_namespace(|ns| {
+        let id = make(ns, "1 -s 1");
+        for words in [
+            "--owner no-such-user",
+            "--owner=",
+            "--owner -1",
+            "--owner 4294967295",
+            "--creator-user no-such-user",
+            "--group no-such-group",
+            "--key 2-1",
+            "--key=",
+            "--key 0x100000001",
+            "--min-size x",
+            "--max-size -1",
+            "--older-than 1x",
+            "--idle=",
+        ] {
+            for good in ["--unattached --mine -y", "1", "id:0", "--all -y", "-n --all"] {
+                run(ns, &format!("remove {good} {words}")).usage_error();
+            }
+            run(ns, &format!("list {words}")).usage_error();
+        }
+        for words in ["remove 1 --all", "remove 1 --include-attached", "remove -y --attached --unattached"] {
+            run(ns, words).usage_error();
+        }
+        assert_eq!(existing(ns), [id]);
+    });
+}
+
+#[test]
+fn two_removers_of_the_same_two_thousand_both_succeed() {
+    in_namespace(|ns| {
+        ns.run("perl", ["-e", "for (1 .. 2000) { defined shmget(0, 1, 01600) or die $! }"]);
+        assert_eq!(ns.table().len(), 2000);
+        let start = |_| {
+            let mut command = ns.command(["remove", "--all", "-y", "-f", "json"]);
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("shmadm")
+        };
+        let removers: Vec<_> = (0..2).map(start).collect();
+        let ends: Vec<Ended> =
+            removers.into_iter().map(|one| one.wait_with_output().expect("its end").into()).collect();
+        for end in ends {
+            assert_eq!((end.code, end.err.as_str()), (Some(0), ""));
+            assert!(outcomes(&end.out).values().all(|outcome| outcome == "removed"), "{end:?}");
+        }
+        assert_eq!(existing(ns), NONE);
+    });
+}
+
+#[test]
+fn what_is_attached_survives_and_what_flickers_is_as_it_was_said() {
+    in_namespace(|ns| {
+        let mut command = ns.program(ns.compile("flicker", FLICKER));
+        let mut flicker = Running(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("flicker"));
+        let mut lines = BufReader::new(flicker.0.stdout.take().expect("a pipe")).lines();
+        let (mut held, mut loose) = (Vec::new(), Vec::new());
+        for line in lines.by_ref().map(|line| line.expect("a line")).take_while(|line| line != "ready") {
+            let (stays, flickers) = line.split_once(' ').expect("two identifiers");
+            held.push(stays.parse::<i32>().expect("an identifier"));
+            loose.push(flickers.parse::<i32>().expect("an identifier"));
+        }
+        assert_eq!((held.len(), loose.len()), (40, 40));
+
+        let mut said = BTreeMap::new();
+        for _ in 0..3 {
+            let removed = run(ns, "remove --all -y -f json").ok();
+            said.extend(outcomes(&removed));
+        }
+        assert!(said.keys().all(|id| loose.contains(id)), "{said:?}");
+        assert!(said.values().all(|outcome| ["removed", "marked", "changed"].contains(&outcome.as_str())), "{said:?}");
+        assert!(said.values().any(|outcome| outcome != "changed"), "{said:?}");
+        assert!(held.iter().all(|id| ns.row(*id).is_some_and(|row| row[NATTCH] == "1") && !is_marked(ns, *id)));
+
+        drop(flicker.0.stdin.take());
+        assert!(flicker.0.wait().expect("its end").success());
+        let is_left = |id: &i32| said.get(id).is_none_or(|outcome| outcome == "changed");
+        let left = sorted(held.into_iter().chain(loose.into_iter().filter(is_left)));
+        assert_eq!(existing(ns), left);
+        assert!(!left.iter().any(|id| is_marked(ns, *id)));
+    });
+}
+
+#[test]
+fn what_is_not_the_callers_fails_and_the_rest_still_goes() {
+    in_namespace_as_root(|ns| {
+        let not_theirs = [make(ns, "1 -s 1 -m 666"), make(ns, "2 -s 1 -m 0")];
+        let theirs = [make_as_other(ns, "3", "1"), make_as_other(ns, "4", "1")];
+        let before = existing(ns);
+        let dry = ns.shmadm_unprivileged(["remove", "--all", "-n", "-f", "json"]).ok();
+        assert_eq!((outcomes(&dry).len(), existing(ns)), (4, before));
+        let removed = ns.shmadm_unprivileged(["remove", "--all", "-y", "-f", "json"]);
+        assert_eq!(removed.code, Some(1), "{removed:?}");
+        assert_eq!(removed.err.lines().filter(|line| line.starts_with("shmadm: ")).count(), 2, "{removed:?}");
+        assert_eq!(removed.err.lines().count(), 2, "{removed:?}");
+        let mut expected = all(&not_theirs, "failed");
+        expected.append(&mut all(&theirs, "removed"));
+        assert_eq!(outcomes(&removed.out), expected);
+        let json: Value = serde_json::from_str(&removed.out).expect("JSON");
+        assert_eq!(json["removed"][0]["error"]["errno"], "EPERM");
+        assert_eq!(existing(ns), not_theirs);
+    });
+}

@@ -1,0 +1,349 @@
+//! `guard`: what a command leaves behind is found in both kinds of namespace, and the command does not notice.
+
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::support::{Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root, wait_until, with_input};
+
+// The columns of the kernel's table.
+const KEY: usize = 0;
+const NATTCH: usize = 6;
+
+/// Perl that leaves a segment behind.
+const LEAK: &str = "defined shmget(42, 5000, 01600) or die $!;";
+
+/// Perl whose grandchild, in a session of its own, leaves a segment behind before the command ends, and then lives on:
+/// once there is a file `look` it copies the table of its namespace to `seen`.
+const DAEMON: &str = "use POSIX 'setsid';
+    pipe my $told, my $tell or die $!;
+    if (!fork) {
+        setsid; fork and exit; defined shmget(42, 5000, 01600) or die $!;
+        open STDOUT, '>/dev/null'; open STDERR, '>/dev/null'; syswrite $tell, 'x'; close $tell;
+        for (1 .. 200) { last if -e 'look'; select undef, undef, undef, .05 }
+        open my $table, '<', '/proc/sysvipc/shm' or die $!; open my $copy, '>', 'copy' or die $!;
+        print {$copy} <$table>; close $copy; rename 'copy', 'seen'; exit;
+    }
+    close $tell; sysread($told, my $byte, 1) == 1 or die 'no grandchild'; wait;";
+
+/// Perl that leaves two segments behind, of which a child holds one; the child's pid goes to the file `holder`.
+const HOLDER: &str = "use IPC::SysV 'shmat';
+    my @ids = map { shmget($_, 5000, 01600) // die $! } 42, 43;
+    pipe my $told, my $tell or die $!; my $child = fork;
+    if (!$child) {
+        open STDOUT, '>/dev/null'; open STDERR, '>/dev/null'; defined shmat($ids[0], undef, 0) or die $!;
+        syswrite $tell, 'x'; sleep 60; exit;
+    }
+    close $tell; sysread($told, my $byte, 1) == 1 or die 'no holder';
+    open my $file, '>', 'holder' or die $!; print $file $child;";
+
+/// Whose command it is, and where it runs.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    ordinary: bool,
+    shared: bool,
+}
+
+fn ways() -> impl Iterator<Item = Way> {
+    [false, true].into_iter().flat_map(|ordinary| [false, true].map(|shared| Way { ordinary, shared }))
+}
+
+/// A program that uid and gid 1234 start, without any privilege. Where the test itself is in a user namespace they are
+/// those of another one, for root without privilege could not make a user namespace (CAP_SETFCAP, user_namespaces(7)).
+fn ordinary(ns: &Namespace, program: &str) -> Command {
+    if ns.is_root {
+        return ns.unprivileged(program);
+    }
+    let mut command = ns.program("unshare");
+    command.args(["--user", "--map-user=1234", "--map-group=1234", "--", "setpriv"]);
+    command.args(["--bounding-set", "-all", "--inh-caps", "-all", "--no-new-privs", "--", program]);
+    command
+}
+
+/// `guard` with these options and this command, and nothing on its standard input.
+fn command(ns: &Namespace, way: Way, options: &str, command: &[&str]) -> Command {
+    let shmadm = env!("CARGO_BIN_EXE_shmadm");
+    let mut guard = if way.ordinary { ordinary(ns, shmadm) } else { ns.program(shmadm) };
+    guard.arg("guard").args(way.shared.then_some("--shared")).args(options.split_whitespace()).arg("--").args(command);
+    guard.stdin(Stdio::null());
+    guard
+}
+
+fn guard(ns: &Namespace, way: Way, options: &str, words: &[&str]) -> Ended {
+    ended(&mut command(ns, way, options, words))
+}
+
+/// Makes a segment of root's and one of the ordinary user's, which were there before, and returns the table.
+fn make_others(ns: &Namespace) -> Vec<Vec<String>> {
+    let make = "defined shmget($ARGV[0], 1, 01600) or die $!";
+    for (mut perl, key) in [(ns.program("perl"), "7"), (ordinary(ns, "perl"), "8")] {
+        assert_eq!(ended(perl.args(["-e", make, key])).code, Some(0));
+    }
+    ns.open_to_all();
+    ns.table()
+}
+
+/// Expects this status and that the leak alone was named, on a line with key, identifier and size; and that in a shared
+/// namespace it is there, from where it is removed, and else that nothing is. Returns its identifier.
+#[track_caller]
+fn leaks(ns: &Namespace, way: Way, ended: &Ended, status: i32, before: &[Vec<String>]) -> i32 {
+    assert_eq!((ended.code, &*ended.out), (Some(status), ""), "{way:?} {ended:?}");
+    let table = ns.table();
+    let leak = table.iter().find(|row| row[KEY] == "42");
+    assert_eq!((leak.is_some(), table.len()), (way.shared, before.len() + usize::from(way.shared)), "{way:?}");
+    let id = leak.map_or("0", |row| row[1].as_str());
+    let words = ["0x0000002a", &format!("id {id},"), "5000"];
+    assert!(ended.err.starts_with("shmadm: "), "{ended:?}");
+    assert!(ended.err.lines().any(|line| words.iter().all(|word| line.contains(word))), "{way:?} {ended:?}");
+    assert!(!ended.err.contains("0x00000007") && !ended.err.contains("0x00000008"), "{way:?} {ended:?}");
+    if way.shared {
+        ns.run("ipcrm", ["-M", "42"]);
+    }
+    assert_eq!(ns.table(), before, "{way:?}");
+    id.parse().expect("an identifier")
+}
+
+/// The report that was written last, which is removed.
+fn report(ns: &Namespace) -> Value {
+    serde_json::from_str(&ns.run("sh", ["-c", "cat report && rm report"])).expect("JSON")
+}
+
+#[test]
+fn a_clean_command_is_silent() {
+    in_namespace(|ns| {
+        let before = make_others(ns);
+        let tidy = "my $id = shmget(42, 1, 01600) // die $!; shmctl($id, 0, 0) or die $!;";
+        for way in ways() {
+            for (end, status) in [("", 0), ("exit 7", 7), ("kill 9, $$", 137), ("kill 'TERM', $$", 143)] {
+                let clean = guard(ns, way, "--exit-code 9 --remove", &["perl", "-e", &[tidy, end].concat()]);
+                assert_eq!((clean.code, &*clean.out, &*clean.err), (Some(status), "", ""), "{way:?} {end}");
+                assert_eq!(ns.table(), before, "{way:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_leak_is_named_and_is_the_status_if_the_command_has_none() {
+    in_namespace(|ns| {
+        let before = make_others(ns);
+        for way in ways() {
+            for (options, end, status) in [
+                ("", "", 1),
+                ("--exit-code 9", "", 9),
+                ("--exit-code=0", "", 0),
+                ("--exit-code 9", "exit 7", 7),
+                ("", "kill 9, $$", 137),
+            ] {
+                let leaky = guard(ns, way, options, &["perl", "-e", &[LEAK, end].concat()]);
+                leaks(ns, way, &leaky, status, &before);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_command_that_cannot_be_run_is_127_or_126() {
+    in_namespace(|ns| {
+        ns.file("plain", "#!/bin/sh\n");
+        let before = make_others(ns);
+        for way in ways() {
+            for (word, status) in [("no-such-program", 127), ("./missing", 127), ("./plain", 126), ("/", 126)] {
+                // A directory of PATH that may not be searched would hide that there is no such program.
+                let mut command = command(ns, way, "--exit-code 9", &[word]);
+                let error = ended(command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")).fails(status);
+                assert!(error.contains(word), "{way:?}: {error}");
+            }
+        }
+        assert_eq!(ns.table(), before);
+    });
+}
+
+#[test]
+fn its_streams_are_the_commands_byte_for_byte() {
+    in_namespace(|ns| {
+        let bytes: Vec<u8> = (0..1_000_001_u32).map(|n| (n % 251) as u8).collect();
+        make_others(ns);
+        for way in ways() {
+            let copied = with_input(&mut command(ns, way, "", &["cat"]), &bytes);
+            assert!(copied.code == Some(0) && copied.bytes == bytes && copied.err.is_empty(), "{way:?}");
+            let spoke = guard(ns, way, "", &["sh", "-c", "echo word >&2; printf '%s|' \"$@\"", "sh", "--", "-x", ""]);
+            assert_eq!((&*spoke.out, &*spoke.err), ("--|-x||", "word\n"), "{way:?}");
+        }
+    });
+}
+
+#[test]
+fn a_daemons_leak_is_found_and_removed_from_the_kernels_table() {
+    in_namespace(|ns| {
+        let before = make_others(ns);
+        for way in ways() {
+            for options in ["", "--remove"] {
+                let leaky = guard(ns, way, options, &["perl", "-e", DAEMON]);
+                ns.file("look", "");
+                wait_until("the daemon has looked", || ns.path("seen").exists());
+                let seen = ns.run("sh", ["-c", "cat seen && rm look seen"]);
+                let seen: Vec<_> = seen.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+                let left = ["42"].into_iter().filter(|_| options.is_empty());
+                let expected: Vec<_> = ["7", "8"].into_iter().filter(|_| way.shared).chain(left).collect();
+                assert_eq!(seen, expected, "{way:?} {options}");
+                if options.is_empty() {
+                    leaks(ns, way, &leaky, 1, &before);
+                } else {
+                    assert!(leaky.code == Some(1) && leaky.err.contains("0x0000002a"), "{way:?} {leaky:?}");
+                    assert_eq!(ns.table(), before, "{way:?}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_namespace_of_its_own_shows_nothing_of_the_other() {
+    in_namespace(|ns| {
+        let before = make_others(ns);
+        for way in ways() {
+            let table = guard(ns, way, "", &["cat", "/proc/sysvipc/shm"]).ok();
+            let ipcs = guard(ns, way, "", &["ipcs", "-m"]).ok();
+            assert_eq!(table.lines().count(), if way.shared { 3 } else { 1 }, "{way:?}: {table}");
+            assert_eq!(ipcs.contains("0x00000007"), way.shared, "{way:?}: {ipcs}");
+            // Its keys are free there, and what has them here is untouched.
+            let same = "defined shmget($_, 1, 03600) or die $! for 7, 8";
+            assert_eq!(guard(ns, way, "--exit-code 9", &["perl", "-e", same]).code == Some(9), !way.shared);
+            assert_eq!(ns.table(), before, "{way:?}");
+        }
+    });
+}
+
+#[test]
+fn shared_removal_leaves_what_is_attached() {
+    in_namespace(|ns| {
+        let before = make_others(ns);
+        for way in ways().filter(|way| way.shared) {
+            let leaky = guard(ns, way, "--remove --report report", &["perl", "-e", HOLDER]);
+            let attached = || ns.table().iter().any(|row| row[KEY] == "42" && row[NATTCH] != "0");
+            assert!(attached(), "{leaky:?}");
+            let Value::Object(report) = report(ns) else { panic!("no object") };
+            assert_eq!((&report["removed"], report["leaked"].as_array().map(Vec::len)), (&json!(false), Some(2)));
+            assert!(leaky.err.contains("0x0000002b") && leaky.err.contains("attached"), "{leaky:?}");
+            let holder = ns.run("sh", ["-c", "cat holder && rm holder"]).parse().expect("a pid");
+            kill(Pid::from_raw(holder), Signal::SIGKILL).expect("the holder");
+            wait_until("the holder is gone", || !attached());
+            leaks(ns, way, &leaky, 1, &before);
+        }
+    });
+}
+
+#[test]
+fn what_another_user_makes_meanwhile_is_no_leak() {
+    in_namespace_as_root(|ns| {
+        ns.open_to_all();
+        let look = "exit if -e 'go'; select undef, undef, undef, .05";
+        let wait = format!("open my $f, '>', 'ready' or die $!; for (1 .. 200) {{ {look} }} exit 5");
+        let way = Way { ordinary: true, shared: true };
+        let mut guard = command(ns, way, "--remove", &["perl", "-e", &wait]);
+        let guard = guard.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("shmadm");
+        wait_until("the command runs", || ns.path("ready").exists());
+        ns.run("perl", ["-e", LEAK]);
+        ns.file("go", "");
+        let clean = Ended::from(guard.wait_with_output().expect("its end"));
+        assert_eq!((clean.code, &*clean.err), (Some(0), ""));
+        assert_eq!(ns.table().len(), 1);
+    });
+}
+
+#[test]
+fn the_report_is_json_without_a_leak_too() {
+    in_namespace(|ns| {
+        let before = make_others(ns);
+        for way in ways() {
+            for (perl, status) in [("exit 0", 0), ("exit 3", 3)] {
+                assert_eq!(guard(ns, way, "--report report", &["perl", "-e", perl]).code, Some(status), "{way:?}");
+                assert_eq!(report(ns), json!({"leaked": [], "removed": false, "status": status}));
+            }
+            let leaky = guard(ns, way, "--report report", &["perl", "-e", LEAK]);
+            let id = leaks(ns, way, &leaky, 1, &before);
+            let left = report(ns);
+            assert_eq!(left["leaked"][0]["id"], id);
+            let leaky = guard(ns, way, "--report report --remove --exit-code 9", &["perl", "-e", LEAK]);
+            assert_eq!((leaky.code, &ns.table()), (Some(9), &before), "{way:?}");
+            for (report, removed, status) in [(left, false, 1), (report(ns), true, 9)] {
+                let leak = &report["leaked"][0];
+                assert_eq!((&leak["key"], &leak["size"]), (&json!("0x0000002a"), &json!(5000)));
+                assert_eq!(report, json!({"leaked": [leak], "removed": removed, "status": status}));
+            }
+            let error = guard(ns, way, "--report missing/report", &["true"]).fails(1);
+            assert!(error.contains("missing/report"), "{error}");
+        }
+    });
+}
+
+#[test]
+fn signals_are_handed_on_to_the_command() {
+    in_namespace(|ns| {
+        ns.open_to_all();
+        let wait = "open my $f, '>', 'ready' or die $!; select undef, undef, undef, .05 for 1 .. 200; exit 6";
+        let trap = "$SIG{TERM} = sub { exit 3 }; $SIG{INT} = sub { exit 4 }; $SIG{HUP} = sub { exit 5 };";
+        for way in ways() {
+            for (signal, trapped, untrapped) in
+                [(Signal::SIGTERM, 3, 143), (Signal::SIGINT, 4, 130), (Signal::SIGHUP, 5, 129)]
+            {
+                for (perl, status) in [([trap, wait].concat(), trapped), (wait.to_owned(), untrapped)] {
+                    let running = Running(command(ns, way, "", &["perl", "-e", &perl]).spawn().expect("shmadm"));
+                    wait_until("the command runs", || ns.path("ready").exists());
+                    assert_eq!(running.end(signal), (Some(status), None), "{way:?} {signal}");
+                    ns.run("rm", ["ready"]);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn the_command_starts_as_it_would_without_guard() {
+    in_namespace(|ns| {
+        make_others(ns);
+        let shown = ["grep", "-E", "^(Sig(Blk|Ign)|Uid|Gid|CapEff)", "/proc/self/status"];
+        for way in ways() {
+            let mut plain = if way.ordinary { ordinary(ns, shown[0]) } else { ns.program(shown[0]) };
+            let plain = ended(plain.args(&shown[1..])).ok();
+            assert_eq!(guard(ns, way, "", &shown).ok(), plain, "{way:?}");
+            assert_eq!(plain.contains("Uid:\t1234\t1234\t1234\t1234\n"), way.ordinary, "{plain}");
+            assert!(plain.contains("SigBlk:\t0000000000000000\n"), "{plain}");
+            let ignored = plain.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).expect("the line");
+            assert_eq!(u64::from_str_radix(ignored, 16).expect("a mask") & (1 << 12), 0, "SIGPIPE is ignored");
+        }
+    });
+}
+
+#[test]
+fn a_caller_that_ignores_sigchld_changes_nothing() {
+    in_namespace(|ns| {
+        let exec = "$SIG{CHLD} = 'IGNORE'; exec @ARGV or die $!";
+        let words = ["-e", exec, env!("CARGO_BIN_EXE_shmadm"), "guard", "--", "sh", "-c", "exit 7"];
+        // It has hung here, for nobody tells it that the command has ended.
+        let ended = ended(ns.program("timeout").args(["--signal=KILL", "10", "perl"]).args(words));
+        assert_eq!((ended.code, &*ended.err), (Some(7), ""));
+    });
+}
+
+#[test]
+fn where_namespaces_are_forbidden_it_says_so_and_points_to_shared() {
+    in_namespace(|ns| {
+        let (shmadm, drop) = (env!("CARGO_BIN_EXE_shmadm"), "setpriv --bounding-set -all --inh-caps -all --");
+        for (sysctl, before) in [("max_ipc_namespaces", ""), ("max_user_namespaces", drop)] {
+            let script = format!("echo 0 > /proc/sys/user/{sysctl} && exec {before} {shmadm} guard $1 -- touch ran");
+            let guard = |option| {
+                let mut unshare = ns.program("unshare");
+                ended(unshare.args(["--user", "--map-root-user", "--", "sh", "-c", &script, "sh", option]))
+            };
+            let error = guard("").fails(1);
+            assert!(error.contains("namespace") && error.contains("--shared"), "{sysctl}: {error}");
+            assert!(!ns.path("ran").exists(), "{sysctl}");
+            guard("--shared").ok();
+            ns.run("rm", ["ran"]);
+        }
+    });
+}

@@ -1,0 +1,242 @@
+//! `limits`: what the kernel allows and what is used, against /proc, ipcs and lsipc.
+
+use serde_json::{Value, json};
+
+use crate::support::{Namespace, in_namespace};
+
+// The columns of the kernel's table.
+const SIZE: usize = 3;
+const RSS: usize = 14;
+const SWAP: usize = 15;
+
+/// Makes segments of these sizes that reserve no memory, without a key; and touches as many pages of each.
+fn make(ns: &Namespace, sizes: &[u64], touched: usize) {
+    // IPC_CREAT and SHM_NORESERVE.
+    let make = "for my $size (@ARGV[1 .. $#ARGV]) {
+        my $id = shmget(0, $size, 011600) // die $!;
+        for my $page (0 .. $ARGV[0] - 1) { shmwrite($id, 'x', $page * 4096, 1) or die $! }
+    }";
+    let sizes = sizes.iter().map(u64::to_string);
+    ns.run("perl", ["-e".to_owned(), make.to_owned(), touched.to_string()].into_iter().chain(sizes));
+}
+
+/// Sets a sysctl of the test's own namespace.
+fn sysctl(ns: &Namespace, name: &str, value: u64) {
+    ns.run("sh", ["-c", &format!("echo {value} > /proc/sys/kernel/{name}")]);
+}
+
+/// What a sysctl of the test's own namespace says.
+fn current(ns: &Namespace, name: &str) -> u64 {
+    ns.run("cat", [format!("/proc/sys/kernel/{name}")]).trim_end().parse().expect("a number")
+}
+
+fn limits(ns: &Namespace) -> Value {
+    ns.shmadm(["limits", "-f", "json"]).json()
+}
+
+/// The limit of this name.
+#[track_caller]
+fn named<'a>(limits: &'a Value, name: &str) -> &'a Value {
+    let all = limits["limits"].as_array().expect("an array");
+    all.iter().find(|limit| limit["name"] == name).unwrap_or_else(|| panic!("no {name} in {limits}"))
+}
+
+/// The number behind these words in `ipcs -mu`.
+#[track_caller]
+fn ipcs(ns: &Namespace, words: &str) -> u64 {
+    let summary = ns.run("ipcs", ["-mu"]);
+    let line = summary.lines().find_map(|line| line.strip_prefix(words));
+    line.unwrap_or_else(|| panic!("no {words} in {summary}")).trim().parse().expect("a number")
+}
+
+/// Expects that what is used is what the kernel and ipcs say.
+#[track_caller]
+fn usage_is_the_kernels(ns: &Namespace) -> Value {
+    let limits = limits(ns);
+    let table = ns.table();
+    let bytes = |column: usize| table.iter().map(move |row| row[column].parse::<u64>().expect("bytes"));
+    let pages: u64 = bytes(SIZE).map(|size| size.div_ceil(4096)).sum();
+    let resident = bytes(RSS).sum::<u64>() / 4096;
+    let usage = json!({"segments": table.len(), "pages": pages, "resident": resident, "swapped": bytes(SWAP).sum::<u64>() / 4096});
+    assert_eq!(limits["usage"], usage);
+    let theirs =
+        ["segments allocated", "pages allocated", "pages resident", "pages swapped"].map(|words| ipcs(ns, words));
+    assert_eq!(usage, json!({"segments": theirs[0], "pages": theirs[1], "resident": theirs[2], "swapped": theirs[3]}));
+    assert_eq!(named(&limits, "SHMMAX")["used"], bytes(SIZE).max().unwrap_or(0));
+    assert_eq!(named(&limits, "SHMALL")["used"], pages);
+    assert_eq!(named(&limits, "SHMMNI")["used"], table.len());
+    limits
+}
+
+#[test]
+fn the_defaults_are_exact_integers() {
+    in_namespace(|ns| {
+        let printed = ns.shmadm(["limits", "--format", "json"]).ok();
+        let limits: Value = serde_json::from_str(&printed).expect("JSON");
+        for (name, file) in [("SHMMAX", "shmmax"), ("SHMALL", "shmall"), ("SHMMNI", "shmmni")] {
+            let limit = current(ns, file);
+            assert_eq!(named(&limits, name), &json!({"name": name, "limit": limit, "used": 0, "percent": 0.0}));
+            // Digit for digit: a number with a point or an exponent would have passed as JSON.
+            assert!(printed.replace(' ', "").contains(&format!("\"limit\":{limit},")), "{printed}");
+        }
+        assert!(current(ns, "shmmax") > 1 << 53);
+        assert_eq!(named(&limits, "SHMMIN"), &json!({"name": "SHMMIN", "limit": 1, "used": null, "percent": null}));
+        assert_eq!(limits["usage"], json!({"segments": 0, "pages": 0, "resident": 0, "swapped": 0}));
+    });
+}
+
+#[test]
+fn limits_that_were_set_are_shown_with_their_use() {
+    in_namespace(|ns| {
+        for (name, value) in [("shmmax", 1_000_000), ("shmall", 300), ("shmmni", 7)] {
+            sysctl(ns, name, value);
+        }
+        make(ns, &[1, 4096, 4097, 333_333], 1);
+        let limits = usage_is_the_kernels(ns);
+        // 1 + 1 + 2 + 82 pages; two digits behind the point, rounded.
+        for (name, limit, used, percent) in
+            [("SHMMAX", 1_000_000, 333_333, 33.33), ("SHMALL", 300, 86, 28.67), ("SHMMNI", 7, 4, 57.14)]
+        {
+            assert_eq!(named(&limits, name), &json!({"name": name, "limit": limit, "used": used, "percent": percent}));
+        }
+        // lsipc adds bytes where the kernel counts whole pages: its use of SHMALL is too low, and not compared.
+        let lsipc = ns.run("lsipc", ["-g", "--raw", "--noheadings", "-o", "RESOURCE,LIMIT,USED"]);
+        for line in ["SHMALL 300 ", "SHMMNI 7 4"] {
+            assert!(lsipc.lines().any(|theirs| theirs.starts_with(line)), "{line}: {lsipc}");
+        }
+        // No privilege is needed, whatever the modes.
+        ns.run("perl", ["-e", "shmget(0, 1, 01000) // die $!"]);
+        let all = usage_is_the_kernels(ns);
+        assert_eq!(ns.shmadm_unprivileged(["limits", "-f", "json"]).json(), all);
+    });
+}
+
+#[test]
+fn resident_is_what_was_touched() {
+    in_namespace(|ns| {
+        make(ns, &[40_960], 0);
+        assert_eq!(usage_is_the_kernels(ns)["usage"]["resident"], 0);
+        make(ns, &[40_960, 1 << 30], 3);
+        assert_eq!(usage_is_the_kernels(ns)["usage"]["resident"], 6);
+        let table = ns.shmadm(["limits"]).ok();
+        assert!(table.contains("262164 pages") && table.contains("6 resident"), "{table}");
+    });
+}
+
+#[test]
+fn a_removed_segment_counts_until_its_last_detach() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "42", "--size", "12K"]).ok();
+        let holder = ns.hold(["attach-write", "42", "x", "--hold"]);
+        ns.run("ipcrm", ["-M", "42"]);
+        assert_eq!(usage_is_the_kernels(ns)["usage"]["pages"], 3);
+        holder.end(nix::sys::signal::Signal::SIGTERM);
+        assert_eq!(usage_is_the_kernels(ns)["usage"]["segments"], 0);
+    });
+}
+
+#[test]
+fn check_fails_above_the_percentage_and_not_at_it() {
+    in_namespace(|ns| {
+        let check = |percent: &str| ns.shmadm(["limits", &format!("--check={percent}")]);
+        for percent in ["0", "80", "100", "80%"] {
+            let fine = check(percent);
+            assert!(fine.err.is_empty() && fine.ok().contains("SHMMNI"), "{percent}");
+        }
+        // Eight of ten segments, and eight of many pages.
+        sysctl(ns, "shmmni", 10);
+        make(ns, &[1; 8], 0);
+        for percent in ["80", "80.0", "100"] {
+            let fine = check(percent);
+            assert!(fine.err.is_empty() && fine.ok().contains("SHMMNI"), "{percent}");
+        }
+        assert!(check("79.99").fails(1).contains("SHMMNI"));
+        make(ns, &[1], 0);
+        let error = check("80").fails(1);
+        assert!(error.contains("SHMMNI") && error.contains("kernel.shmmni") && error.contains("90"), "{error}");
+        assert!(error.contains("9 of 10") && !error.contains("SHMALL"), "{error}");
+        // Then the pages alone, and then both; SHMMAX is none that could run out.
+        sysctl(ns, "shmmni", 4096);
+        sysctl(ns, "shmmax", 1);
+        sysctl(ns, "shmall", 10);
+        let error = check("80").fails(1);
+        assert!(error.contains("SHMALL") && error.contains("kernel.shmall"), "{error}");
+        assert!(!error.contains("SHMMNI") && !error.contains("SHMMAX"), "{error}");
+        check("90").ok();
+        sysctl(ns, "shmmni", 9);
+        let both = check("80");
+        assert!(both.code == Some(1) && both.out.contains("SHMMAX"), "{both:?}");
+        assert!(both.err.contains("SHMALL") && both.err.contains("SHMMNI"), "{both:?}");
+        // More than there may be: the limit was lowered afterwards.
+        sysctl(ns, "shmmni", 3);
+        assert_eq!(named(&limits(ns), "SHMMNI"), &json!({"name": "SHMMNI", "limit": 3, "used": 9, "percent": 300.0}));
+        assert!(check("100").fails(1).contains("SHMMNI"));
+        let json = ns.shmadm(["limits", "-f", "json", "--check", "100"]);
+        assert!(serde_json::from_str::<Value>(&json.out).is_ok(), "{json:?}");
+        assert!(json.fails(1).contains("SHMMNI"));
+    });
+}
+
+#[test]
+fn a_limit_of_nothing_is_no_division_by_zero() {
+    in_namespace(|ns| {
+        for name in ["shmmax", "shmall", "shmmni"] {
+            sysctl(ns, name, 0);
+        }
+        let limits = usage_is_the_kernels(ns);
+        assert_eq!(named(&limits, "SHMMNI"), &json!({"name": "SHMMNI", "limit": 0, "used": 0, "percent": 0.0}));
+        ns.shmadm(["limits", "--check", "0"]).ok();
+    });
+}
+
+#[test]
+fn bad_usage() {
+    in_namespace(|ns| {
+        for percent in ["", "x", "-1", "100.1", "nan", "inf", "80 %", "8O"] {
+            ns.shmadm(["limits".to_owned(), format!("--check={percent}")]).usage_error();
+        }
+        for words in [&["limits", "--check"][..], &["limits", "-f", "csv"], &["limits", "42"]] {
+            ns.shmadm(words).usage_error();
+        }
+    });
+}
+
+#[test]
+fn the_table_names_the_limits_for_people() {
+    in_namespace(|ns| {
+        let line = |name: &str| {
+            let table = ns.shmadm(["limits"]).ok();
+            let line = table.lines().find(|line| line.starts_with(name));
+            line.unwrap_or_else(|| panic!("no {name} in {table}")).to_owned()
+        };
+        for (name, unlimited) in [("SHMMAX", true), ("SHMALL", true), ("SHMMNI", false), ("SHMMIN", false)] {
+            assert_eq!(line(name).contains("unlimited"), unlimited, "{name}");
+        }
+        assert!(line("SHMMNI").contains(&current(ns, "shmmni").to_string()));
+        sysctl(ns, "shmmax", 1 << 20);
+        sysctl(ns, "shmall", 3);
+        make(ns, &[4096], 0);
+        let words = |name| line(name).split_whitespace().take(4).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words("SHMMAX"), ["SHMMAX", "1M", "4K", "0.39"]);
+        assert_eq!(words("SHMALL"), ["SHMALL", "3", "1", "33.33"]);
+    });
+}
+
+#[test]
+fn more_bytes_than_a_machine_can_count() {
+    in_namespace(|ns| {
+        // Together five times 2^63 - 1 bytes, which 64 bits cannot hold.
+        make(ns, &[i64::MAX.cast_unsigned(); 5], 0);
+        let limits = usage_is_the_kernels(ns);
+        assert_eq!(named(&limits, "SHMMAX")["used"], i64::MAX);
+        assert_eq!(limits["usage"]["pages"], 5_u64 << 51);
+        assert_eq!(named(&limits, "SHMMAX")["percent"], 50.0);
+        let table = ns.shmadm(["limits"]).ok();
+        assert!(table.contains(&(5_u64 << 51).to_string()), "{table}");
+        // And the largest sum of pages that the kernel takes.
+        sysctl(ns, "shmall", 5 << 51);
+        assert_eq!(named(&self::limits(ns), "SHMALL")["percent"], 100.0);
+        ns.shmadm(["limits", "--check", "100"]).ok();
+        assert!(ns.shmadm(["limits", "--check", "99.99"]).fails(1).contains("SHMALL"));
+    });
+}
