@@ -34,7 +34,7 @@ pub struct Layout {
 
 impl Layout {
     /// Gives each column the width of its widest text. Where `width` is not enough for all, and these are not the
-    /// columns that the user asked for, some are left out (see [`super::column::EXPENDABLE`]); the command is cut first.
+    /// columns that the user asked for, some are left out (`column::EXPENDABLE`); the command is cut first.
     pub fn new(
         columns: Option<&[Column]>,
         headings: bool,
