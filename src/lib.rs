@@ -1,6 +1,6 @@
 //! System V shared memory on Linux, for the command `shmadm`.
 //!
-//! Imports point down: [`commands`], then [`select`], [`removal`], [`transfer`], [`lookup`], [`process`], [`names`] and [`output`], then [`sysv`], then
+//! Imports point down: [`commands`], then [`select`], [`removal`], [`attachments`], [`transfer`], [`lookup`], [`process`], [`names`] and [`output`], then [`sysv`], then
 //! the value types [`key`], [`mode`], [`size`], [`duration`] and [`segment_ref`]. Only [`sysv`] has `unsafe`,
 //! and only [`output`] prints.
 
@@ -8,6 +8,7 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("shmadm is for Linux on 64-bit machines");
 
+pub mod attachments;
 pub mod commands;
 pub mod destination;
 pub mod duration;

@@ -13,14 +13,15 @@ use nix::unistd::geteuid;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::attachments;
 use crate::duration::Wait;
 use crate::error::{Error, Result};
 use crate::key::{Key, ParseKeyError};
 use crate::names::{gid_of, uid_of};
-use crate::output::{Lookups, is_orphan};
+use crate::output::{Lookups, is_orphan, say};
 use crate::process::Creator;
 use crate::size::Size;
-use crate::sysv::Segment;
+use crate::sysv::{Segment, ShmId};
 
 /// Filters as they are written. Where there are several, all must hold.
 #[derive(Debug, Clone, Args)]
@@ -71,6 +72,9 @@ pub struct Filters {
     /// Neither attached, detached nor changed for DURATION
     #[arg(long, value_name = "DURATION")]
     idle: Option<Wait>,
+    /// Created, last attached or detached, or attached now by process PID
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pid: Option<i32>,
 }
 
 /// What `--key` takes.
@@ -115,6 +119,29 @@ pub struct Selection {
     older_than: Option<Duration>,
     idle: Option<Duration>,
     mine: Option<u32>,
+    process: Option<ProcessFilter>,
+}
+
+/// A process, with what it has attached.
+#[derive(Debug)]
+struct ProcessFilter {
+    pid: i32,
+    attached: HashSet<ShmId>,
+}
+
+impl ProcessFilter {
+    fn new(pid: i32) -> ProcessFilter {
+        let attached = attachments::of_process(pid).unwrap_or_else(|error| {
+            let told = Error::io(format_args!("see what process {pid} has attached"), &error);
+            say(told.hint("only what it created or used last is taken for its own"));
+            HashSet::new()
+        });
+        ProcessFilter { pid, attached }
+    }
+
+    fn holds(&self, segment: &Segment) -> bool {
+        self.pid == segment.cpid || self.pid == segment.lpid || self.attached.contains(&segment.id)
+    }
 }
 
 /// What tells a segment from a later one with the same identifier, and does not change in its life: ctime and key do.
@@ -166,6 +193,7 @@ impl Filters {
             self.max_size.is_some(),
             self.older_than.is_some(),
             self.idle.is_some(),
+            self.pid.is_some(),
         ];
         !flags.contains(&true)
     }
@@ -188,6 +216,7 @@ impl Filters {
             max_size: self.max_size.map(|size| size.0),
             older_than: self.older_than.map(|wait| wait.0),
             idle: self.idle.map(|wait| wait.0),
+            process: self.pid.map(ProcessFilter::new),
             mine: self.mine.then(|| geteuid().as_raw()),
         })
     }
@@ -209,6 +238,7 @@ impl Selection {
             && self.min_size.is_none_or(|size| segment.size >= size)
             && self.max_size.is_none_or(|size| segment.size <= size)
             && self.known.as_ref().is_none_or(|known| !known.contains(&Identity::of(segment)))
+            && self.process.as_ref().is_none_or(|process| process.holds(segment))
             && at_least(self.older_than, segment.ctime)
             && at_least(self.idle, segment.last_used())
             && (!self.orphaned || is_orphan(segment, lookups.processes()))

@@ -22,6 +22,7 @@ use nix::sys::resource::{Resource, getrlimit};
 pub use attachment::{Access, Attachment, Placement, attach};
 pub use contents::{Contents, Extent};
 pub use limits::{Limits, Usage, limits, usage};
+pub use maps::{KernelMounts, Mapping};
 pub use segment::{Segment, Segments, Table};
 pub use trace::trace_to;
 

@@ -15,13 +15,11 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::stat::{fstat, major, minor};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use nix::unistd::{Pid, Whence, lseek64};
 
 use super::attachment::{Access, Attachment};
-use super::maps::Mapping;
+use super::maps::{KernelMounts, Mapping};
 use super::{page_size, usage};
 
 /// How much of the mapping stays resident behind a copy, and how much one mincore(2) looks at.
@@ -59,8 +57,8 @@ struct Residency {
 impl Attachment {
     /// The way to what is in this attachment, chosen here once.
     pub fn contents(&self, access: Access) -> io::Result<Contents<'_>> {
-        let mapping = own_mapping(self.address() as u64)?;
-        let Range { start, end } = mapping.range;
+        let start = self.address() as u64;
+        let (end, is_on_tmpfs) = own_mapping(start)?;
         let file = OpenOptions::new()
             .read(true)
             .write(access == Access::ReadWrite)
@@ -69,7 +67,7 @@ impl Attachment {
             Ok(file) => Way::File(file),
             // mincore(2) looks into the page cache for tmpfs, but for huge pages only into our own page table, where a
             // new attachment has none.
-            Err(_) if is_kernel_tmpfs(mapping.device)? => Way::Mapping(Some(RefCell::default())),
+            Err(_) if is_on_tmpfs => Way::Mapping(Some(RefCell::default())),
             Err(_) => Way::Mapping(None),
         };
         Ok(Contents { attachment: self, way })
@@ -232,20 +230,16 @@ fn progress(copied: usize) -> Result<usize, Errno> {
     if copied == 0 { Err(Errno::EFAULT) } else { Ok(copied) }
 }
 
-/// Our own mapping that begins at `address`.
-fn own_mapping(address: u64) -> io::Result<Mapping> {
+/// Where our own mapping that begins at `address` ends, and whether it is on tmpfs.
+fn own_mapping(address: u64) -> io::Result<(u64, bool)> {
+    let kernel = KernelMounts::learn()?;
     for line in BufReader::new(File::open("/proc/self/maps")?).split(b'\n') {
         match Mapping::from_line(&line?) {
-            Some(mapping) if mapping.range.start == address => return Ok(mapping),
+            Some(mapping) if mapping.range.start == address => {
+                return Ok((mapping.range.end, mapping.is_on_tmpfs(&kernel)));
+            }
             _ => {}
         }
     }
     Err(io::Error::new(io::ErrorKind::NotFound, "/proc/self/maps does not show the attachment"))
-}
-
-/// Whether a device is the kernel's own tmpfs, where every segment without huge pages is: a memfd is there too.
-fn is_kernel_tmpfs(device: (u64, u64)) -> io::Result<bool> {
-    let memfd = memfd_create(c"shmadm", MFdFlags::MFD_CLOEXEC)?;
-    let tmpfs = fstat(&memfd)?.st_dev;
-    Ok(device == (major(tmpfs), minor(tmpfs)))
 }

@@ -1,26 +1,55 @@
 //! Lines of `/proc/PID/maps` (proc_pid_maps(5)), read as bytes: a file's name need not be UTF-8.
 
 use std::ops::Range;
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::{fstat, major, minor};
+
+use super::ShmId;
+
+/// A file system's device: major and minor number.
+pub(super) type Device = (u64, u64);
 
 /// One mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mapping {
+pub struct Mapping<'a> {
     /// Addresses, end excluded.
     pub range: Range<u64>,
-    /// Device of the mapped file, major and minor.
-    pub device: (u64, u64),
+    device: Device,
+    inode: u64,
+    name: &'a [u8],
 }
 
-impl Mapping {
-    /// `7f00-7f10 r-xs 00000000 00:01 5 /SYSV0000002a (deleted)`
-    pub(super) fn from_line(line: &[u8]) -> Option<Mapping> {
-        let mut fields = line.split(|b| *b == b' ').map(|field| str::from_utf8(field).ok());
-        let mut field = || fields.next()?;
-        let (start, end) = field()?.split_once('-')?;
+impl<'a> Mapping<'a> {
+    /// `7f00-7f10 r-xs 00000000 00:01 5      /SYSV0000002a (deleted)`
+    pub fn from_line(line: &'a [u8]) -> Option<Mapping<'a>> {
+        let mut fields = line.splitn(6, |b| *b == b' ');
+        let mut field = || fields.next();
+        let (start, end) = str::from_utf8(field()?).ok()?.split_once('-')?;
         let range = hexadecimal(start)?..hexadecimal(end)?;
         let (_access, _offset) = (field()?, field()?);
-        let (major, minor) = field()?.split_once(':')?;
-        Some(Mapping { range, device: (hexadecimal(major)?, hexadecimal(minor)?) })
+        let (major, minor) = str::from_utf8(field()?).ok()?.split_once(':')?;
+        let device = (hexadecimal(major)?, hexadecimal(minor)?);
+        let inode = str::from_utf8(field()?).ok()?.parse().ok()?;
+        let name = field().unwrap_or_default().trim_ascii_start();
+        Some(Mapping { range, device, inode, name })
+    }
+
+    /// The segment that is mapped, if one is: its identifier is the inode.
+    ///
+    /// Its name is `/SYSV` and the key that it was made with. Anyone can name a file like that; only the device tells, for
+    /// on the kernel's own mounts only the kernel makes such names (ipc/shm.c, `newseg`).
+    pub fn segment(&self, kernel: &KernelMounts) -> Option<ShmId> {
+        let name = self.name.strip_suffix(b" (deleted)").unwrap_or(self.name);
+        let key = name.strip_prefix(b"/SYSV")?;
+        let is_segment = key.len() == 8 && key.iter().all(u8::is_ascii_hexdigit) && kernel.has(self.device);
+        i32::try_from(self.inode).ok().filter(|_| is_segment).and_then(ShmId::new)
+    }
+
+    pub(super) fn is_on_tmpfs(&self, kernel: &KernelMounts) -> bool {
+        self.device == kernel.tmpfs
     }
 }
 
@@ -28,17 +57,65 @@ fn hexadecimal(digits: &str) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok()
 }
 
+/// The mounts that only the kernel makes files on, and all segments are on. A memfd is there, too, and shows the device.
+#[derive(Debug)]
+pub struct KernelMounts {
+    tmpfs: Device,
+    /// For each size of huge pages that there is: another mount.
+    hugetlbfs: Vec<Device>,
+}
+
+impl KernelMounts {
+    /// Learns the devices.
+    pub fn learn() -> Result<KernelMounts, Errno> {
+        let tmpfs = device(memfd_create(c"shmadm", MFdFlags::MFD_CLOEXEC)?)?;
+        let sizes = [MFdFlags::empty(), MFdFlags::MFD_HUGE_2MB, MFdFlags::MFD_HUGE_1GB];
+        let huge = sizes.into_iter().filter_map(|size| {
+            // A kernel without huge pages, or without this size, says so.
+            memfd_create(c"shmadm", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_HUGETLB | size).ok()
+        });
+        let hugetlbfs = huge.filter_map(|memfd| device(memfd).ok()).collect();
+        Ok(KernelMounts { tmpfs, hugetlbfs })
+    }
+
+    fn has(&self, device: Device) -> bool {
+        self.tmpfs == device || self.hugetlbfs.contains(&device)
+    }
+}
+
+fn device(memfd: impl AsFd) -> Result<Device, Errno> {
+    let device = fstat(memfd)?.st_dev;
+    Ok((major(device), minor(device)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const KERNEL: KernelMounts = KernelMounts { tmpfs: (0, 1), hugetlbfs: Vec::new() };
+
+    fn segment(line: &[u8]) -> Option<i32> {
+        Mapping::from_line(line)?.segment(&KERNEL).map(ShmId::as_raw)
+    }
+
     #[test]
-    fn a_line_is_read_up_to_its_device() {
-        let line = b"7f6e0af2c000-7f6e0af2d000 r--s 00000000 00:01 5                          /SYSV\xff (deleted)";
-        let mapping = Mapping::from_line(line).unwrap();
-        assert_eq!(mapping, Mapping { range: 0x7f6e_0af2_c000..0x7f6e_0af2_d000, device: (0, 1) });
-        for line in [&b""[..], b"7f6e r--s 0 00:01", b"1-2 r--s 0 0001", b"x-y r--s 0 00:01"] {
-            assert_eq!(Mapping::from_line(line), None);
+    fn only_the_kernels_names_on_the_kernels_mounts_are_segments() {
+        let line = b"7f6e0af2c000-7f6e0af2d000 rw-s 00000000 00:01 5                          /SYSV0000002a (deleted)";
+        assert_eq!(segment(line), Some(5));
+        assert_eq!(Mapping::from_line(line).unwrap().range, 0x7f6e_0af2_c000..0x7f6e_0af2_d000);
+        for forged in [
+            &b"1-2 rw-s 00000000 00:20 5 /SYSV0000002a (deleted)"[..],
+            b"1-2 rw-s 00000000 00:01 5 /SYSV2a (deleted)",
+            b"1-2 rw-s 00000000 00:01 5 /SYSV0000002a0 (deleted)",
+            b"1-2 rw-s 00000000 00:01 5 /SYSV0000002\xff (deleted)",
+            b"1-2 rw-s 00000000 00:01 5 /x/SYSV0000002a (deleted)",
+            b"1-2 rw-s 00000000 00:01 5000000000 /SYSV0000002a (deleted)",
+            b"1-2 rw-s 00000000 00:01 5",
+            b"1-2 rw-s 00000000 0001 5 /SYSV0000002a",
+            b"x-y r--s 0 00:01 5 /SYSV0000002a",
+            b"",
+        ] {
+            assert_eq!(segment(forged), None, "{}", String::from_utf8_lossy(forged));
         }
     }
 }

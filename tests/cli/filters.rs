@@ -1,5 +1,6 @@
 //! The filters of list and remove, and removal by them.
 
+mod process;
 mod removal;
 
 use std::collections::BTreeMap;
