@@ -1,5 +1,7 @@
 //! `list`: every segment, field for field as the kernel has it, in each format; and what it knows of the creators.
 
+mod creators;
+
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
@@ -403,124 +405,5 @@ fn colours_are_for_terminals_unless_asked_for() {
             assert_eq!(is_coloured(&out, "0x00000001"), coloured, "{line}: {out}");
             assert!(!is_coloured(&out, "0x00000007") && (coloured || !out.contains('\x1b')), "{line}: {out}");
         }
-    });
-}
-
-#[test]
-fn a_creator_is_exited_when_all_its_threads_are() {
-    in_namespace(|ns| {
-        perl(ns, "shmget(1, 1, 01600)");
-        let mut lives = start(ns.program("perl").args(["-e", STAYS]));
-        // A child that nobody has waited for is the creator of 2; the first thread of the creator of 3 ends.
-        let source = r#"
-            #include <pthread.h>
-            #include <stdio.h>
-            #include <stdlib.h>
-            #include <sys/shm.h>
-            #include <sys/wait.h>
-            #include <unistd.h>
-            static void *stays(void *unused) {
-                puts("ready");
-                fflush(stdout);
-                getchar();
-                exit(0);
-            }
-            int main(void) {
-                siginfo_t info;
-                pthread_t thread;
-                pid_t child = fork();
-                if (child == 0) _exit(shmget(2, 1, IPC_CREAT | 0600) == -1);
-                if (waitid(P_PID, child, &info, WEXITED | WNOWAIT) || shmget(3, 1, IPC_CREAT | 0600) == -1) return 1;
-                if (pthread_create(&thread, NULL, stays, NULL)) return 1;
-                pthread_exit(NULL);
-            }"#;
-        let threads = start(&mut ns.program(ns.compile("threads", source)));
-        let stat = format!("/proc/{}/stat", threads.pid());
-        wait_until("the first thread has ended", || std::fs::read_to_string(&stat).expect("it").contains(") Z "));
-        let creators = || list(ns, "-f raw --no-headings -o key,creator,status,cpid --sort key");
-        let (dead, zombie) = (&ns.row(0).expect("a row")[4], &ns.row(2).expect("a row")[4]);
-        let orphans = format!("0x00000001 exited orphan {dead}\n0x00000002 exited orphan {zombie}\n");
-        let alive = format!("0x00000003 alive - {}\n", threads.pid());
-        assert_eq!(creators(), format!("{orphans}{alive}0x00000007 alive - {}\n", lives.pid()));
-        let pid = lives.pid();
-        lives.0.kill().and_then(|()| lives.0.wait()).expect("its end");
-        assert_eq!(creators(), format!("{orphans}{alive}0x00000007 exited orphan {pid}\n"));
-    });
-}
-
-#[test]
-fn a_younger_process_with_the_creators_pid_is_not_the_creator() {
-    in_namespace(|ns| {
-        // In a new pid namespace, where the next pid can be chosen. Times are whole seconds: one of difference
-        // would say nothing, so that the sleep is what is tested.
-        let script = r#"
-            pid=$(perl -e 'shmget(1, 1, 01600) // die; print $$')
-            sleep 3
-            echo $((pid - 1)) >/proc/sys/kernel/ns_last_pid
-            sleep 100 &
-            [ $! = $pid ] && [ -d /proc/$pid ] && "$0" list -f raw --no-headings -o creator,status,command"#;
-        let out = ns.run("unshare", ["--pid", "--fork", "--mount-proc", "sh", "-c", script, SHMADM]);
-        assert_eq!(out, "exited orphan -\n");
-    });
-}
-
-#[test]
-fn a_creator_that_cannot_be_seen_is_unknown_and_no_orphans() {
-    in_namespace(|ns| {
-        perl(ns, "shmget(1, 1, 01600)");
-        let columns = ["list", "-f", "raw", "--no-headings", "-o", "cpid,creator,status,command"];
-        // Its pid is of no process in there.
-        let out = ns.run("unshare", ["--pid", "--fork", "--mount-proc", SHMADM].iter().chain(&columns));
-        assert_eq!(out, "0 unknown - -\n");
-        // The pid is known, but /proc is that of the processes outside.
-        let script = r#"pid=$(perl -e 'shmget(2, 1, 01600) // die; print $$'); echo $pid; "$@"; exit $?"#;
-        let out = ns.run("unshare", ["--pid", "--fork", "sh", "-c", script, "sh", SHMADM].iter().chain(&columns));
-        let (pid, rows) = out.split_once('\n').expect("lines");
-        assert_eq!(rows, format!("0 unknown - -\n{pid} unknown - -\n"));
-    });
-}
-
-/// What steers a terminal, ends a line, is no UTF-8 or turns the direction of text; and what a shell would act on.
-const HOSTILE: &[u8] = b"\x1b[31m\n\r\x7f \xc2\x9b \xff \xe2\x80\xae \" $(touch pwned) `touch pwned` \\ , \\";
-
-/// Takes `\xNN` back.
-fn decoded(shown: &str) -> Vec<u8> {
-    let (first, rest) = shown.split_once("\\x").unwrap_or((shown, ""));
-    match rest.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-        Some(byte) => [first.as_bytes(), &[byte], &decoded(&rest[2..])].concat(),
-        None => shown.into(),
-    }
-}
-
-#[test]
-fn a_command_cannot_steer_a_terminal_in_any_format() {
-    in_namespace(|ns| {
-        let command = [b"perl -e ", STAYS.as_bytes(), b" ", HOSTILE].concat();
-        let lives = start(ns.program("perl").args(["-e", STAYS]).arg(OsStr::from_bytes(HOSTILE)));
-        let json = ns.shmadm(["list", "-f", "json"]).json()["segments"][0]["command"].clone();
-        for (format, shown) in [
-            ("json", json.as_str().expect("a string").to_owned()),
-            ("csv", csv(&list(ns, "-f csv -o id,command"))[1][1].clone()),
-            ("table", list(ns, "--no-headings -o command").trim_end_matches('\n').to_owned()),
-            ("raw", text(list(ns, "-f raw --no-headings -o id,command,cpid"))[0][1].clone()),
-        ] {
-            let is_plain = shown.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-            assert!(is_plain && decoded(&shown) == command, "{format}: {shown:?}");
-        }
-        lives.end(Signal::SIGKILL);
-        assert_eq!(ns.shmadm(["list", "-f", "json"]).json()["segments"][0]["command"], Value::Null);
-        assert_eq!(list(ns, "-f raw --no-headings -o command"), "-\n");
-        assert_eq!(list(ns, "-f export -o command,id"), "COMMAND=\"\" ID=\"0\"\n");
-    });
-}
-
-#[test]
-fn a_shell_can_eval_export() {
-    in_namespace(|ns| {
-        let command = [b"perl -e ", STAYS.as_bytes(), b" ", HOSTILE].concat();
-        let _lives = start(ns.program("perl").args(["-e", STAYS]).arg(OsStr::from_bytes(HOSTILE)));
-        let out = ns.run("sh", ["-c", r#"eval "$1" && printf %s "$COMMAND""#, "sh", &list(ns, "-f export")]);
-        assert!(!ns.path("pwned").exists());
-        assert!(decoded(&out) == command, "{out}");
     });
 }
