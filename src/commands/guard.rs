@@ -66,22 +66,18 @@ impl Guard {
         if !self.shared {
             namespace::enter_private().map_err(|error| refused(&error))?;
         }
-        let ended = match self.run_command()? {
-            Ok(ended) => ended,
-            Err(status) => return Ok(Status::Guarded(status)),
+        let (leaked, status) = match self.run_command()? {
+            Ok(ended) => (self.leaked(&before)?, code(ended)),
+            Err(not_run) => (Vec::new(), not_run),
         };
-        let leaked = self.leaked(&before)?;
         // The records are made before anything is removed: they say what was found.
         let records: Vec<_> = leaked.iter().map(|segment| SegmentRecord::new(segment, &context.lookups)).collect();
         tell(&leaked, &context.lookups);
-        let all_removed = self.remove && !leaked.is_empty() && self.remove_all(&leaked, &context.lookups);
-        let mut status = match (code(ended), leaked.is_empty()) {
-            (0, false) => self.exit_code,
-            (status, _) => status,
-        };
+        let removed = self.remove && !leaked.is_empty() && self.remove_all(&leaked, &context.lookups);
+        let mut status = if status == 0 && !leaked.is_empty() { self.exit_code } else { status };
         if let Some(path) = &self.report {
             // What the command returned weighs more than a report that could not be written.
-            if let Err(error) = write_report(path, &Report { leaked: records, removed: all_removed, status }) {
+            if let Err(error) = write_report(path, &Report { leaked: records, removed, status }) {
                 say(error);
                 status = if status == 0 { Status::Failed.code() } else { status };
             }
@@ -102,7 +98,12 @@ impl Guard {
         // Blocked before the command starts, so that none is lost; the command itself starts with the mask we had.
         let mask = watched.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(cannot)?;
         let signals = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC).map_err(cannot)?;
-        let child = match spawn(&self.command, &mask) {
+        let started = spawn(&self.command, &mask).or_else(|errno| match errno {
+            // A script without a line that names its interpreter, which execvp(3) and so env(1) hand to the shell.
+            Errno::ENOEXEC => spawn(&[&["/bin/sh".into()], &self.command[..]].concat(), &mask),
+            errno => Err(errno),
+        });
+        let child = match started {
             Ok(child) => child,
             Err(errno) => {
                 say(Error::io(format_args!("run {}", Path::new(&self.command[0]).display()), &errno.into()));

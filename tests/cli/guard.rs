@@ -319,6 +319,26 @@ fn the_command_starts_as_it_would_without_guard() {
 }
 
 #[test]
+fn a_script_that_names_no_interpreter_is_the_shells() {
+    in_namespace(|ns| {
+        ns.file("script", "exit 5\n");
+        ns.run("chmod", ["+x", "script"]);
+        assert_eq!(ns.shmadm(["guard", "--", "./script"]).code, Some(5));
+    });
+}
+
+#[test]
+fn a_command_that_is_not_run_leaves_no_old_report() {
+    in_namespace(|ns| {
+        let report = ns.file("report", "old");
+        let words = ["guard", "--report", "report", "--", "./none"];
+        assert_eq!(ns.shmadm(words).code, Some(127));
+        let report = std::fs::read_to_string(report).expect("the report");
+        assert_eq!(report, "{\"leaked\":[],\"removed\":false,\"status\":127}\n");
+    });
+}
+
+#[test]
 fn a_caller_that_ignores_sigchld_changes_nothing() {
     in_namespace(|ns| {
         let exec = "$SIG{CHLD} = 'IGNORE'; exec @ARGV or die $!";
