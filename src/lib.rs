@@ -1,7 +1,7 @@
 //! System V shared memory on Linux, for the command `shmadm`.
 //!
 //! Imports point down: [`commands`], then [`select`], [`removal`], [`attachments`], [`transfer`], [`lookup`], [`process`], [`names`] and [`output`], then [`sysv`], then
-//! the value types [`key`], [`mode`], [`size`], [`duration`] and [`segment_ref`]. Only [`sysv`] has `unsafe`,
+//! the value types [`key`], [`mode`], [`size`], [`duration`], [`escape`] and [`segment_ref`]. Only [`sysv`] has `unsafe`,
 //! and only [`output`] prints.
 
 // Sizes and offsets of segments are u64 here and size_t to the kernel; the casts between them rely on this.
@@ -13,6 +13,7 @@ pub mod commands;
 pub mod destination;
 pub mod duration;
 pub mod error;
+pub mod escape;
 pub mod ftok;
 pub mod key;
 pub mod lookup;

@@ -2,7 +2,6 @@
 
 mod column;
 mod delimited;
-mod escape;
 mod hexdump;
 mod record;
 mod table;
@@ -18,10 +17,10 @@ use anstream::{AutoStream, ColorChoice};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::escape::visible;
 
 pub use column::{ALL as ALL_COLUMNS, Column, DEFAULT as DEFAULT_COLUMNS, ParseColumnError};
 pub use delimited::{CSV, Delimited, EXPORT, RAW};
-pub use escape::{escape, visible};
 pub use hexdump::Hexdump;
 pub use record::{Lookups, SegmentRecord, View, is_orphan, status_words};
 pub use table::{Layout, Totals, grid};

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use procfs::process::Process;
 use serde::Serialize;
 
-use crate::output::visible;
+use crate::escape::visible;
 use crate::sysv::Segment;
 
 /// Whether the process that made a segment is still there.

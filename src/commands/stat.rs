@@ -3,10 +3,11 @@ use serde::Serialize;
 
 use super::{Context, TextOrJson, segment_parser};
 use crate::error::{Error, Result, Status};
+use crate::escape::visible;
 use crate::lookup::{self, Named};
 use crate::mode::Mode;
 use crate::output::{
-    Clock, ErrorRecord, Lookups, Output, SegmentRecord, TimeFormat, compact, say, status_words, timestamp, visible,
+    Clock, ErrorRecord, Lookups, Output, SegmentRecord, TimeFormat, compact, say, status_words, timestamp,
 };
 use crate::segment_ref::SegmentRef;
 use crate::size::human;

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use super::record::{View, status_words};
 use super::time::{TimeFormat, compact, timestamp};
+use crate::escape::visible;
 use crate::size::human;
 use crate::sysv::Segment;
 
@@ -155,8 +156,7 @@ impl Column {
             let elapsed = view.lookups.clock().seconds_since(seconds);
             if view.human_sizes { compact(elapsed) } else { elapsed.to_string() }
         };
-        let name =
-            |name: Option<std::rc::Rc<str>>| name.map_or(String::new(), |name| super::visible(name.as_bytes()).into());
+        let name = |name: Option<std::rc::Rc<str>>| name.map_or(String::new(), |name| visible(name.as_bytes()).into());
         match self {
             Self::Key => segment.key.to_string().into(),
             Self::Id => segment.id.to_string().into(),

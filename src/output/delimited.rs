@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use super::column::Column;
-use super::escape::escape;
 use super::record::View;
+use crate::escape::escape;
 use crate::sysv::Segment;
 
 /// How one of these formats writes its titles and its rows.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::time::{Clock, TimeFormat, timestamp};
-use super::visible;
+use crate::escape::visible;
 use crate::names::Names;
 use crate::process::{Creator, Processes};
 use crate::sysv::Segment;

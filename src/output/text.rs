@@ -1,6 +1,6 @@
 //! Bytes as text: whether they are, and how they are shown on a terminal.
 
-use super::visible;
+use crate::escape::visible;
 
 /// Text with its line ends and tabs as they are, and all else that steers a terminal escaped.
 pub fn escaped_lines(bytes: &[u8]) -> String {
