@@ -144,9 +144,12 @@ pub fn main() -> ExitCode {
         if let Err(error) = &result
             && cli.command.wants_json()
         {
-            context.output.json(&JsonError { error: error.into() })?;
+            // Where standard output is what failed, there is nobody to tell.
+            let _ = context.output.json(&JsonError { error: error.into() });
         }
-        context.output.flush().and(result)
+        // What the command says of its failure weighs more than that its last words could not be written.
+        let flushed = context.output.flush();
+        result.and_then(|status| flushed.map(|()| status))
     });
     match ended {
         Ok(status) => exit(status),

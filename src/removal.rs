@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::thread::{available_parallelism, sleep};
 use std::time::{Duration, Instant};
 
@@ -128,7 +129,7 @@ pub fn remove_all(chosen: &[Segment], choice: Choice<'_>) -> Vec<Removal> {
     }
     std::thread::scope(|scope| {
         let shares: Vec<_> = chosen.chunks(share).map(|part| scope.spawn(move || remove_share(part))).collect();
-        shares.into_iter().flat_map(|part| part.join().expect("no thread panics")).collect()
+        shares.into_iter().flat_map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
     })
 }
 

@@ -131,9 +131,9 @@ impl Layout {
             row.max_height(1);
         }
         table.add_rows(rows);
-        for (index, (column, width)) in self.columns.iter().enumerate() {
-            let gap = if index + 1 < self.columns.len() { self.gap } else { 0 };
-            let laid_out = table.column_mut(index).expect("every row has a cell for each column");
+        let last = self.columns.len().saturating_sub(1);
+        for (index, (laid_out, (column, width))) in table.column_iter_mut().zip(&self.columns).enumerate() {
+            let gap = if index < last { self.gap } else { 0 };
             laid_out.set_padding((0, gap));
             laid_out.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width.saturating_add(gap))));
             if column.is_numeric() {

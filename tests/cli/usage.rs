@@ -46,6 +46,19 @@ fn a_full_disk_is_exit_1_with_a_message() {
 }
 
 #[test]
+fn a_segment_that_nobody_could_be_told_of_is_removed_and_said_to_be() {
+    in_namespace(|ns| {
+        for format in ["text", "json"] {
+            let full = File::options().write(true).open("/dev/full").expect("/dev/full");
+            let mut create = ns.command(["create", "2", "--size", "1", "-f", format]);
+            let error = Ended::from(create.stdout(full).stderr(Stdio::piped()).output().expect("shmadm"));
+            assert!(error.fails(1).contains("the new segment was removed again"), "{format}");
+            assert!(ns.table().is_empty(), "{format}");
+        }
+    });
+}
+
+#[test]
 fn a_reader_that_leaves_ends_it_quietly() {
     in_namespace(|ns| {
         ns.shmadm(["create", "1", "--size", "8M"]).ok();
