@@ -20,6 +20,7 @@ use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use crate::error::{Error, Result, Status};
+use crate::namespace::{self, NamespaceRef};
 use crate::output::{ErrorRecord, Lookups, Output, note_raw, say};
 use crate::segment_ref::SegmentRef;
 use crate::signals;
@@ -43,6 +44,10 @@ struct Global {
     /// Show every System V call on standard error, in strace's notation
     #[arg(long, global = true, help_heading = "Global options")]
     trace: bool,
+    /// Act in the IPC namespace of process PID, or of the namespace file PATH
+    #[arg(long, global = true, value_name = "PID|PATH", help_heading = "Global options")]
+    #[arg(value_parser = namespace_parser())]
+    ns: Option<NamespaceRef>,
     /// When to use colours; NO_COLOR and CLICOLOR_FORCE count in auto
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
     color: ColorChoice,
@@ -124,6 +129,11 @@ fn segment_parser() -> impl TypedValueParser<Value = SegmentRef> {
     OsStringValueParser::new().try_map(|word: OsString| SegmentRef::try_from(word))
 }
 
+/// Reads the word that names a namespace.
+fn namespace_parser() -> impl TypedValueParser<Value = NamespaceRef> {
+    OsStringValueParser::new().try_map(|word: OsString| NamespaceRef::try_from(word))
+}
+
 /// Parses the command line, runs the command, and turns what came of it into messages and the exit status.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -140,7 +150,7 @@ pub fn main() -> ExitCode {
     };
     let ended = Output::new(color).and_then(|output| {
         let mut context = Context { output, lookups: Lookups::default() };
-        let result = cli.command.run(&mut context);
+        let result = enter(&cli).and_then(|()| cli.command.run(&mut context));
         if let Err(error) = &result
             && cli.command.wants_json()
         {
@@ -154,6 +164,17 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(status) => exit(status),
         Err(error) => fail(&error),
+    }
+}
+
+/// Goes where `--ns` says, before there is a second thread.
+fn enter(cli: &Cli) -> Result<()> {
+    match (&cli.global.ns, &cli.command) {
+        (None, _) => Ok(()),
+        (Some(_), Command::Guard(guard)) if !guard.is_shared() => {
+            Err(Error::usage("guard makes a namespace of its own; add --shared to run the command in that of --ns"))
+        }
+        (Some(named), _) => namespace::enter(named),
     }
 }
 

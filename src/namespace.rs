@@ -1,4 +1,6 @@
-//! IPC namespaces (ipc_namespaces(7)).
+//! IPC namespaces (ipc_namespaces(7)): a new one, and one that is named.
+
+mod named;
 
 use std::fmt;
 use std::fs;
@@ -6,6 +8,8 @@ use std::fs;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
+
+pub use named::{Identity, Namespace, NamespaceRef, ParseNamespaceError, enter};
 
 /// Why no namespace could be made.
 #[derive(Debug)]

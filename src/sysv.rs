@@ -9,6 +9,7 @@ mod attachment;
 mod contents;
 mod limits;
 mod maps;
+mod namespace;
 mod segment;
 mod trace;
 
@@ -23,6 +24,7 @@ pub use attachment::{Access, Attachment, Placement, attach};
 pub use contents::{Contents, Extent};
 pub use limits::{Limits, Usage, limits, usage};
 pub use maps::{KernelMounts, Mapping};
+pub use namespace::owner_of;
 pub use segment::{Segment, Segments, Table};
 pub use trace::trace_to;
 

@@ -42,7 +42,7 @@ pub(super) struct Guard {
     /// The exit status where segments were left behind and the command succeeded
     #[arg(long, value_name = "N", default_value = "1")]
     exit_code: u8,
-    /// Run the command in this IPC namespace
+    /// Run the command in this IPC namespace, or in that of --ns
     #[arg(long)]
     shared: bool,
     /// Write what was left behind to FILE, as JSON
@@ -61,6 +61,11 @@ struct Report {
 }
 
 impl Guard {
+    /// Whether the command runs in the namespace that is there.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared
+    }
+
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
         let before = if self.shared { segments()? } else { Vec::new() };
         if !self.shared {

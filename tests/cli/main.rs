@@ -6,6 +6,7 @@ mod filters;
 mod guard;
 mod limits;
 mod list;
+mod namespaces;
 mod read;
 mod recipes;
 mod remove;

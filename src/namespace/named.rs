@@ -1,0 +1,193 @@
+//! The namespace that `--ns` names.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::thread;
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns};
+
+use crate::error::{Error, Result};
+use crate::sysv;
+
+/// A namespace as `--ns` takes it: a number is a process, everything else a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamespaceRef {
+    /// The IPC namespace of this process, which has this number in /proc.
+    Process(i32),
+    /// A namespace file: `/proc/PID/ns/ipc`, or what one is mounted on.
+    Path(PathBuf),
+}
+
+/// A word that names no namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ParseNamespaceError;
+
+impl fmt::Display for ParseNamespaceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a process has a number from 1 to 2147483647; everything that is no number is a path")
+    }
+}
+
+impl std::error::Error for ParseNamespaceError {}
+
+impl TryFrom<OsString> for NamespaceRef {
+    type Error = ParseNamespaceError;
+
+    fn try_from(word: OsString) -> Result<NamespaceRef, ParseNamespaceError> {
+        let digits = word.as_bytes().strip_prefix(b"-").unwrap_or(word.as_bytes());
+        if !digits.iter().all(u8::is_ascii_digit) {
+            return Ok(NamespaceRef::Path(word.into()));
+        }
+        let pid = word.to_str().and_then(|word| word.parse().ok()).filter(|pid| *pid > 0);
+        pid.map(NamespaceRef::Process).ok_or(ParseNamespaceError)
+    }
+}
+
+impl fmt::Display for NamespaceRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process(pid) => write!(f, "the IPC namespace of process {pid}"),
+            Self::Path(path) => write!(f, "the IPC namespace {}", path.display()),
+        }
+    }
+}
+
+/// What tells a namespace from all others that there are now: the device and the inode of its files (namespaces(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Identity {
+    /// The number that lsns(8) and `ls -l /proc/PID/ns` show.
+    pub inode: u64,
+    device: u64,
+}
+
+impl Identity {
+    /// Errors: `PermissionDenied` for a process that may not be looked at, `NotFound` where there is none or it has ended.
+    pub fn of_process(pid: i32) -> io::Result<Identity> {
+        fs::metadata(format!("/proc/{pid}/ns/ipc")).map(|metadata| Identity::from(&metadata))
+    }
+
+    /// The IPC namespace of this thread.
+    pub fn ours() -> io::Result<Identity> {
+        fs::metadata("/proc/thread-self/ns/ipc").map(|metadata| Identity::from(&metadata))
+    }
+}
+
+impl From<&fs::Metadata> for Identity {
+    fn from(metadata: &fs::Metadata) -> Identity {
+        Identity { inode: metadata.ino(), device: metadata.dev() }
+    }
+}
+
+/// An open namespace file, which keeps the namespace.
+#[derive(Debug)]
+pub struct Namespace {
+    file: File,
+    /// Which one it is.
+    pub identity: Identity,
+}
+
+impl Namespace {
+    /// Opens a namespace file, or what shall prove to be one.
+    pub fn open(named: &NamespaceRef) -> io::Result<Namespace> {
+        let path = match named {
+            NamespaceRef::Process(pid) => format!("/proc/{pid}/ns/ipc").into(),
+            NamespaceRef::Path(path) => path.clone(),
+        };
+        // A FIFO or a terminal that is named by mistake is not waited for, and not taken.
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+        let identity = Identity::from(&file.metadata()?);
+        Ok(Namespace { file, identity })
+    }
+
+    /// setns(2): moves this thread into it.
+    ///
+    /// Errors: `EINVAL` where this is no IPC namespace, `EPERM` for whom it is not.
+    pub fn enter(&self) -> Result<(), Errno> {
+        setns(&self.file, CloneFlags::CLONE_NEWIPC)
+    }
+
+    /// Does something in it, in a thread of its own: the namespace of this thread stays what it is.
+    ///
+    /// Errors: those of [`Namespace::enter`], and those of what is done.
+    pub fn inside<T: Send>(&self, act: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+        thread::scope(|scope| {
+            let thread = thread::Builder::new().spawn_scoped(scope, || {
+                self.enter()?;
+                act()
+            })?;
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread in the namespace has panicked")))
+        })
+    }
+
+    /// The same as [`Namespace::enter`] through the user namespace that owns it, which is open to the user who made that, and makes the caller
+    /// its root. Only for a process of a single thread.
+    ///
+    /// Errors: `EPERM` for everyone else.
+    pub fn enter_as_owner(&self) -> Result<(), Errno> {
+        let owner = sysv::owner_of(&self.file)?;
+        match setns(owner, CloneFlags::CLONE_NEWUSER) {
+            Ok(()) => self.enter(),
+            // It is the one that we are in, where we have not got the privilege.
+            Err(Errno::EINVAL) => Err(Errno::EPERM),
+            Err(errno) => Err(errno),
+        }
+    }
+}
+
+/// Moves this process, which has a single thread, into a namespace for good.
+///
+/// Errors: exit status 1, with what can be done about it.
+pub fn enter(named: &NamespaceRef) -> Result<()> {
+    let cannot = |error: io::Error| explain(named, &error);
+    let namespace = Namespace::open(named).map_err(cannot)?;
+    // Into the one that we are in already the kernel lets only root.
+    if Identity::ours().is_ok_and(|ours| ours == namespace.identity) {
+        return Ok(());
+    }
+    let entered = match namespace.enter() {
+        Err(Errno::EPERM) => namespace.enter_as_owner(),
+        result => result,
+    };
+    entered.map_err(|errno| cannot(errno.into()))
+}
+
+fn explain(named: &NamespaceRef, error: &io::Error) -> Error {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    let because = |cause: &str| Error { errno, ..Error::failed(format!("cannot enter {named}: {cause}")) };
+    match (named, errno) {
+        (NamespaceRef::Process(_), Some(Errno::ENOENT | Errno::ESRCH)) => {
+            because("there is no such process").hint("`lsns -t ipc` shows which have one")
+        }
+        (NamespaceRef::Path(_), Some(Errno::EINVAL | Errno::ENOTTY | Errno::ENXIO)) => {
+            because("that is no file of an IPC namespace").hint("/proc/PID/ns/ipc is one")
+        }
+        (_, Some(Errno::EPERM | Errno::EACCES)) => {
+            because("permission denied").hint("root may, and the user who made the user namespace around it")
+        }
+        _ => Error::io(format_args!("enter {named}"), error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_a_process_and_all_else_a_path() {
+        let parse = |word: &str| NamespaceRef::try_from(OsString::from(word));
+        assert_eq!(parse("1"), Ok(NamespaceRef::Process(1)));
+        assert_eq!(parse("2147483647"), Ok(NamespaceRef::Process(i32::MAX)));
+        for path in ["/proc/1/ns/ipc", "1x", "./1", "+1", "0x1"] {
+            assert_eq!(parse(path), Ok(NamespaceRef::Path(path.into())), "{path:?}");
+        }
+        for word in ["", "0", "-1", "2147483648", "99999999999999999999", "-"] {
+            assert_eq!(parse(word), Err(ParseNamespaceError), "{word:?}");
+        }
+    }
+}

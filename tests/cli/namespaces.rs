@@ -1,0 +1,250 @@
+//! `--ns`: other IPC namespaces than one's own, which nsenter, lsns and the kernel show too.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::{Command, Stdio};
+
+use nix::unistd::{Pid, geteuid, gettid};
+use serde_json::Value;
+
+use crate::support::{Ended, Namespace, Running, ended, in_namespace, skip, wait_until};
+
+const SHMADM: &str = env!("CARGO_BIN_EXE_shmadm");
+
+/// The inode of a process's, or a thread's, IPC namespace.
+#[track_caller]
+fn inode(pid: Pid) -> u64 {
+    fs::metadata(format!("/proc/{pid}/ns/ipc")).expect("a process").ino()
+}
+
+/// A process that does nothing, in another IPC namespace.
+struct Elsewhere {
+    process: Running,
+    pid: String,
+}
+
+impl Elsewhere {
+    fn new(ns: &Namespace) -> Elsewhere {
+        Elsewhere::start(ns.program("unshare").args(["--ipc", "--", "sleep", "1000"]))
+    }
+
+    /// What the command makes of itself: it must end up as sleep(1), in a namespace of its own.
+    fn start(command: &mut Command) -> Elsewhere {
+        let process = Running(command.spawn().expect("a program"));
+        let pid = process.pid().to_string();
+        let is_there = || fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "sleep\n");
+        wait_until("it sleeps in its namespace", is_there);
+        assert_ne!(inode(process.pid()), inode(gettid()));
+        Elsewhere { process, pid }
+    }
+
+    /// Runs another program there.
+    #[track_caller]
+    fn run(&self, ns: &Namespace, words: &[&str]) -> String {
+        let ipc = format!("--ipc=/proc/{}/ns/ipc", self.pid);
+        ns.run("nsenter", [&[ipc.as_str(), "--"], words].concat())
+    }
+
+    /// The kernel's rows there.
+    #[track_caller]
+    fn table(&self, ns: &Namespace) -> Vec<Vec<String>> {
+        let table = self.run(ns, &["cat", "/proc/sysvipc/shm"]);
+        table.lines().skip(1).map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+    }
+}
+
+#[test]
+fn every_command_acts_where_it_is_sent() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "42", "--size", "4096"]).ok();
+        let own = ns.table();
+        let there = Elsewhere::new(ns);
+        for named in [there.pid.clone(), format!("/proc/{}/ns/ipc", there.pid)] {
+            let run = |words: &[&str]| ns.shmadm([&["--ns", named.as_str()], words].concat());
+            run(&["create", "42", "--size", "8192"]).ok();
+            let [row] = &there.table(ns)[..] else { panic!("one segment: {:?}", there.table(ns)) };
+            assert_eq!((row[0].as_str(), row[3].as_str()), ("42", "8192"));
+            let id = row[1].clone();
+            run(&["attach-write", "42", "hello"]).ok();
+            let look = "shmread(shmget(42, 0, 0), my $bytes, 0, 6) or die $!; print $bytes";
+            assert_eq!(there.run(ns, &["perl", "-e", look]), "hello\0");
+            assert_eq!(run(&["read", "42", "--format", "string", "--length", "6"]).ok().trim_end(), "hello");
+            assert_eq!(run(&["list", "-q"]).ok(), format!("{id}\n"));
+            assert_eq!(run(&["stat", "42", "-f", "json"]).json()[0]["size"], 8192);
+            run(&["set", "42", "--mode", "640"]).ok();
+            assert_eq!(there.table(ns)[0][2], "640");
+            let limits = run(&["limits", "-f", "json"]).json();
+            assert_eq!((&limits["usage"]["segments"], &limits["usage"]["pages"]), (&1.into(), &2.into()));
+            run(&["remove", "42"]).ok();
+            assert!(there.table(ns).is_empty());
+            run(&["stat", "42"]).fails(3);
+        }
+        // The option is taken after the command, too.
+        ns.shmadm(["create", "1", "--size", "1", "--ns", &there.pid]).ok();
+        assert_eq!(there.table(ns).len(), 1);
+        assert_eq!(ns.table(), own);
+    });
+}
+
+#[test]
+fn limits_are_those_of_the_namespace() {
+    in_namespace(|ns| {
+        let there = Elsewhere::new(ns);
+        there.run(ns, &["sh", "-c", "echo 5 >/proc/sys/kernel/shmmni; echo 1 >/proc/sys/kernel/shm_rmid_forced"]);
+        let limits = ns.shmadm(["--ns", &there.pid, "limits", "-f", "json"]).json();
+        let of = |limits: &Value| {
+            let all = limits["limits"].as_array().expect("an array").clone();
+            all.into_iter().find(|limit| limit["name"] == "SHMMNI").expect("SHMMNI")["limit"].clone()
+        };
+        assert_eq!(of(&limits), 5);
+        assert_ne!(of(&ns.shmadm(["limits", "-f", "json"]).json()), 5);
+        let created = ns.shmadm(["--ns", &there.pid, "create", "1", "--size", "1"]);
+        assert!(created.err.contains("shm_rmid_forced"), "{created:?}");
+    });
+}
+
+#[test]
+fn guard_runs_its_command_there_only_if_it_is_shared() {
+    in_namespace(|ns| {
+        let there = Elsewhere::new(ns);
+        let leak = ["--", "perl", "-e", "defined shmget(42, 5000, 01600) or die $!"];
+        let guard = |options: &[&str]| ns.shmadm([&["--ns", there.pid.as_str(), "guard"], options, &leak].concat());
+        assert!(guard(&[]).usage_error().contains("--shared"));
+        assert!(there.table(ns).is_empty());
+        let shared = guard(&["--shared"]);
+        assert!(shared.code == Some(1) && shared.err.contains("0x0000002a"), "{shared:?}");
+        assert_eq!(there.table(ns)[0][0], "42");
+        assert!(ns.table().is_empty());
+    });
+}
+
+#[test]
+fn a_mounted_namespace_file_is_enough() {
+    in_namespace(|ns| {
+        let there = Elsewhere::new(ns);
+        ns.shmadm(["--ns", &there.pid, "create", "42", "--size", "8192"]).ok();
+        let file = ns.file("mounted", "");
+        // The last process leaves, and only the mount keeps the namespace.
+        let script = "set -e; mount --bind /proc/$2/ns/ipc \"$3\"; kill -9 $2
+            for i in $(seq 200); do [ -e /proc/$2/ns/ipc ] || break; sleep .02; done
+            [ ! -e /proc/$2/ns/ipc ]; $1 --ns \"$3\" list -o key,size -f raw --no-headings";
+        let file = file.to_str().expect("UTF-8");
+        let args = ["--mount", "sh", "-c", script, "sh", SHMADM, &there.pid, file];
+        let listed = ns.run("unshare", args);
+        assert_eq!(listed, "0x0000002a 8192\n");
+        drop(there.process);
+    });
+}
+
+#[test]
+fn what_is_no_namespace_is_said_and_nothing_is_done() {
+    in_namespace(|ns| {
+        let file = ns.file("file", "text");
+        let fifo = ns.path("fifo");
+        ns.run("mkfifo", [&fifo]);
+        let (file, fifo) = (file.to_str().expect("UTF-8"), fifo.to_str().expect("UTF-8"));
+        for (named, cause) in [
+            ("2147483647", "no such process"),
+            (file, "no file of an IPC namespace"),
+            (fifo, "no file of an IPC namespace"),
+            ("/proc/self/ns", "no file of an IPC namespace"),
+            ("/proc/self/ns/net", "no file of an IPC namespace"),
+            ("/proc/self/ns/user", "no file of an IPC namespace"),
+            ("nowhere", "No such file or directory"),
+        ] {
+            let error = ns.shmadm(["--ns", named, "create", "1", "--size", "1"]).fails(1);
+            assert!(error.contains(cause), "{named}: {error}");
+        }
+        for word in ["0", "", "2147483648", "99999999999999999999"] {
+            ns.shmadm(["--ns", word, "create", "1", "--size", "1"]).usage_error();
+        }
+        assert!(ns.table().is_empty());
+        let told = ns.shmadm(["--ns", "2147483647", "list", "-f", "json"]);
+        let told: Value = serde_json::from_str(&told.out).expect("JSON");
+        assert_eq!(told["error"]["errno"], "ENOENT");
+    });
+}
+
+#[test]
+fn without_privilege_there_is_ones_own_namespace_and_no_other() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "42", "--size", "4096"]).ok();
+        let there = Elsewhere::new(ns);
+        let error = ns.shmadm_unprivileged(["--ns", &there.pid, "list"]).fails(1);
+        assert!(error.contains("permission denied"), "{error}");
+        for own in ["$$", "/proc/$$/ns/ipc"] {
+            let mut shell = ns.unprivileged("sh");
+            shell.args(["-c", &format!("exec {SHMADM} --ns {own} list -f raw --no-headings -o key")]);
+            assert_eq!(ended(&mut shell).ok(), "0x0000002a\n", "{own}");
+        }
+    });
+}
+
+/// Somebody without any privilege, who may make user namespaces: as root uid 1234, else the user who runs the tests.
+fn ordinary(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    if geteuid().is_root() {
+        command.args(["--reuid", "1234", "--regid", "1234", "--clear-groups"]);
+    } else {
+        command.arg("--no-new-privs");
+    }
+    command.args(["--", program]).current_dir("/").env("LC_ALL", "C").stdin(Stdio::null());
+    command
+}
+
+/// Whether an ordinary user may make namespaces; else the test is skipped.
+fn may_make_namespaces(test: &str) -> bool {
+    let tried = Ended::from(ordinary("unshare").args(["--user", "--ipc", "true"]).output().expect("setpriv"));
+    if tried.code != Some(0) {
+        skip(&format!("namespaces::{test}"), tried.err.trim());
+    }
+    tried.code == Some(0)
+}
+
+#[test]
+fn an_ordinary_user_enters_what_is_his_by_its_user_namespace() {
+    if !may_make_namespaces("an_ordinary_user_enters_what_is_his_by_its_user_namespace") {
+        return;
+    }
+    let root_there = ["--user", "--map-root-user", "--ipc", "sleep", "1000"];
+    let there = Elsewhere::start(ordinary("unshare").args(root_there));
+    let shmadm = |words: &[&str]| ended(ordinary(SHMADM).args(words));
+    shmadm(&["--ns", &there.pid, "create", "42", "--size", "8192"]).ok();
+    shmadm(&["--ns", &there.pid, "write", "42", "hello"]).ok();
+    // util-linux sees the same: the user is root there.
+    let mut nsenter = ordinary("nsenter");
+    nsenter.args(["--user", "--preserve-credentials", "--ipc", "--target", &there.pid, "--"]);
+    let table = ended(nsenter.args(["tail", "-n", "+2", "/proc/sysvipc/shm"])).ok();
+    let row: Vec<_> = table.split_whitespace().collect();
+    assert_eq!((row[0], row[1], row[3], row[7]), ("42", "0", "8192", "0"));
+    let inside = shmadm(&["--ns", &there.pid, "list", "-f", "raw", "--no-headings", "-o", "key,size,uid,cgid"]).ok();
+    assert_eq!(inside, "0x0000002a 8192 0 0\n");
+}
+
+#[test]
+fn the_namespace_of_guard_can_be_looked_into() {
+    if !may_make_namespaces("the_namespace_of_guard_can_be_looked_into") {
+        return;
+    }
+    let script = format!("{SHMADM} create 42 --size 5000 -q >/dev/null && exec sleep 1000");
+    let guard = Running(
+        ordinary(SHMADM)
+            .args(["guard", "--", "sh", "-c", &script])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("shmadm"),
+    );
+    let pid = guard.pid().to_string();
+    let uid = if geteuid().is_root() { 1234 } else { geteuid().as_raw() };
+    let there = || fs::metadata(format!("/proc/{pid}/ns/ipc")).map(|ipc| ipc.ino()).ok();
+    wait_until("guard is in its own namespace", || there() != Some(inode(gettid())));
+    let expected = format!("42 5000 {uid}\n").replace("42", "0x0000002a");
+    let list = ["--ns", &pid, "list", "-f", "raw", "--no-headings", "-o", "key,size,uid"];
+    wait_until("the segment is seen", || ended(ordinary(SHMADM).args(list)).out == expected);
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("guard");
+    let command = Pid::from_raw(children.trim().parse().expect("the command"));
+    nix::sys::signal::kill(command, nix::sys::signal::Signal::SIGTERM).expect("the command");
+    let mut guard = guard;
+    assert_eq!(guard.0.wait().expect("its end").code(), Some(128 + 15));
+}
