@@ -1,6 +1,8 @@
-//! IPC namespaces (ipc_namespaces(7)): a new one, and one that is named.
+//! IPC namespaces (ipc_namespaces(7)): a new one, one that is named, and all that there are.
 
+mod all;
 mod named;
+mod owners;
 
 use std::fmt;
 use std::fs;
@@ -9,6 +11,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
+pub use all::{Inhabited, Rows, Survey, survey};
 pub use named::{Identity, Namespace, NamespaceRef, ParseNamespaceError, enter};
 
 /// Why no namespace could be made.

@@ -3,6 +3,7 @@
 mod column;
 mod delimited;
 mod hexdump;
+mod namespace;
 mod record;
 mod table;
 mod text;
@@ -22,6 +23,7 @@ use crate::escape::visible;
 pub use column::{ALL as ALL_COLUMNS, Column, DEFAULT as DEFAULT_COLUMNS, ParseColumnError};
 pub use delimited::{CSV, Delimited, EXPORT, RAW};
 pub use hexdump::Hexdump;
+pub use namespace::NamespaceRecord;
 pub use record::{Lookups, SegmentRecord, View, is_orphan, status_words};
 pub use table::{Layout, Totals, grid};
 pub use text::{Text, escaped_lines, whole_characters};

@@ -56,10 +56,8 @@ pub struct Processes {
 impl Processes {
     /// Learns whose pids /proc shows, and when the machine started.
     pub fn new() -> Processes {
-        let proc_is_ours =
-            fs::read_link("/proc/self").is_ok_and(|link| link.to_str() == Some(&Pid::this().as_raw().to_string()));
         let boot_time = procfs::boot_time_secs().ok().and_then(|time| i64::try_from(time).ok());
-        Processes { boot_time: boot_time.filter(|_| proc_is_ours), holders: RefCell::default() }
+        Processes { boot_time: boot_time.filter(|_| proc_is_ours()), holders: RefCell::default() }
     }
 
     /// Whether a segment's creator is there.
@@ -102,6 +100,17 @@ impl Default for Processes {
     fn default() -> Self {
         Processes::new()
     }
+}
+
+/// Whether /proc shows the pids of our own pid namespace. Where it is another's, its numbers mean other processes.
+pub fn proc_is_ours() -> bool {
+    fs::read_link("/proc/self").is_ok_and(|link| link.to_str() == Some(&Pid::this().as_raw().to_string()))
+}
+
+/// The command line of the process that has this number in /proc, made visible; `None` where it is not to be seen.
+pub fn command_of(pid: i32) -> Option<String> {
+    let stat = Process::new(pid).and_then(|process| process.stat()).ok()?;
+    Some(command_line(pid, &stat.comm))
 }
 
 /// The process that has this pid; `None` where there is none, or only a zombie.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -18,6 +18,7 @@ use crate::duration::Wait;
 use crate::error::{Error, Result};
 use crate::key::{Key, ParseKeyError};
 use crate::names::{gid_of, uid_of};
+use crate::namespace::{Identity as NamespaceIdentity, Namespace, NamespaceRef};
 use crate::output::{Lookups, is_orphan, say};
 use crate::process::Creator;
 use crate::size::Size;
@@ -113,7 +114,7 @@ pub struct Selection {
     creator_exited: bool,
     orphaned: bool,
     marked: bool,
-    known: Option<HashSet<Identity>>,
+    known: Option<Known>,
     min_size: Option<u64>,
     max_size: Option<u64>,
     older_than: Option<Duration>,
@@ -127,20 +128,37 @@ pub struct Selection {
 struct ProcessFilter {
     pid: i32,
     attached: HashSet<ShmId>,
+    /// The inode of the IPC namespace that it is in, where it is one of many.
+    namespace: Option<u64>,
 }
 
 impl ProcessFilter {
     fn new(pid: i32) -> ProcessFilter {
-        let attached = attachments::of_process(pid).unwrap_or_else(|error| {
+        let attached = Self::told(pid, attachments::of_process(pid));
+        ProcessFilter { pid, attached, namespace: None }
+    }
+
+    /// A process of whatever namespace.
+    fn anywhere(pid: i32) -> ProcessFilter {
+        let Ok(namespace) = Namespace::open(&NamespaceRef::Process(pid)) else { return ProcessFilter::new(pid) };
+        let is_ours = NamespaceIdentity::ours().is_ok_and(|ours| ours == namespace.identity);
+        let attached =
+            if is_ours { attachments::of_process(pid) } else { namespace.inside(|| attachments::of_process(pid)) };
+        ProcessFilter { pid, attached: Self::told(pid, attached), namespace: Some(namespace.identity.inode) }
+    }
+
+    fn told(pid: i32, attached: io::Result<HashSet<ShmId>>) -> HashSet<ShmId> {
+        attached.unwrap_or_else(|error| {
             let told = Error::io(format_args!("see what process {pid} has attached"), &error);
             say(told.hint("only what it created or used last is taken for its own"));
             HashSet::new()
-        });
-        ProcessFilter { pid, attached }
+        })
     }
 
     fn holds(&self, segment: &Segment) -> bool {
-        self.pid == segment.cpid || self.pid == segment.lpid || self.attached.contains(&segment.id)
+        // The same identifier in another namespace is another segment.
+        let is_there = self.namespace.is_none_or(|inode| segment.namespace == Some(inode));
+        self.pid == segment.cpid || self.pid == segment.lpid || is_there && self.attached.contains(&segment.id)
     }
 }
 
@@ -170,6 +188,8 @@ struct KnownSegment {
     cpid: i32,
     cuid: u32,
     cgid: u32,
+    /// Only a list of all namespaces has it.
+    ns: Option<u64>,
     #[serde(flatten)]
     _more: HashMap<String, IgnoredAny>,
 }
@@ -202,6 +222,15 @@ impl Filters {
     ///
     /// Errors: an unknown name is a usage error; a snapshot that cannot be read, or is none, is exit status 1.
     pub fn resolve(&self) -> Result<Selection> {
+        self.resolve_with(ProcessFilter::new)
+    }
+
+    /// The same for segments of all IPC namespaces: a process can have attached some in another one than ours.
+    pub fn resolve_everywhere(&self) -> Result<Selection> {
+        self.resolve_with(ProcessFilter::anywhere)
+    }
+
+    fn resolve_with(&self, look_at: fn(i32) -> ProcessFilter) -> Result<Selection> {
         Ok(Selection {
             owner: self.owner.as_deref().map(uid_of).transpose()?,
             creator: self.creator_user.as_deref().map(uid_of).transpose()?,
@@ -216,7 +245,7 @@ impl Filters {
             max_size: self.max_size.map(|size| size.0),
             older_than: self.older_than.map(|wait| wait.0),
             idle: self.idle.map(|wait| wait.0),
-            process: self.pid.map(ProcessFilter::new),
+            process: self.pid.map(look_at),
             mine: self.mine.then(|| geteuid().as_raw()),
         })
     }
@@ -237,7 +266,7 @@ impl Selection {
             && (!self.marked || segment.is_marked())
             && self.min_size.is_none_or(|size| segment.size >= size)
             && self.max_size.is_none_or(|size| segment.size <= size)
-            && self.known.as_ref().is_none_or(|known| !known.contains(&Identity::of(segment)))
+            && self.known.as_ref().is_none_or(|known| !known.has(segment))
             && self.process.as_ref().is_none_or(|process| process.holds(segment))
             && at_least(self.older_than, segment.ctime)
             && at_least(self.idle, segment.last_used())
@@ -246,24 +275,31 @@ impl Selection {
     }
 }
 
-impl Identity {
-    fn of(segment: &Segment) -> Identity {
-        let Segment { size, cpid, cuid, cgid, .. } = *segment;
-        Identity { id: segment.id.as_raw(), size, cpid, cuid, cgid }
+/// The segments of a snapshot, each with the IPC namespaces that it was seen in, as far as the snapshot says so.
+#[derive(Debug)]
+struct Known(HashMap<Identity, Vec<Option<u64>>>);
+
+impl Known {
+    fn has(&self, segment: &Segment) -> bool {
+        let Segment { size, cpid, cuid, cgid, namespace, .. } = *segment;
+        let identity = Identity { id: segment.id.as_raw(), size, cpid, cuid, cgid };
+        // Where one side does not say which namespace it speaks of, it can be this one.
+        let can_be_here = |seen: &Option<u64>| seen.is_none() || namespace.is_none() || *seen == namespace;
+        self.0.get(&identity).is_some_and(|seen| seen.iter().any(can_be_here))
     }
 }
 
-fn read_snapshot(path: &Path) -> Result<HashSet<Identity>> {
+fn read_snapshot(path: &Path) -> Result<Known> {
     let file = File::open(path).map_err(|error| Error::io(format_args!("read {}", path.display()), &error))?;
     let snapshot: Snapshot = serde_json::from_reader(BufReader::new(file)).map_err(|error| {
         Error::failed(format!("cannot take {} for a snapshot: {error}", path.display()))
             .hint("`shmadm list -f json >FILE` writes one")
     })?;
-    let identity = |known: KnownSegment| {
-        let KnownSegment { id, size, cpid, cuid, cgid, .. } = known;
-        Identity { id, size, cpid, cuid, cgid }
-    };
-    Ok(snapshot.segments.into_iter().map(identity).collect())
+    let mut known = HashMap::<_, Vec<_>>::new();
+    for KnownSegment { id, size, cpid, cuid, cgid, ns, .. } in snapshot.segments {
+        known.entry(Identity { id, size, cpid, cuid, cgid }).or_default().push(ns);
+    }
+    Ok(Known(known))
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub use attachment::{Access, Attachment, Placement, attach};
 pub use contents::{Contents, Extent};
 pub use limits::{Limits, Usage, limits, usage};
 pub use maps::{KernelMounts, Mapping};
-pub use namespace::owner_of;
+pub use namespace::{owner_of, written_by_child};
 pub use segment::{Segment, Segments, Table};
 pub use trace::trace_to;
 

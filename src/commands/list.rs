@@ -1,7 +1,11 @@
+mod everywhere;
+
 use clap::{Args, ValueEnum};
 
+use self::everywhere::Everywhere;
 use super::{Context, rows};
 use crate::error::{Error, Result, Status};
+use crate::namespace::Identity;
 use crate::output::{
     ALL_COLUMNS, CSV, Column, DEFAULT_COLUMNS, Delimited, EXPORT, Layout, Output, RAW, SegmentRecord, TimeFormat,
     Totals, View,
@@ -11,11 +15,12 @@ use crate::sysv::Segment;
 
 /// List the segments
 ///
-/// Shows every segment of this IPC namespace, whether you may read it or not, in the kernel's order.
+/// Shows every segment of this IPC namespace, whether you may read it or not, in the kernel's order. With
+/// --all-namespaces those of all IPC namespaces.
 #[derive(Debug, Args)]
 #[command(after_help = "Columns:\n  \
     KEY ID SIZE RSS SWAP PERMS MODE OWNER USER UID GROUP GID CUSER CUID CGROUP CGID NATTCH STATUS ATIME\n  \
-    DTIME CTIME AGE IDLE CPID LPID COMMAND CREATOR\n\n\
+    DTIME CTIME AGE IDLE CPID LPID COMMAND CREATOR NS\n\n\
     STATUS is dest (removed, waits for its last detach), locked, orphan (nobody is attached, and the\n\
     creator has exited).\n\n\
     Examples:\n  \
@@ -48,6 +53,9 @@ pub(super) struct List {
     /// Print the identifiers alone
     #[arg(short, long, conflicts_with_all = ["columns", "format"])]
     quiet: bool,
+    /// List the segments of every IPC namespace of the machine, each with a process in it
+    #[arg(long, conflicts_with = "quiet")]
+    all_namespaces: bool,
     #[command(flatten)]
     filters: Filters,
 }
@@ -75,7 +83,8 @@ impl List {
     }
 
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
-        let selection = self.filters.resolve()?;
+        let filters = &self.filters;
+        let selection = if self.all_namespaces { filters.resolve_everywhere() } else { filters.resolve() }?;
         let Context { output, lookups } = context;
         let for_people = self.format == Format::Table;
         let view = View {
@@ -84,10 +93,21 @@ impl List {
             human_sizes: for_people && !self.bytes,
         };
         let is_table = for_people && !self.quiet;
-        let matching = rows()?.filter(|row| row.as_ref().map_or(true, |segment| selection.matches(segment, lookups)));
+        let everywhere = if self.all_namespaces { Some(Everywhere::look()?) } else { None };
+        let source: Box<dyn Iterator<Item = Result<Segment>>> = match &everywhere {
+            Some(everywhere) => Box::new(everywhere.rows()),
+            None => Box::new(self.rows()?),
+        };
+        let matching = source
+            .filter(|row| row.as_ref().map_or(true, |segment| selection.matches(segment, lookups)))
+            .inspect(|row| {
+                if let (Some(everywhere), Ok(segment)) = (&everywhere, row) {
+                    everywhere.count(segment);
+                }
+            });
         if self.sort.is_none() && !self.reverse && !is_table {
-            self.print(output, matching, view)?;
-            return Ok(Status::Done);
+            self.print(output, matching, everywhere.as_ref(), view)?;
+            return finish(output, everywhere.as_ref());
         }
         let mut segments = matching.collect::<Result<Vec<_>>>()?;
         if let Some(column) = self.sort {
@@ -97,18 +117,80 @@ impl List {
             segments.reverse();
         }
         if is_table {
-            self.table(output, &segments, view)?;
+            self.table(output, segments, everywhere.as_ref(), view)?;
         } else {
-            self.print(output, segments.into_iter().map(Ok), view)?;
+            self.print(output, segments.into_iter().map(Ok), everywhere.as_ref(), view)?;
         }
-        Ok(Status::Done)
+        finish(output, everywhere.as_ref())
     }
 
-    fn table(&self, output: &mut Output, segments: &[Segment], view: View<'_>) -> Result<()> {
-        let layout = Layout::new(self.columns.as_deref(), !self.no_headings, segments, &view, output.width());
-        layout.print(output, segments, &view)?;
+    /// The rows of our own namespace, with its number where that is to be shown: JSON has it where there are several.
+    fn rows(&self) -> Result<impl Iterator<Item = Result<Segment>> + use<>> {
+        let shown = match self.format {
+            Format::Json | Format::Jsonl => false,
+            Format::Table | Format::Raw => self.columns.as_deref().is_some_and(|columns| columns.contains(&Column::Ns)),
+            Format::Export | Format::Csv => self.columns.as_deref().is_none_or(|columns| columns.contains(&Column::Ns)),
+        };
+        let namespace = if shown { Identity::ours().ok().map(|ours| ours.inode) } else { None };
+        Ok(rows()?.map(move |row| row.map(|segment| Segment { namespace, ..segment })))
+    }
+
+    /// The columns that were asked for, or those that this kind of list has; and whether they were asked for.
+    fn columns(&self, output: &Output) -> (Vec<Column>, bool) {
+        if let Some(columns) = &self.columns {
+            return (columns.clone(), true);
+        }
+        let all = matches!(self.format, Format::Export | Format::Csv);
+        let mut columns = if all { ALL_COLUMNS } else { DEFAULT_COLUMNS }.to_vec();
+        // On a terminal the heading of each namespace says it.
+        let in_heading = self.format == Format::Table && !self.no_headings && output.is_terminal();
+        if self.all_namespaces && !all && !in_heading {
+            columns.insert(0, Column::Ns);
+        }
+        (columns, false)
+    }
+
+    fn table(
+        &self,
+        output: &mut Output,
+        mut segments: Vec<Segment>,
+        everywhere: Option<&Everywhere>,
+        view: View<'_>,
+    ) -> Result<()> {
+        let (columns, asked_for) = self.columns(output);
+        if let Some(everywhere) = everywhere {
+            everywhere.group(&mut segments);
+        }
+        let segments = &segments[..];
+        let layout = Layout::new(&columns, !asked_for, !self.no_headings, segments, &view, output.width());
+        layout.print_titles(output)?;
+        match everywhere {
+            Some(everywhere) if !self.no_headings => self.groups(output, &layout, segments, everywhere, view)?,
+            _ => layout.print(output, segments, &view)?,
+        }
         if output.is_terminal() && !self.no_headings {
             Totals::of(segments, &view).print(output)?;
+        }
+        Ok(())
+    }
+
+    /// Each namespace with its segments below it. Filters choose among the namespaces, too.
+    fn groups(
+        &self,
+        output: &mut Output,
+        layout: &Layout,
+        mut segments: &[Segment],
+        everywhere: &Everywhere,
+        view: View<'_>,
+    ) -> Result<()> {
+        for (inode, record) in everywhere.records() {
+            let end = segments.iter().take_while(|segment| segment.namespace == Some(inode)).count();
+            let (group, rest) = segments.split_at(end);
+            segments = rest;
+            if !group.is_empty() || self.filters.is_empty() {
+                record.print_heading(output)?;
+                layout.print(output, group, &view)?;
+            }
         }
         Ok(())
     }
@@ -118,6 +200,7 @@ impl List {
         &self,
         output: &mut Output,
         mut segments: impl Iterator<Item = Result<Segment>>,
+        everywhere: Option<&Everywhere>,
         view: View<'_>,
     ) -> Result<()> {
         if self.quiet {
@@ -137,7 +220,13 @@ impl List {
                     separator = ",\n";
                 }
                 let empty = separator.starts_with('{');
-                output.line(if empty { "{\"segments\":[]}" } else { "\n]}" })
+                output.bytes(if empty { b"{\"segments\":[]" } else { b"\n]" })?;
+                if let Some(everywhere) = everywhere {
+                    let namespaces: Vec<_> = everywhere.records().map(|(_, record)| record).collect();
+                    output.bytes(b",\"namespaces\":")?;
+                    output.json_value(&namespaces)?;
+                }
+                output.line("}")
             }
         }
     }
@@ -149,10 +238,8 @@ impl List {
         mut segments: impl Iterator<Item = Result<Segment>>,
         view: View<'_>,
     ) -> Result<()> {
-        let columns = self.columns.as_deref().unwrap_or(match self.format {
-            Format::Raw => DEFAULT_COLUMNS,
-            _ => ALL_COLUMNS,
-        });
+        let (columns, _) = self.columns(output);
+        let columns = &columns[..];
         if !self.no_headings {
             format.titles(output.writer(), columns).map_err(|error| Error::output(&error))?;
         }
@@ -160,4 +247,11 @@ impl List {
             format.row(output.writer(), columns, &segment?, &view).map_err(|error| Error::output(&error))
         })
     }
+}
+
+/// Says what could not be seen, below the list.
+fn finish(output: &mut Output, everywhere: Option<&Everywhere>) -> Result<Status> {
+    let Some(everywhere) = everywhere else { return Ok(Status::Done) };
+    output.flush()?;
+    Ok(everywhere.tell())
 }

@@ -42,6 +42,7 @@ pub enum Column {
     Lpid,
     Command,
     Creator,
+    Ns,
 }
 
 /// All columns, in the manual's order.
@@ -73,6 +74,7 @@ pub const ALL: &[Column] = &[
     Column::Lpid,
     Column::Command,
     Column::Creator,
+    Column::Ns,
 ];
 
 /// What a table shows where no columns were asked for.
@@ -123,6 +125,7 @@ impl Column {
             Self::Lpid => "LPID",
             Self::Command => "COMMAND",
             Self::Creator => "CREATOR",
+            Self::Ns => "NS",
         }
     }
 
@@ -143,6 +146,7 @@ impl Column {
                 | Self::Idle
                 | Self::Cpid
                 | Self::Lpid
+                | Self::Ns
         )
     }
 
@@ -188,6 +192,7 @@ impl Column {
             Self::Lpid => segment.lpid.to_string().into(),
             Self::Command => view.lookups.processes().command(segment).map_or(String::new(), |c| c.to_string()).into(),
             Self::Creator => view.lookups.processes().creator(segment).as_str().into(),
+            Self::Ns => segment.namespace.map_or(String::new(), |inode| inode.to_string()).into(),
         }
     }
 
@@ -211,6 +216,7 @@ impl Column {
             Self::Idle => b.last_used().cmp(&a.last_used()),
             Self::Cpid => a.cpid.cmp(&b.cpid),
             Self::Lpid => a.lpid.cmp(&b.lpid),
+            Self::Ns => a.namespace.cmp(&b.namespace),
             Self::Perms | Self::Mode => a.mode().bits().cmp(&b.mode().bits()),
             Self::Owner
             | Self::User

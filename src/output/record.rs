@@ -74,6 +74,9 @@ pub struct SegmentRecord {
     ctime: Option<Timestamp>,
     rss: Option<u64>,
     swap: Option<u64>,
+    /// Where one namespace is looked at, everybody knows which.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ns: Option<u64>,
 }
 
 impl SegmentRecord {
@@ -106,6 +109,7 @@ impl SegmentRecord {
             ctime: timestamp(segment.ctime),
             rss: segment.rss,
             swap: segment.swap,
+            ns: segment.namespace,
         }
     }
 }

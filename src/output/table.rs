@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Tabl
 use super::Output;
 use super::column::Column;
 use super::record::{View, is_orphan};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::size::human;
 use crate::sysv::Segment;
 
@@ -34,9 +34,10 @@ pub struct Layout {
 
 impl Layout {
     /// Gives each column the width of its widest text. Where `width` is not enough for all, and these are not the
-    /// columns that the user asked for, some are left out (`column::EXPENDABLE`); the command is cut first.
+    /// columns that the user asked for, some may be left out (`column::EXPENDABLE`); the command is cut first.
     pub fn new(
-        columns: Option<&[Column]>,
+        columns: &[Column],
+        may_leave_out: bool,
         headings: bool,
         segments: &[Segment],
         view: &View<'_>,
@@ -48,11 +49,10 @@ impl Layout {
             let widest = texts.max().unwrap_or(0).max(title);
             (*column, u16::try_from(widest).unwrap_or(u16::MAX))
         };
-        let wanted = columns.unwrap_or(super::column::DEFAULT);
-        let mut layout = Layout { columns: wanted.iter().map(natural).collect(), gap: GAP, headings };
+        let mut layout = Layout { columns: columns.iter().map(natural).collect(), gap: GAP, headings };
         if let Some(width) = width {
-            layout.fit(u32::from(width), columns.is_none());
-            layout.squeeze(u32::from(width), columns.is_none());
+            layout.fit(u32::from(width), may_leave_out);
+            layout.squeeze(u32::from(width), may_leave_out);
         }
         layout
     }
@@ -100,18 +100,25 @@ impl Layout {
         }
     }
 
-    /// Writes the table, in colour where the output has it.
+    /// Writes the line of titles, if there shall be one.
+    pub fn print_titles(&self, output: &mut Output) -> Result<()> {
+        if !self.headings {
+            return Ok(());
+        }
+        let color = output.color();
+        let titles = self.table(vec![Row::from(self.columns.iter().map(|(column, _)| column.title()))]);
+        let written = write_lines(output.writer(), &titles, &mut std::iter::repeat(TITLE), color);
+        written.map_err(|error| Error::output(&error))
+    }
+
+    /// Writes rows, in colour where the output has it.
     pub fn print(&self, output: &mut Output, segments: &[Segment], view: &View<'_>) -> Result<()> {
         let color = output.color();
         let written = self.write(output.writer(), segments, view, color);
-        written.map_err(|error| crate::error::Error::output(&error))
+        written.map_err(|error| Error::output(&error))
     }
 
     fn write(&self, out: &mut impl Write, segments: &[Segment], view: &View<'_>, color: bool) -> io::Result<()> {
-        if self.headings {
-            let titles = self.columns.iter().map(|(column, _)| column.title());
-            write_lines(out, &self.table(vec![Row::from(titles)]), &mut std::iter::repeat(TITLE), color)?;
-        }
         for batch in segments.chunks(BATCH) {
             let cells = |segment: &Segment| {
                 self.columns.iter().map(|(column, _)| column.text(segment, view)).collect::<Vec<_>>()

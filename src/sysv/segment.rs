@@ -49,6 +49,8 @@ pub struct Segment {
     pub rss: Option<u64>,
     /// Bytes swapped out. Only the table tells.
     pub swap: Option<u64>,
+    /// The inode of its IPC namespace, where more than one is looked at or it is to be shown. The kernel does not tell.
+    pub namespace: Option<u64>,
 }
 
 impl Segment {
@@ -98,6 +100,7 @@ impl Segment {
             ctime: ds.shm_ctime,
             rss: None,
             swap: None,
+            namespace: None,
         }
     }
 
@@ -123,6 +126,7 @@ impl Segment {
             ctime: field()?.parse().ok()?,
             rss: Some(field()?.parse().ok()?),
             swap: Some(field()?.parse().ok()?),
+            namespace: None,
         })
     }
 }

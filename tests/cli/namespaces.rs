@@ -1,4 +1,4 @@
-//! `--ns`: other IPC namespaces than one's own, which nsenter, lsns and the kernel show too.
+//! `--ns` and `list --all-namespaces`: other IPC namespaces than one's own, which nsenter, lsns and the kernel show too.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use nix::unistd::{Pid, geteuid, gettid};
 use serde_json::Value;
 
-use crate::support::{Ended, Namespace, Running, ended, in_namespace, skip, wait_until};
+use crate::support::{Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root, skip, wait_until};
 
 const SHMADM: &str = env!("CARGO_BIN_EXE_shmadm");
 
@@ -21,6 +21,7 @@ fn inode(pid: Pid) -> u64 {
 struct Elsewhere {
     process: Running,
     pid: String,
+    inode: u64,
 }
 
 impl Elsewhere {
@@ -34,8 +35,9 @@ impl Elsewhere {
         let pid = process.pid().to_string();
         let is_there = || fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "sleep\n");
         wait_until("it sleeps in its namespace", is_there);
-        assert_ne!(inode(process.pid()), inode(gettid()));
-        Elsewhere { process, pid }
+        let inode = inode(process.pid());
+        assert_ne!(inode, self::inode(gettid()));
+        Elsewhere { process, pid, inode }
     }
 
     /// Runs another program there.
@@ -51,6 +53,26 @@ impl Elsewhere {
         let table = self.run(ns, &["cat", "/proc/sysvipc/shm"]);
         table.lines().skip(1).map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
     }
+}
+
+/// The segments in an answer of `list --all-namespaces -f json` that are of this namespace.
+fn segments(list: &Value, inode: u64) -> Vec<&Value> {
+    list["segments"].as_array().expect("an array").iter().filter(|segment| segment["ns"] == inode).collect()
+}
+
+/// The namespace in such an answer.
+#[track_caller]
+fn namespace(list: &Value, inode: u64) -> &Value {
+    let mut namespaces = list["namespaces"].as_array().expect("an array").iter().filter(|known| known["ns"] == inode);
+    let found = namespaces.next().unwrap_or_else(|| panic!("{inode} is not there: {list}"));
+    assert!(namespaces.next().is_none(), "{inode} is there twice: {list}");
+    found
+}
+
+/// Everything of the machine, as JSON.
+#[track_caller]
+fn everything(ns: &Namespace, words: &[&str]) -> Value {
+    ns.shmadm([&["list", "--all-namespaces", "-f", "json"], words].concat()).json()
 }
 
 #[test]
@@ -127,11 +149,11 @@ fn a_mounted_namespace_file_is_enough() {
         // The last process leaves, and only the mount keeps the namespace.
         let script = "set -e; mount --bind /proc/$2/ns/ipc \"$3\"; kill -9 $2
             for i in $(seq 200); do [ -e /proc/$2/ns/ipc ] || break; sleep .02; done
-            [ ! -e /proc/$2/ns/ipc ]; $1 --ns \"$3\" list -o key,size -f raw --no-headings";
+            [ ! -e /proc/$2/ns/ipc ]; $1 --ns \"$3\" list -o key,size,ns -f raw --no-headings";
         let file = file.to_str().expect("UTF-8");
         let args = ["--mount", "sh", "-c", script, "sh", SHMADM, &there.pid, file];
         let listed = ns.run("unshare", args);
-        assert_eq!(listed, "0x0000002a 8192\n");
+        assert_eq!(listed, format!("0x0000002a 8192 {}\n", there.inode));
         drop(there.process);
     });
 }
@@ -174,8 +196,8 @@ fn without_privilege_there_is_ones_own_namespace_and_no_other() {
         assert!(error.contains("permission denied"), "{error}");
         for own in ["$$", "/proc/$$/ns/ipc"] {
             let mut shell = ns.unprivileged("sh");
-            shell.args(["-c", &format!("exec {SHMADM} --ns {own} list -f raw --no-headings -o key")]);
-            assert_eq!(ended(&mut shell).ok(), "0x0000002a\n", "{own}");
+            shell.args(["-c", &format!("exec {SHMADM} --ns {own} list -f raw --no-headings -o key,ns")]);
+            assert_eq!(ended(&mut shell).ok(), format!("0x0000002a {}\n", inode(gettid())), "{own}");
         }
     });
 }
@@ -219,6 +241,24 @@ fn an_ordinary_user_enters_what_is_his_by_its_user_namespace() {
     assert_eq!((row[0], row[1], row[3], row[7]), ("42", "0", "8192", "0"));
     let inside = shmadm(&["--ns", &there.pid, "list", "-f", "raw", "--no-headings", "-o", "key,size,uid,cgid"]).ok();
     assert_eq!(inside, "0x0000002a 8192 0 0\n");
+
+    // From outside, among all namespaces, the same segment is the user's own.
+    let list = shmadm(&["list", "--all-namespaces", "-f", "json"]);
+    let notes = list.err.clone();
+    let list = list.json();
+    let found = segments(&list, there.inode);
+    assert_eq!(found.len(), 1, "{list}");
+    let uid = if geteuid().is_root() { 1234 } else { geteuid().as_raw() };
+    assert_eq!((&found[0]["uid"], &found[0]["cuid"], &found[0]["id"]), (&uid.into(), &uid.into(), &0.into()));
+    assert_eq!(found[0]["size"], 8192);
+    assert_eq!(namespace(&list, there.inode)["pid"].to_string(), there.pid);
+    assert_eq!(namespace(&list, there.inode)["command"], "sleep 1000");
+    // A parent that does not want to hear of its children changes nothing.
+    let deaf = "$SIG{CHLD} = 'IGNORE'; exec @ARGV";
+    let list = ended(ordinary("perl").args(["-e", deaf, SHMADM, "list", "--all-namespaces", "-f", "json"])).json();
+    assert_eq!(segments(&list, there.inode).len(), 1, "{list}");
+    // The processes of other users.
+    assert!(notes.lines().count() == 1 && notes.contains("may not be looked at"), "{notes}");
 }
 
 #[test]
@@ -247,4 +287,149 @@ fn the_namespace_of_guard_can_be_looked_into() {
     nix::sys::signal::kill(command, nix::sys::signal::Signal::SIGTERM).expect("the command");
     let mut guard = guard;
     assert_eq!(guard.0.wait().expect("its end").code(), Some(128 + 15));
+}
+
+#[test]
+fn foreign_namespaces_are_counted() {
+    in_namespace_as_root(|ns| {
+        ns.shmadm(["create", "42", "--size", "4096"]).ok();
+        // A process of the user's own in a namespace of root's.
+        let mut command = ns.program("unshare");
+        command.args(["--ipc", "--", "setpriv", "--reuid", "1234", "--regid", "1234", "--clear-groups"]);
+        let there = Elsewhere::start(command.args(["--", "sleep", "1000"]));
+        ns.shmadm(["--ns", &there.pid, "create", "42", "--size", "8192"]).ok();
+        let list = ns.shmadm_unprivileged(["list", "--all-namespaces", "-f", "json"]);
+        let notes = list.err.clone();
+        assert!(notes.lines().count() == 1 && notes.contains("may not be entered"), "{notes}");
+        assert!(notes.contains("may not be looked at") && notes.contains("root sees all"), "{notes}");
+        let list = list.json();
+        assert_eq!(namespace(&list, there.inode)["segments"], Value::Null);
+        assert!(segments(&list, there.inode).is_empty());
+        assert_eq!(segments(&list, inode(gettid())).len(), 1);
+        let table = ns.shmadm_unprivileged(["list", "--all-namespaces"]).ok();
+        let heading = format!("IPC namespace {}, may not be entered, process {}: sleep 1000", there.inode, there.pid);
+        assert!(table.lines().any(|line| line == heading), "{table}");
+        assert_eq!(segments(&everything(ns, &[]), there.inode).len(), 1, "root sees it");
+    });
+}
+
+#[test]
+fn the_same_identifier_in_two_namespaces_is_two_segments() {
+    in_namespace(|ns| {
+        let (there, empty) = (Elsewhere::new(ns), Elsewhere::new(ns));
+        ns.shmadm(["create", "42", "--size", "4096"]).ok();
+        ns.shmadm(["--ns", &there.pid, "create", "42", "--size", "8192"]).ok();
+        let here = inode(gettid());
+        let list = everything(ns, &[]);
+        for (inode, size) in [(here, 4096), (there.inode, 8192)] {
+            let [segment] = segments(&list, inode)[..] else { panic!("one segment in {inode}: {list}") };
+            assert_eq!(
+                (&segment["id"], &segment["key"], &segment["size"]),
+                (&0.into(), &"0x0000002a".into(), &size.into())
+            );
+            assert_eq!(namespace(&list, inode)["segments"], 1);
+        }
+        assert_eq!(namespace(&list, empty.inode)["segments"], 0);
+        // Our own is first, the others are in the order of their inodes.
+        let inodes: Vec<_> =
+            list["namespaces"].as_array().expect("an array").iter().map(|known| known["ns"].as_u64()).collect();
+        assert_eq!(inodes[0], Some(here));
+        assert!(inodes[1..].is_sorted() && !inodes[1..].contains(&Some(here)), "{inodes:?}");
+        // lsns has the same process in each; where there are several processes it may prefer another.
+        let lsns = ns.run("lsns", ["-t", "ipc", "-n", "-o", "NS,PID"]);
+        let lsns: Vec<Vec<&str>> = lsns.lines().map(|line| line.split_whitespace().collect()).collect();
+        for other in [&there, &empty] {
+            assert_eq!(namespace(&list, other.inode)["pid"].to_string(), other.pid);
+            let line = [other.inode.to_string(), other.pid.clone()];
+            assert!(lsns.iter().any(|known| *known == line), "{lsns:?}");
+        }
+        // Where one namespace is listed, JSON does not say which.
+        assert!(!ns.shmadm(["list", "-f", "json"]).ok().contains("\"ns\""));
+    });
+}
+
+#[test]
+fn each_format_says_which_namespace() {
+    in_namespace(|ns| {
+        let (there, empty) = (Elsewhere::new(ns), Elsewhere::new(ns));
+        ns.shmadm(["create", "1", "--size", "4096"]).ok();
+        ns.shmadm(["create", "2", "--size", "64K"]).ok();
+        ns.shmadm(["--ns", &there.pid, "create", "3", "--size", "8192"]).ok();
+        let (here, there_inode) = (inode(gettid()).to_string(), there.inode.to_string());
+        let everywhere = |words: &[&str]| ns.shmadm([&["list", "--all-namespaces"], words].concat()).ok();
+        let ours = |line: &&str| line.contains(&here) || line.contains(&there_inode);
+        let lines = |text: &str| -> Vec<String> { text.lines().filter(ours).map(str::to_owned).collect() };
+
+        let raw = everywhere(&["-f", "raw", "--sort", "size", "--reverse"]);
+        assert!(raw.starts_with("NS KEY ID "), "{raw}");
+        let rows = lines(&raw);
+        let first: Vec<Vec<&str>> = rows.iter().map(|line| line.split(' ').take(2).collect()).collect();
+        let (one, two, three) = ("0x00000001", "0x00000002", "0x00000003");
+        assert_eq!(first, [[here.as_str(), two], [&there_inode, three], [&here, one]]);
+        let csv = everywhere(&["-f", "csv"]);
+        assert!(csv.lines().next().is_some_and(|titles| titles.ends_with(",NS")), "{csv}");
+        assert!(lines(&csv).iter().any(|line| line.starts_with(three) && line.ends_with(&format!(",{there_inode}"))));
+        let jsonl = everywhere(&["-f", "jsonl"]);
+        let records = jsonl.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let record = records.into_iter().find(|record| record["ns"] == there.inode).expect("its segment");
+        assert_eq!(record["key"], three);
+
+        // A table has a heading for each, the empty ones too, and sorts within them.
+        let table = everywhere(&["--sort", "size", "--reverse"]);
+        let heading = |inode: u64, rest: &str| format!("IPC namespace {inode}{rest}");
+        let rows: Vec<&str> = table.lines().collect();
+        assert!(rows[1].starts_with(&heading(inode(gettid()), " (this one), 2 segments, process ")), "{table}");
+        assert!(rows[2].contains(two) && rows[3].contains(one) && rows[2].starts_with(&here), "{table}");
+        let place =
+            rows.iter().position(|line| line.starts_with(&heading(there.inode, ", 1 segment, process "))).expect("it");
+        assert!(
+            rows[place].ends_with(&format!("{}: sleep 1000", there.pid)) && rows[place + 1].contains(three),
+            "{table}"
+        );
+        assert!(rows.iter().any(|line| line.starts_with(&heading(empty.inode, ", no segments, process "))), "{table}");
+        // Filters choose among the namespaces, too.
+        let table = everywhere(&["--key", "3"]);
+        assert!(!table.contains(&here) && !table.contains(&empty.inode.to_string()), "{table}");
+        assert_eq!(lines(&table).len(), 2, "{table}");
+        let table = everywhere(&["--no-headings"]);
+        assert!(!table.contains("IPC namespace") && lines(&table).len() == 3, "{table}");
+
+        // In the list of one namespace the column says which that is.
+        let named = ns.shmadm(["--ns", &there.pid, "list", "-o", "ns,key", "-f", "raw", "--no-headings"]).ok();
+        assert_eq!(named, format!("{there_inode} {three}\n"));
+        ns.shmadm(["list", "--all-namespaces", "-q"]).usage_error();
+    });
+}
+
+#[test]
+fn filters_know_the_namespace() {
+    in_namespace(|ns| {
+        let there = Elsewhere::new(ns);
+        for named in [&[][..], &["--ns", &there.pid]] {
+            ns.shmadm([named, &["create", "42", "--size", "8192"]].concat()).ok();
+        }
+        let here = inode(gettid());
+        let count = |words: &[&str]| {
+            let list = everything(ns, words);
+            (segments(&list, here).len(), segments(&list, there.inode).len())
+        };
+        // Attached there; the same identifier here is another segment. Since then somebody else used it.
+        let holder = ns.hold(["--ns", &there.pid, "read", "42", "--hold", "-o", "/dev/null"]);
+        for named in [&[][..], &["--ns", &there.pid]] {
+            ns.shmadm([named, &["read", "42", "-o", "/dev/null"]].concat()).ok();
+        }
+        assert_eq!(count(&["--pid", &holder.pid().to_string()]), (0, 1));
+        assert_eq!(count(&["--pid", &there.pid]), (0, 0));
+
+        let snapshot = |name: &str, list: &Value| ns.file(name, list.to_string()).to_str().expect("UTF-8").to_owned();
+        let mut list = everything(ns, &[]);
+        assert_eq!(count(&["--not-in", &snapshot("all", &list)]), (0, 0));
+        // What was seen in another namespace is not what is here; a snapshot that does not say where is of any.
+        for segment in list["segments"].as_array_mut().expect("an array") {
+            segment["ns"] = there.inode.into();
+        }
+        assert_eq!(count(&["--not-in", &snapshot("there", &list)]), (1, 0));
+        let own = ns.shmadm(["list", "-f", "json"]).json();
+        assert_eq!(count(&["--not-in", &snapshot("own", &own)]), (0, 1));
+    });
 }

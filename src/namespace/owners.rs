@@ -1,0 +1,76 @@
+//! The users of another user namespace, in the numbers of our own.
+
+use std::fs;
+use std::io;
+
+use crate::sysv::Segment;
+
+/// What the kernel says where a user has no number (/proc/sys/kernel/overflowuid).
+const NOBODY: u32 = 65534;
+
+/// How a user namespace below ours numbers users and groups (user_namespaces(7)).
+#[derive(Debug)]
+pub struct Owners {
+    users: Vec<Range>,
+    groups: Vec<Range>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Range {
+    inside: u32,
+    here: u32,
+    length: u32,
+}
+
+impl Owners {
+    /// Those of a process's user namespace, which is not ours: then the kernel writes the map in our numbers.
+    pub fn of_process(pid: i32) -> io::Result<Owners> {
+        let read = |file| fs::read_to_string(format!("/proc/{pid}/{file}")).map(|map| ranges(&map));
+        Ok(Owners { users: read("uid_map")?, groups: read("gid_map")? })
+    }
+
+    /// A segment that was read there, with its owner and creator as they are here.
+    pub fn as_seen_here(&self, segment: Segment) -> Segment {
+        let (user, group) = (|id| translate(&self.users, id), |id| translate(&self.groups, id));
+        Segment {
+            uid: user(segment.uid),
+            gid: group(segment.gid),
+            cuid: user(segment.cuid),
+            cgid: group(segment.cgid),
+            ..segment
+        }
+    }
+}
+
+/// The lines `inside here length`.
+fn ranges(map: &str) -> Vec<Range> {
+    let range = |line: &str| {
+        let mut fields = line.split_ascii_whitespace().map(str::parse);
+        let mut field = || fields.next()?.ok();
+        Some(Range { inside: field()?, here: field()?, length: field()? })
+    };
+    map.lines().filter_map(range).collect()
+}
+
+fn translate(ranges: &[Range], inside: u32) -> u32 {
+    let here = |range: &Range| {
+        let offset = inside.checked_sub(range.inside).filter(|offset| *offset < range.length)?;
+        range.here.checked_add(offset)
+    };
+    ranges.iter().find_map(here).unwrap_or(NOBODY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_translated_by_the_map() {
+        let map = ranges("         0       1000          1\n         1     100000      65536\n");
+        for (inside, here) in [(0, 1000), (1, 100_000), (33, 100_032), (65536, 165_535), (65537, NOBODY)] {
+            assert_eq!(translate(&map, inside), here, "{inside}");
+        }
+        assert_eq!(translate(&ranges("0 0 4294967295\n"), 4_294_967_294), 4_294_967_294);
+        assert_eq!(translate(&[], 0), NOBODY);
+    }
+}

@@ -1,0 +1,80 @@
+//! An IPC namespace as it is shown: to people as the heading of its segments, to scripts in JSON.
+
+use anstyle::Style;
+use serde::Serialize;
+use unicode_width::UnicodeWidthChar;
+
+use super::Output;
+use crate::error::Result;
+use crate::namespace::Inhabited;
+use crate::process::command_of;
+
+const HEADING: Style = Style::new().bold();
+
+/// An IPC namespace, with a process in it.
+#[derive(Debug, Serialize)]
+pub struct NamespaceRecord {
+    ns: u64,
+    pid: i32,
+    command: Option<String>,
+    /// How many are listed; `None` where it may not be entered.
+    segments: Option<u64>,
+    #[serde(skip)]
+    is_ours: bool,
+}
+
+impl NamespaceRecord {
+    /// The record of a namespace of which so many segments are listed.
+    pub fn new(namespace: &Inhabited, segments: Option<u64>) -> NamespaceRecord {
+        NamespaceRecord {
+            ns: namespace.inode(),
+            pid: namespace.pid(),
+            command: command_of(namespace.pid()),
+            segments,
+            is_ours: namespace.is_ours(),
+        }
+    }
+
+    /// Writes it as a line, which is cut where the terminal ends: the command is last.
+    pub fn print_heading(&self, output: &mut Output) -> Result<()> {
+        let text = self.heading();
+        let text = cut(&text, output.width().map_or(usize::MAX, usize::from));
+        if output.color() { output.line(format_args!("{HEADING}{text}{HEADING:#}")) } else { output.line(text) }
+    }
+
+    fn heading(&self) -> String {
+        let ours = if self.is_ours { " (this one)" } else { "" };
+        let segments = match self.segments {
+            None => "may not be entered".to_owned(),
+            Some(0) => "no segments".into(),
+            Some(1) => "1 segment".into(),
+            Some(many) => format!("{many} segments"),
+        };
+        let command = self.command.as_deref().map_or(String::new(), |command| format!(": {command}"));
+        format!("IPC namespace {}{ours}, {segments}, process {}{command}", self.ns, self.pid)
+    }
+}
+
+fn cut(text: &str, width: usize) -> &str {
+    let mut taken = 0;
+    let end = text.char_indices().find(|(_, c)| {
+        taken += c.width().unwrap_or(0);
+        taken > width
+    });
+    end.map_or(text, |(at, _)| &text[..at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heading_ends_where_the_terminal_does() {
+        assert_eq!(cut("abc", 3), "abc");
+        assert_eq!(cut("abc", 2), "ab");
+        // A wide character that does not fit is not halved.
+        assert_eq!(cut("a漢字", 3), "a漢");
+        assert_eq!(cut("a漢字", 4), "a漢");
+        assert_eq!(cut("é", 1), "é");
+    }
+}
