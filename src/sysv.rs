@@ -26,7 +26,7 @@ pub use limits::{Limits, Usage, limits, usage};
 pub use maps::{KernelMounts, Mapping};
 pub use namespace::{owner_of, written_by_child};
 pub use segment::{Segment, Segments, Table};
-pub use trace::trace_to;
+pub use trace::{is_traced, trace_to};
 
 use crate::key::Key;
 use crate::mode::Mode;
@@ -263,7 +263,7 @@ pub fn set(id: ShmId, uid: u32, gid: u32, mode: Mode) -> Result<(), Error> {
     let ret = unsafe { libc::shmctl(id.0, libc::IPC_SET, &raw mut ds) };
     let result = Errno::result(ret);
     trace::returned(&result, |f| {
-        write!(f, "shmctl({id}, IPC_SET, {{shm_perm={{uid={uid}, gid={gid}, mode={mode}}}}})")
+        write!(f, "shmctl({id}, IPC_SET, {{shm_perm={{uid={uid}, gid={gid}, mode={}}}}})", trace::ModeBits(mode.bits()))
     });
     result.map(drop).map_err(|errno| match errno {
         Errno::EINVAL if stat_any(id).is_ok() => Error { reason: Reason::InvalidOwner, errno },

@@ -1,6 +1,7 @@
 //! The one hook of `--trace`: each System V call as it returns, in the notation of strace(1).
 
 use std::fmt::{self, Display, Formatter};
+use std::io;
 use std::sync::OnceLock;
 
 use nix::errno::Errno;
@@ -9,18 +10,29 @@ use crate::key::Key;
 
 type Sink = Box<dyn Fn(&dyn Display) + Send + Sync>;
 
-static SINK: OnceLock<Sink> = OnceLock::new();
+/// Two, in this order: that of `--trace`, and that of a command which shows its calls.
+static SINKS: [OnceLock<Sink>; 2] = [const { OnceLock::new() }; 2];
 
-/// Hands every System V call from now on to `sink`, as one line without its end. Set once, before the first call.
+/// Hands every System V call from now on to `sink`, as one line without its end. There is room for two sinks, for good.
 pub fn trace_to(sink: impl Fn(&dyn Display) + Send + Sync + 'static) {
-    // A second sink would mean two places that decide about --trace; the first one stays.
-    let _ = SINK.set(Box::new(sink));
+    let mut sink: Sink = Box::new(sink);
+    for place in &SINKS {
+        match place.set(sink) {
+            Ok(()) => return,
+            Err(refused) => sink = refused,
+        }
+    }
+}
+
+/// Whether somebody is told of the calls already.
+pub fn is_traced() -> bool {
+    SINKS[0].get().is_some()
 }
 
 /// Tells of a call that came back with a number.
 pub(super) fn returned<T: Display>(result: &Result<T, Errno>, call: impl Fn(&mut Formatter<'_>) -> fmt::Result) {
-    if let Some(sink) = SINK.get() {
-        sink(&Line { call, result });
+    for sink in SINKS.iter().map_while(OnceLock::get) {
+        sink(&Line { call: &call, result });
     }
 }
 
@@ -34,8 +46,28 @@ impl<T: Display, F: Fn(&mut Formatter<'_>) -> fmt::Result> Display for Line<'_, 
         (self.call)(f)?;
         match self.result {
             Ok(value) => write!(f, " = {value}"),
-            Err(errno) => write!(f, " = -1 {errno:?} ({})", errno.desc()),
+            Err(errno) => write!(f, " = -1 {errno:?} ({})", Cause(*errno)),
         }
+    }
+}
+
+/// The words of strerror(3), which are strace's too; nix has others for some.
+struct Cause(Errno);
+
+impl Display for Cause {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let text = io::Error::from_raw_os_error(self.0 as i32).to_string();
+        // Rust adds the number.
+        f.write_str(text.split_once(" (os error").map_or(&*text, |(words, _)| words))
+    }
+}
+
+/// A mode as strace writes it: at least three digits, and one 0 before a first digit that is none.
+pub(super) struct ModeBits(pub u16);
+
+impl Display for ModeBits {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "0{:02o}", self.0)
     }
 }
 
@@ -63,7 +95,7 @@ impl Display for GetFlags {
         if log2 != 0 {
             write!(f, "{log2}<<SHM_HUGE_SHIFT|")?;
         }
-        write!(f, "0{:02o}", self.0 & 0o777)
+        ModeBits((self.0 & 0o777) as u16).fmt(f)
     }
 }
 
@@ -90,11 +122,13 @@ impl Display for Status<'_> {
         let (ds, perm) = (self.0, &self.0.shm_perm);
         write!(
             f,
-            "{{shm_perm={{uid={}, gid={}, mode=0{:o}, key={}, cuid={}, cgid={}}}, ",
+            "{{shm_perm={{uid={}, gid={}, mode={}, key={}, cuid={}, cgid={}}}, ",
             perm.uid,
             perm.gid,
-            perm.mode,
-            key(Key::from_raw(perm.__key)),
+            ModeBits(perm.mode),
+            // strace has a decimal here; as everywhere else in shmadm, a key is told by its eight digits. 0 is not called
+            // IPC_PRIVATE: here it can be that of a segment which was removed.
+            Key::from_raw(perm.__key),
             perm.cuid,
             perm.cgid
         )?;

@@ -12,5 +12,6 @@ mod recipes;
 mod remove;
 mod set;
 mod stat;
+mod strace;
 mod support;
 mod usage;

@@ -1,0 +1,137 @@
+//! `--trace` against strace(1) itself: both watch the same run, and must tell of the same calls in the same words.
+//!
+//! They differ in one thing, on purpose: shmadm always writes a key as 0x and eight digits, where strace leaves leading
+//! zeros out, and writes a key in a struct in decimal.
+
+use std::process::Stdio;
+
+use crate::support::{Ended, Namespace, ended, in_namespace, is_installed, skip};
+
+/// Runs shmadm under strace, as root or without privilege, and expects both traces to be equal. Returns the calls.
+#[track_caller]
+fn compare(ns: &Namespace, words: &str, unprivileged: bool) -> Vec<String> {
+    let log = ns.file("strace.log", "");
+    ns.open_to_all();
+    let mut strace = if unprivileged { ns.unprivileged("strace") } else { ns.program("strace") };
+    strace.args(["-f", "-qq", "-e", "trace=shmget,shmat,shmdt,shmctl", "-e", "signal=none", "-o"]).arg(&log);
+    strace.arg(env!("CARGO_BIN_EXE_shmadm")).arg("--trace").args(words.split(' '));
+    let run = ended(strace.stdin(Stdio::null()));
+    let log = std::fs::read_to_string(&log).expect("strace's log");
+    let seen: Vec<_> = log.lines().filter(|line| !line.contains("+++ ")).map(normal).collect();
+    let told: Vec<_> = run.err.lines().filter(|line| line.starts_with("shm") && !line.starts_with("shmadm")).collect();
+    assert_eq!(told, seen, "{words}: --trace (left) and strace (right)\n{run:?}");
+    seen
+}
+
+/// A line of strace's as shmadm writes it: without the pid and the blanks before the result, and with keys in full.
+fn normal(line: &str) -> String {
+    let (pid, call) = line.split_once(' ').expect("a pid and a call");
+    assert!(pid.parse::<u32>().is_ok(), "{line}");
+    let (call, result) = call.rsplit_once(" = ").expect("a result");
+    let mut call = call.trim().to_owned();
+    if let Some((key, rest)) = call.strip_prefix("shmget(").and_then(|arguments| arguments.split_once(','))
+        && let Some(digits) = key.strip_prefix("0x")
+    {
+        call = format!("shmget({:#010x},{rest}", u32::from_str_radix(digits, 16).expect("a key"));
+    }
+    if let Some((before, (key, rest))) = call.split_once(" key=").and_then(|(a, b)| Some((a, b.split_once(',')?))) {
+        let key = match key.strip_prefix("0x") {
+            Some(digits) => u32::from_str_radix(digits, 16).expect("a key"),
+            // A key_t is signed.
+            None => key.parse::<i64>().expect("a key") as u32,
+        };
+        call = format!("{before} key={key:#010x},{rest}");
+    }
+    format!("{call} = {result}")
+}
+
+/// Whether strace can watch anything here: ptrace(2) may be forbidden.
+fn can_trace(ns: &Namespace, name: &str) -> bool {
+    if !is_installed("strace") {
+        skip(name, "strace is not installed");
+        return false;
+    }
+    let tried = ended(ns.program("strace").args(["-f", "-o", "/dev/null", "true"]));
+    if tried.code != Some(0) {
+        skip(name, &format!("strace cannot trace here: {}", tried.err.trim()));
+    }
+    tried.code == Some(0)
+}
+
+#[test]
+fn trace_says_what_strace_says_call_by_call() {
+    in_namespace(|ns| {
+        if !can_trace(ns, "strace::trace_says_what_strace_says_call_by_call") {
+            return;
+        }
+        // Each with how many calls it makes at least, so that two empty traces are not equal.
+        for (words, least) in [
+            ("create 0x2a --size 64K --lock", 2),
+            ("create 0x2a --size 64K", 1),
+            ("create 0x2a --size 1 --exist-ok", 2),
+            ("create -559038737 --size 1 --mode 7", 1),
+            ("create private --size 4096 --no-reserve --mode 0", 1),
+            ("create 3 --size 0", 1),
+            ("create 3 --size 1G --huge=1G", 1),
+            ("create 3 --size 9223372036854775807", 1),
+            ("attach-write 0x2a hello", 3),
+            ("attach-write 0x2a hello --at 0x700000000123 --round --remap", 3),
+            ("attach-write 0x2a hello --at 0x123", 2),
+            ("attach-write 7 hello --create 4K", 4),
+            ("attach-write 7 hello --create 4K --mode 640 --hold=1ms", 3),
+            ("read 0x2a", 3),
+            ("read 0x2a --format hex --at 0x700000000000", 3),
+            ("read 8", 1),
+            ("read id:77", 1),
+            ("stat 0x2a", 2),
+            ("stat 0x2a id:77 -559038737", 4),
+            ("set 0x2a --mode 0", 1),
+            ("set 0x2a --mode 7 --unlock", 2),
+            ("set 0x2a --mode 640 --owner 0 --group 0 --lock", 2),
+            ("list", 0),
+            ("list -f json", 0),
+            ("limits", 2),
+            ("remove -559038737", 2),
+            ("remove 0x2a id:77 --dry-run", 2),
+            ("remove --all --yes", 3),
+        ] {
+            let calls = compare(ns, words, false);
+            assert!(calls.len() >= least, "{words}: {calls:?}");
+        }
+        assert!(ns.table().is_empty());
+    });
+}
+
+#[test]
+fn denials_and_marked_segments_too() {
+    in_namespace(|ns| {
+        if !can_trace(ns, "strace::denials_and_marked_segments_too") {
+            return;
+        }
+        ns.shmadm(["create", "1", "--size", "4M", "--mode", "644"]).ok();
+        ns.shmadm(["create", "2", "--size", "4K", "--mode", "0"]).ok();
+        let holds = ns.hold(["attach-write", "1", "x", "--hold"]);
+        for words in ["read 1", "attach-write 1 x", "read 2", "stat 2", "set 2 --mode 600", "remove 2"] {
+            let calls = compare(ns, words, true);
+            assert!(calls.len() >= 2, "{words}: {calls:?}");
+        }
+        let id = ns.table()[0][1].clone();
+        // Without the key it is found by its identifier alone.
+        for words in ["remove 1", &format!("stat id:{id}"), &format!("read id:{id} --length 1"), "list"] {
+            compare(ns, words, false);
+        }
+        assert_eq!(ns.table()[0][2], "1644");
+        drop(holds);
+    });
+}
+
+#[test]
+fn the_words_of_an_error_are_strerrors() {
+    in_namespace(|ns| {
+        // nix says "Out of memory".
+        let refused: Ended = ns.shmadm(["--trace", "create", "1", "--size", "1G", "--huge=1G"]);
+        let known = ["ENOMEM (Cannot allocate memory)", "EPERM (Operation not permitted)"];
+        let call = refused.err.lines().find(|line| line.starts_with("shmget(")).expect("the call");
+        assert!(call.ends_with(" = 0") || known.iter().any(|words| call.ends_with(words)), "{call}");
+    });
+}
