@@ -3,6 +3,7 @@
 mod attach_write;
 mod attachment;
 mod create;
+mod demo;
 mod guard;
 mod limits;
 mod list;
@@ -31,7 +32,8 @@ use crate::sysv::{self, Segment, Segments};
 #[command(version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "SEGMENT is a key (0x2a, 42, 052), an identifier (id:5), or ftok:PROJECT:PATH.\n\
     SIZE is bytes or has a unit: 4K, 1.5MiB, 10MB, 0x1000. DURATION is like 100ms, 90s, 2h 30m, 3d.\n\n\
-    Exit status: 0 done, 1 something failed, 2 bad usage, 3 a named segment does not exist.")]
+    Exit status: 0 done, 1 something failed, 2 bad usage, 3 a named segment does not exist.\n\n\
+    New to segments? `shmadm demo --pause` shows one from its making to its end, with every system call.")]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -67,6 +69,7 @@ enum Command {
     Set(set::Set),
     Limits(limits::Limits),
     Guard(guard::Guard),
+    Demo(demo::Demo),
 }
 
 impl Command {
@@ -81,6 +84,7 @@ impl Command {
             Self::Set(set) => set.run(),
             Self::Limits(limits) => limits.run(context),
             Self::Guard(guard) => guard.run(context),
+            Self::Demo(demo) => demo.run(context),
         }
     }
 
@@ -92,7 +96,7 @@ impl Command {
             Self::Stat(stat) => stat.wants_json(),
             Self::Remove(remove) => remove.wants_json(),
             Self::Limits(limits) => limits.wants_json(),
-            Self::AttachWrite(_) | Self::Read(_) | Self::Set(_) | Self::Guard(_) => false,
+            Self::AttachWrite(_) | Self::Read(_) | Self::Set(_) | Self::Guard(_) | Self::Demo(_) => false,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! System V shared memory on Linux, for the command `shmadm`.
 //!
-//! Imports point down: [`commands`], then [`select`], [`removal`], [`attachments`], [`transfer`], [`lookup`], [`namespace`], [`process`], [`names`] and [`output`], then [`sysv`], then
+//! Imports point down: [`commands`], then [`demo`], [`select`], [`removal`], [`attachments`], [`transfer`], [`lookup`], [`namespace`], [`process`], [`names`] and [`output`], then [`sysv`], then
 //! the value types [`key`], [`mode`], [`size`], [`duration`], [`escape`] and [`segment_ref`]. Only [`sysv`] has `unsafe`,
 //! and only [`output`] prints.
 
@@ -10,6 +10,7 @@ compile_error!("shmadm is for Linux on 64-bit machines");
 
 pub mod attachments;
 pub mod commands;
+pub mod demo;
 pub mod destination;
 pub mod duration;
 pub mod error;

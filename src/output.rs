@@ -4,6 +4,7 @@ mod column;
 mod delimited;
 mod hexdump;
 mod namespace;
+mod picture;
 mod record;
 mod table;
 mod text;
@@ -24,6 +25,7 @@ pub use column::{ALL as ALL_COLUMNS, Column, DEFAULT as DEFAULT_COLUMNS, ParseCo
 pub use delimited::{CSV, Delimited, EXPORT, RAW};
 pub use hexdump::Hexdump;
 pub use namespace::NamespaceRecord;
+pub use picture::{Picture, Space};
 pub use record::{Lookups, SegmentRecord, View, is_orphan, status_words};
 pub use table::{Layout, Totals, grid};
 pub use text::{Text, escaped_lines, whole_characters};
@@ -108,6 +110,11 @@ impl Output {
 /// Says something to the person at the terminal, on standard error: `shmadm: …`, one line whatever is in it.
 pub fn say(message: impl Display) {
     note_raw(&format!("shmadm: {}", visible(message.to_string().as_bytes())));
+}
+
+/// Asks for a line, on standard error: the answer is typed behind it.
+pub fn prompt(question: &str) {
+    let _ = io::stderr().lock().write_all(question.as_bytes());
 }
 
 /// Writes one line to standard error as it is.

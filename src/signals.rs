@@ -1,14 +1,26 @@
 //! Waiting for the signal that ends something.
 
 use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use procfs::process::Process;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::{emulate_default_handler, pipe};
+
+/// What a wait ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Woken {
+    /// A signal came.
+    Signal(i32),
+    /// The source with this index can be read, or has lost its other end.
+    Source(usize),
+}
 
 /// SIGINT, SIGTERM and SIGHUP, caught from the moment that this is made; but not those that our parent has set to be
 /// ignored, as nohup(1) does, and a shell for what it starts in the background.
@@ -51,6 +63,26 @@ impl Ending {
                 Ok(_) => {}
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits until a signal comes, or until one of these can be read or has lost its other end.
+    pub fn wait_or_read(&self, sources: &[BorrowedFd<'_>]) -> io::Result<Woken> {
+        let polled = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut fds: Vec<_> = sources.iter().copied().chain([self.woken.as_fd()]).map(polled).collect();
+        loop {
+            // Asked after each wait: whoever is woken by a signal finds it set.
+            if let Some(signal) = self.signal() {
+                return Ok(Woken::Signal(signal));
+            }
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            let ready = fds[..sources.len()].iter().position(|fd| fd.any() == Some(true));
+            if let (None, Some(source)) = (self.signal(), ready) {
+                return Ok(Woken::Source(source));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod attach_write;
 mod create;
+mod demo;
 mod filters;
 mod guard;
 mod limits;

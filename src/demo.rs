@@ -1,0 +1,360 @@
+//! The life of a segment, shown with a real segment and two real processes.
+
+mod second_process;
+mod story;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::sync::mpsc::{Receiver, channel};
+
+use anstyle::{AnsiColor, Style};
+
+use crate::error::{Error, Result};
+use crate::key::Key;
+use crate::lookup;
+use crate::mode::Mode;
+use crate::output::{Column, DEFAULT_COLUMNS, Layout, Lookups, Output, Picture, Space, View, note_raw, prompt};
+use crate::signals::{Ending, Woken};
+use crate::sysv::{self, Access, Attachment, NewSegment, Placement, Reason, Segment, Segments, ShmId};
+use crate::transfer;
+
+pub use second_process::serve;
+use second_process::{Answer, SecondProcess, text};
+use story::Step;
+
+/// How large the segment is: small, and the same in every call that is shown.
+const SIZE: u64 = 4096;
+/// What A writes.
+const TEXT: &str = "hello from A";
+/// Columns where the output is no terminal.
+const WIDTH: u16 = 80;
+
+const TITLE: Style = Style::new().bold();
+const A: Style = AnsiColor::Cyan.on_default();
+const B: Style = AnsiColor::Green.on_default();
+
+/// How a demonstration ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// At its end, or where the user ended it.
+    Done,
+    /// A signal came.
+    Signal(i32),
+}
+
+/// Why it does not go on.
+#[derive(Debug)]
+pub enum Stop {
+    /// A signal came.
+    Signal(i32),
+    /// Nobody will press Enter any more.
+    InputEnded,
+    /// Something failed.
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Failed(error)
+    }
+}
+
+/// Gives the demonstration. Where `pauses`, it waits for a line on standard input before each step.
+///
+/// Errors: of every call; the segment and the second process are gone by then, and where a signal came, too.
+pub fn play(output: &mut Output, pauses: bool) -> Result<End> {
+    let ending = Ending::catch().map_err(|error| Error::io("catch signals", &error))?;
+    let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(|error| Error::io("read standard input", &error))?;
+    let is_traced = sysv::is_traced();
+    let (sender, calls) = channel();
+    // The receiver lives as long as there are calls to show.
+    sysv::trace_to(move |call| drop(sender.send(call.to_string())));
+    let mut stage = Stage {
+        attachment: None,
+        made: None,
+        second: SecondProcess::start()?,
+        b: None,
+        is_written: false,
+        shown: Vec::new(),
+        calls,
+        is_traced,
+        ending,
+        pauses: pauses.then(|| stdin.into()),
+        output,
+    };
+    let played = stage.play();
+    // All is gone before anything more is said.
+    drop(stage);
+    match played {
+        Ok(()) => Ok(End::Done),
+        Err(Stop::InputEnded) => {
+            prompt("\n");
+            output.line("Ended early: the segment and the second process are gone.")?;
+            Ok(End::Done)
+        }
+        Err(Stop::Signal(signal)) => Ok(End::Signal(signal)),
+        Err(Stop::Failed(error)) => Err(error),
+    }
+}
+
+/// A segment that we made. It is removed with this, if it is still there and not removed yet.
+#[derive(Debug)]
+struct Made {
+    key: Key,
+    id: ShmId,
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        if let Ok(Some(now)) = lookup::look(self.id)
+            && (now.key, now.cpid.cast_unsigned()) == (self.key, std::process::id())
+        {
+            // There is nobody to tell, and nothing more to try.
+            let _ = sysv::remove(self.id);
+        }
+    }
+}
+
+/// Everything that is on show. What is to be undone comes first, in the order in which it is undone.
+struct Stage<'a> {
+    attachment: Option<Attachment>,
+    made: Option<Made>,
+    second: SecondProcess,
+    /// Where B has attached.
+    b: Option<usize>,
+    is_written: bool,
+    /// The calls of this step, and who made each.
+    shown: Vec<(char, String)>,
+    /// Our own calls, as they return.
+    calls: Receiver<String>,
+    is_traced: bool,
+    ending: Ending,
+    /// Where Enter comes from.
+    pauses: Option<File>,
+    output: &'a mut Output,
+}
+
+impl Stage<'_> {
+    fn play(&mut self) -> Result<(), Stop> {
+        let is_forced = transfer::fleeting().is_some();
+        self.lines(story::INTRODUCTION)?;
+        if self.pauses.is_some() {
+            self.lines(story::LOOK)?;
+            self.pause()?;
+        }
+
+        let id = self.create()?;
+        self.show(if is_forced { &story::CREATE_FORCED } else { &story::CREATE })?;
+
+        let attached = sysv::attach(id, Access::ReadWrite, Placement::default());
+        self.attachment = Some(attached.map_err(|error| self.cannot("attach", error))?);
+        self.show(&story::ATTACH)?;
+
+        self.write()?;
+        self.show(&story::WRITE)?;
+
+        let answer = self.second.attach(&self.ending)?;
+        let address = answer.text.strip_prefix("0x").and_then(|digits| usize::from_str_radix(digits, 16).ok());
+        self.b = Some(address.ok_or_else(SecondProcess::has_ended)?);
+        self.theirs(answer);
+        self.show(&story::SECOND)?;
+
+        let answer = self.second.read(&self.ending)?;
+        let text = self.theirs(answer);
+        self.shown.push(('B', format!("in C: puts({:#x}) prints: {text}", self.b.unwrap_or_default())));
+        self.show(&story::READ)?;
+
+        self.attachment = None;
+        self.show(&story::DETACH)?;
+
+        sysv::remove(id).map_err(|error| self.cannot("remove", error))?;
+        self.mine();
+        if let Some(Made { key, .. }) = self.made {
+            // That it is not found is the point; that somebody has made a new one with this key is no harm.
+            let _ = sysv::find(key);
+        }
+        self.show(&story::REMOVE)?;
+
+        let answer = self.second.detach(&self.ending)?;
+        self.b = None;
+        self.theirs(answer);
+        let is_gone = sysv::stat(id).is_err_and(|error| error.reason == Reason::NoSuchSegment);
+        self.show(if is_gone { &story::LAST } else { &story::NOT_LAST })?;
+        self.output.line("")?;
+        Ok(self.lines(if is_forced { story::END_FORCED } else { story::END })?)
+    }
+
+    /// Makes the segment, with a key that nobody has.
+    fn create(&mut self) -> Result<ShmId, Stop> {
+        loop {
+            let key = Key::from_raw(fastrand::i32(1..));
+            // Before there is a segment: from its first moment on there is somebody to remove it.
+            self.second.watch(key, &self.ending)?;
+            let mode = Mode::from_raw(0o600);
+            match sysv::create(&NewSegment { key, size: SIZE, mode, huge: None, no_reserve: false }) {
+                Ok(id) => {
+                    self.made = Some(Made { key, id });
+                    return Ok(id);
+                }
+                Err(error) if error.reason == Reason::Exists => self.calls.try_iter().for_each(drop),
+                Err(error) => return Err(transfer::cannot_create(key, SIZE, false, error).into()),
+            }
+        }
+    }
+
+    fn write(&mut self) -> Result<(), Stop> {
+        if let Some(attachment) = &self.attachment {
+            let name = format!("segment id:{}", attachment.id());
+            let cannot = |error: &io::Error| transfer::page_error(format_args!("write to {name}"), error);
+            let contents = transfer::contents(attachment, &name, Access::ReadWrite)?;
+            contents.write_at(format!("{TEXT}\0").as_bytes(), 0).map_err(|error| cannot(&error))?;
+            self.shown.push(('A', format!("in C: strcpy({:#x}, \"{TEXT}\")", attachment.address())));
+            self.is_written = true;
+        }
+        Ok(())
+    }
+
+    /// A call failed on the segment that was there a step ago.
+    fn cannot(&self, verb: &str, error: sysv::Error) -> Error {
+        let name = self.made.as_ref().map_or(String::new(), |made| format!(" {} (id {})", made.key, made.id));
+        let told = Error::call(format_args!("{verb} segment{name}"), error);
+        match error.reason {
+            // It was not the user who named it: this is a failure, and not exit status 3.
+            Reason::NoSuchSegment => Error { status: crate::error::Status::Failed, ..told }
+                .hint("somebody has removed it; run the demo again"),
+            _ => told,
+        }
+    }
+
+    /// Takes our own calls of late into the step. Those that only look are not what the step is about.
+    fn mine(&mut self) {
+        let only_looks =
+            |call: &String| call.starts_with("shmctl(") && !call.contains("IPC_RMID") && !call.contains("= -1");
+        self.shown.extend(self.calls.try_iter().filter(|call| !only_looks(call)).map(|call| ('A', call)));
+    }
+
+    /// Takes the second process's calls into the step, and returns what came of them.
+    fn theirs(&mut self, answer: Answer) -> String {
+        self.mine();
+        self.trace(&answer);
+        let calls = answer.calls.into_iter().filter(|call| !call.starts_with("shmctl("));
+        self.shown.extend(calls.map(|call| ('B', call)));
+        answer.text
+    }
+
+    /// Where `--trace` asks for all calls, tells of the second process's, as strace -f does.
+    fn trace(&self, answer: &Answer) {
+        if self.is_traced {
+            answer.calls.iter().for_each(|call| note_raw(&format!("[pid {}] {call}", self.second.pid())));
+        }
+    }
+
+    /// Prints a step: what happens and why, the calls, the picture, and the row.
+    fn show(&mut self, step: &Step) -> Result<(), Stop> {
+        self.mine();
+        if let Some(signal) = self.ending.signal() {
+            return Err(Stop::Signal(signal));
+        }
+        let segment = self.row()?;
+        let text = self.text()?;
+        let color = self.output.color();
+        let paint = |style: Style, text: &str| if color { format!("{style}{text}{style:#}") } else { text.to_owned() };
+        self.output.line(format_args!("\n{}\n", paint(TITLE, step.title)))?;
+        self.lines(step.text)?;
+        self.output.line("")?;
+        for (who, call) in std::mem::take(&mut self.shown) {
+            let who = paint(if who == 'A' { A } else { B }, &who.to_string());
+            self.output.line(format_args!("  {who}  {call}"))?;
+        }
+        self.output.line("")?;
+        let a = self.attachment.as_ref().map(|attachment| (attachment.address(), Access::ReadWrite));
+        let picture = Picture {
+            left: Space { name: 'A', pid: std::process::id(), style: A, attached: a },
+            right: Space {
+                name: 'B',
+                pid: self.second.pid(),
+                style: B,
+                attached: self.b.map(|address| (address, Access::Read)),
+            },
+            segment: segment.as_ref(),
+            text: &text,
+        };
+        for line in picture.lines(color) {
+            self.output.line(line.trim_end())?;
+        }
+        self.output.line("")?;
+        self.table(segment.as_slice())?;
+        if step.is_last { Ok(()) } else { self.pause() }
+    }
+
+    /// Prints the row, as `list` does.
+    fn table(&mut self, segments: &[Segment]) -> Result<()> {
+        // Anew for each step: idle times go on, and processes end.
+        let lookups = Lookups::default();
+        let view = View { lookups: &lookups, time_format: Column::default_time_format(true), human_sizes: true };
+        let layout = Layout::new(DEFAULT_COLUMNS, true, true, segments, &view, self.output.width().or(Some(WIDTH)));
+        layout.print_titles(self.output)?;
+        layout.print(self.output, segments, &view)?;
+        if segments.is_empty() { self.output.line("(no row: the kernel has no such segment any more)") } else { Ok(()) }
+    }
+
+    /// The segment's row of the kernel's table.
+    fn row(&self) -> Result<Option<Segment>> {
+        let Some(made) = &self.made else { return Ok(None) };
+        let unreadable = |error: io::Error| Error::io("read /proc/sysvipc/shm", &error).hint("is /proc mounted?");
+        for row in Segments::open().map_err(unreadable)? {
+            let row = row.map_err(unreadable)?;
+            if row.id == made.id && row.cpid.cast_unsigned() == std::process::id() {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is in the segment, as whoever is attached sees it.
+    fn text(&mut self) -> Result<String, Stop> {
+        // To look at a page that was never touched would be to touch it.
+        let text = match (&self.attachment, self.b) {
+            _ if !self.is_written => String::new(),
+            (Some(attachment), _) => text(attachment)?,
+            (None, Some(_)) => {
+                let answer = self.second.read(&self.ending)?;
+                self.trace(&answer);
+                answer.text
+            }
+            (None, None) => TEXT.into(),
+        };
+        Ok(if text.is_empty() { "0 0 0 0 0 0 0 0 0".into() } else { text })
+    }
+
+    fn lines(&mut self, lines: &[&str]) -> Result<()> {
+        lines.iter().try_for_each(|line| self.output.line(line))
+    }
+
+    /// Sees what was printed on its way, and waits for Enter where that was asked for.
+    fn pause(&mut self) -> Result<(), Stop> {
+        self.output.flush()?;
+        let Some(input) = &mut self.pauses else { return Ok(()) };
+        let cannot = |error: &io::Error| Error::io("wait for Enter", error);
+        prompt("\nEnter goes on, Ctrl-D ends: ");
+        loop {
+            let sources = [input.as_fd(), self.second.as_source()];
+            match self.ending.wait_or_read(&sources).map_err(|error| cannot(&error))? {
+                Woken::Signal(signal) => return Err(Stop::Signal(signal)),
+                Woken::Source(0) => {}
+                // It has not been told to say anything.
+                Woken::Source(_) => return Err(SecondProcess::has_ended().into()),
+            }
+            // A byte at a time: what is behind the end of the line is for the next pause.
+            let mut byte = [0];
+            match input.read(&mut byte) {
+                Ok(0) => return Err(Stop::InputEnded),
+                Ok(_) if byte == *b"\n" => return Ok(()),
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
+                Err(error) => return Err(cannot(&error).into()),
+            }
+        }
+    }
+}
