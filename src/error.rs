@@ -90,6 +90,15 @@ impl Error {
         Error { status, errno: Some(error.errno), message, reader_left: false }
     }
 
+    /// The same, of a call that only some may make on this segment: tells how to see who they are.
+    pub fn call_on(what: impl fmt::Display, id: sysv::ShmId, error: sysv::Error) -> Error {
+        let told = Error::call(what, error);
+        match error.reason {
+            sysv::Reason::NotPermitted => told.hint(format_args!("`shmadm stat id:{id}` shows who they are")),
+            _ => told,
+        }
+    }
+
     /// Reading or writing something that is no segment failed.
     pub fn io(what: impl fmt::Display, error: &io::Error) -> Error {
         let errno = error.raw_os_error().map(Errno::from_raw);

@@ -94,7 +94,7 @@ pub fn remove(chosen: &Segment, choice: Choice<'_>, lookups: &Lookups) -> Remova
     match sysv::remove(chosen.id) {
         Ok(()) => {}
         Err(error) if error.reason == Reason::NoSuchSegment => {}
-        Err(error) => return failed(Error::call(format_args!("remove {name}"), error)),
+        Err(error) => return failed(Error::call_on(format_args!("remove {name}"), chosen.id, error)),
     }
     // Whether it is gone or waits for its last detach, only another look tells.
     match left_of(chosen.id) {

@@ -43,7 +43,7 @@ impl Set {
         let uid = self.owner.as_deref().map(uid_of).transpose()?;
         let gid = self.group.as_deref().map(gid_of).transpose()?;
         let named = lookup::find("change", &self.segment)?;
-        let failed = |error| Error::call(format_args!("change {named}"), error);
+        let failed = |error| Error::call_on(format_args!("change {named}"), named.id, error);
         let Some(before) = lookup::look(named.id).map_err(failed)? else {
             return Err(lookup::missing("change", &named, Some(sysv::Errno::EINVAL)));
         };
@@ -54,7 +54,7 @@ impl Set {
             _ => Ok(()),
         };
         let verb = if self.lock { "lock" } else { "unlock" };
-        locked.map_err(|error| Error::call(format_args!("{verb} {named}"), error))?;
+        locked.map_err(|error| Error::call_on(format_args!("{verb} {named}"), named.id, error))?;
         if uid.is_none() && gid.is_none() && self.mode.is_none() {
             return Ok(Status::Done);
         }

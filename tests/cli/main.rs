@@ -5,6 +5,7 @@ mod create;
 mod demo;
 mod filters;
 mod guard;
+mod help;
 mod limits;
 mod list;
 mod namespaces;

@@ -1,0 +1,120 @@
+//! What teaches: `--help` with examples that are right, typos that are understood, failures that say what to do next.
+
+use std::process::{Command, Stdio};
+
+use crate::support::{ended, in_namespace};
+
+fn shmadm(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shmadm"));
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+/// Every command, as `--help` names it.
+fn commands() -> Vec<String> {
+    let help = ended(&mut shmadm(&["--help"])).ok();
+    let (_, list) = help.split_once("Commands:\n").expect("the commands");
+    let names = list.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
+    let commands: Vec<_> = names.filter(|name| *name != "help").map(str::to_owned).collect();
+    assert!(commands.len() >= 10, "{commands:?}");
+    commands
+}
+
+/// The lines below `Examples:` in a command's `--help`.
+fn examples(command: &str) -> Vec<String> {
+    let help = ended(&mut shmadm(&[command, "--help"])).ok();
+    let (_, examples) = help.split_once("\nExamples:\n").unwrap_or_else(|| panic!("{command} has no examples: {help}"));
+    examples.lines().take_while(|line| line.starts_with("  ")).map(str::to_owned).collect()
+}
+
+/// The long options of a command that are worth a typo.
+fn options(command: &str) -> Vec<String> {
+    let help = ended(&mut shmadm(&[command, "--help"])).ok();
+    let entries = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+    let long = entries.filter_map(|line| line.split([' ', '[', '=']).find(|word| word.starts_with("--")));
+    long.filter(|option| option.len() > 5).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_example_is_understood() {
+    for command in commands() {
+        let mut count = 0;
+        for line in examples(&command) {
+            // What stands behind two blanks explains.
+            let line = line.trim_start().split("  ").next().expect("a line");
+            let shmadm_calls = line.split(['|', ';', '>']).map(str::trim).filter(|part| part.starts_with("shmadm "));
+            for call in shmadm_calls {
+                count += 1;
+                // A last word that is wrong for sure: where it is what clap minds, it has understood all before it, and
+                // nothing is done. What belongs to another program stands behind `--`.
+                let (own, wrong) = (call.split(" -- ").next().expect("a call"), "--color=nonsense");
+                let run = format!("shmadm() {{ '{}' \"$@\"; }}; {own} {wrong}", env!("CARGO_BIN_EXE_shmadm"));
+                let error = ended(Command::new("sh").args(["-c", &run]).stdin(Stdio::null())).usage_error();
+                assert!(error.contains("'nonsense' for '--color"), "{call}: {error}");
+            }
+        }
+        assert!(count >= 2, "{command} has {count} examples");
+    }
+}
+
+#[test]
+fn a_beginner_is_shown_where_to_begin() {
+    let help = ended(&mut shmadm(&["--help"])).ok();
+    let last = help.trim_end().lines().last().expect("a line");
+    assert!(last.contains("`shmadm demo --pause`"), "{last}");
+    // Whoever types nothing gets the same.
+    let alone = ended(&mut shmadm(&[]));
+    assert_eq!((alone.code, alone.err.contains("`shmadm demo --pause`")), (Some(2), true), "{alone:?}");
+}
+
+#[test]
+fn a_typo_suggests_the_right_word() {
+    assert!(ended(&mut shmadm(&["craete"])).usage_error().contains("'create'"));
+    for command in commands() {
+        let doubled = format!("{command}{}", &command[command.len() - 1..]);
+        let error = ended(&mut shmadm(&[&doubled])).usage_error();
+        assert!(error.contains(&format!("'{command}'")), "{doubled}: {error}");
+
+        let options = options(&command);
+        assert!(options.iter().any(|option| option == "--trace"), "{command}: {options:?}");
+        for option in options {
+            let cut = &option[..option.len() - 1];
+            let error = ended(&mut shmadm(&[&command, cut])).usage_error();
+            // --fil can be --file and --fill.
+            let tip = error.split_once("exists: '").map_or("", |(_, tip)| tip);
+            assert!(tip.starts_with(cut), "{command} {cut}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_failure_says_what_to_do_next() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "1", "--size", "4096", "--mode", "0"]).ok();
+        let id = ns.table()[0][1].clone();
+        for (words, status, next) in [
+            ("read 2", 3, "`shmadm list`"),
+            ("write 2 x", 3, "`shmadm list`"),
+            ("stat id:77", 3, "`shmadm list`"),
+            ("remove 2", 3, "`shmadm list`"),
+            ("set 2 --lock", 3, "`shmadm list`"),
+            ("create 1 --size 1", 1, "--exist-ok"),
+            ("create 2 --exist-ok", 3, "--size"),
+            ("remove --all", 2, "--yes"),
+            ("read 1", 1, &*format!("`shmadm stat id:{id}`")),
+            ("write 1 x", 1, &format!("`shmadm stat id:{id}`")),
+            ("remove 1", 1, &format!("`shmadm stat id:{id}`")),
+            ("set 1 --mode 600", 1, &format!("`shmadm stat id:{id}`")),
+            ("set 1 --lock", 1, &format!("`shmadm stat id:{id}`")),
+            ("write id:0 x --create 4K", 2, "name a key"),
+        ] {
+            // Root may do everything, and so may who is root in a user namespace with its own segments.
+            if next.contains("stat id") && !ns.is_root {
+                continue;
+            }
+            let error = ns.shmadm_unprivileged(words.split(' ')).fails(status);
+            let (_, hint) = error.split_once("; ").unwrap_or_else(|| panic!("{words}: no hint in {error}"));
+            assert!(hint.contains(next), "{words}: {error}");
+        }
+    });
+}
