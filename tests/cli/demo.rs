@@ -4,7 +4,7 @@ mod endings;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ChildStdin, ChildStdout, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -25,7 +25,10 @@ struct Show {
 impl Show {
     /// Starts it, and waits until it is at this step.
     fn at(ns: &Namespace, step: usize) -> Show {
-        let mut demo = ns.command(["demo", "--pause"]);
+        Show::of(ns.command(["demo", "--pause"]), step)
+    }
+
+    fn of(mut demo: Command, step: usize) -> Show {
         demo.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = demo.spawn().expect("shmadm");
         let (enter, out) = (child.stdin.take(), child.stdout.take().map(BufReader::new));
@@ -296,5 +299,24 @@ fn a_program_that_is_gone_is_named() {
         let error = ended(ns.program("perl").args(["-e", run]).arg(&copy)).fails(1);
         assert!(error.contains("cannot start a second process from") && error.contains("(deleted)"), "{error}");
         assert!(ns.table().is_empty());
+    });
+}
+
+#[test]
+fn in_another_namespace_both_processes_are_there() {
+    in_namespace(|ns| {
+        let sleeps = Running(ns.program("unshare").args(["--ipc", "--", "sleep", "1000"]).spawn().expect("unshare"));
+        let pid = sleeps.pid().to_string();
+        let link = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/ipc")).expect("a namespace");
+        let here = link("thread-self");
+        wait_until("it has a namespace of its own", || link(&pid) != here);
+        let show = Show::of(ns.command(["--ns", &pid, "demo", "--pause"]), 5);
+        let (first, second) = show.pids();
+        assert_eq!((link(&first.to_string()), link(&second.to_string())), (link(&pid), link(&pid)));
+        assert_eq!((show.row()[6], ns.table().len()), ("2", 0));
+        let there = format!("--ipc=/proc/{pid}/ns/ipc");
+        assert_eq!(ns.run("nsenter", [&*there, "cat", "/proc/sysvipc/shm"]).lines().count(), 2);
+        show.end().ok();
+        assert_eq!(ns.run("nsenter", [&*there, "cat", "/proc/sysvipc/shm"]).lines().count(), 1);
     });
 }
