@@ -7,6 +7,7 @@ mod demo;
 mod guard;
 mod limits;
 mod list;
+mod metrics;
 mod read;
 mod remove;
 mod set;
@@ -70,6 +71,7 @@ enum Command {
     Limits(limits::Limits),
     Guard(guard::Guard),
     Demo(demo::Demo),
+    Metrics(metrics::Metrics),
 }
 
 impl Command {
@@ -85,6 +87,7 @@ impl Command {
             Self::Limits(limits) => limits.run(context),
             Self::Guard(guard) => guard.run(context),
             Self::Demo(demo) => demo.run(context),
+            Self::Metrics(metrics) => metrics.run(context),
         }
     }
 
@@ -96,7 +99,12 @@ impl Command {
             Self::Stat(stat) => stat.wants_json(),
             Self::Remove(remove) => remove.wants_json(),
             Self::Limits(limits) => limits.wants_json(),
-            Self::AttachWrite(_) | Self::Read(_) | Self::Set(_) | Self::Guard(_) | Self::Demo(_) => false,
+            Self::AttachWrite(_)
+            | Self::Read(_)
+            | Self::Set(_)
+            | Self::Guard(_)
+            | Self::Demo(_)
+            | Self::Metrics(_) => false,
         }
     }
 }

@@ -69,6 +69,13 @@ impl Segment {
         self.raw_mode & SHM_LOCKED != 0
     }
 
+    /// Bytes in memory, unless they are more than the segment can hold in whole pages: recent kernels count huge pages
+    /// up to 512 times too high.
+    pub fn believable_rss(&self) -> Option<u64> {
+        let most = self.size.checked_next_multiple_of(super::page_size()).unwrap_or(u64::MAX);
+        self.rss.filter(|rss| *rss <= most)
+    }
+
     /// The latest of attach, detach and change, in seconds since the epoch.
     pub fn last_used(&self) -> i64 {
         self.atime.max(self.dtime).max(self.ctime)
@@ -224,6 +231,21 @@ mod tests {
         assert_eq!((segment.size, segment.nattch), (i64::MAX.cast_unsigned(), u64::MAX));
         assert_eq!((segment.uid, segment.gid, segment.cuid), (4_294_967_294, 100_000, 65534));
         assert_eq!((segment.atime, segment.ctime), (0, 1_795_427_476));
+    }
+
+    #[test]
+    fn more_memory_than_a_segment_can_hold_is_not_believed() {
+        let of = |size: u64, rss: u64| {
+            let table = format!("{TITLES}42 3 600 {size} 1 0 0 0 0 0 0 0 0 1 {rss} 0\n");
+            rows(&table).unwrap()[0].believable_rss()
+        };
+        let page = super::super::page_size();
+        assert_eq!(of(1, page), Some(page));
+        assert_eq!(of(1, page + 1), None);
+        assert_eq!(of(10 * page, 0), Some(0));
+        assert_eq!(of(u64::MAX, page), Some(page));
+        // A huge page of 2 MiB that is counted 512 times.
+        assert_eq!(of(2 << 20, 512 * (2 << 20)), None);
     }
 
     #[test]

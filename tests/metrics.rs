@@ -1,0 +1,345 @@
+//! `metrics`, as Prometheus' own tools read it: promtool, and a node_exporter that serves it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::unistd::{Uid, User};
+
+#[path = "cli/support.rs"]
+#[allow(dead_code, reason = "the harness is the other tests' too")]
+mod support;
+
+use support::{Ended, Namespace, Running, ended, in_namespace, is_installed, skip, with_input};
+
+const README: &str = include_str!("../README.md");
+
+// The columns of the kernel's table.
+const MODE: usize = 2;
+const SIZE: usize = 3;
+const CPID: usize = 4;
+const NATTCH: usize = 6;
+const UID: usize = 7;
+const RSS: usize = 14;
+const SWAP: usize = 15;
+
+/// Samples by their names and labels, as they are written.
+type Samples = BTreeMap<String, f64>;
+
+/// The README's blocks of one language in the section on Prometheus.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let (_, section) = README.split_once("\n### Watch a fleet with Prometheus\n").expect("the section");
+    let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
+    let begin = format!("\n```{language}\n");
+    section.split(&begin).skip(1).map(|block| block.split_once("```").expect("its end").0).collect()
+}
+
+fn samples(text: &str) -> Samples {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let pairs = lines.map(|line| line.rsplit_once(' ').unwrap_or_else(|| panic!("{line:?}")));
+    pairs.map(|(name, value)| (name.to_owned(), value.parse().expect("a number"))).collect()
+}
+
+/// Segments of several states and, as root, of several users; sums that pass 2^64. What holds some of them is returned.
+fn populate(ns: &Namespace) -> [Running; 2] {
+    let large = "shmget($_, 9e18, 011600) // die $! for 1 .. 3; shmwrite(shmget(4, 9000, 01600), 'x', 4096, 1) or die";
+    ns.run("perl", ["-e", large]);
+    // Made by a process that lives, and not attached: no orphan.
+    let alive = "$| = 1; shmget(5, 100, 01600) // die; print 'x'; <STDIN>";
+    let mut perl = ns.program("perl");
+    let mut alive = perl.args(["-e", alive]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("perl");
+    alive.stdout.take().expect("a pipe").read_exact(&mut [0]).expect("it is made");
+    ns.run("perl", ["-e", "shmget(6, 8192, 01600) // die"]);
+    let held = ns.hold(["attach-write", "6", "x", "--hold"]);
+    ns.run("ipcrm", ["-M", "6"]);
+    if ns.is_root {
+        for (key, owner) in [("7", "nobody"), ("8", "4242"), ("9", "4242")] {
+            ns.run("perl", ["-e", &format!("shmget({key}, 5000, 01600) // die")]);
+            ns.shmadm(["set", key, "--owner", owner]).ok();
+        }
+    }
+    [Running(alive), held]
+}
+
+/// What the samples must be, from the kernel's own table and limits, where these processes live and all others that have
+/// made a segment have exited.
+fn expected(ns: &Namespace, alive: &[Running]) -> Samples {
+    let alive: Vec<_> = alive.iter().map(|running| running.pid().to_string()).collect();
+    let mut samples = Samples::new();
+    let table = ns.table();
+    let mut pages = 0;
+    for row in &table {
+        let number = |column: usize| row[column].parse::<u128>().expect("a number");
+        let uid = number(UID).try_into().expect("a uid");
+        let user = User::from_uid(Uid::from_raw(uid)).expect("the users");
+        let owner = user.map_or(uid.to_string(), |user| user.name);
+        let mut add = |name: &str, value: u128| {
+            *samples.entry(format!("shmadm_{name}{{owner=\"{owner}\"}}")).or_default() += value as f64;
+        };
+        let orphaned = u128::from(row[NATTCH] == "0" && !alive.contains(&row[CPID]));
+        add("segments", 1);
+        add("size_bytes", number(SIZE));
+        add("resident_bytes", number(RSS));
+        add("swapped_bytes", number(SWAP));
+        add("attached_segments", u128::from(row[NATTCH] != "0"));
+        add("attachments", number(NATTCH));
+        add("orphaned_segments", orphaned);
+        add("orphaned_resident_bytes", orphaned * number(RSS));
+        add("marked_segments", u128::from(row[MODE].len() > 3));
+        pages += number(SIZE).div_ceil(page_size(ns));
+    }
+    let limit = |name: &str| {
+        let value = ns.run("cat", [format!("/proc/sys/kernel/{name}")]);
+        value.split_whitespace().next().expect("a value").parse::<u128>().expect("a number")
+    };
+    for (name, value) in [
+        ("used_segments", table.len() as u128),
+        ("used_bytes", pages * page_size(ns)),
+        ("limit_segments", limit("shmmni")),
+        ("limit_bytes", limit("shmall") * page_size(ns)),
+        ("limit_segment_bytes", limit("shmmax")),
+    ] {
+        samples.insert(format!("shmadm_{name}"), value as f64);
+    }
+    samples
+}
+
+fn page_size(ns: &Namespace) -> u128 {
+    ns.run("getconf", ["PAGESIZE"]).trim_end().parse().expect("a number")
+}
+
+/// Sums of floats, in another order, may differ in the last digit.
+#[track_caller]
+fn assert_same(found: &Samples, expected: &Samples) {
+    assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    for (name, value) in expected {
+        assert!((found[name] - value).abs() <= value * 1e-15, "{name}: {} instead of {value}", found[name]);
+    }
+}
+
+#[test]
+fn sums_are_the_kernels_and_promtool_has_no_complaint() {
+    in_namespace(|ns| {
+        if !is_installed("promtool") {
+            return skip("sums_are_the_kernels_and_promtool_has_no_complaint", "promtool is not installed");
+        }
+        let check = |text: &str| {
+            let checked = with_input(ns.program("promtool").args(["check", "metrics"]), text.as_bytes());
+            assert_eq!((checked.code, &*checked.out, &*checked.err), (Some(0), "", ""));
+        };
+        let empty = ns.shmadm(["metrics"]).ok();
+        check(&empty);
+        assert_same(&samples(&empty), &expected(ns, &[]));
+
+        let held = populate(ns);
+        let text = ns.shmadm(["metrics"]).ok();
+        check(&text);
+        assert_same(&samples(&text), &expected(ns, &held));
+        assert!(text.ends_with("\n# EOF\n") && text.contains("# UNIT shmadm_size_bytes bytes\n"), "{text}");
+        let past = samples(&text)[&format!("shmadm_size_bytes{{owner=\"{}\"}}", ns.run("id", ["-un"]).trim_end())];
+        assert!(past > 2.0f64.powi(64), "{past}");
+        // promtool does complain where there is a reason.
+        let wrong = text.replace("# HELP shmadm_segments", "# shmadm_segments");
+        assert_eq!(with_input(ns.program("promtool").args(["check", "metrics"]), wrong.as_bytes()).code, Some(3));
+    });
+}
+
+/// Starts a node_exporter that serves nothing but the files of a directory, on loopback.
+#[track_caller]
+fn serve(ns: &Namespace, directory: &Path) -> (Running, u16) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    // A port that is free now can be taken a moment later: then it ends, and another one is tried.
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("its number").port();
+        drop(listener);
+        let mut exporter = ns.program("prometheus-node-exporter");
+        exporter.args(["--collector.disable-defaults", "--collector.textfile"]);
+        exporter.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+        exporter.arg(format!("--collector.textfile.directory={}", directory.display()));
+        let exporter = exporter.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let mut exporter = Running(exporter.expect("prometheus-node-exporter"));
+        while exporter.0.try_wait().expect("its end").is_none() {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return (exporter, port);
+            }
+            assert!(Instant::now() < deadline, "node_exporter does not answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(Instant::now() < deadline, "node_exporter ends");
+    }
+}
+
+/// What it serves now.
+fn scrape(port: u16) -> String {
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("node_exporter");
+    connection.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    connection.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("a request");
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    assert!(head.starts_with("HTTP/1.0 200"), "{head}");
+    body.to_owned()
+}
+
+#[test]
+fn node_exporter_serves_every_sample() {
+    in_namespace(|ns| {
+        if !is_installed("prometheus-node-exporter") {
+            return skip("node_exporter_serves_every_sample", "prometheus-node-exporter is not installed");
+        }
+        let directory = ns.path("textfile");
+        fs::create_dir(&directory).expect("a directory");
+        let file = directory.join("shmadm.prom");
+        let write = || assert_eq!(ns.shmadm(["metrics", "-o", file.to_str().expect("UTF-8")]).ok(), "");
+        let (_exporter, port) = serve(ns, &directory);
+        let served = || {
+            let body = scrape(port);
+            assert!(body.contains("\nnode_textfile_scrape_error 0\n"), "{body}");
+            let mut served = samples(&body);
+            served.retain(|name, _| name.starts_with("shmadm_"));
+            served
+        };
+        assert_eq!(served(), Samples::new());
+        write();
+        assert_same(&served(), &expected(ns, &[]));
+        let held = populate(ns);
+        write();
+        assert_same(&served(), &expected(ns, &held));
+        // What is gone is not served any longer.
+        drop(held);
+        support::wait_until("the marked one is gone", || ns.table().iter().all(|row| row[MODE].len() == 3));
+        write();
+        assert_same(&served(), &expected(ns, &[]));
+    });
+}
+
+#[test]
+fn a_file_is_replaced_whole_or_not_at_all() {
+    in_namespace(|ns| {
+        let file = ns.file("shmadm.prom", "old");
+        let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).expect("a file"));
+        let before = inode(&file);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("chmod");
+        assert_eq!(ns.shmadm(["metrics", "--output", "shmadm.prom"]).ok(), "");
+        assert_eq!(fs::read_to_string(&file).expect("a file"), ns.shmadm(["metrics"]).ok());
+        let mode = fs::metadata(&file).expect("a file").permissions().mode();
+        assert_eq!((mode & 0o7777, inode(&file) == before), (0o644, false));
+        assert_eq!(fs::read_dir(ns.path("")).expect("the directory").count(), 1, "nothing else is left");
+
+        let missing = ns.shmadm(["metrics", "-o", "no/such/directory.prom"]).fails(1);
+        assert!(missing.contains("cannot write no/such/directory.prom: No such file or directory"), "{missing}");
+        let full = ns.shmadm(["metrics", "-o", "/dev/full"]).fails(1);
+        assert!(full.contains("cannot write /dev/full: No space left on device"), "{full}");
+        let full = ended(ns.program("sh").args(["-c", "exec \"$0\" metrics >/dev/full", env!("CARGO_BIN_EXE_shmadm")]));
+        assert!(full.fails(1).contains("cannot write standard output: No space left on device"));
+        ns.shmadm(["metrics", "x"]).usage_error();
+    });
+}
+
+/// Runs `promtool test rules` on the README's rules with what shmadm writes now, as if it stayed for more than eight hours.
+#[track_caller]
+fn test_rules(ns: &Namespace, expected: &str) {
+    let text = ns.shmadm(["metrics"]).ok();
+    let series = samples(&text).into_iter().map(|(name, value)| {
+        let name = match name.split_once('{') {
+            Some((name, labels)) => format!("{name}{{instance=\"a\",{labels}"),
+            None => format!("{name}{{instance=\"a\"}}"),
+        };
+        format!("      - {{series: '{name}', values: '{value}+0x490'}}\n")
+    });
+    let series: String = series.collect();
+    let [rules] = blocks("yaml")[..] else { panic!("one block of rules") };
+    ns.file("rules.yml", rules);
+    let test = format!(
+        "rule_files: [rules.yml]\nevaluation_interval: 1m\ntests:\n  - interval: 1m\n    input_series:\n{series}      \
+         - {{series: 'node_textfile_mtime_seconds{{instance=\"a\",file=\"/d/shmadm.prom\"}}', values: '28200+0x490'}}\n    \
+         alert_rule_test:\n{expected}"
+    );
+    ns.file("test.yml", &test);
+    let tested: Ended = ended(ns.program("promtool").args(["test", "rules", "test.yml"]));
+    assert!(tested.code == Some(0) && tested.out.contains("SUCCESS"), "{}\n{}\n{test}", tested.out, tested.err);
+}
+
+/// An alert that is expected at some time, or is not.
+fn alert(name: &str, at: &str, labels_and_annotations: Option<(&str, &str, &str)>) -> String {
+    let expected = labels_and_annotations.map_or("[]".to_owned(), |(owner, summary, action)| {
+        let owner = if owner.is_empty() { String::new() } else { format!(", owner: '{owner}'") };
+        let labels = match name {
+            "SharedMemoryMetricsOld" => "instance: a, file: /d/shmadm.prom".to_owned(),
+            _ => format!("instance: a{owner}"),
+        };
+        format!("[{{exp_labels: {{{labels}}}, exp_annotations: {{summary: \"{summary}\", action: \"{action}\"}}}}]")
+    });
+    format!("      - {{alertname: {name}, eval_time: {at}, exp_alerts: {expected}}}\n")
+}
+
+#[test]
+fn the_readmes_rules_tell_what_they_promise() {
+    in_namespace(|ns| {
+        if !is_installed("promtool") {
+            return skip("the_readmes_rules_tell_what_they_promise", "promtool is not installed");
+        }
+        let [rules] = blocks("yaml")[..] else { panic!("one block of rules") };
+        ns.file("rules.yml", rules);
+        let checked = ended(ns.program("promtool").args(["check", "rules", "--lint=all", "--lint-fatal", "rules.yml"]));
+        assert!(checked.code == Some(0) && checked.out.contains("SUCCESS: 3 rules found"), "{checked:?}");
+
+        // Eight segments of ten are not more than 80 percent; none is an orphan while perl lives.
+        ns.run("sh", ["-c", "echo 10 >/proc/sys/kernel/shmmni"]);
+        let script = "$| = 1; shmget($_, 100, 01600) // die for 1 .. 8; print 'x'; <STDIN>";
+        let mut perl = ns.program("perl");
+        let mut perl = perl.args(["-e", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("perl");
+        perl.stdout.take().expect("a pipe").read_exact(&mut [0]).expect("they are made");
+        let perl = Running(perl);
+        let (full, orphaned, old) = ("SharedMemorySegmentsRunOut", "SharedMemoryOrphaned", "SharedMemoryMetricsOld");
+        // 28200 seconds are 7 hours and 50 minutes.
+        let calm = [full, orphaned, old].map(|name| alert(name, "8h", None));
+        test_rules(ns, &calm.concat());
+
+        // A ninth, and all are orphans.
+        drop(perl);
+        ns.run("perl", ["-e", "shmget(9, 100, 01600) // die"]);
+        let owner = ns.run("id", ["-un"]);
+        let owner = owner.trim_end();
+        let runs_out = (
+            "",
+            "a: 90% of SHMMNI is used",
+            "`shmadm list` shows what there is, sysctl kernel.shmmni raises the limit",
+        );
+        let summary = format!("a: {owner} has had orphaned segments for hours: 9 now");
+        let action = format!("`shmadm list --orphaned --idle 6h --owner {owner}` shows them");
+        let stopped = (
+            "",
+            "a: shmadm metrics has written nothing for 11m 0s",
+            "`systemctl status shmadm-metrics.service` says why",
+        );
+        let alerts = [
+            alert(full, "4m", None),
+            alert(full, "6m", Some(runs_out)),
+            alert(orphaned, "5h", None),
+            alert(orphaned, "7h", Some((owner, &summary, &action))),
+            alert(old, "8h", None),
+            alert(old, "481m", Some(stopped)),
+        ];
+        test_rules(ns, &alerts.concat());
+    });
+}
+
+#[test]
+fn the_readmes_units_run_what_there_is() {
+    in_namespace(|ns| {
+        let [service, timer] = blocks("ini")[..] else { panic!("two units") };
+        assert!(timer.contains("\nOnCalendar=minutely\n") && timer.contains("\nWantedBy=timers.target\n"));
+        let (_, command) = service.split_once("\nExecStart=/usr/bin/shmadm ").expect("a command");
+        let (words, file) = command.trim_end().rsplit_once(" /var/lib/prometheus/node-exporter/").expect("the file");
+        ns.shmadm(words.split(' ').chain([file])).ok();
+        assert_eq!(fs::read_to_string(ns.path("shmadm.prom")).expect("the file"), ns.shmadm(["metrics"]).ok());
+        assert!(blocks("yaml")[0].contains("shmadm[.]prom"), "the rules look for another file");
+    });
+}
