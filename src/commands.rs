@@ -12,6 +12,7 @@ mod read;
 mod remove;
 mod set;
 mod stat;
+mod watch;
 
 use std::ffi::OsString;
 use std::io;
@@ -70,8 +71,9 @@ enum Command {
     Set(set::Set),
     Limits(limits::Limits),
     Guard(guard::Guard),
-    Demo(demo::Demo),
+    Watch(watch::Watch),
     Metrics(metrics::Metrics),
+    Demo(demo::Demo),
 }
 
 impl Command {
@@ -86,8 +88,9 @@ impl Command {
             Self::Set(set) => set.run(),
             Self::Limits(limits) => limits.run(context),
             Self::Guard(guard) => guard.run(context),
-            Self::Demo(demo) => demo.run(context),
+            Self::Watch(watch) => watch.run(context),
             Self::Metrics(metrics) => metrics.run(context),
+            Self::Demo(demo) => demo.run(context),
         }
     }
 
@@ -99,12 +102,10 @@ impl Command {
             Self::Stat(stat) => stat.wants_json(),
             Self::Remove(remove) => remove.wants_json(),
             Self::Limits(limits) => limits.wants_json(),
-            Self::AttachWrite(_)
-            | Self::Read(_)
-            | Self::Set(_)
-            | Self::Guard(_)
-            | Self::Demo(_)
-            | Self::Metrics(_) => false,
+            Self::Watch(watch) => watch.wants_json(),
+            Self::AttachWrite(_) | Self::Read(_) | Self::Set(_) | Self::Guard(_) | Self::Demo(_) | Self::Metrics(_) => {
+                false
+            }
         }
     }
 }

@@ -1,14 +1,15 @@
 //! System V shared memory on Linux, for the command `shmadm`.
 //!
-//! Imports point down: [`commands`], then [`demo`], [`select`], [`removal`], [`attachments`], [`transfer`], [`lookup`], [`namespace`], [`process`], [`names`] and [`output`], then [`sysv`], then
-//! the value types [`key`], [`mode`], [`size`], [`duration`], [`escape`] and [`segment_ref`]. Only [`sysv`] has `unsafe`,
-//! and only [`output`] prints.
+//! Imports point down: [`commands`], then [`demo`], [`select`], [`removal`], [`attachments`], [`changes`], [`transfer`],
+//! [`lookup`], [`namespace`], [`process`], [`names`] and [`output`], then [`sysv`], then the value types [`key`], [`mode`],
+//! [`size`], [`duration`], [`escape`] and [`segment_ref`]. Only [`sysv`] has `unsafe`, and only [`output`] prints.
 
 // Sizes and offsets of segments are u64 here and size_t to the kernel; the casts between them rely on this.
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("shmadm is for Linux on 64-bit machines");
 
 pub mod attachments;
+pub mod changes;
 pub mod commands;
 pub mod demo;
 pub mod destination;

@@ -1,11 +1,12 @@
 //! What goes to standard output and standard error, and in which form. The only layer that prints.
 
+mod change;
 mod column;
 mod delimited;
 mod hexdump;
 mod namespace;
-mod picture;
 mod openmetrics;
+mod picture;
 mod record;
 mod table;
 mod text;
@@ -22,12 +23,13 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::escape::visible;
 
+pub use change::{ChangeRecord, change_line};
 pub use column::{ALL as ALL_COLUMNS, Column, DEFAULT as DEFAULT_COLUMNS, ParseColumnError};
 pub use delimited::{CSV, Delimited, EXPORT, RAW};
 pub use hexdump::Hexdump;
 pub use namespace::NamespaceRecord;
-pub use picture::{Picture, Space};
 pub use openmetrics::OpenMetrics;
+pub use picture::{Picture, Space};
 pub use record::{Lookups, SegmentRecord, View, is_orphan, status_words};
 pub use table::{Layout, Totals, grid};
 pub use text::{Text, escaped_lines, whole_characters};
@@ -101,6 +103,18 @@ impl Output {
     /// The stream itself, for those that write to one.
     pub fn writer(&mut self) -> &mut impl Write {
         &mut self.stdout
+    }
+
+    /// Ends a program that has nothing to write for long and whose reader has gone away: only a write would tell it.
+    pub fn check_reader(&self) -> Result<()> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut stdout = [PollFd::new(self.stdout.get_ref(), PollFlags::empty())];
+        // Where it cannot be asked, the next write tells.
+        let _ = poll(&mut stdout, Some(&Timespec::default()));
+        if stdout[0].revents().contains(PollFlags::ERR) {
+            return Err(Error::output(&io::ErrorKind::BrokenPipe.into()));
+        }
+        Ok(())
     }
 
     /// Sees all that was written on its way: a disk that is full shows here at the latest.

@@ -1,4 +1,4 @@
-//! The filters: one value, read by `list` and `remove` alike, so that `list FILTERS` shows what `remove FILTERS` removes.
+//! The filters: one value, read by `list`, `watch` and `remove` alike, so that `list FILTERS` shows what `remove FILTERS` removes.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -252,6 +252,15 @@ impl Filters {
 }
 
 impl Selection {
+    /// Looks again at what changes with time: what the process of `--pid` has attached.
+    pub fn look_again(&mut self) {
+        if let Some(process) = &mut self.process
+            && let Ok(attached) = attachments::of_process(process.pid)
+        {
+            process.attached = attached;
+        }
+    }
+
     /// Whether all filters hold for a segment. The dear ones, which look at processes, are asked last.
     pub fn matches(&self, segment: &Segment, lookups: &Lookups) -> bool {
         let at_least = |limit: Option<Duration>, since: i64| {

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::time::{Clock, TimeFormat, timestamp};
 use crate::escape::visible;
+use crate::key::Key;
 use crate::names::Names;
 use crate::process::{Creator, Processes};
 use crate::sysv::Segment;
@@ -80,6 +81,12 @@ pub struct SegmentRecord {
 }
 
 impl SegmentRecord {
+    /// The same, of a marked segment whose key is known from before.
+    pub fn with_original_key(mut self, key: Option<Key>) -> SegmentRecord {
+        self.original_key = key.map(|key| key.to_string());
+        self
+    }
+
     /// The record of a segment.
     pub fn new(segment: &Segment, lookups: &Lookups) -> SegmentRecord {
         let (names, processes) = (&lookups.names, lookups.processes());

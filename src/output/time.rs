@@ -36,6 +36,17 @@ impl Clock {
         self.now.timestamp().as_second().saturating_sub(seconds).try_into().unwrap_or(0)
     }
 
+    /// This moment in UTC, to the millisecond: `2026-11-23T09:07:31.250Z`.
+    pub fn utc(&self) -> String {
+        format!("{:.3}", self.now.timestamp())
+    }
+
+    /// This moment to the second, `10:07:31`; with the date where it is not the day that another moment is of.
+    pub fn to_the_second(&self, began: &Clock) -> String {
+        let pattern = if self.now.date() == began.now.date() { "%H:%M:%S" } else { "%b %e %H:%M:%S" };
+        self.now.strftime(pattern).to_string()
+    }
+
     /// A point in time, written as asked.
     pub fn show(&self, time: Timestamp, format: TimeFormat) -> String {
         let zoned = || time.to_zoned(self.now.time_zone().clone());
@@ -93,6 +104,9 @@ mod tests {
         }
         assert_eq!(clock.show(at("2026-01-02T00:00:00Z"), TimeFormat::Short), "Jan  2");
         assert_eq!(clock.show(at("2025-12-31T23:59:59Z"), TimeFormat::Short), "2025-12-31");
+        assert_eq!((clock.utc(), clock.to_the_second(&clock)), ("2026-11-23T10:07:31.000Z".into(), "10:07:31".into()));
+        let before = Clock { now: "2026-11-22T10:07:31[UTC]".parse().unwrap() };
+        assert_eq!(clock.to_the_second(&before), "Nov 23 10:07:31");
         // A clock that was set back: no age is negative.
         assert_eq!(clock.show(at("2027-01-01T00:00:00Z"), TimeFormat::Relative), "0s ago");
     }

@@ -87,6 +87,11 @@ impl Segment {
             == (later.id, later.key, later.ctime, later.cpid, later.cuid, later.cgid, later.size)
     }
 
+    /// The segment before anybody attached it or marked it for destruction. Owner, mode and key are today's.
+    pub fn at_birth(&self) -> Segment {
+        Segment { raw_mode: self.raw_mode & !SHM_DEST, lpid: 0, nattch: 0, atime: 0, dtime: 0, ..self.clone() }
+    }
+
     /// The answer of `IPC_STAT` or `SHM_STAT_ANY`.
     pub(super) fn from_status(id: ShmId, ds: &libc::shmid_ds) -> Segment {
         let perm = &ds.shm_perm;

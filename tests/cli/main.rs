@@ -17,3 +17,4 @@ mod stat;
 mod strace;
 mod support;
 mod usage;
+mod watch;

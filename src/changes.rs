@@ -1,0 +1,323 @@
+//! What happened to the segments between two looks at the kernel's table.
+//!
+//! A look sees states, not events. What can be told for sure is told: a segment that is attached when it is first seen
+//! was created and then attached, and one whose last attach moved while its count stayed was attached and detached.
+
+use std::collections::HashMap;
+
+use crate::key::Key;
+use crate::sysv::{Segment, ShmId};
+
+/// What can happen to a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// It was made.
+    Created,
+    /// A mapping of it was made, by shmat(2), fork(2) or a split.
+    Attached,
+    /// A mapping of it went.
+    Detached,
+    /// Its owner, group, mode or lock became another.
+    Changed,
+    /// It was removed while somebody had it attached, and waits for the last detach.
+    Marked,
+    /// It is gone.
+    Removed,
+}
+
+/// Something that happened to a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// What.
+    pub event: Event,
+    /// The segment in the later look; what is removed is shown as it was seen last.
+    pub segment: Segment,
+    /// The segment in the look before; `None` where it was not there yet, or is removed.
+    pub before: Option<Segment>,
+    /// The key that a marked segment had when it was seen first.
+    pub original_key: Option<Key>,
+    /// How many attachments there were and are, where this event is what their number rose or fell by.
+    pub nattch: Option<(u64, u64)>,
+    /// The process that did it, or was the last to, where the kernel tells.
+    pub process: Option<i32>,
+}
+
+/// The segments at one time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Look {
+    segments: Vec<Segment>,
+    /// Of those that were marked since the first look: they have lost theirs.
+    original_keys: HashMap<ShmId, Key>,
+}
+
+impl Look {
+    /// The first look, with which the later ones are compared.
+    pub fn first(segments: Vec<Segment>) -> Look {
+        Look { segments, original_keys: HashMap::new() }
+    }
+
+    /// What was seen, in the kernel's order.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// A later look, and what happened since this one: first the removals, then all else, each in the kernel's order. What
+    /// happened to one segment stands together, as life goes.
+    pub fn next(&self, segments: Vec<Segment>) -> (Look, Vec<Change>) {
+        let mut changes = Vec::new();
+        let mut original_keys = HashMap::new();
+        if self.segments == segments {
+            return (self.clone(), changes);
+        }
+        let earlier: HashMap<_, _> = self.segments.iter().map(|segment| (segment.id, segment)).collect();
+        let later: HashMap<_, _> = segments.iter().map(|segment| (segment.id, segment)).collect();
+        for segment in &self.segments {
+            if !later.get(&segment.id).is_some_and(|later| is_same(segment, later)) {
+                end(segment, self.original_keys.get(&segment.id).copied(), &mut changes);
+            }
+        }
+        for segment in &segments {
+            let before = earlier.get(&segment.id).copied().filter(|before| is_same(before, segment));
+            let original_key = match before {
+                Some(before) if segment.is_marked() && !before.is_marked() => Some(before.key),
+                Some(_) => self.original_keys.get(&segment.id).copied(),
+                None => None,
+            };
+            original_keys.extend(original_key.map(|key| (segment.id, key)));
+            let change = |event| Change {
+                event,
+                segment: segment.clone(),
+                before: before.cloned(),
+                original_key,
+                nattch: None,
+                process: None,
+            };
+            if before.is_none() {
+                changes.push(Change { process: Some(segment.cpid), ..change(Event::Created) });
+            }
+            let newborn = segment.at_birth();
+            live(before.unwrap_or(&newborn), segment, change, &mut changes);
+        }
+        for change in &mut changes {
+            // Pid 0 is one that cannot be seen from here.
+            change.process = change.process.filter(|pid| *pid > 0);
+        }
+        (Look { segments, original_keys }, changes)
+    }
+}
+
+/// Whether `later` is the segment that `earlier` was. What tells is what never changes in a life; ctime moves with every
+/// IPC_SET, and the key goes with the mark.
+fn is_same(earlier: &Segment, later: &Segment) -> bool {
+    (earlier.id, earlier.size, earlier.cpid, earlier.cuid, earlier.cgid)
+        == (later.id, later.size, later.cpid, later.cuid, later.cgid)
+        && (earlier.key == later.key || later.is_marked())
+        && (later.is_marked() || !earlier.is_marked())
+}
+
+/// What happened to a segment that both looks have.
+fn live(before: &Segment, after: &Segment, change: impl Fn(Event) -> Change, changes: &mut Vec<Change>) {
+    attach_and_detach(before, after, &change, changes);
+    let settings = |segment: &Segment| (segment.uid, segment.gid, segment.mode(), segment.is_locked());
+    if settings(before) != settings(after) {
+        changes.push(change(Event::Changed));
+    }
+    if after.is_marked() && !before.is_marked() {
+        changes.push(change(Event::Marked));
+    }
+}
+
+fn attach_and_detach(before: &Segment, after: &Segment, change: &impl Fn(Event) -> Change, changes: &mut Vec<Change>) {
+    let (rose, fell) = (after.nattch > before.nattch, after.nattch < before.nattch);
+    let moved = (after.atime != before.atime, after.dtime != before.dtime);
+    // Where the count stayed, as many have attached as detached: both have happened if one of the times moved.
+    let both = if rose || fell { (rose || moved.0) && (fell || moved.1) } else { moved.0 || moved.1 };
+    let counted = |event, counts: bool| {
+        let nattch = counts.then_some((before.nattch, after.nattch));
+        Change { nattch, process: Some(after.lpid), ..change(event) }
+    };
+    let mut done = Vec::new();
+    if rose || both {
+        done.push(counted(Event::Attached, rose));
+    }
+    if fell || both {
+        done.push(counted(Event::Detached, fell));
+    }
+    // Nothing can be detached from nobody, and where nobody is left the last thing was a detach. Else the times tell, in
+    // seconds.
+    let detached_first = before.nattch > 0 && after.nattch > 0 && after.dtime < after.atime;
+    if both && detached_first {
+        done.reverse();
+    }
+    if let [first, _] = &mut done[..] {
+        // The kernel keeps the last one only.
+        first.process = None;
+    }
+    changes.append(&mut done);
+}
+
+/// What happened to a segment that is gone: whoever had it attached has detached, else it were still there.
+fn end(segment: &Segment, original_key: Option<Key>, changes: &mut Vec<Change>) {
+    let change = Change {
+        event: Event::Removed,
+        segment: segment.clone(),
+        before: None,
+        original_key,
+        nattch: None,
+        process: None,
+    };
+    if segment.nattch > 0 {
+        changes.push(Change { event: Event::Detached, nattch: Some((segment.nattch, 0)), ..change.clone() });
+    }
+    changes.push(change);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Event::{Attached, Changed, Created, Detached, Marked, Removed};
+
+    /// A segment of this identifier, as the kernel makes it.
+    fn segment(id: i32) -> Segment {
+        Segment {
+            key: Key::from_raw(id + 100),
+            id: ShmId::new(id).unwrap(),
+            raw_mode: 0o600,
+            size: 4096,
+            cpid: 10,
+            lpid: 0,
+            nattch: 0,
+            uid: 0,
+            gid: 0,
+            cuid: 0,
+            cgid: 0,
+            atime: 0,
+            dtime: 0,
+            ctime: 1,
+            rss: Some(0),
+            swap: Some(0),
+            namespace: None,
+        }
+    }
+
+    fn marked(segment: Segment) -> Segment {
+        Segment { key: Key::PRIVATE, raw_mode: segment.raw_mode | 0o1000, ..segment }
+    }
+
+    /// What is told of each change: event, identifier, counts, process.
+    type Told = (Event, i32, Option<(u64, u64)>, Option<i32>);
+
+    fn told(before: &[Segment], after: &[Segment]) -> Vec<Told> {
+        let (next, changes) = Look::first(before.to_vec()).next(after.to_vec());
+        assert_eq!(next.segments(), after);
+        assert_eq!(next.next(after.to_vec()).1, [], "nothing is told twice");
+        changes.iter().map(|change| (change.event, change.segment.id.as_raw(), change.nattch, change.process)).collect()
+    }
+
+    #[test]
+    fn a_segment_that_comes_with_all_that_it_has_been_through() {
+        let new = segment(1);
+        assert_eq!(told(&[], std::slice::from_ref(&new)), [(Created, 1, None, Some(10))]);
+        let hidden = Segment { cpid: 0, ..new.clone() };
+        assert_eq!(told(&[], &[hidden]), [(Created, 1, None, None)]);
+        let attached = Segment { nattch: 2, atime: 5, lpid: 11, ..new.clone() };
+        let created = (Created, 1, None, Some(10));
+        let attach = (Attached, 1, Some((0, 2)), Some(11));
+        assert_eq!(told(&[], std::slice::from_ref(&attached)), [created, attach]);
+        assert_eq!(told(&[], &[marked(attached)]), [created, attach, (Marked, 1, None, None)]);
+        let used = Segment { atime: 5, dtime: 5, lpid: 11, ..new };
+        assert_eq!(told(&[], &[used]), [created, (Attached, 1, None, None), (Detached, 1, None, Some(11))]);
+    }
+
+    #[test]
+    fn a_segment_that_goes_was_detached_before() {
+        assert_eq!(told(&[segment(1)], &[]), [(Removed, 1, None, None)]);
+        let attached = Segment { nattch: 2, atime: 5, lpid: 11, ..segment(1) };
+        assert_eq!(told(&[attached], &[]), [(Detached, 1, Some((2, 0)), None), (Removed, 1, None, None)]);
+    }
+
+    #[test]
+    fn attach_and_detach_by_count_and_by_time() {
+        let with = |nattch, atime, dtime| [Segment { nattch, atime, dtime, lpid: 11, ..segment(1) }];
+        let (rose, fell) = ((Attached, Some((1, 3)), Some(11)), (Detached, Some((3, 1)), Some(11)));
+        let (attached, detached) = ((Attached, None, None), (Detached, None, Some(11)));
+        for (before, after, expected) in [
+            (with(1, 5, 2), with(3, 6, 2), vec![rose]),
+            // The count alone: the times have seconds only.
+            (with(1, 5, 2), with(3, 5, 2), vec![rose]),
+            (with(3, 5, 2), with(1, 5, 6), vec![fell]),
+            (with(1, 5, 2), with(1, 6, 6), vec![attached, detached]),
+            (with(1, 5, 5), with(1, 6, 5), vec![(Detached, None, None), (Attached, None, Some(11))]),
+            (with(1, 5, 2), with(1, 7, 6), vec![(Detached, None, None), (Attached, None, Some(11))]),
+            // Where nobody was or is left, the order is no question of times, which a clock that is set can turn.
+            (with(0, 5, 5), with(0, 7, 6), vec![attached, detached]),
+            (with(1, 5, 2), with(3, 7, 6), vec![(Detached, None, None), rose]),
+            (with(1, 5, 2), with(3, 6, 7), vec![(Attached, Some((1, 3)), None), detached]),
+            (with(3, 5, 2), with(1, 7, 6), vec![(Detached, Some((3, 1)), None), (Attached, None, Some(11))]),
+            (with(1, 5, 2), with(1, 5, 2), vec![]),
+        ] {
+            let told: Vec<_> = told(&before, &after).into_iter().map(|t| (t.0, t.2, t.3)).collect();
+            assert_eq!(told, expected, "{before:?} {after:?}");
+        }
+    }
+
+    #[test]
+    fn settings_and_nothing_else_are_a_change() {
+        let changed = [(Changed, 1, None, None)];
+        let before = [segment(1)];
+        assert_eq!(told(&before, &[Segment { uid: 5, ctime: 9, ..segment(1) }]), changed);
+        assert_eq!(told(&before, &[Segment { gid: 5, ..segment(1) }]), changed);
+        assert_eq!(told(&before, &[Segment { raw_mode: 0o640, ..segment(1) }]), changed);
+        assert_eq!(
+            told(&before, &[Segment { raw_mode: 0o2600, uid: 5, ..segment(1) }]),
+            changed,
+            "together they are one"
+        );
+        assert_eq!(told(&before, &[Segment { rss: Some(4096), swap: None, ctime: 9, ..segment(1) }]), []);
+    }
+
+    #[test]
+    fn an_identifier_that_is_reused_is_two_segments() {
+        let both = [(Removed, 1, None, None), (Created, 1, None, Some(10))];
+        for other in [
+            Segment { size: 8192, ..segment(1) },
+            Segment { key: Key::from_raw(7), ..segment(1) },
+            Segment { cuid: 7, ..segment(1) },
+            Segment { cgid: 7, ..segment(1) },
+        ] {
+            assert_eq!(told(&[segment(1)], &[other]), both);
+        }
+        assert_eq!(told(&[segment(1)], &[Segment { cpid: 7, ..segment(1) }])[1], (Created, 1, None, Some(7)));
+        // No segment loses its mark.
+        assert_eq!(
+            told(
+                &[marked(Segment { key: Key::PRIVATE, ..segment(1) })],
+                &[Segment { key: Key::PRIVATE, ..segment(1) }]
+            ),
+            both
+        );
+    }
+
+    #[test]
+    fn removals_come_first_and_the_rest_in_the_kernels_order() {
+        let attached = Segment { nattch: 1, atime: 5, lpid: 11, ..segment(2) };
+        let after = [segment(4), marked(Segment { uid: 5, ..attached }), segment(3)];
+        let events: Vec<_> = told(&[segment(1), segment(2), segment(3), segment(5)], &after);
+        let events: Vec<_> = events.into_iter().map(|told| (told.0, told.1)).collect();
+        assert_eq!(events, [(Removed, 1), (Removed, 5), (Created, 4), (Attached, 2), (Changed, 2), (Marked, 2)]);
+    }
+
+    #[test]
+    fn a_marked_segment_keeps_its_key_in_mind() {
+        let attached = Segment { nattch: 2, atime: 5, ..segment(1) };
+        let first = Look::first(vec![attached.clone()]);
+        let (second, changes) = first.next(vec![marked(attached.clone())]);
+        assert_eq!((changes[0].event, changes[0].original_key), (Marked, Some(attached.key)));
+        assert_eq!(changes[0].before.as_ref(), Some(&attached));
+        let (third, changes) = second.next(vec![marked(Segment { nattch: 1, ..attached.clone() })]);
+        assert_eq!((changes[0].event, changes[0].original_key), (Detached, Some(attached.key)));
+        let (last, changes) = third.next(Vec::new());
+        assert_eq!(changes.iter().map(|change| change.original_key).collect::<Vec<_>>(), [Some(attached.key); 2]);
+        assert_eq!(last, Look::default());
+    }
+}
