@@ -7,6 +7,7 @@ mod hexdump;
 mod namespace;
 mod openmetrics;
 mod picture;
+mod progress;
 mod record;
 mod table;
 mod text;
@@ -30,6 +31,7 @@ pub use hexdump::Hexdump;
 pub use namespace::NamespaceRecord;
 pub use openmetrics::OpenMetrics;
 pub use picture::{Picture, Space};
+pub use progress::Progress;
 pub use record::{Lookups, SegmentRecord, View, is_orphan, status_words};
 pub use table::{Layout, Totals, grid};
 pub use text::{Text, escaped_lines, whole_characters};
@@ -115,6 +117,12 @@ impl Output {
             return Err(Error::output(&io::ErrorKind::BrokenPipe.into()));
         }
         Ok(())
+    }
+
+    /// The file beneath, for those that write to it past the buffer, which is written out before.
+    pub fn file(&mut self) -> Result<&File> {
+        self.flush()?;
+        Ok(self.stdout.get_ref())
     }
 
     /// Sees all that was written on its way: a disk that is full shows here at the latest.

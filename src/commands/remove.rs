@@ -9,7 +9,7 @@ use super::{Context, TextOrJson, rows, segment_parser};
 use crate::duration::Wait;
 use crate::error::{Error, Result, Status};
 use crate::lookup;
-use crate::output::{Lookups, Output, say};
+use crate::output::{Lookups, Output, Progress, say};
 use crate::removal::{self, Choice, Outcome, Removal};
 use crate::segment_ref::SegmentRef;
 use crate::select::{Filters, Selection};
@@ -146,21 +146,25 @@ impl Remove {
             confirm(&chosen)?;
         }
         let choice = Choice { selection, spare_attached: !self.include_attached };
+        let mut progress =
+            Progress::steps("removing", chosen.len() as u64).hidden_if(output.is_terminal() && !self.quiet);
         let mut removals = Vec::new();
         for batch in chosen.chunks(BATCH) {
             let mut done = match self.dry_run {
                 true => batch.iter().map(|segment| Removal::of(segment, Outcome::WouldRemove)).collect(),
                 false => removal::remove_all(batch, choice),
             };
-            for removal in &mut done {
+            let tell = |removal: &mut Removal| {
                 // Nobody asked for just this one: that it is another by now is worth a line, and no failure.
                 if let Some(error) = &mut removal.error
                     && removal.outcome == Outcome::Changed
                 {
                     error.status = Status::Done;
                 }
-                self.tell(removal, output)?;
-            }
+                self.tell(removal, output)
+            };
+            progress.suspend(|| done.iter_mut().try_for_each(tell))?;
+            progress.advance(batch.len() as u64);
             removals.extend(done);
         }
         Ok(removals)
