@@ -1,12 +1,24 @@
-//! Files that are written whole or not at all.
+//! Where the bytes of a segment go: standard output, or a file that is written whole or not at all.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 use tempfile::NamedTempFile;
+
+use crate::error::{Error, Result};
+use crate::output::{Output, Progress};
+use crate::sysv::{Contents, MoveError, Stream};
+use crate::transfer::page_error;
+
+/// How many zeros are written at a time.
+const PIECE: u64 = 256 << 10;
+/// What a pipe holds anyway.
+const FEW: u64 = 64 << 10;
 
 /// Where `-o FILE` leads.
 #[derive(Debug)]
@@ -70,11 +82,110 @@ impl Destination {
     pub fn finish(self) -> io::Result<()> {
         match self {
             Self::InPlace(_) => Ok(()),
-            Self::Replace { temporary, target } => {
+            Self::Replace { mut temporary, target } => {
+                // It ends where was written last, with a hole where that was one.
+                let end = temporary.as_file_mut().stream_position()?;
+                temporary.as_file().set_len(end)?;
                 // A full disk may only show now.
                 temporary.as_file().sync_all()?;
                 temporary.persist(target).map(drop).map_err(|error| error.error)
             }
         }
     }
+}
+
+/// What is written to, at the place where it stands.
+#[derive(Debug)]
+pub enum Sink<'a> {
+    /// Standard output.
+    Output(&'a mut Output),
+    /// A file.
+    File {
+        /// Open to be written to.
+        file: File,
+        /// Its name, for errors.
+        path: &'a Path,
+        /// Whether holes can be left in it.
+        punch: bool,
+    },
+}
+
+impl Sink<'_> {
+    /// Writes bytes.
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        match self {
+            Self::Output(output) => output.bytes(bytes),
+            Self::File { file, path, .. } => file.write_all(bytes).map_err(|error| cannot_write(path, &error)),
+        }
+    }
+
+    /// Writes so many zeros, or leaves a hole.
+    pub fn zeros(&mut self, count: u64, progress: &mut Progress) -> Result<()> {
+        if let Self::File { file, path, punch: true } = self {
+            progress.advance(count);
+            return match file.seek(SeekFrom::Current(count.cast_signed())) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(cannot_write(path, &error)),
+            };
+        }
+        let zeros = vec![0; PIECE.min(count) as usize];
+        let mut left = count;
+        while left > 0 {
+            let now = left.min(PIECE);
+            self.bytes(&zeros[..now as usize])?;
+            progress.advance(now);
+            left -= now;
+        }
+        Ok(())
+    }
+
+    /// Moves a part of a segment there, past all buffers.
+    pub fn send(
+        &mut self,
+        contents: &Contents<'_>,
+        name: &str,
+        part: Range<u64>,
+        progress: &mut Progress,
+    ) -> Result<()> {
+        let stream = self.stream()?;
+        let mut at = part.start;
+        while at < part.end {
+            match contents.send(at..part.end, &stream) {
+                Ok(count) => {
+                    at += count;
+                    progress.advance(count);
+                }
+                Err(MoveError::Segment(error)) => return Err(page_error(format_args!("read {name} at {at}"), &error)),
+                Err(MoveError::Stream(error)) => return Err(self.cannot_write(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gets ready for so many bytes: a pipe is made larger for many.
+    pub fn expect(&mut self, count: u64) -> Result<()> {
+        if count > FEW {
+            self.stream()?.enlarge();
+        }
+        Ok(())
+    }
+
+    fn stream(&mut self) -> Result<Stream<'_>> {
+        match self {
+            Self::Output(output) => Ok(Stream::new(output.file()?.as_fd())),
+            Self::File { file, .. } => Ok(Stream::new((*file).as_fd())),
+        }
+    }
+
+    fn cannot_write(&self, error: &io::Error) -> Error {
+        match self {
+            Self::Output(_) => Error::output(error),
+            Self::File { path, .. } => cannot_write(path, error),
+        }
+    }
+}
+
+/// The error of writing to a file that the user named.
+pub fn cannot_write(path: &Path, error: &io::Error) -> Error {
+    Error::io(format_args!("write {}", path.display()), error)
 }

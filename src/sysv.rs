@@ -21,7 +21,7 @@ pub use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 
 pub use attachment::{Access, Attachment, Placement, attach};
-pub use contents::{Contents, Extent};
+pub use contents::{Contents, Extent, MoveError, Stream};
 pub use limits::{Limits, Usage, limits, usage};
 pub use maps::{KernelMounts, Mapping};
 pub use namespace::{owner_of, written_by_child};

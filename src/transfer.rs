@@ -1,33 +1,41 @@
 //! Bytes between segments and files, with errors that name both.
 
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Seek};
+use std::ops::Range;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::key::Key;
+use crate::output::Progress;
 use crate::size::human;
-use crate::sysv::{self, Access, Attachment, Contents, Errno, Placement, Reason, ShmId};
+use crate::sysv::{self, Access, Attachment, Contents, Errno, MoveError, Placement, Reason, ShmId, Stream};
 
-/// How much is copied at a time.
-const PIECE: usize = 1 << 20;
+/// How much is written at a time of what is in memory.
+const PIECE: u64 = 1 << 20;
 
 /// Where bytes for a segment come from.
 #[derive(Debug)]
 pub struct Input {
-    source: Box<dyn Source>,
+    source: Source,
+    /// What is added behind it.
+    tail: &'static [u8],
     name: String,
     length: Option<u64>,
 }
 
-trait Source: Read + std::fmt::Debug {}
-impl<T: Read + std::fmt::Debug> Source for T {}
+#[derive(Debug)]
+enum Source {
+    Bytes(Vec<u8>),
+    File(File),
+}
 
 impl Input {
     /// These bytes.
     pub fn bytes(bytes: Vec<u8>) -> Input {
         let length = Some(bytes.len() as u64);
-        Input { source: Box::new(io::Cursor::new(bytes)), name: "the text".into(), length }
+        Input { source: Source::Bytes(bytes), tail: b"", name: "the text".into(), length }
     }
 
     /// What is left of an open file. How much that is, is known beforehand for a regular file only.
@@ -40,7 +48,7 @@ impl Input {
             if metadata.is_file() { Some(metadata.len().saturating_sub(file.stream_position()?)) } else { None };
         // A file of /proc says 0, and has more in it.
         let length = length.filter(|length| *length > 0);
-        Ok(Input { source: Box::new(file), name: name.display().to_string(), length })
+        Ok(Input { source: Source::File(file), tail: b"", name: name.display().to_string(), length })
     }
 
     /// How many bytes will come, where that is known.
@@ -49,23 +57,13 @@ impl Input {
     }
 
     /// Adds bytes behind the last one.
-    pub fn and_then(self, bytes: &'static [u8]) -> Input {
-        let length = self.length.map(|length| length + bytes.len() as u64);
-        Input { source: Box::new(self.source.chain(bytes)), length, ..self }
+    pub fn and_then(self, tail: &'static [u8]) -> Input {
+        let length = self.length.map(|length| length + tail.len() as u64);
+        Input { tail, length, ..self }
     }
 
-    /// Reads until the buffer is full or the input ends.
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match self.source.read(&mut buffer[filled..]) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io(format_args!("read {}", self.name), &error)),
-            }
-        }
-        Ok(filled)
+    fn unreadable(&self, error: &io::Error) -> Error {
+        Error::io(format_args!("read {}", self.name), error)
     }
 }
 
@@ -98,38 +96,86 @@ pub fn contents<'a>(attachment: &'a Attachment, name: &str, access: Access) -> R
 }
 
 /// Copies the whole input into a segment from `offset` on, where `size` ends it. Returns where the input ended.
-pub fn fill_from(contents: &Contents<'_>, name: &str, input: &mut Input, offset: u64, size: u64) -> Result<u64> {
-    let mut buffer = vec![0; PIECE.min(usize::try_from(size - offset).unwrap_or(PIECE)).max(1)];
-    let mut at = offset;
-    while at < size {
-        let room = usize::try_from(size - at).unwrap_or(usize::MAX).min(buffer.len());
-        let count = input.read(&mut buffer[..room])?;
-        write_at(contents, name, &buffer[..count], at)
-            .map_err(|error| error.hint(format_args!("{} bytes were written before", at - offset)))?;
-        at += count as u64;
-        if count < room {
-            return Ok(at);
-        }
-    }
-    if input.read(&mut [0])? > 0 {
+pub fn fill_from(contents: &Contents<'_>, name: &str, input: &Input, offset: u64, size: u64) -> Result<u64> {
+    let is_full = |at: u64| {
         let written = at - offset;
-        return Err(Error::failed(format!(
+        Error::failed(format!(
             "cannot write all of {} to {name}: the segment is full; {written} bytes were written, and there is more",
             input.name
-        )));
+        ))
+    };
+    let at = match &input.source {
+        Source::Bytes(bytes) if bytes.len() as u64 > size - offset => return Err(is_full(offset)),
+        Source::Bytes(bytes) => {
+            write_at(contents, name, bytes, offset)?;
+            offset + bytes.len() as u64
+        }
+        Source::File(file) => {
+            let stream = Stream::new(file.as_fd());
+            stream.enlarge();
+            let at = receive(contents, name, input, &stream, offset..size)?;
+            // Whether there is more, only one byte more tells.
+            if at == size && stream.read(&mut [0]).map_err(|error| input.unreadable(&error))? > 0 {
+                return Err(is_full(at));
+            }
+            at
+        }
+    };
+    if input.tail.len() as u64 > size - at {
+        return Err(is_full(at));
+    }
+    write_at(contents, name, input.tail, at)?;
+    Ok(at + input.tail.len() as u64)
+}
+
+/// Moves a stream into a part of a segment, until one of them ends. Returns where in the segment that is.
+fn receive(contents: &Contents<'_>, name: &str, input: &Input, from: &Stream<'_>, part: Range<u64>) -> Result<u64> {
+    let mut progress = Progress::bytes("writing", input.length);
+    let mut at = part.start;
+    while at < part.end {
+        let error = match contents.receive(at..part.end, from) {
+            Ok(0) => break,
+            Ok(count) => {
+                at += count;
+                progress.advance(count);
+                continue;
+            }
+            Err(MoveError::Segment(error)) => page_error(format_args!("write to {name} at {at}"), &error),
+            Err(MoveError::Stream(error)) => input.unreadable(&error),
+        };
+        return Err(error.hint(format_args!("{} bytes were written before", at - part.start)));
     }
     Ok(at)
 }
 
-/// Fills a segment with one byte, from `offset` to `end`.
-pub fn fill_with(contents: &Contents<'_>, name: &str, byte: u8, offset: u64, end: u64) -> Result<()> {
-    let length = usize::try_from(end - offset).unwrap_or(PIECE).min(PIECE);
-    let buffer = vec![byte; length];
-    let mut at = offset;
-    while at < end {
-        let count = usize::try_from(end - at).unwrap_or(PIECE).min(buffer.len());
-        write_at(contents, name, &buffer[..count], at)?;
-        at += count as u64;
+/// Fills a part of a segment with one byte.
+pub fn fill_with(contents: &Contents<'_>, name: &str, byte: u8, part: Range<u64>) -> Result<()> {
+    let mut progress = Progress::bytes("filling", Some(part.end - part.start));
+    let buffer = vec![byte; PIECE.min(part.end - part.start) as usize];
+    let mut at = part.start;
+    while at < part.end {
+        let count = (part.end - at).min(PIECE);
+        write_at(contents, name, &buffer[..count as usize], at)?;
+        at += count;
+        progress.advance(count);
+    }
+    Ok(())
+}
+
+/// Clears a segment. Its pages are given back, and where the kernel does not do that, written over.
+pub fn clear(contents: &Contents<'_>, name: &str, size: u64) -> Result<()> {
+    // In few steps, of which each takes its time only where there are pages.
+    let step = (size / 64).next_multiple_of(1 << 30).max(1 << 30);
+    let mut progress = Progress::bytes("clearing", Some(size));
+    let mut at = 0;
+    while at < size {
+        let end = size.min(at.saturating_add(step));
+        if contents.clear(at..end).is_err() {
+            drop(progress);
+            return fill_with(contents, name, 0, 0..size);
+        }
+        progress.advance(end - at);
+        at = end;
     }
     Ok(())
 }

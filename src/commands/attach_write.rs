@@ -97,17 +97,14 @@ impl AttachWrite {
         fits(&name, input.as_ref(), offset, size)?;
         let contents = transfer::contents(&attachment, &name, Access::ReadWrite)?;
         if self.zero {
-            contents
-                .clear()
-                .or_else(|_| contents.zero())
-                .map_err(|error| transfer::page_error(format_args!("clear {name}"), &error))?;
+            transfer::clear(&contents, &name, size)?;
         }
         let end = match input {
-            Some(mut input) => transfer::fill_from(&contents, &name, &mut input, offset, size)?,
+            Some(input) => transfer::fill_from(&contents, &name, &input, offset, size)?,
             None => offset,
         };
         if let Some(byte) = self.fill {
-            transfer::fill_with(&contents, &name, byte, end, size)?;
+            transfer::fill_with(&contents, &name, byte, end..size)?;
         }
         if self.verbose {
             say(format_args!("wrote {} bytes to {name} from byte {offset} on", end - offset));

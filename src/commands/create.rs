@@ -301,10 +301,10 @@ struct Source {
     size: u64,
 }
 
-fn fill(segment: &Segment, name: &str, mut source: Source) -> Result<()> {
+fn fill(segment: &Segment, name: &str, source: Source) -> Result<()> {
     let attachment = transfer::attach(segment.id, name, "fill", Access::ReadWrite, sysv::Placement::default())?;
     let contents = transfer::contents(&attachment, name, Access::ReadWrite)?;
-    transfer::fill_from(&contents, name, &mut source.input, 0, segment.size).map(drop)
+    transfer::fill_from(&contents, name, &source.input, 0, segment.size).map(drop)
 }
 
 /// The state of a segment that was made just now.

@@ -1,17 +1,16 @@
-use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
 use super::{Context, attachment, segment_parser};
-use crate::destination::Destination;
+use crate::destination::{Destination, Sink, cannot_write};
 use crate::error::{Error, Result, Status};
 use crate::lookup;
-use crate::output::{Hexdump, Output, Text, escaped_lines, whole_characters};
+use crate::output::{Hexdump, Progress, Text, escaped_lines, whole_characters};
 use crate::segment_ref::SegmentRef;
 use crate::size::Size;
-use crate::sysv::{Access, Contents, Placement};
+use crate::sysv::{Access, Contents, Extent, Placement};
 use crate::transfer;
 
 /// How much is copied at a time.
@@ -103,48 +102,11 @@ impl Read {
     }
 
     fn to_file(&self, part: &Part<'_>, path: &Path) -> Result<()> {
-        let cannot = |error: &io::Error| Error::io(format_args!("write {}", path.display()), error);
+        let cannot = |error: &io::Error| cannot_write(path, error);
         let destination = Destination::open(path, 0o600).map_err(|error| cannot(&error))?;
         let file = destination.file().map_err(|error| cannot(&error))?;
         part.show(self.format, false, &mut Sink::File { file, path, punch: destination.is_new_file() })?;
         destination.finish().map_err(|error| cannot(&error))
-    }
-}
-
-/// Where the bytes go.
-enum Sink<'a> {
-    Output(&'a mut Output),
-    File {
-        file: File,
-        path: &'a Path,
-        /// Whether holes can be left out.
-        punch: bool,
-    },
-}
-
-impl Sink<'_> {
-    fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        match self {
-            Self::Output(output) => output.bytes(bytes),
-            Self::File { file, path, .. } => {
-                file.write_all(bytes).map_err(|error| Error::io(format_args!("write {}", path.display()), &error))
-            }
-        }
-    }
-
-    fn zeros(&mut self, count: u64) -> Result<()> {
-        if let Self::File { file, path, punch: true } = self {
-            let skipped = file.seek(SeekFrom::Current(count.cast_signed())).and_then(|end| file.set_len(end));
-            return skipped.map_err(|error| Error::io(format_args!("write {}", path.display()), &error));
-        }
-        let zeros = vec![0; PIECE.min(count) as usize];
-        let mut left = count;
-        while left > 0 {
-            let now = left.min(PIECE);
-            self.bytes(&zeros[..now as usize])?;
-            left -= now;
-        }
-        Ok(())
     }
 }
 
@@ -173,6 +135,15 @@ enum Run<'a> {
     Zeros(u64),
 }
 
+impl Run<'_> {
+    fn length(&self) -> u64 {
+        match self {
+            Self::Data(bytes) => bytes.len() as u64,
+            Self::Zeros(count) => *count,
+        }
+    }
+}
+
 impl Part<'_> {
     fn show(&self, format: Format, on_terminal: bool, sink: &mut Sink<'_>) -> Result<()> {
         let format = match format {
@@ -183,49 +154,68 @@ impl Part<'_> {
         };
         match format {
             Format::String => self.string(on_terminal, sink),
-            Format::Hex => self.hexdump(sink),
-            Format::Raw | Format::Auto => self.runs(|run| {
-                match run {
-                    Run::Data(bytes) => sink.bytes(bytes)?,
-                    Run::Zeros(count) => sink.zeros(count)?,
-                }
-                Ok(true)
-            }),
+            Format::Hex => self.hexdump(on_terminal, sink),
+            Format::Raw | Format::Auto => self.raw(on_terminal, sink),
         }
     }
 
+    /// The bytes go from the kernel to the kernel; we see none of them.
+    fn raw(&self, on_terminal: bool, sink: &mut Sink<'_>) -> Result<()> {
+        let mut progress = Progress::bytes("reading", Some(self.end - self.start)).hidden_if(on_terminal);
+        sink.expect(self.end - self.start)?;
+        let mut at = self.start;
+        while at < self.end {
+            let extent = self.extent(at)?;
+            if extent.is_hole {
+                sink.zeros(extent.end - at, &mut progress)?;
+            } else {
+                sink.send(&self.contents, self.name, at..extent.end, &mut progress)?;
+            }
+            at = extent.end;
+        }
+        Ok(())
+    }
+
     /// Hands out all bytes in order, a piece at a time, until `each` wants no more.
-    fn runs(&self, mut each: impl FnMut(Run<'_>) -> Result<bool>) -> Result<()> {
-        let cannot =
-            |at: u64, error: &io::Error| transfer::page_error(format_args!("read {} at {at}", self.name), error);
+    fn runs(&self, on_terminal: bool, mut each: impl FnMut(Run<'_>) -> Result<bool>) -> Result<()> {
+        let mut progress = Progress::bytes("reading", Some(self.end - self.start)).hidden_if(on_terminal);
         let mut buffer = vec![0; PIECE.min(self.end - self.start) as usize];
         let mut at = self.start;
         while at < self.end {
             // Looking for its end can cost as much as reading it: an extent is asked for once, not for each piece.
-            let extent = self.contents.extent(at, self.end).map_err(|error| cannot(at, &error))?;
-            if extent.is_hole {
-                let hole = extent.end - at;
-                at = extent.end;
-                if !each(Run::Zeros(hole))? {
-                    return Ok(());
-                }
-            }
+            let extent = self.extent(at)?;
             while at < extent.end {
-                let piece = &mut buffer[..(extent.end - at).min(PIECE) as usize];
-                self.contents.read_at(piece, at).map_err(|error| cannot(at, &error))?;
-                at += piece.len() as u64;
-                if !each(Run::Data(piece))? {
+                let run = if extent.is_hole {
+                    Run::Zeros(extent.end - at)
+                } else {
+                    let piece = &mut buffer[..(extent.end - at).min(PIECE) as usize];
+                    self.contents.read_at(piece, at).map_err(|error| self.unreadable(at, &error))?;
+                    Run::Data(piece)
+                };
+                let length = run.length();
+                if !each(run)? {
                     return Ok(());
                 }
+                at += length;
+                progress.advance(length);
             }
         }
         Ok(())
     }
 
+    fn extent(&self, at: u64) -> Result<Extent> {
+        self.contents.extent(at..self.end).map_err(|error| self.unreadable(at, &error))
+    }
+
+    fn unreadable(&self, at: u64, error: &io::Error) -> Error {
+        transfer::page_error(format_args!("read {} at {at}", self.name), error)
+    }
+
     /// Whether this is text, and then nothing but NULs.
     fn is_text(&self) -> Result<bool> {
         let mut text = Text::default();
-        self.runs(|run| {
+        // Asked where the bytes go to a terminal only.
+        self.runs(true, |run| {
             match run {
                 Run::Zeros(_) => text.push(&[0]),
                 Run::Data(bytes) => text.push(bytes),
@@ -239,7 +229,7 @@ impl Part<'_> {
         let mut last = None;
         // A character may begin in one piece and end in the next.
         let mut kept = Vec::new();
-        self.runs(|run| {
+        self.runs(on_terminal, |run| {
             let Run::Data(bytes) = run else { return Ok(false) };
             let nul = bytes.iter().position(|b| *b == 0);
             let bytes = &bytes[..nul.unwrap_or(bytes.len())];
@@ -258,18 +248,19 @@ impl Part<'_> {
         if last.is_some_and(|last| last != b'\n') { sink.bytes(b"\n") } else { Ok(()) }
     }
 
-    fn hexdump(&self, sink: &mut Sink<'_>) -> Result<()> {
+    fn hexdump(&self, on_terminal: bool, sink: &mut Sink<'_>) -> Result<()> {
         let mut writer = io::BufWriter::with_capacity(64 << 10, SinkWriter { sink, error: None });
-        let dumped = self.dump_to(&mut writer).and_then(|()| writer.flush().map_err(|error| Error::output(&error)));
+        let dumped =
+            self.dump_to(on_terminal, &mut writer).and_then(|()| writer.flush().map_err(|error| Error::output(&error)));
         match writer.into_parts().0.error {
             Some(error) => Err(error),
             None => dumped,
         }
     }
 
-    fn dump_to(&self, writer: &mut impl Write) -> Result<()> {
+    fn dump_to(&self, on_terminal: bool, writer: &mut impl Write) -> Result<()> {
         let mut dump = Hexdump::new(writer, self.start);
-        self.runs(|run| {
+        self.runs(on_terminal, |run| {
             let pushed = match run {
                 Run::Data(bytes) => dump.push(bytes),
                 Run::Zeros(count) => dump.push_zeros(count),

@@ -1,29 +1,34 @@
-//! What is in an attached segment, copied by system calls in both directions.
+//! What is in an attached segment, moved by system calls in both directions.
 //!
-//! The kernel copies, never we: a page that cannot be had (huge pages of which none is left, see SHM_HUGETLB in
-//! shmget(2)) is then an error (`EFAULT`) and no SIGBUS. There are two ways, one face:
+//! The kernel touches the bytes, never we: a page that cannot be had (huge pages of which none is left, see SHM_HUGETLB
+//! in shmget(2)) is then an error (`EFAULT`) and no SIGBUS. There are two ways, chosen once, with one face:
 //!
-//! - With `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`, `/proc/self/map_files/START-END` opens the tmpfs file that the
-//!   segment is (proc_pid_map_files(5)). Reading it allocates nothing, and `SEEK_DATA` passes over its holes.
-//! - Without, the mapping is copied by process_vm_readv(2) and process_vm_writev(2) on ourselves. Touching a page
-//!   allocates it, so mincore(2) tells first which pages are there.
+//! - [`SegmentFile`]: with `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`, `/proc/self/map_files/START-END` opens the tmpfs
+//!   file that the segment is (proc_pid_map_files(5)). Its pages move from file to file and into pipes without passing
+//!   through our memory, reading it allocates nothing, and `SEEK_DATA` passes over its holes.
+//! - [`MappedSegment`]: without, the mapping itself is what read(2) and write(2) are given. Touching a page allocates it,
+//!   so mincore(2) tells first which pages are there.
 
-use std::cell::RefCell;
+mod file;
+mod mapping;
+mod residency;
+mod stream;
+
+use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut};
+use std::io::{self, BufRead, BufReader};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 
-use nix::errno::Errno;
-use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
-use nix::unistd::{Pid, Whence, lseek64};
-
+use self::file::SegmentFile;
+use self::mapping::MappedSegment;
+pub use self::stream::Stream;
 use super::attachment::{Access, Attachment};
 use super::maps::{KernelMounts, Mapping};
-use super::{page_size, usage};
 
-/// How much of the mapping stays resident behind a copy, and how much one mincore(2) looks at.
-const WINDOW: u64 = 64 << 20;
+/// How much is moved by one call at most: a pipe holds as much, and progress is told between two.
+const PIECE: u64 = 1 << 20;
+/// How much is copied at a time through a buffer of ours, where the kernel cannot move it in one.
+const BUFFER: u64 = 128 << 10;
 
 /// A run of bytes that begins where it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,28 +39,40 @@ pub struct Extent {
     pub is_hole: bool,
 }
 
+/// Which side of a move failed.
+#[derive(Debug)]
+pub enum MoveError {
+    /// The segment: `EFAULT` where a page cannot be had, `InvalidInput` past its end.
+    Segment(io::Error),
+    /// The file or stream that the bytes come from or go to.
+    Stream(io::Error),
+}
+
 /// The bytes of an attached segment.
 #[derive(Debug)]
 pub struct Contents<'a> {
     attachment: &'a Attachment,
-    way: Way,
+    way: Box<dyn Way + 'a>,
 }
 
-#[derive(Debug)]
-enum Way {
-    File(File),
-    /// Which pages of the last window looked at are resident; `None` where absent pages cannot be told from holes.
-    Mapping(Option<RefCell<Residency>>),
-}
-
-#[derive(Debug, Default)]
-struct Residency {
-    window: Range<u64>,
-    pages: Vec<u8>,
+/// A way to the bytes. Ranges lie within the segment and are not empty.
+trait Way: fmt::Debug {
+    /// The run of data, or of nothing, that begins where this range does, and ends where it does at the latest.
+    fn extent(&self, range: Range<u64>) -> io::Result<Extent>;
+    /// Copies out of the segment.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Copies into the segment.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Moves the first bytes of a range to a stream; how many, or `None` where it is not one that this way serves.
+    fn send(&self, range: Range<u64>, to: &Stream<'_>) -> io::Result<Option<usize>>;
+    /// Moves bytes from a stream to the beginning of a range; how many, 0 at the stream's end, or `None` as above.
+    fn receive(&self, range: Range<u64>, from: &Stream<'_>) -> io::Result<Option<usize>>;
 }
 
 impl Attachment {
     /// The way to what is in this attachment, chosen here once.
+    ///
+    /// Errors: those of reading `/proc/self/maps`, and `NotFound` where that does not show the attachment.
     pub fn contents(&self, access: Access) -> io::Result<Contents<'_>> {
         let start = self.address() as u64;
         let (end, is_on_tmpfs) = own_mapping(start)?;
@@ -63,12 +80,11 @@ impl Attachment {
             .read(true)
             .write(access == Access::ReadWrite)
             .open(format!("/proc/self/map_files/{start:x}-{end:x}"));
-        let way = match file {
-            Ok(file) => Way::File(file),
-            // mincore(2) looks into the page cache for tmpfs, but for huge pages only into our own page table, where a
-            // new attachment has none.
-            Err(_) if is_on_tmpfs => Way::Mapping(Some(RefCell::default())),
-            Err(_) => Way::Mapping(None),
+        let way: Box<dyn Way> = match (file, access) {
+            (Ok(file), Access::Read) => Box::new(SegmentFile(file)),
+            // hugetlbfs has no write(2).
+            (Ok(file), Access::ReadWrite) if is_on_tmpfs => Box::new(SegmentFile(file)),
+            _ => Box::new(MappedSegment::new(self, is_on_tmpfs)),
         };
         Ok(Contents { attachment: self, way })
     }
@@ -79,155 +95,99 @@ impl Contents<'_> {
     ///
     /// Errors: `EFAULT` where a page cannot be had. `InvalidInput` past the segment's end.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.within(offset, buffer.len())?;
-        match &self.way {
-            Way::File(file) => file.read_exact_at(buffer, offset),
-            Way::Mapping(_) => {
-                let mut done = 0;
-                while done < buffer.len() {
-                    let rest = &mut buffer[done..];
-                    let remote = self.remote(offset + done as u64, rest.len());
-                    let copied = process_vm_readv(Pid::this(), &mut [IoSliceMut::new(rest)], &[remote])?;
-                    done += progress(copied)?;
-                }
-                self.forget(offset, done)
-            }
-        }
+        self.within(&range(offset, buffer.len()))?;
+        self.way.read_at(buffer, offset)
     }
 
     /// Copies `bytes` into the segment at `offset`.
     ///
     /// Errors: `EFAULT` where a page cannot be had. `InvalidInput` past the segment's end.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.within(offset, bytes.len())?;
-        if let Way::File(file) = &self.way {
-            match file.write_all_at(bytes, offset) {
-                // hugetlbfs has no write(2).
-                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
-                result => return result,
-            }
-        }
-        let mut done = 0;
-        while done < bytes.len() {
-            let rest = &bytes[done..];
-            let remote = self.remote(offset + done as u64, rest.len());
-            let copied = process_vm_writev(Pid::this(), &[IoSlice::new(rest)], &[remote])?;
-            done += progress(copied)?;
-        }
-        self.forget(offset, done)
+        self.within(&range(offset, bytes.len()))?;
+        self.way.write_at(bytes, offset)
     }
 
-    /// The run of data, or of nothing, that begins at `offset` and ends at `end` at the latest.
-    pub fn extent(&self, offset: u64, end: u64) -> io::Result<Extent> {
-        self.within(offset, usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX))?;
-        let all_data = Extent { end, is_hole: false };
-        match &self.way {
-            Way::File(file) => {
-                let seek = |whence| lseek64(file, offset.cast_signed(), whence).map(i64::cast_unsigned);
-                match seek(Whence::SeekData) {
-                    Ok(data) if data > offset => Ok(Extent { end: data.min(end), is_hole: true }),
-                    Ok(_) => Ok(Extent { end: seek(Whence::SeekHole)?.min(end), is_hole: false }),
-                    // No data from here on.
-                    Err(Errno::ENXIO) => Ok(Extent { end, is_hole: true }),
-                    Err(errno) => Err(errno.into()),
-                }
-            }
-            Way::Mapping(None) => Ok(all_data),
-            Way::Mapping(Some(residency)) => {
-                let mut residency = residency.borrow_mut();
-                if !residency.window.contains(&offset) {
-                    *residency = self.residency(offset)?;
-                }
-                Ok(residency.extent(offset, end))
-            }
-        }
-    }
-
-    /// Clears the segment: madvise(2) `MADV_REMOVE` gives its pages back, so that a sparse one is sparse again.
-    pub fn clear(&self) -> io::Result<()> {
-        let length = usize::try_from(self.attachment.size()).map_err(io::Error::other)?;
-        // SAFETY: the range is this attachment's own, mapped until it is dropped, and no reference into it exists.
-        let ret = unsafe { libc::madvise(self.pointer(0), length, libc::MADV_REMOVE) };
-        Ok(Errno::result(ret).map(drop)?)
-    }
-
-    /// Clears the segment by writing zeros, for where [`Contents::clear`] cannot.
-    pub fn zero(&self) -> io::Result<()> {
-        let zeros = vec![0; 1 << 20];
-        let mut at = 0;
-        while at < self.attachment.size() {
-            let now = (self.attachment.size() - at).min(zeros.len() as u64);
-            self.write_at(&zeros[..now as usize], at)?;
-            at += now;
-        }
-        Ok(())
-    }
-
-    fn within(&self, offset: u64, length: usize) -> io::Result<()> {
-        match offset.checked_add(length as u64) {
-            Some(end) if end <= self.attachment.size() => Ok(()),
-            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "past the end of the segment")),
-        }
-    }
-
-    /// Where `offset` is mapped; only for system calls, which check it.
-    fn pointer(&self, offset: u64) -> *mut libc::c_void {
-        std::ptr::without_provenance_mut(self.attachment.address() + offset as usize)
-    }
-
-    fn remote(&self, offset: u64, len: usize) -> RemoteIoVec {
-        RemoteIoVec { base: self.pointer(offset).addr(), len }
-    }
-
-    /// Takes what was copied out of our page table again, whole pages of it: a copy of 1 GiB must not make 1 GiB of
-    /// us resident. The segment keeps its pages.
-    fn forget(&self, offset: u64, length: usize) -> io::Result<()> {
-        let start = offset - offset % page_size();
-        // SAFETY: MADV_DONTNEED on a shared mapping drops page table entries, no data; the range is our attachment's.
-        let ret =
-            unsafe { libc::madvise(self.pointer(start), length + (offset - start) as usize, libc::MADV_DONTNEED) };
-        match Errno::result(ret) {
-            // Huge pages want whole ones: they are few, and may stay.
-            Ok(_) | Err(Errno::EINVAL) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        }
-    }
-
-    /// Asks mincore(2) which pages from `offset` on are there.
+    /// The run of data, or of nothing, that begins where `range` does, and ends where it does at the latest.
     ///
-    /// An absent page is a hole only while nothing is swapped out, so the namespace's swap count (`SHM_INFO`) is
-    /// looked at before and after; where it is not 0, all is taken for data.
-    fn residency(&self, offset: u64) -> io::Result<Residency> {
-        let start = offset - offset % page_size();
-        let window = start..(start + WINDOW).min(self.attachment.size());
-        let length = (window.end - window.start) as usize;
-        let mut pages = vec![0; length.div_ceil(page_size() as usize)];
-        let none_swapped = || usage().is_ok_and(|usage| usage.swapped_pages == 0);
-        let before = none_swapped();
-        // SAFETY: the range is our attachment's, and `pages` has a byte for each of its pages, which mincore fills in.
-        let ret = unsafe { libc::mincore(self.pointer(start), length, pages.as_mut_ptr()) };
-        Errno::result(ret)?;
-        if !(before && none_swapped()) {
-            pages.fill(1);
+    /// Errors: `InvalidInput` past the segment's end.
+    pub fn extent(&self, range: Range<u64>) -> io::Result<Extent> {
+        self.within(&range)?;
+        if range.is_empty() { Ok(Extent { end: range.end, is_hole: false }) } else { self.way.extent(range) }
+    }
+
+    /// Moves bytes of the segment, from the beginning of `range` on, to where a stream stands. How many those were: at
+    /// least one of a range that has one, and not all where that is much.
+    ///
+    /// A pipe gets the segment's pages themselves, not copies: until its reader has read them, what others write to
+    /// the segment shows there too.
+    pub fn send(&self, range: Range<u64>, to: &Stream<'_>) -> Result<u64, MoveError> {
+        let range = self.piece(range)?;
+        match self.way.send(range.clone(), to) {
+            Ok(Some(count)) if count > 0 => Ok(count as u64),
+            // The two halves apart do what the kernel does not do in one, and tell which of them it is that fails.
+            Ok(_) | Err(_) => self.send_copied(range, to),
         }
-        Ok(Residency { window, pages })
+    }
+
+    /// Moves bytes from where a stream stands to the beginning of `range`. How many those were: 0 at the stream's end.
+    pub fn receive(&self, range: Range<u64>, from: &Stream<'_>) -> Result<u64, MoveError> {
+        let range = self.piece(range)?;
+        match self.way.receive(range.clone(), from) {
+            Ok(Some(count)) => Ok(count as u64),
+            Ok(None) | Err(_) => self.receive_copied(range, from),
+        }
+    }
+
+    /// Clears a range: madvise(2) `MADV_REMOVE` gives its pages back, so that a sparse segment is sparse again.
+    ///
+    /// Errors: `EINVAL` where it is not made of whole pages.
+    pub fn clear(&self, range: Range<u64>) -> io::Result<()> {
+        self.within(&range)?;
+        mapping::advise(self.attachment, &range, libc::MADV_REMOVE)
+    }
+
+    fn send_copied(&self, range: Range<u64>, to: &Stream<'_>) -> Result<u64, MoveError> {
+        let mut buffer = vec![0; (range.end - range.start).min(BUFFER) as usize];
+        self.way.read_at(&mut buffer, range.start).map_err(MoveError::Segment)?;
+        to.write_all(&buffer).map_err(MoveError::Stream)?;
+        Ok(buffer.len() as u64)
+    }
+
+    fn receive_copied(&self, range: Range<u64>, from: &Stream<'_>) -> Result<u64, MoveError> {
+        let mut buffer = vec![0; (range.end - range.start).min(BUFFER) as usize];
+        let count = from.read(&mut buffer).map_err(MoveError::Stream)?;
+        if count > 0 {
+            self.way.write_at(&buffer[..count], range.start).map_err(MoveError::Segment)?;
+        }
+        Ok(count as u64)
+    }
+
+    /// The first part of a range that is moved by one call.
+    fn piece(&self, range: Range<u64>) -> Result<Range<u64>, MoveError> {
+        self.within(&range).map_err(MoveError::Segment)?;
+        Ok(range.start..range.end.min(range.start.saturating_add(PIECE)))
+    }
+
+    fn within(&self, range: &Range<u64>) -> io::Result<()> {
+        if range.start <= range.end && range.end <= self.attachment.size() {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "past the end of the segment"))
     }
 }
 
-impl Residency {
-    fn extent(&self, offset: u64, end: u64) -> Extent {
-        let first = ((offset - self.window.start) / page_size()) as usize;
-        let resident = |page: &u8| page & 1 == 1;
-        let is_hole = !resident(&self.pages[first]);
-        let run = self.pages[first..].iter().take_while(|page| resident(page) != is_hole).count();
-        let run_end = self.window.start + (first + run) as u64 * page_size();
-        Extent { end: run_end.min(self.window.end).min(end), is_hole }
-    }
+fn range(offset: u64, length: usize) -> Range<u64> {
+    offset..offset.saturating_add(length as u64)
 }
 
-/// A copy of nothing would go on for ever.
-fn progress(copied: usize) -> Result<usize, Errno> {
-    if copied == 0 { Err(Errno::EFAULT) } else { Ok(copied) }
+/// Makes a call again where a signal came between (`EINTR`).
+fn uninterrupted<T, E: Into<io::Error>>(mut call: impl FnMut() -> Result<T, E>) -> io::Result<T> {
+    loop {
+        match call().map_err(E::into) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
 }
 
 /// Where our own mapping that begins at `address` ends, and whether it is on tmpfs.

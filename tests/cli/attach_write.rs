@@ -1,5 +1,7 @@
 //! `attach-write`: which bytes get into a segment and which do not, and the attachment meanwhile.
 
+mod ways;
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
@@ -10,6 +12,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::support::{Ended, Namespace, ended, in_namespace};
+
+const SHMADM: &str = env!("CARGO_BIN_EXE_shmadm");
 
 // The columns of the kernel's table.
 const KEY: usize = 0;

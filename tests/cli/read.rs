@@ -1,6 +1,7 @@
 //! `shmadm read`.
 
 mod output_file;
+mod ways;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -244,34 +245,6 @@ fn reading_a_sparse_segment_allocates_nothing() {
 }
 
 #[test]
-fn a_large_segment_needs_little_memory() {
-    in_namespace(|ns| {
-        File::create(ns.path("copy1")).and_then(|file| file.set_len(256 << 20)).expect("a sparse file");
-        // Zeros that are written are data.
-        make(ns, 1, &(0..256).map(|n| (n * MIB, MIB)).collect::<Vec<_>>());
-        assert_eq!(ns.row(0).expect("the segment")[14], (256 * MIB).to_string());
-        let measure = ns.compile(
-            "measure",
-            "#include <stdio.h>\n#include <sys/resource.h>\n#include <sys/wait.h>\n#include <unistd.h>\n
-             int main(int argc, char **argv) {
-                 int status;
-                 struct rusage used;
-                 if (fork() == 0) { execv(argv[1], argv + 1); _exit(127); }
-                 wait4(-1, &status, 0, &used);
-                 fprintf(stderr, \"%ld\", used.ru_maxrss);
-                 return status != 0;
-             }",
-        );
-        ns.open_to_all();
-        for mut command in [ns.program(&measure), ns.unprivileged(&measure)] {
-            let read = ended(command.args([SHMADM, "read", "1"]).stdout(Stdio::null()));
-            let kib: u64 = read.err.parse().unwrap_or_else(|_| panic!("{read:?}"));
-            assert!(read.code == Some(0) && kib < 12 << 10, "{command:?}: {read:?}");
-        }
-    });
-}
-
-#[test]
 fn what_may_be_read_but_not_written_is_read_and_the_rest_is_exit_1() {
     in_namespace(|ns| {
         ns.shmadm_unprivileged(["create", "1", "--size", "5", "--mode", "0400"]).ok();
@@ -349,24 +322,5 @@ fn it_attaches_where_it_is_told_to() {
         let error = ns.shmadm(["read", "1", "--at", "0x600000000001"]).fails(1);
         // It says nothing of --round and --remap, which are not options of this command.
         assert!(error.contains("0x600000000001") && !error.contains("--r"), "{error}");
-    });
-}
-
-#[test]
-fn a_huge_page_that_is_not_to_be_had_is_an_error_and_no_signal() {
-    in_namespace_as_root(|ns| {
-        // IPC_CREAT, SHM_HUGETLB and SHM_NORESERVE.
-        let made = ended(ns.program("perl").args(["-e", "shmget(1, 2 << 20, 015644) // die $!"]));
-        if made.code != Some(0) {
-            let reason = format!("no segment of huge pages can be made: {}", made.err.trim());
-            return skip("read::a_huge_page_that_is_not_to_be_had_is_an_error_and_no_signal", &reason);
-        }
-        let check = |read: Ended| match read.code {
-            // Through the file, or where there are such pages.
-            Some(0) => assert!(read.bytes == vec![0; 2 * MIB]),
-            _ => assert!(read.fails(1).contains("huge pages")),
-        };
-        check(ns.shmadm(["read", "1"]));
-        check(ns.shmadm_unprivileged(["read", "1"]));
     });
 }

@@ -303,3 +303,36 @@ pub fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|directory| Path::new(&directory).join(program).is_file())
 }
+
+/// A C program that runs another and says on standard error how much of it was resident at most, in KiB.
+pub const MEASURE: &str = r#"
+    #include <stdio.h>
+    #include <sys/resource.h>
+    #include <sys/wait.h>
+    #include <unistd.h>
+    int main(int argc, char **argv) {
+        int status;
+        struct rusage used;
+        if (fork() == 0) { execv(argv[1], argv + 1); _exit(127); }
+        wait4(-1, &status, 0, &used);
+        fprintf(stderr, "%ld", used.ru_maxrss);
+        return status != 0;
+    }"#;
+
+/// What [`MEASURE`] said of a program that ended well.
+#[track_caller]
+pub fn peak_kib(measured: &Ended) -> u64 {
+    assert_eq!(measured.code, Some(0), "{measured:?}");
+    measured.err.parse().unwrap_or_else(|_| panic!("{measured:?}"))
+}
+
+/// Makes a segment of 2 MiB in huge pages, for everyone, which there need not be. Why not, if there are no such segments.
+pub fn huge_segment(ns: &Namespace, key: i32) -> Result<(), String> {
+    // IPC_CREAT, SHM_HUGETLB and SHM_NORESERVE.
+    let made = ended(ns.program("perl").args(["-e", "shmget($ARGV[0], 2 << 20, 015666) // die $!", &key.to_string()]));
+    if made.code == Some(0) {
+        Ok(())
+    } else {
+        Err(format!("no segment of huge pages can be made: {}", made.err.trim()))
+    }
+}

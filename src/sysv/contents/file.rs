@@ -1,0 +1,68 @@
+//! The segment as the file that it is.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{SeekFrom, seek, sendfile};
+use rustix::io::Errno;
+use rustix::pipe::{SpliceFlags, splice};
+
+use super::{Extent, Stream, Way, uninterrupted};
+
+/// The file behind our own attachment, for us alone: where it stands is ours to say.
+#[derive(Debug)]
+pub(super) struct SegmentFile(pub(super) File);
+
+impl Way for SegmentFile {
+    fn extent(&self, range: Range<u64>) -> io::Result<Extent> {
+        match seek(&self.0, SeekFrom::Data(range.start)) {
+            Ok(data) if data > range.start => Ok(Extent { end: data.min(range.end), is_hole: true }),
+            Ok(_) => {
+                let hole = seek(&self.0, SeekFrom::Hole(range.start))?;
+                Ok(Extent { end: hole.min(range.end), is_hole: false })
+            }
+            // No data from here on.
+            Err(Errno::NXIO) => Ok(Extent { end: range.end, is_hole: true }),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn send(&self, range: Range<u64>, to: &Stream<'_>) -> io::Result<Option<usize>> {
+        let length = (range.end - range.start) as usize;
+        let mut at = range.start;
+        let sent = if to.is_pipe() {
+            // The pages themselves: nothing is copied.
+            uninterrupted(|| splice(&self.0, Some(&mut at), to, None, length, SpliceFlags::empty()))
+        } else {
+            uninterrupted(|| sendfile(to, &self.0, Some(&mut at), length))
+        };
+        Ok(Some(sent?))
+    }
+
+    fn receive(&self, range: Range<u64>, from: &Stream<'_>) -> io::Result<Option<usize>> {
+        let length = (range.end - range.start) as usize;
+        if from.is_pipe() {
+            let mut at = range.start;
+            let received = uninterrupted(|| splice(from, None, &self.0, Some(&mut at), length, SpliceFlags::empty()));
+            return Ok(Some(received?));
+        }
+        // sendfile(2) goes on until all is there, or the end is: from a terminal, that would be one Ctrl-D too many.
+        if !from.is_regular() {
+            return Ok(None);
+        }
+        seek(&self.0, SeekFrom::Start(range.start))?;
+        let received = uninterrupted(|| sendfile(&self.0, from, None, length))?;
+        // A file of /proc may say that it is empty; to read it tells.
+        Ok(Some(received).filter(|count| *count > 0))
+    }
+}

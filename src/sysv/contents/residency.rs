@@ -1,0 +1,56 @@
+//! Which pages of a segment are there: what was never touched is a hole.
+
+use std::io;
+use std::ops::Range;
+
+use nix::errno::Errno;
+
+use super::Extent;
+use super::mapping::pointer;
+use crate::sysv::{Attachment, page_size, usage};
+
+/// How much of the segment is looked at in one call.
+const STRETCH: u64 = 64 << 20;
+
+/// The pages of a stretch of a segment, at the moment when it was looked at.
+#[derive(Debug, Default)]
+pub(super) struct Residency {
+    stretch: Range<u64>,
+    pages: Vec<u8>,
+}
+
+impl Residency {
+    /// Asks mincore(2) which pages from `offset` on are there.
+    ///
+    /// An absent page is a hole only while nothing is swapped out, so the namespace's swap count (`SHM_INFO`) is
+    /// looked at before and after; where it is not 0, all is taken for data.
+    pub(super) fn look(attachment: &Attachment, offset: u64) -> io::Result<Residency> {
+        let start = offset - offset % page_size();
+        let stretch = start..start.saturating_add(STRETCH).min(attachment.size());
+        let length = (stretch.end - stretch.start) as usize;
+        let mut pages = vec![0; length.div_ceil(page_size() as usize)];
+        let none_swapped = || usage().is_ok_and(|usage| usage.swapped_pages == 0);
+        let before = none_swapped();
+        // SAFETY: the range is the attachment's, and `pages` has a byte for each of its pages, which mincore fills in.
+        let ret = unsafe { libc::mincore(pointer(attachment, start), length, pages.as_mut_ptr()) };
+        Errno::result(ret)?;
+        if !(before && none_swapped()) {
+            pages.fill(1);
+        }
+        Ok(Residency { stretch, pages })
+    }
+
+    pub(super) fn covers(&self, offset: u64) -> bool {
+        self.stretch.contains(&offset)
+    }
+
+    /// The run of pages that are there, or are not, that begins where `range` does.
+    pub(super) fn extent(&self, range: Range<u64>) -> Extent {
+        let first = ((range.start - self.stretch.start) / page_size()) as usize;
+        let resident = |page: &u8| page & 1 == 1;
+        let is_hole = !resident(&self.pages[first]);
+        let run = self.pages[first..].iter().take_while(|page| resident(page) != is_hole).count();
+        let run_end = self.stretch.start + (first + run) as u64 * page_size();
+        Extent { end: run_end.min(self.stretch.end).min(range.end), is_hole }
+    }
+}

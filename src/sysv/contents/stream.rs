@@ -1,0 +1,65 @@
+//! What is at the other end of a move.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use rustix::fs::{FileType, fstat};
+use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
+
+use super::PIECE;
+
+/// An open file that bytes are read from or written to where it stands.
+#[derive(Debug)]
+pub struct Stream<'a> {
+    fd: BorrowedFd<'a>,
+    kind: FileType,
+}
+
+impl Stream<'_> {
+    /// Looks at what an open file is.
+    pub fn new(fd: BorrowedFd<'_>) -> Stream<'_> {
+        // One that cannot even be asked is read or written as any, and tells then what is wrong with it.
+        let kind = fstat(fd).map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode));
+        Stream { fd, kind }
+    }
+
+    /// Lets a pipe hold as much as is moved at once: with the default of 64 KiB, its two ends wait for each other most
+    /// of the time. Where that is refused (fs.pipe-max-size, the user's pages in pipes) it stays as it is.
+    pub fn enlarge(&self) {
+        let wanted = PIECE as usize;
+        if self.is_pipe() && fcntl_getpipe_size(self.fd).is_ok_and(|size| size < wanted) {
+            let _ = fcntl_setpipe_size(self.fd, wanted);
+        }
+    }
+
+    /// Whether it is a pipe or a FIFO.
+    pub fn is_pipe(&self) -> bool {
+        self.kind == FileType::Fifo
+    }
+
+    pub(super) fn is_regular(&self) -> bool {
+        self.kind == FileType::RegularFile
+    }
+
+    /// read(2): up to `buffer.len()` bytes, and none at the end.
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        super::uninterrupted(|| nix::unistd::read(self.fd, buffer))
+    }
+
+    pub(super) fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match super::uninterrupted(|| nix::unistd::write(self.fd, bytes))? {
+                0 => return Err(Errno::EIO.into()),
+                count => bytes = &bytes[count..],
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Stream<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd
+    }
+}

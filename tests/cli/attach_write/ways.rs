@@ -1,0 +1,173 @@
+//! The two ways to the bytes, with privilege and without: the same bytes get in, in the same way it fails.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+
+use super::*;
+use crate::support::{MEASURE, huge_segment, in_namespace_as_root, peak_kib, skip};
+
+const MIB: usize = 1 << 20;
+
+/// As somebody with privilege, if this test has it, and as somebody without.
+fn both(ns: &Namespace, program: &str) -> [Command; 2] {
+    [ns.program(program), ns.unprivileged(program)]
+}
+
+/// A segment that everybody may write to.
+#[track_caller]
+fn segment(ns: &Namespace, size: &str) {
+    ns.shmadm(["create", "5", "--size", size, "--mode", "666"]).ok();
+}
+
+/// Runs a program that must end well and say nothing.
+#[track_caller]
+fn quiet(command: &mut Command, what: &str) {
+    let ended = ended(command);
+    assert!(ended.code == Some(0) && ended.out.is_empty() && ended.err.is_empty(), "{what}: {ended:?}");
+}
+
+#[test]
+fn whatever_they_come_from_they_are_the_same_bytes() {
+    in_namespace(|ns| {
+        // More than is moved at once, and no whole pages.
+        let size = 3 * MIB + 333;
+        ns.file("input", (0..size).map(|n| (n % 251) as u8).collect::<Vec<_>>());
+        ns.file("crosses", "x".repeat(5 * MIB));
+        ns.open_to_all();
+        segment(ns, "5M");
+        for offset in [0, 1, 8191, 5 * MIB - size] {
+            let rest = 5 * MIB - size - offset;
+            let expected = format!("(head -c {offset} crosses; cat input; head -c {rest} crosses) > expected");
+            quiet(ns.program("sh").args(["-ec", &expected]), &expected);
+            for line in [
+                "$0 write 5 --offset $1 --file input",
+                "cat input | $0 write 5 --offset $1",
+                "mkfifo fifo; cat input > fifo & $0 write 5 --offset $1 --file fifo; wait; rm fifo",
+                // From where the file stands.
+                "(head -c 100 > begin; $0 write 5 --offset $(($1 + 100))) < input; $0 write 5 --offset $1 < begin; rm begin",
+                // A pipe that gives little at a time.
+                "(head -c 5000; sleep 0.01; cat) < input | $0 write 5 --offset $1",
+            ] {
+                for mut sh in both(ns, "sh") {
+                    write(ns, "5 --file crosses").ok();
+                    quiet(sh.args(["-ec", line, SHMADM, &offset.to_string()]), line);
+                    let perl = "perl -e 'shmread(0, my $b, 0, 5 << 20) or die $!; print $b' | cmp - expected";
+                    quiet(ns.program("sh").args(["-c", perl]), line);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_socket_a_device_and_a_file_of_proc_are_read() {
+    in_namespace(|ns| {
+        ns.open_to_all();
+        segment(ns, "8K");
+        for mut command in both(ns, SHMADM) {
+            let (mut ours, theirs) = UnixStream::pair().expect("sockets");
+            let mut child = command.args(["write", "5"]).stdin(OwnedFd::from(theirs)).spawn().expect("shmadm");
+            std::io::Write::write_all(&mut ours, b"by socket").expect("a reader");
+            drop(ours);
+            assert!(child.wait().expect("its end").success());
+            assert_eq!(contents(ns, 9), b"by socket");
+            write(ns, "5 --zero").ok();
+        }
+        for mut sh in both(ns, "sh") {
+            let line = "$0 write 5 --file /proc/sys/kernel/ostype; exec $0 write 5 --file /dev/zero --offset 6";
+            let error = ended(sh.args(["-ec", line, SHMADM])).fails(1);
+            assert!(error.contains("8186 bytes were written"), "{error}");
+            assert_eq!(contents(ns, 9), b"Linux\n\0\0\0");
+        }
+    });
+}
+
+#[test]
+fn only_the_pages_that_are_written_to_are_allocated() {
+    in_namespace(|ns| {
+        ns.file("six", "sixsix");
+        ns.file("page", "x".repeat(4096));
+        ns.open_to_all();
+        segment(ns, "64M");
+        for (line, pages) in [
+            ("$0 write 5 --offset 5000 sixsix", 1),
+            ("$0 write 5 --file six", 1),
+            ("cat six | $0 write 5 --offset 1M", 1),
+            ("$0 write 5 --file page --offset 1K", 2),
+            ("cat page | $0 write 5 --nul", 2),
+            ("$0 write 5 --fill 1 --no-nul --offset $(((64 << 20) - 4096)) ''", 1),
+        ] {
+            for mut sh in both(ns, "sh") {
+                write(ns, "5 --zero").ok();
+                assert_eq!(column(ns, RSS), "0");
+                quiet(sh.args(["-ec", line, SHMADM]), line);
+                assert_eq!(column(ns, RSS), (pages * 4096).to_string(), "{line}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_large_input_needs_little_memory() {
+    in_namespace(|ns| {
+        let measure = ns.compile("measure", MEASURE);
+        File::create(ns.path("input")).and_then(|file| file.set_len(64 << 20)).expect("a sparse file");
+        ns.open_to_all();
+        segment(ns, "64M");
+        for line in [
+            "$0 $1 write 5 --file input",
+            "cat input | $0 $1 write 5",
+            "$0 $1 write 5 --fill 7 --no-nul ''",
+            "$0 $1 create private -q --from input > id",
+        ] {
+            for mut sh in both(ns, "sh") {
+                let written = ended(sh.arg("-ec").arg(format!("rm -f id; {line}")).arg(&measure).arg(SHMADM));
+                assert!(peak_kib(&written) < 12 << 10, "{line}: {written:?}");
+            }
+        }
+        assert!(ns.table().iter().all(|row| row[RSS] == "67108864"), "{:?}", ns.table());
+    });
+}
+
+#[test]
+fn which_side_failed_is_said() {
+    in_namespace(|ns| {
+        ns.open_to_all();
+        segment(ns, "8K");
+        for mut sh in both(ns, "sh") {
+            // Opened to be written to only.
+            let error = ended(sh.args(["-c", "rm -f out; exec $0 write 5 0> out", SHMADM])).fails(1);
+            assert!(error.starts_with("shmadm: cannot read standard input: Bad file"), "{error}");
+            assert!(error.ends_with("; 0 bytes were written before\n"), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_huge_page_that_is_not_to_be_had_is_an_error_and_no_signal() {
+    in_namespace_as_root(|ns| {
+        if let Err(reason) = huge_segment(ns, 5) {
+            return skip("attach_write::ways::a_huge_page_that_is_not_to_be_had_is_an_error_and_no_signal", &reason);
+        }
+        ns.file("input", "x".repeat(10_000));
+        ns.open_to_all();
+        for line in [
+            "exec $0 write 5 hello",
+            "exec $0 write 5 --file input",
+            "cat input | $0 write 5",
+            "exec $0 write 5 --fill 1 --no-nul ''",
+            "exec $0 write 5 --offset 1M --fill 1 --no-nul ''",
+        ] {
+            for (mut sh, mut zero) in both(ns, "sh").into_iter().zip(both(ns, "sh")) {
+                let written = ended(sh.args(["-c", line, SHMADM]));
+                // On a machine that has such pages, it goes well.
+                if written.code != Some(0) {
+                    assert!(written.fails(1).contains("huge pages"), "{line}");
+                }
+                // There is nothing to be cleared.
+                quiet(zero.args(["-c", "$0 write 5 --zero --no-nul ''", SHMADM]), "--zero");
+            }
+        }
+    });
+}

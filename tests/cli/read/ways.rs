@@ -1,0 +1,241 @@
+//! The two ways to the bytes, with privilege and without: the same bytes come out, in the same way it fails.
+
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::signal::kill;
+
+use super::*;
+use crate::support::{MEASURE, huge_segment, peak_kib};
+
+/// As somebody with privilege, if this test has it, and as somebody without.
+fn both(ns: &Namespace, program: &str) -> [Command; 2] {
+    [ns.program(program), ns.unprivileged(program)]
+}
+
+#[test]
+fn a_gibibyte_of_which_a_page_was_touched_stays_a_page() {
+    const GIB: usize = 1 << 30;
+    in_namespace(|ns| {
+        sparse_segment(ns, 1, GIB, &[0]);
+        ns.open_to_all();
+        // What hexdump would print, which takes its time for a gibibyte.
+        let dump = "hexdump -C -n 4096 copy1 | head -n -1 > dump
+             echo '00001000  00 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|' >> dump
+             echo '*' >> dump; echo 40000000 >> dump";
+        printed(ns.program("sh").args(["-ec", dump]));
+        for line in [
+            "$0 read 1 | cmp - copy1",
+            "$0 read 1 > out; cmp out copy1; rm out",
+            "$0 read 1 -o out; cmp out copy1; test $(stat -c %b out) -le 16; rm out",
+            "$0 read 1 -f hex | cmp - dump",
+        ] {
+            for mut sh in both(ns, "sh") {
+                assert_eq!(printed(sh.args(["-ec", line, SHMADM])), b"", "{line}");
+                assert_eq!(ns.row(0).expect("the segment")[14], PAGE.to_string(), "{sh:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn whatever_they_are_written_to_they_are_the_same_bytes() {
+    in_namespace(|ns| {
+        // Holes and data, neither in whole pages at the ends, and more than is moved at once.
+        sparse_segment(ns, 1, 5 * MIB - 100, &[PAGE, 2 * MIB, 2 * MIB + PAGE, 5 * MIB - PAGE]);
+        segment(ns, 2, &random(3 * MIB + 5));
+        ns.open_to_all();
+        for key in ["1", "2"] {
+            for (offset, length) in [(0, MIB), (1, 2 * MIB + 7), (PAGE, 1), (PAGE - 1, MIB), (2 * MIB - 3, MIB + 8)] {
+                let part = format!("--offset {offset} --length {length}");
+                for line in [
+                    &format!("$0 read $1 {part} | cmp - part"),
+                    &format!("$0 read $1 {part} > out; cmp out part; rm out"),
+                    // sendfile(2) does not append.
+                    &format!("printf x > out; $0 read $1 {part} >> out; tail -c +2 out | cmp - part; rm out"),
+                    &format!("$0 read $1 {part} -o out; cmp out part; rm out"),
+                    &format!("mkfifo out; cat out > got & $0 read $1 {part} -o out; wait; cmp got part; rm out got"),
+                ] {
+                    for mut sh in both(ns, "sh") {
+                        let part =
+                            format!("tail -c +$(({offset} + 1)) copy$1 | head -c {length} > part\n{line}\nrm part");
+                        assert_eq!(printed(sh.args(["-ec", &part, SHMADM, key])), b"", "{key} {line}");
+                    }
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_socket_gets_them_too() {
+    in_namespace(|ns| {
+        let bytes = random(3 * MIB + 5);
+        segment(ns, 1, &bytes);
+        ns.open_to_all();
+        for mut command in both(ns, SHMADM) {
+            let (mut ours, theirs) = UnixStream::pair().expect("sockets");
+            let mut child = command.args(["read", "1"]).stdout(OwnedFd::from(theirs)).spawn().expect("shmadm");
+            drop(command);
+            let mut read = Vec::new();
+            ours.read_to_end(&mut read).expect("its output");
+            assert!(child.wait().expect("its end").success() && read == bytes);
+        }
+    });
+}
+
+#[test]
+fn a_pipe_is_enlarged_where_that_is_allowed() {
+    in_namespace(|ns| {
+        let bytes = random(200_000);
+        segment(ns, 1, &bytes);
+        segment(ns, 2, b"few");
+        ns.open_to_all();
+        let size = |pipe: &dyn AsFd| fcntl(pipe.as_fd(), FcntlArg::F_GETPIPE_SZ).expect("a pipe");
+        for mut command in both(ns, SHMADM) {
+            let child = command.args(["read", "1"]).stdout(Stdio::piped()).spawn().expect("shmadm");
+            let mut child = Running(child);
+            let mut pipe = child.0.stdout.take().expect("a pipe");
+            // It fits, so that the end comes without a reader.
+            assert!(child.0.wait().expect("its end").success());
+            assert_eq!(size(&pipe), 1 << 20);
+            let mut read = Vec::new();
+            pipe.read_to_end(&mut read).expect("its output");
+            assert!(read == bytes);
+        }
+        // Not for what fits anyway.
+        let mut child = ns.command(["read", "2"]).stdout(Stdio::piped()).spawn().expect("shmadm");
+        assert!(child.wait().expect("its end").success());
+        assert_eq!(size(&child.stdout.expect("a pipe")), 64 << 10);
+    });
+}
+
+#[test]
+fn pipes_that_may_not_grow_serve_as_they_are() {
+    // A user whom no other test has: his pages in pipes are counted together (pipe(7), pipe-user-pages-soft).
+    const PERL: &str = r#"my @pipes;
+        for (1 .. 400) {
+            pipe my $read, my $write or last;
+            push @pipes, $read, $write;
+            fcntl $write, 1031, 1 << 20 or last; # F_SETPIPE_SZ
+        }
+        pipe my $read, my $write or die "pipe: $!";
+        die "it was enlarged" if fcntl $write, 1031, 1 << 20;
+        exit(system(@ARGV) >> 8);"#;
+    in_namespace_as_root(|ns| {
+        segment(ns, 1, &random(3 * MIB + 5));
+        ns.open_to_all();
+        let line = "$0 read 1 | cmp - copy1 && $0 write 1 < copy1 && cat copy1 | $0 write 1";
+        let mut perl = ns.program("setpriv");
+        perl.args(["--reuid", "54321", "--regid", "54321", "--clear-groups", "perl", "-e", PERL]);
+        ns.shmadm(["set", "1", "--mode", "666"]).ok();
+        assert_eq!(printed(perl.args(["sh", "-ec", line, SHMADM])), b"");
+    });
+}
+
+#[test]
+fn a_reader_that_stops_or_leaves_is_waited_for_or_ends_it() {
+    in_namespace(|ns| {
+        segment(ns, 1, &random(3 * MIB + 5));
+        ns.open_to_all();
+        for mut command in both(ns, SHMADM) {
+            let mut reader = Running(command.args(["read", "1"]).stdout(Stdio::piped()).spawn().expect("shmadm"));
+            let state = || fs::read_to_string(format!("/proc/{}/stat", reader.pid())).expect("its state");
+            let is = |state: String, letter: &str| state.rsplit(") ").next().expect("a state").starts_with(letter);
+            // Blocked within a call, then stopped and continued there.
+            for (signal, then) in [(None, "S"), (Some(Signal::SIGSTOP), "T"), (Some(Signal::SIGCONT), "S")] {
+                signal.into_iter().for_each(|signal| kill(reader.pid(), signal).expect("the process"));
+                wait_until("it waits for its reader", || is(state(), then));
+            }
+            let mut read = Vec::new();
+            reader.0.stdout.take().expect("a pipe").read_to_end(&mut read).expect("its output");
+            assert!(reader.0.wait().expect("its end").success() && read == contents(ns, "copy1"));
+        }
+        for format in ["raw", "hex"] {
+            for mut sh in both(ns, "sh") {
+                let line = "($0 read 1 -f $1; echo $? >&2) | head -c 1 >/dev/null";
+                let ended = ended(sh.args(["-c", line, SHMADM, format]));
+                assert_eq!((ended.code, ended.err.as_str()), (Some(0), "141\n"), "{format}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_full_disk_is_an_error_on_both_ways() {
+    in_namespace(|ns| {
+        segment(ns, 1, &random(3 * MIB + 5));
+        sparse_segment(ns, 2, 3 * MIB, &[]);
+        ns.open_to_all();
+        for (key, format) in [("1", "raw"), ("1", "hex"), ("2", "raw"), ("2", "hex")] {
+            for mut sh in both(ns, "sh") {
+                let full = ended(sh.args(["-c", "exec $0 read $1 -f $2 > /dev/full", SHMADM, key, format]));
+                assert_eq!(full.fails(1), "shmadm: cannot write standard output: No space left on device\n");
+            }
+        }
+        let full = "mkdir full; mount -t tmpfs -o size=1M,mode=777 none full
+             for way in '' \"$1\"; do
+                 $way $0 read 1 > full/out 2> err || echo $? $(cat err); rm full/out
+                 $way $0 read 1 -o full/out 2> err || echo $? $(cat err); ls -A full
+             done";
+        let way = if ns.is_root {
+            "setpriv --reuid 1234 --regid 1234 --clear-groups --"
+        } else {
+            "setpriv --bounding-set -all --inh-caps -all --no-new-privs --"
+        };
+        let seen = printed(ns.program("unshare").args(["--mount", "sh", "-ec", full, SHMADM, way]));
+        let lines = "1 shmadm: cannot write standard output: No space left on device\n\
+                     1 shmadm: cannot write full/out: No space left on device\n";
+        assert_eq!(String::from_utf8_lossy(&seen), lines.repeat(2));
+    });
+}
+
+#[test]
+fn a_large_segment_needs_little_memory() {
+    in_namespace(|ns| {
+        // Zeros that are written are data.
+        File::create(ns.path("copy1")).and_then(|file| file.set_len(64 << 20)).expect("a sparse file");
+        make(ns, 1, &(0..64).map(|n| (n * MIB, MIB)).collect::<Vec<_>>());
+        assert_eq!(ns.row(0).expect("the segment")[14], (64 * MIB).to_string());
+        let measure = ns.compile("measure", MEASURE);
+        ns.open_to_all();
+        for line in [
+            "$0 $1 read 1 | cat > /dev/null",
+            "$0 $1 read 1 > out; rm out",
+            "$0 $1 read 1 >> out; rm out",
+            "$0 $1 read 1 -o out; rm out",
+            "$0 $1 read 1 -f hex > /dev/null",
+        ] {
+            for mut sh in both(ns, "sh") {
+                let read = ended(sh.arg("-ec").arg(line).arg(&measure).arg(SHMADM));
+                assert!(peak_kib(&read) < 12 << 10, "{line}: {read:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_huge_page_that_is_not_to_be_had_is_an_error_and_no_signal() {
+    in_namespace_as_root(|ns| {
+        if let Err(reason) = huge_segment(ns, 1) {
+            return skip("read::ways::a_huge_page_that_is_not_to_be_had_is_an_error_and_no_signal", &reason);
+        }
+        let check = |read: Ended, zeros: &[u8]| match read.code {
+            // Through the file, or where there are such pages.
+            Some(0) => assert!(read.bytes == zeros, "{read:.300?}"),
+            _ => assert!(read.fails(1).contains("huge pages")),
+        };
+        let dump = b"00000000  00 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|\n*\n00200000\n";
+        for run in [Namespace::shmadm, Namespace::shmadm_unprivileged] {
+            check(run(ns, vec!["read", "1"]), &[0; 2 * MIB]);
+            check(run(ns, vec!["read", "1", "--format", "hex"]), dump);
+            check(run(ns, vec!["read", "1", "--format", "string"]), b"");
+        }
+        ns.open_to_all();
+        for mut sh in both(ns, "sh") {
+            check(ended(sh.args(["-c", "rm -f out; $0 read 1 > out && cat out", SHMADM])), &[0; 2 * MIB]);
+        }
+    });
+}
