@@ -1,8 +1,8 @@
 //! System V shared memory on Linux, for the command `shmadm`.
 //!
 //! Imports point down: [`commands`], then [`demo`], [`select`], [`removal`], [`attachments`], [`changes`], [`transfer`],
-//! [`lookup`], [`namespace`], [`process`], [`names`] and [`output`], then [`sysv`], then the value types [`key`], [`mode`],
-//! [`size`], [`duration`], [`escape`] and [`segment_ref`]. Only [`sysv`] has `unsafe`, and only [`output`] prints.
+//! [`lookup`], [`memory`], [`namespace`], [`process`], [`names`] and [`output`], then [`sysv`], then the value types [`key`],
+//! [`mode`], [`size`], [`duration`], [`escape`] and [`segment_ref`]. Only [`sysv`] has `unsafe`, and only [`output`] prints.
 
 // Sizes and offsets of segments are u64 here and size_t to the kernel; the casts between them rely on this.
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
@@ -19,6 +19,7 @@ pub mod escape;
 pub mod ftok;
 pub mod key;
 pub mod lookup;
+pub mod memory;
 pub mod mode;
 pub mod names;
 pub mod namespace;

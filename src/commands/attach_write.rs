@@ -11,6 +11,7 @@ use super::{Context, attachment, segment_parser};
 use crate::error::{Error, Result, Status};
 use crate::key::{Key, c_integer};
 use crate::lookup::{self, Named};
+use crate::memory;
 use crate::mode::Mode;
 use crate::output::say;
 use crate::segment_ref::SegmentRef;
@@ -98,6 +99,11 @@ impl AttachWrite {
         let contents = transfer::contents(&attachment, &name, Access::ReadWrite)?;
         if self.zero {
             transfer::clear(&contents, &name, size)?;
+        }
+        let length = input.as_ref().and_then(Input::length).unwrap_or(0);
+        let end = if self.fill.is_some() { size } else { offset + length };
+        if let Some(warning) = memory::shortage(&contents, &name, offset..end) {
+            say(warning);
         }
         let end = match input {
             Some(input) => transfer::fill_from(&contents, &name, &input, offset, size)?,

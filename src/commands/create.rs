@@ -10,6 +10,7 @@ use super::{Context, TextOrJson};
 use crate::error::{Error, Result, Status};
 use crate::key::Key;
 use crate::lookup;
+use crate::memory;
 use crate::mode::Mode;
 use crate::names::{gid_of, uid_of};
 use crate::output::say;
@@ -304,6 +305,9 @@ struct Source {
 fn fill(segment: &Segment, name: &str, source: Source) -> Result<()> {
     let attachment = transfer::attach(segment.id, name, "fill", Access::ReadWrite, sysv::Placement::default())?;
     let contents = transfer::contents(&attachment, name, Access::ReadWrite)?;
+    if let Some(warning) = memory::shortage(&contents, name, 0..source.input.length().unwrap_or(0)) {
+        say(warning);
+    }
     transfer::fill_from(&contents, name, &source.input, 0, segment.size).map(drop)
 }
 

@@ -1,0 +1,132 @@
+//! The warning before more is written than there is memory for, and the bar while much is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::*;
+use crate::support::{Running, in_namespace_as_root, is_installed, skip, wait_until};
+
+/// Starts a write that waits for its input, and returns its first line on standard error.
+#[track_caller]
+fn first_line(ns: &Namespace, command: &mut Command) -> (String, Running) {
+    let log = ns.path(&format!("log-{}", fastrand::u64(..)));
+    let file = File::create(&log).expect("a log");
+    let running = Running(command.stdin(Stdio::piped()).stderr(file).spawn().expect("shmadm"));
+    let line = || fs::read_to_string(&log).expect("the log");
+    wait_until("it says something", || line().ends_with('\n'));
+    (line(), running)
+}
+
+/// Runs it to its good end, and returns what it says.
+#[track_caller]
+fn complaint(command: &mut Command) -> String {
+    let ended = ended(command.stdin(Stdio::null()));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    ended.err
+}
+
+#[test]
+fn a_fill_that_the_machine_has_no_memory_for_is_warned_of_first() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "5", "--size", "16T", "--no-reserve", "--mode", "666"]).ok();
+        ns.open_to_all();
+        for mut command in [ns.program(SHMADM), ns.unprivileged(SHMADM)] {
+            let (line, _waits) = first_line(ns, command.args(["write", "5", "--fill", "1"]));
+            assert!(line.starts_with("shmadm: warning: writing 16T to segment 0x00000005 (id 0) "), "{line}");
+            assert!(line.contains("MemAvailable"), "{line}");
+            assert_eq!(column(ns, RSS), "0");
+        }
+        assert_eq!(complaint(&mut ns.command(["write", "5", "hello"])), "");
+    });
+}
+
+/// A memory cgroup with a limit, and one below it; both go with this.
+struct Cgroup {
+    outer: PathBuf,
+    limit: &'static str,
+}
+
+impl Cgroup {
+    /// Of version 1 or 2, whichever has memory on this machine.
+    fn new(limit: &str) -> Option<Cgroup> {
+        let name = format!("shmadm-test-{}", fastrand::u64(..));
+        let roots = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+        roots.into_iter().find_map(|(root, file)| {
+            let cgroup = Cgroup { outer: Path::new(root).join(&name), limit: file };
+            fs::create_dir(&cgroup.outer).ok()?;
+            fs::write(cgroup.outer.join(file), limit).ok()?;
+            fs::create_dir(cgroup.inner()).ok()?;
+            Some(cgroup)
+        })
+    }
+
+    fn inner(&self) -> PathBuf {
+        self.outer.join("inner")
+    }
+
+    /// A shell script in the inner one.
+    fn sh(&self, ns: &Namespace, line: &str) -> Command {
+        let mut sh = ns.program("sh");
+        sh.args(["-ec", &format!("echo $$ > $1/cgroup.procs; {line}"), SHMADM]).arg(self.inner());
+        sh
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(self.inner());
+        let _ = fs::remove_dir(&self.outer);
+    }
+}
+
+#[test]
+fn a_fill_that_the_cgroup_has_no_memory_for_is_warned_of_first() {
+    in_namespace_as_root(|ns| {
+        let Some(cgroup) = Cgroup::new("32M") else {
+            let name = "attach_write::memory::a_fill_that_the_cgroup_has_no_memory_for_is_warned_of_first";
+            return skip(name, "no memory cgroup can be made");
+        };
+        ns.shmadm(["create", "5", "--size", "64M", "--mode", "666"]).ok();
+        ns.open_to_all();
+        for user in ["", "setpriv --reuid 1234 --regid 1234 --clear-groups"] {
+            let (line, running) = first_line(ns, &mut cgroup.sh(ns, &format!("exec {user} $0 write 5 --fill 1")));
+            assert!(line.contains("writing 64M to segment 0x00000005 (id 0)"), "{line}");
+            assert!(line.contains(&format!("cgroup {} has left ({})", cgroup.outer.display(), cgroup.limit)), "{line}");
+            assert_eq!(column(ns, RSS), "0");
+            drop(running);
+            // It fits.
+            let fits = format!("exec {user} $0 write 5 --offset 60M --fill 1");
+            assert_eq!(complaint(&mut cgroup.sh(ns, &fits)), "");
+            write(ns, "5 --zero").ok();
+        }
+        // What has its pages already takes none.
+        write(ns, "5 --fill 2").ok();
+        assert_eq!(complaint(&mut cgroup.sh(ns, "exec $0 write 5 --fill 1")), "");
+    });
+}
+
+#[test]
+fn a_bar_is_shown_on_a_terminal_after_a_second_and_goes() {
+    in_namespace(|ns| {
+        if !is_installed("script") {
+            let name = "attach_write::memory::a_bar_is_shown_on_a_terminal_after_a_second_and_goes";
+            return skip(name, "script(1) is not installed");
+        }
+        crosses(ns, 3000);
+        let terminal = |line: &str| {
+            let mut script = ns.program("script");
+            script.args(["-qe", "-E", "never", "-c", line, "/dev/null"]).env("SHELL", "/bin/sh").env("TERM", "xterm");
+            ended(script.env("shmadm", SHMADM).stdin(Stdio::null())).ok()
+        };
+        let slow = "head -c 1000 crosses; sleep 1.1; head -c 1000 crosses; sleep 0.1; head -c 1000 crosses";
+        let seen = terminal(&format!("({slow}) | $shmadm write 5; echo end"));
+        assert!(seen.contains("writing 1.95 KiB") || seen.contains("writing 2.93 KiB"), "{seen:?}");
+        // Cleared, with nothing left in its line.
+        assert!(seen.ends_with("\r\u{1b}[2Kend\r\n"), "{seen:?}");
+        // It is over before, or nobody looks there.
+        for line in ["cat crosses | $shmadm write 5", &format!("({slow}) | $shmadm write 5 2>log; cat log")] {
+            assert_eq!(terminal(&format!("{line}; echo end")), "end\r\n", "{line}");
+        }
+    });
+}
