@@ -1,34 +1,156 @@
-//! Which segments a process has attached.
+//! Which processes have which segments attached, and how many processes could not be asked.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
+use std::io;
 
-use crate::sysv::{KernelMounts, Mapping, ShmId};
+use nix::unistd::Pid;
 
-/// The segments of this IPC namespace that a process has attached; none where there is no such process.
-///
-/// Read from its memory map. The same identifier in another IPC namespace is another segment, so a process of another
-/// one has none. Errors: `PermissionDenied` for another user's process.
-pub fn of_process(pid: i32) -> io::Result<HashSet<ShmId>> {
-    match attached(pid) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(HashSet::new()),
-        // What maps(5) says of a process that ends meanwhile.
-        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(HashSet::new()),
-        result => result,
+use crate::key::Key;
+use crate::namespace::Identity;
+use crate::process::is_kernel_thread;
+use crate::sysv::{MapsReader, Segment, SegmentMapping, ShmId, share_memory};
+
+/// A segment in a process's address space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// The process.
+    pub pid: i32,
+    /// Where it has it.
+    pub mapping: SegmentMapping,
+}
+
+/// The attachments of all segments, found in one pass over /proc. Processes come and go meanwhile: this is no snapshot.
+#[derive(Debug, Default)]
+pub struct Attachments {
+    /// By the inode of the process's IPC namespace, and the identifier there.
+    found: HashMap<(u64, ShmId), Vec<Attached>>,
+    /// This thread's own namespace.
+    ours: Option<u64>,
+    /// How many processes' memory maps may not be read.
+    pub unreadable: usize,
+    /// Why there was no looking at all.
+    pub error: Option<String>,
+}
+
+impl Attachments {
+    /// Looks at every process. Where that cannot be done at all, nothing is found and [`Attachments::error`] says why.
+    pub fn look() -> Attachments {
+        let mut attachments = Attachments::default();
+        if let Err(error) = attachments.look_at_all() {
+            attachments.error = Some(error.to_string());
+        }
+        attachments
+    }
+
+    fn look_at_all(&mut self) -> io::Result<()> {
+        self.ours = Identity::ours().ok().map(|identity| identity.inode);
+        let reader = MapsReader::new()?;
+        for entry in fs::read_dir("/proc")? {
+            let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            match of_process_by(&reader, pid) {
+                Ok(None) => {}
+                Ok(Some(InProcess { namespace, mappings })) => {
+                    for mapping in mappings {
+                        self.found.entry((namespace, mapping.id)).or_default().push(Attached { pid, mapping });
+                    }
+                }
+                Err(_) if is_kernel_thread(pid) => {}
+                Err(_) => self.unreadable += 1,
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of a segment, by pid and address.
+    pub fn of(&self, segment: &Segment) -> Vec<&Attached> {
+        let namespace = segment.namespace.or(self.ours);
+        let there = namespace.and_then(|inode| self.found.get(&(inode, segment.id)));
+        let mut found: Vec<_> = there.into_iter().flatten().filter(|one| one.mapping.is_of(segment)).collect();
+        found.sort_by_key(|one| (one.pid, one.mapping.range.start));
+        if found.len() as u64 > segment.nattch {
+            leave_out_repeated(&mut found);
+        }
+        found
+    }
+
+    /// The key that a segment was made with, where an attached process shows it: IPC_RMID does not take it from there.
+    pub fn original_key(&self, segment: &Segment) -> Option<Key> {
+        self.of(segment).first().map(|one| one.mapping.key)
     }
 }
 
-fn attached(pid: i32) -> io::Result<HashSet<ShmId>> {
-    if fs::read_link(format!("/proc/{pid}/ns/ipc"))? != fs::read_link("/proc/thread-self/ns/ipc")? {
-        return Ok(HashSet::new());
+/// Two processes with one address space show the same attachments, which the kernel counts once.
+fn leave_out_repeated(found: &mut Vec<&Attached>) {
+    let all = found.clone();
+    let mut index = 0;
+    found.retain(|one| {
+        let is_repeated = all[..index].iter().any(|earlier| {
+            earlier.pid != one.pid
+                && earlier.mapping == one.mapping
+                && share_memory(Pid::from_raw(earlier.pid), Pid::from_raw(one.pid))
+        });
+        index += 1;
+        !is_repeated
+    });
+}
+
+/// What one process has attached.
+#[derive(Debug)]
+pub struct InProcess {
+    /// The inode of the IPC namespace that it is in. What it attached before it came there looks the same, and the kernel
+    /// does not tell.
+    pub namespace: u64,
+    /// Its attachments.
+    pub mappings: Vec<SegmentMapping>,
+}
+
+/// What a process has attached; `None` where it has nothing, or there is no such process.
+///
+/// Errors: `PermissionDenied` for another user's process.
+pub fn of_process(pid: i32) -> io::Result<Option<InProcess>> {
+    of_process_by(&MapsReader::new()?, pid)
+}
+
+fn of_process_by(reader: &MapsReader, pid: i32) -> io::Result<Option<InProcess>> {
+    let looked = match mappings(reader, &format!("/proc/{pid}/maps")) {
+        Ok(None) => of_threads(reader, pid),
+        looked => looked,
+    };
+    let mappings = gone_is_none(looked)?.unwrap_or_default();
+    if mappings.is_empty() {
+        return Ok(None);
     }
-    let kernel = KernelMounts::learn()?;
-    let mut maps = BufReader::new(File::open(format!("/proc/{pid}/maps"))?);
-    let (mut line, mut segments) = (Vec::new(), HashSet::new());
-    while maps.read_until(b'\n', &mut line)? > 0 {
-        segments.extend(Mapping::from_line(line.trim_ascii_end()).and_then(|mapping| mapping.segment(&kernel)));
-        line.clear();
+    // A zombie is in no namespace; then one of its threads is.
+    let identity = Identity::of_process(pid).or_else(|error| identity_of_threads(pid).ok_or(error));
+    Ok(gone_is_none(identity.map(Some))?.map(|identity| InProcess { namespace: identity.inode, mappings }))
+}
+
+/// A process whose first thread has ended shows what the others have.
+fn of_threads(reader: &MapsReader, pid: i32) -> io::Result<Option<Vec<SegmentMapping>>> {
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let path = task?.path().join("maps");
+        if let Some(found) = mappings(reader, &path.to_string_lossy())? {
+            return Ok(Some(found));
+        }
     }
-    Ok(segments)
+    Ok(None)
+}
+
+fn identity_of_threads(pid: i32) -> Option<Identity> {
+    let mut tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    tasks.find_map(|task| Identity::of_file(&task.ok()?.path().join("ns/ipc")).ok())
+}
+
+fn mappings(reader: &MapsReader, path: &str) -> io::Result<Option<Vec<SegmentMapping>>> {
+    reader.segments(&File::open(path)?)
+}
+
+/// What /proc says of a process that ends meanwhile.
+fn gone_is_none<T>(looked: io::Result<Option<T>>) -> io::Result<Option<T>> {
+    match looked {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+        looked => looked,
+    }
 }

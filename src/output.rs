@@ -1,8 +1,10 @@
 //! What goes to standard output and standard error, and in which form. The only layer that prints.
 
+mod attachment;
 mod change;
 mod column;
 mod delimited;
+mod description;
 mod hexdump;
 mod namespace;
 mod openmetrics;
@@ -24,9 +26,11 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::escape::visible;
 
+pub use attachment::{AttachmentRecord, attachment_records};
 pub use change::{ChangeRecord, change_line};
 pub use column::{ALL as ALL_COLUMNS, Column, DEFAULT as DEFAULT_COLUMNS, ParseColumnError};
 pub use delimited::{CSV, Delimited, EXPORT, RAW};
+pub use description::Description;
 pub use hexdump::Hexdump;
 pub use namespace::NamespaceRecord;
 pub use openmetrics::OpenMetrics;

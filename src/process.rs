@@ -8,7 +8,7 @@ use std::rc::Rc;
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
-use procfs::process::Process;
+use procfs::process::{Process, StatFlags};
 use serde::Serialize;
 
 use crate::escape::visible;
@@ -111,6 +111,17 @@ pub fn proc_is_ours() -> bool {
 pub fn command_of(pid: i32) -> Option<String> {
     let stat = Process::new(pid).and_then(|process| process.stat()).ok()?;
     Some(command_line(pid, &stat.comm))
+}
+
+/// The effective user of a process, which is not always the owner of its files in /proc; `None` where it is not to be seen.
+pub fn user_of(pid: i32) -> Option<u32> {
+    Some(Process::new(pid).and_then(|process| process.status()).ok()?.euid)
+}
+
+/// Whether it is a thread of the kernel's own, which has no address space.
+pub fn is_kernel_thread(pid: i32) -> bool {
+    let flags = Process::new(pid).and_then(|process| process.stat()).and_then(|stat| stat.flags());
+    flags.is_ok_and(|flags| flags.contains(StatFlags::PF_KTHREAD))
 }
 
 /// The process that has this pid; `None` where there is none, or only a zombie.

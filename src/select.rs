@@ -1,8 +1,8 @@
 //! The filters: one value, read by `list`, `watch` and `remove` alike, so that `list FILTERS` shows what `remove FILTERS` removes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::BufReader;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -13,16 +13,16 @@ use nix::unistd::geteuid;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::attachments;
+use crate::attachments::{self, InProcess};
 use crate::duration::Wait;
 use crate::error::{Error, Result};
 use crate::key::{Key, ParseKeyError};
 use crate::names::{gid_of, uid_of};
-use crate::namespace::{Identity as NamespaceIdentity, Namespace, NamespaceRef};
+use crate::namespace;
 use crate::output::{Lookups, is_orphan, say};
 use crate::process::Creator;
 use crate::size::Size;
-use crate::sysv::{Segment, ShmId};
+use crate::sysv::Segment;
 
 /// Filters as they are written. Where there are several, all must hold.
 #[derive(Debug, Clone, Args)]
@@ -127,38 +127,28 @@ pub struct Selection {
 #[derive(Debug)]
 struct ProcessFilter {
     pid: i32,
-    attached: HashSet<ShmId>,
-    /// The inode of the IPC namespace that it is in, where it is one of many.
-    namespace: Option<u64>,
+    attached: Option<InProcess>,
+    /// The inode of this thread's own IPC namespace.
+    ours: Option<u64>,
 }
 
 impl ProcessFilter {
     fn new(pid: i32) -> ProcessFilter {
-        let attached = Self::told(pid, attachments::of_process(pid));
-        ProcessFilter { pid, attached, namespace: None }
-    }
-
-    /// A process of whatever namespace.
-    fn anywhere(pid: i32) -> ProcessFilter {
-        let Ok(namespace) = Namespace::open(&NamespaceRef::Process(pid)) else { return ProcessFilter::new(pid) };
-        let is_ours = NamespaceIdentity::ours().is_ok_and(|ours| ours == namespace.identity);
-        let attached =
-            if is_ours { attachments::of_process(pid) } else { namespace.inside(|| attachments::of_process(pid)) };
-        ProcessFilter { pid, attached: Self::told(pid, attached), namespace: Some(namespace.identity.inode) }
-    }
-
-    fn told(pid: i32, attached: io::Result<HashSet<ShmId>>) -> HashSet<ShmId> {
-        attached.unwrap_or_else(|error| {
+        let attached = attachments::of_process(pid).unwrap_or_else(|error| {
             let told = Error::io(format_args!("see what process {pid} has attached"), &error);
             say(told.hint("only what it created or used last is taken for its own"));
-            HashSet::new()
-        })
+            None
+        });
+        ProcessFilter { pid, attached, ours: namespace::Identity::ours().ok().map(|ours| ours.inode) }
     }
 
     fn holds(&self, segment: &Segment) -> bool {
         // The same identifier in another namespace is another segment.
-        let is_there = self.namespace.is_none_or(|inode| segment.namespace == Some(inode));
-        self.pid == segment.cpid || self.pid == segment.lpid || is_there && self.attached.contains(&segment.id)
+        let has_attached = self.attached.as_ref().is_some_and(|attached| {
+            Some(attached.namespace) == segment.namespace.or(self.ours)
+                && attached.mappings.iter().any(|mapping| mapping.is_of(segment))
+        });
+        self.pid == segment.cpid || self.pid == segment.lpid || has_attached
     }
 }
 
@@ -222,15 +212,6 @@ impl Filters {
     ///
     /// Errors: an unknown name is a usage error; a snapshot that cannot be read, or is none, is exit status 1.
     pub fn resolve(&self) -> Result<Selection> {
-        self.resolve_with(ProcessFilter::new)
-    }
-
-    /// The same for segments of all IPC namespaces: a process can have attached some in another one than ours.
-    pub fn resolve_everywhere(&self) -> Result<Selection> {
-        self.resolve_with(ProcessFilter::anywhere)
-    }
-
-    fn resolve_with(&self, look_at: fn(i32) -> ProcessFilter) -> Result<Selection> {
         Ok(Selection {
             owner: self.owner.as_deref().map(uid_of).transpose()?,
             creator: self.creator_user.as_deref().map(uid_of).transpose()?,
@@ -245,7 +226,7 @@ impl Filters {
             max_size: self.max_size.map(|size| size.0),
             older_than: self.older_than.map(|wait| wait.0),
             idle: self.idle.map(|wait| wait.0),
-            process: self.pid.map(look_at),
+            process: self.pid.map(ProcessFilter::new),
             mine: self.mine.then(|| geteuid().as_raw()),
         })
     }

@@ -10,6 +10,7 @@ mod contents;
 mod limits;
 mod maps;
 mod namespace;
+mod procmap;
 mod segment;
 mod trace;
 
@@ -23,8 +24,9 @@ use nix::sys::resource::{Resource, getrlimit};
 pub use attachment::{Access, Attachment, Placement, attach};
 pub use contents::{Contents, Extent, MoveError, Stream};
 pub use limits::{Limits, Usage, limits, usage};
-pub use maps::{KernelMounts, Mapping};
+pub use maps::{KernelMounts, Mapping, Protection, SegmentMapping};
 pub use namespace::{owner_of, written_by_child};
+pub use procmap::{MapsReader, share_memory};
 pub use segment::{Segment, Segments, Table};
 pub use trace::{is_traced, trace_to};
 

@@ -20,7 +20,8 @@ use crate::sysv::Segment;
 #[derive(Debug, Args)]
 #[command(after_help = "Columns:\n  \
     KEY ID SIZE RSS SWAP PERMS MODE OWNER USER UID GROUP GID CUSER CUID CGROUP CGID NATTCH STATUS ATIME\n  \
-    DTIME CTIME AGE IDLE CPID LPID COMMAND CREATOR NS\n\n\
+    DTIME CTIME AGE IDLE CPID LPID COMMAND CREATOR PIDS ORIGKEY NS\n\n\
+    PIDS (who has it attached) and ORIGKEY (the key that a dest segment had) look at every process.\n\
     STATUS is dest (removed, waits for its last detach), locked, orphan (nobody is attached, and the\n\
     creator has exited).\n\n\
     Examples:\n  \
@@ -83,8 +84,7 @@ impl List {
     }
 
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
-        let filters = &self.filters;
-        let selection = if self.all_namespaces { filters.resolve_everywhere() } else { filters.resolve() }?;
+        let selection = self.filters.resolve()?;
         let Context { output, lookups } = context;
         let for_people = self.format == Format::Table;
         let view = View {
@@ -141,7 +141,10 @@ impl List {
             return (columns.clone(), true);
         }
         let all = matches!(self.format, Format::Export | Format::Csv);
-        let mut columns = if all { ALL_COLUMNS } else { DEFAULT_COLUMNS }.to_vec();
+        let mut columns = match all {
+            true => ALL_COLUMNS.iter().copied().filter(|column| !column.is_dear()).collect(),
+            false => DEFAULT_COLUMNS.to_vec(),
+        };
         // On a terminal the heading of each namespace says it.
         let in_heading = self.format == Format::Table && !self.no_headings && output.is_terminal();
         if self.all_namespaces && !all && !in_heading {

@@ -2,25 +2,26 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Context, TextOrJson, segment_parser};
+use crate::attachments::Attachments;
 use crate::error::{Error, Result, Status};
-use crate::escape::visible;
 use crate::lookup::{self, Named};
-use crate::mode::Mode;
-use crate::output::{
-    Clock, ErrorRecord, Lookups, Output, SegmentRecord, TimeFormat, compact, say, status_words, timestamp,
-};
+use crate::output::{AttachmentRecord, Description, ErrorRecord, Lookups, SegmentRecord, attachment_records, say};
 use crate::segment_ref::SegmentRef;
-use crate::size::human;
 use crate::sysv::{self, Reason, Segment};
+
+/// How often the processes are looked at, where attachments come and go meanwhile.
+const LOOKS: usize = 3;
 
 /// Show all of a segment
 ///
-/// Puts together what IPC_STAT tells and the segment's row of /proc/sysvipc/shm. Where the mode denies IPC_STAT, the
-/// row alone is shown, and said to be so.
+/// Puts together what IPC_STAT tells and the segment's row of /proc/sysvipc/shm, and names the processes that have it
+/// attached, as far as they may be looked at. Where the mode denies IPC_STAT, the row alone is shown, and said to be so.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     shmadm stat 0x2a\n  \
-    shmadm stat id:5 id:6 -f json | jq '.[].nattch'")]
+    sudo shmadm stat 0x2a                            every user's processes\n  \
+    shmadm stat id:5 id:6 -f json | jq '.[].nattch'\n  \
+    shmadm stat 0x2a -f json | jq '.[].attachments[].pid'")]
 pub(super) struct Stat {
     /// The segments: a key (0x2a, 42, 052), id:N, or ftok:PROJECT:PATH
     #[arg(required = true, value_parser = segment_parser(), allow_negative_numbers = true)]
@@ -40,6 +41,8 @@ struct Looked {
 struct StatRecord {
     #[serde(flatten)]
     segment: SegmentRecord,
+    attachments: Vec<AttachmentRecord>,
+    attachments_missing: u64,
     denied: Option<String>,
 }
 
@@ -56,43 +59,70 @@ impl Stat {
     }
 
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
-        let Context { output, lookups } = context;
-        let mut results: Vec<_> = self.segment.iter().map(|word| (word, look(word))).collect();
+        let (mut results, attachments) = self.look();
         if results.len() == 1
-            && let Some((_, Err(error))) = results.pop_if(|(_, result)| result.is_err())
+            && let Some(Err(error)) = results.pop_if(|result| result.is_err())
         {
             return Err(error);
         }
         let mut status = Status::Done;
-        for error in results.iter().filter_map(|(_, result)| result.as_ref().err()) {
+        for error in results.iter().filter_map(|result| result.as_ref().err()) {
             say(error);
             status = status.and(error.status);
         }
+        let output = &mut context.output;
+        let lookups = Lookups::with_attachments(attachments);
         match self.format {
             TextOrJson::Json => {
-                let found = results.iter().map(|(word, result)| match result {
-                    Ok(looked) => Found::Segment(Box::new(StatRecord::new(looked, lookups))),
+                let found = self.segment.iter().zip(&results).map(|(word, result)| match result {
+                    Ok(looked) => Found::Segment(Box::new(StatRecord::new(looked, &lookups))),
                     Err(error) => Found::Failed { segment: word.to_string(), error: error.into() },
                 });
                 output.json(&found.collect::<Vec<_>>())?;
             }
             TextOrJson::Text => {
                 let mut separator = "";
-                for looked in results.iter().filter_map(|(_, result)| result.as_ref().ok()) {
+                for Looked { segment, denied } in results.iter().filter_map(|result| result.as_ref().ok()) {
                     output.bytes(separator.as_bytes())?;
-                    print(output, looked, lookups)?;
+                    Description { segment, denied: denied.as_ref(), lookups: &lookups }.print(output)?;
                     separator = "\n";
                 }
             }
         }
         Ok(status)
     }
+
+    /// Looks at the segments, at all processes, and at the segments once more: if nobody attached or detached meanwhile,
+    /// what was found and what is missing add up.
+    fn look(&self) -> (Vec<Result<Looked>>, Attachments) {
+        let look_at_segments = || self.segment.iter().map(look).collect::<Vec<_>>();
+        let mut results = look_at_segments();
+        // Nobody need be looked at where nobody is.
+        if results.iter().flatten().all(|looked| looked.segment.nattch == 0) {
+            return (results, Attachments::default());
+        }
+        for remaining in (0..LOOKS).rev() {
+            let attachments = Attachments::look();
+            let before = std::mem::replace(&mut results, look_at_segments());
+            let is_quiet = before.iter().zip(&results).all(|pair| match pair {
+                (Ok(before), Ok(after)) => before.segment.attachments_are_as_in(&after.segment),
+                _ => true,
+            });
+            if is_quiet || remaining == 0 {
+                return (results, attachments);
+            }
+        }
+        (results, Attachments::default())
+    }
 }
 
 impl StatRecord {
     fn new(looked: &Looked, lookups: &Lookups) -> StatRecord {
+        let attachments = attachment_records(&looked.segment, lookups);
         StatRecord {
             segment: SegmentRecord::new(&looked.segment, lookups),
+            attachments_missing: looked.segment.nattch.saturating_sub(attachments.len() as u64),
+            attachments,
             denied: looked.denied.map(|error| error.to_string()),
         }
     }
@@ -119,95 +149,4 @@ fn look(word: &SegmentRef) -> Result<Looked> {
 
 fn gone(named: &Named, error: sysv::Error) -> Error {
     lookup::missing("stat", named, Some(error.errno))
-}
-
-fn print(output: &mut Output, looked: &Looked, lookups: &Lookups) -> Result<()> {
-    let Looked { segment, denied } = looked;
-    let mut field = |name: &str, value: &str| output.line(format_args!("{name:>12}  {value}"));
-    let status = status_words(segment, lookups.processes());
-
-    field("key", &key(segment))?;
-    field("id", &segment.id.to_string())?;
-    if !status.is_empty() {
-        field("status", &status.iter().map(|word| explained(word)).collect::<Vec<_>>().join("; "))?;
-    }
-    if let Some(error) = denied {
-        field("denied", &format!("IPC_STAT: {error}; this is what /proc/sysvipc/shm shows to everyone"))?;
-    }
-    field("size", &amount(Some(segment.size)))?;
-    field("resident", &amount(segment.rss))?;
-    field("swapped", &amount(segment.swap))?;
-    field("mode", &permissions(segment.mode()))?;
-    field("owner", &account(segment.uid, segment.gid, lookups))?;
-    field("creator", &account(segment.cuid, segment.cgid, lookups))?;
-    field("created by", &creator(segment, lookups))?;
-    let never_attached = segment.atime == 0 && segment.dtime == 0;
-    field("last used by", &if never_attached { "nobody yet".into() } else { process(segment.lpid) })?;
-    field("attachments", &segment.nattch.to_string())?;
-    field("last attach", &time(segment.atime, lookups.clock()))?;
-    field("last detach", &time(segment.dtime, lookups.clock()))?;
-    field("last change", &time(segment.ctime, lookups.clock()))
-}
-
-fn key(segment: &Segment) -> String {
-    match (segment.key.is_private(), segment.is_marked()) {
-        (false, _) => segment.key.to_string(),
-        (true, true) => format!("{} (lost when it was removed)", segment.key),
-        (true, false) => format!("{} (IPC_PRIVATE)", segment.key),
-    }
-}
-
-fn explained(status: &str) -> &str {
-    match status {
-        "dest" => "dest (marked for destruction: goes with its last detach)",
-        "locked" => "locked (not swapped out)",
-        "orphan" => "orphan (nobody is attached, and its creator has exited)",
-        other => other,
-    }
-}
-
-fn amount(bytes: Option<u64>) -> String {
-    match bytes {
-        None => "not known without /proc/sysvipc/shm".into(),
-        Some(bytes) if bytes < 1024 => format!("{bytes} bytes"),
-        Some(bytes) => format!("{bytes} bytes ({})", human(bytes.into())),
-    }
-}
-
-fn permissions(mode: Mode) -> String {
-    let may = |shift: u16| match mode.bits() >> shift & 0o6 {
-        0o6 => "read+write",
-        0o4 => "read",
-        0o2 => "write",
-        _ => "none",
-    };
-    format!("{mode} (owner {}, group {}, others {})", may(6), may(3), may(0))
-}
-
-fn account(uid: u32, gid: u32, lookups: &Lookups) -> String {
-    let shown =
-        |name: Option<std::rc::Rc<str>>| name.map_or("no name".into(), |name| visible(name.as_bytes()).into_owned());
-    format!("{} (uid {uid}), group {} (gid {gid})", shown(lookups.names.user(uid)), shown(lookups.names.group(gid)))
-}
-
-fn creator(segment: &Segment, lookups: &Lookups) -> String {
-    let state = lookups.processes().creator(segment).as_str();
-    let command = lookups.processes().command(segment).map_or(String::new(), |command| format!(": {command}"));
-    format!("{} ({state}){command}", process(segment.cpid))
-}
-
-fn process(pid: i32) -> String {
-    match pid {
-        0 => "nobody that can be seen from here".into(),
-        pid => format!("process {pid}"),
-    }
-}
-
-fn time(seconds: i64, clock: &Clock) -> String {
-    match timestamp(seconds) {
-        Some(time) => {
-            format!("{} ({} ago)", clock.show(time, TimeFormat::Iso), compact(clock.seconds_since(seconds)))
-        }
-        None => "never".into(),
-    }
 }

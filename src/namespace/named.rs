@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use nix::errno::Errno;
@@ -69,12 +69,17 @@ pub struct Identity {
 impl Identity {
     /// Errors: `PermissionDenied` for a process that may not be looked at, `NotFound` where there is none or it has ended.
     pub fn of_process(pid: i32) -> io::Result<Identity> {
-        fs::metadata(format!("/proc/{pid}/ns/ipc")).map(|metadata| Identity::from(&metadata))
+        Identity::of_file(Path::new(&format!("/proc/{pid}/ns/ipc")))
+    }
+
+    /// The namespace that a namespace file is of.
+    pub fn of_file(path: &Path) -> io::Result<Identity> {
+        fs::metadata(path).map(|metadata| Identity::from(&metadata))
     }
 
     /// The IPC namespace of this thread.
     pub fn ours() -> io::Result<Identity> {
-        fs::metadata("/proc/thread-self/ns/ipc").map(|metadata| Identity::from(&metadata))
+        Identity::of_file(Path::new("/proc/thread-self/ns/ipc"))
     }
 }
 

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-use super::record::{View, status_words};
+use super::record::{Lookups, View, original_key, status_words};
 use super::time::{TimeFormat, compact, timestamp};
 use crate::escape::visible;
 use crate::size::human;
@@ -42,6 +42,8 @@ pub enum Column {
     Lpid,
     Command,
     Creator,
+    Pids,
+    Origkey,
     Ns,
 }
 
@@ -74,6 +76,8 @@ pub const ALL: &[Column] = &[
     Column::Lpid,
     Column::Command,
     Column::Creator,
+    Column::Pids,
+    Column::Origkey,
     Column::Ns,
 ];
 
@@ -125,8 +129,15 @@ impl Column {
             Self::Lpid => "LPID",
             Self::Command => "COMMAND",
             Self::Creator => "CREATOR",
+            Self::Pids => "PIDS",
+            Self::Origkey => "ORIGKEY",
             Self::Ns => "NS",
         }
+    }
+
+    /// Whether it takes a look into the memory map of every process: only who asks for it gets it.
+    pub fn is_dear(self) -> bool {
+        matches!(self, Self::Pids | Self::Origkey)
     }
 
     /// Whether it holds numbers, whose digits stand under each other.
@@ -165,7 +176,10 @@ impl Column {
             Self::Key => segment.key.to_string().into(),
             Self::Id => segment.id.to_string().into(),
             Self::Size => bytes(segment.size).into(),
-            Self::Rss => segment.rss.map_or(String::new(), bytes).into(),
+            Self::Rss => match (segment.believable_rss(), segment.rss) {
+                (None, Some(_)) if view.human_sizes => "?".into(),
+                (rss, _) => rss.map_or(String::new(), bytes).into(),
+            },
             Self::Swap => segment.swap.map_or(String::new(), bytes).into(),
             Self::Perms => segment.mode().words().into(),
             Self::Mode => segment.mode().to_string().into(),
@@ -192,6 +206,8 @@ impl Column {
             Self::Lpid => segment.lpid.to_string().into(),
             Self::Command => view.lookups.processes().command(segment).map_or(String::new(), |c| c.to_string()).into(),
             Self::Creator => view.lookups.processes().creator(segment).as_str().into(),
+            Self::Pids => pids(segment, view.lookups).into(),
+            Self::Origkey => original_key(segment, view.lookups).map_or(String::new(), |key| key.to_string()).into(),
             Self::Ns => segment.namespace.map_or(String::new(), |inode| inode.to_string()).into(),
         }
     }
@@ -202,7 +218,7 @@ impl Column {
             Self::Key => a.key.cmp(&b.key),
             Self::Id => a.id.cmp(&b.id),
             Self::Size => a.size.cmp(&b.size),
-            Self::Rss => a.rss.cmp(&b.rss),
+            Self::Rss => a.believable_rss().cmp(&b.believable_rss()),
             Self::Swap => a.swap.cmp(&b.swap),
             Self::Uid => a.uid.cmp(&b.uid),
             Self::Gid => a.gid.cmp(&b.gid),
@@ -225,7 +241,9 @@ impl Column {
             | Self::Cgroup
             | Self::Status
             | Self::Command
-            | Self::Creator => self.text(a, view).cmp(&self.text(b, view)),
+            | Self::Creator
+            | Self::Pids
+            | Self::Origkey => self.text(a, view).cmp(&self.text(b, view)),
         }
     }
 
@@ -233,6 +251,17 @@ impl Column {
     pub fn default_time_format(for_people: bool) -> TimeFormat {
         if for_people { TimeFormat::Short } else { TimeFormat::Iso }
     }
+}
+
+/// The processes that have a segment attached, as far as they can be seen, each once.
+fn pids(segment: &Segment, lookups: &Lookups) -> String {
+    // Nobody need be looked at where nobody is.
+    if segment.nattch == 0 {
+        return String::new();
+    }
+    let mut pids: Vec<_> = lookups.attachments().of(segment).iter().map(|attached| attached.pid).collect();
+    pids.dedup();
+    pids.iter().map(i32::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// A word is no column's title.

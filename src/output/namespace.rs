@@ -2,9 +2,9 @@
 
 use anstyle::Style;
 use serde::Serialize;
-use unicode_width::UnicodeWidthChar;
 
 use super::Output;
+use super::text::cut;
 use crate::error::Result;
 use crate::namespace::Inhabited;
 use crate::process::command_of;
@@ -52,29 +52,5 @@ impl NamespaceRecord {
         };
         let command = self.command.as_deref().map_or(String::new(), |command| format!(": {command}"));
         format!("IPC namespace {}{ours}, {segments}, process {}{command}", self.ns, self.pid)
-    }
-}
-
-fn cut(text: &str, width: usize) -> &str {
-    let mut taken = 0;
-    let end = text.char_indices().find(|(_, c)| {
-        taken += c.width().unwrap_or(0);
-        taken > width
-    });
-    end.map_or(text, |(at, _)| &text[..at])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_heading_ends_where_the_terminal_does() {
-        assert_eq!(cut("abc", 3), "abc");
-        assert_eq!(cut("abc", 2), "ab");
-        // A wide character that does not fit is not halved.
-        assert_eq!(cut("a漢字", 3), "a漢");
-        assert_eq!(cut("a漢字", 4), "a漢");
-        assert_eq!(cut("é", 1), "é");
     }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::time::{Clock, TimeFormat, timestamp};
+use crate::attachments::Attachments;
 use crate::escape::visible;
 use crate::key::Key;
 use crate::names::Names;
@@ -18,11 +19,22 @@ use crate::sysv::Segment;
 pub struct Lookups {
     /// Users and groups.
     pub names: Names,
+    attachments: OnceCell<Attachments>,
     processes: OnceCell<Processes>,
     clock: OnceCell<Clock>,
 }
 
 impl Lookups {
+    /// What these attachments were found to be, rather than a look of its own.
+    pub fn with_attachments(attachments: Attachments) -> Lookups {
+        Lookups { attachments: attachments.into(), ..Lookups::default() }
+    }
+
+    /// Who has what attached: a look at the memory map of every process.
+    pub fn attachments(&self) -> &Attachments {
+        self.attachments.get_or_init(Attachments::look)
+    }
+
     /// Creators.
     pub fn processes(&self) -> &Processes {
         self.processes.get_or_init(Processes::new)
@@ -45,7 +57,7 @@ pub struct View<'a> {
     pub human_sizes: bool,
 }
 
-/// A segment with all that is known of it without a look into other processes' memory maps.
+/// A segment with all that is known of it. Only for the key of a marked one does it look into other processes' memory maps.
 #[derive(Debug, Serialize)]
 pub struct SegmentRecord {
     key: String,
@@ -83,7 +95,7 @@ pub struct SegmentRecord {
 impl SegmentRecord {
     /// The same, of a marked segment whose key is known from before.
     pub fn with_original_key(mut self, key: Option<Key>) -> SegmentRecord {
-        self.original_key = key.map(|key| key.to_string());
+        self.original_key = key.map(|key| key.to_string()).or(self.original_key);
         self
     }
 
@@ -93,7 +105,7 @@ impl SegmentRecord {
         let shown = |name: Option<Rc<str>>| name.map(|name| visible(name.as_bytes()).into_owned());
         SegmentRecord {
             key: segment.key.to_string(),
-            original_key: None,
+            original_key: original_key(segment, lookups).map(|key| key.to_string()),
             id: segment.id.as_raw(),
             size: segment.size,
             mode: segment.mode().to_string(),
@@ -114,11 +126,16 @@ impl SegmentRecord {
             atime: timestamp(segment.atime),
             dtime: timestamp(segment.dtime),
             ctime: timestamp(segment.ctime),
-            rss: segment.rss,
+            rss: segment.believable_rss(),
             swap: segment.swap,
             ns: segment.namespace,
         }
     }
+}
+
+/// The key that a marked segment had. Nobody need be looked at for the others.
+pub fn original_key(segment: &Segment, lookups: &Lookups) -> Option<Key> {
+    if segment.is_marked() { lookups.attachments().original_key(segment) } else { None }
 }
 
 /// What is special about a segment: `dest`, `locked`, `orphan`.

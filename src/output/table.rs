@@ -218,7 +218,7 @@ impl Totals {
         for segment in segments {
             totals.segments += 1;
             totals.size += u128::from(segment.size);
-            totals.resident += u128::from(segment.rss.unwrap_or(0));
+            totals.resident += u128::from(segment.believable_rss().unwrap_or(0));
             totals.attached += u64::from(segment.nattch > 0);
             totals.marked += u64::from(segment.is_marked());
             totals.orphans += u64::from(is_orphan(segment, view.lookups.processes()));

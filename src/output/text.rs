@@ -1,5 +1,7 @@
 //! Bytes as text: whether they are, and how they are shown on a terminal.
 
+use unicode_width::UnicodeWidthChar;
+
 use crate::escape::visible;
 
 /// Text with its line ends and tabs as they are, and all else that steers a terminal escaped.
@@ -12,6 +14,16 @@ pub fn escaped_lines(bytes: &[u8]) -> String {
         shown.extend(end.iter().map(|b| char::from(*b)));
         shown
     })
+}
+
+/// As much of a line as fits a width in columns.
+pub(super) fn cut(text: &str, width: usize) -> &str {
+    let mut taken = 0;
+    let end = text.char_indices().find(|(_, c)| {
+        taken += c.width().unwrap_or(0);
+        taken > width
+    });
+    end.map_or(text, |(at, _)| &text[..at])
 }
 
 /// How many of the bytes are whole characters, where the last one may be cut.
@@ -87,6 +99,16 @@ mod tests {
         for other in [&b"\0\0"[..], b"", b"a\0b", b"\xc3\0", b"\xc3", b"\x1b[31m", b"\xff\0"] {
             assert!(!is_text(&[other]), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_line_ends_where_the_terminal_does() {
+        assert_eq!(cut("abc", 3), "abc");
+        assert_eq!(cut("abc", 2), "ab");
+        // A wide character that does not fit is not halved.
+        assert_eq!(cut("a漢字", 3), "a漢");
+        assert_eq!(cut("a漢字", 4), "a漢");
+        assert_eq!(cut("é", 1), "é");
     }
 
     #[test]

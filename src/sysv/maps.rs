@@ -1,5 +1,7 @@
-//! Lines of `/proc/PID/maps` (proc_pid_maps(5)), read as bytes: a file's name need not be UTF-8.
+//! Which mappings of a process are segments. Lines of `/proc/PID/maps` (proc_pid_maps(5)) are read as bytes: a file's name
+//! need not be UTF-8.
 
+use std::fmt;
 use std::ops::Range;
 use std::os::fd::AsFd;
 
@@ -7,19 +9,60 @@ use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{fstat, major, minor};
 
-use super::ShmId;
+use super::{Segment, ShmId};
+use crate::key::Key;
 
 /// A file system's device: major and minor number.
 pub(super) type Device = (u64, u64);
+
+/// What a process may do with a mapping: the `PROT_` flags of mmap(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is its name")]
+pub struct Protection {
+    pub read: bool,
+    pub write: bool,
+    pub execute: bool,
+}
+
+impl fmt::Display for Protection {
+    /// `rw`, `r`; `none` where mprotect(2) took all.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letters = [(self.read, "r"), (self.write, "w"), (self.execute, "x")];
+        let shown: String = letters.iter().filter(|(may, _)| *may).map(|(_, letter)| *letter).collect();
+        f.pad(if shown.is_empty() { "none" } else { &shown })
+    }
+}
+
+/// A segment in a process's address space: an attachment, or what mprotect(2) made a part of one. The kernel counts
+/// these as `nattch`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentMapping {
+    /// The segment's identifier, in the IPC namespace that it was attached in.
+    pub id: ShmId,
+    /// The key that it was made with; IPC_RMID does not take it from the name.
+    pub key: Key,
+    /// Addresses, end excluded.
+    pub range: Range<u64>,
+    /// What may be done with it.
+    pub protection: Protection,
+}
+
+impl SegmentMapping {
+    /// Whether it can be a mapping of this segment, if it is one of its namespace.
+    pub fn is_of(&self, segment: &Segment) -> bool {
+        self.id == segment.id && (self.key == segment.key || segment.is_marked())
+    }
+}
 
 /// One mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mapping<'a> {
     /// Addresses, end excluded.
     pub range: Range<u64>,
-    device: Device,
-    inode: u64,
-    name: &'a [u8],
+    pub(super) protection: Protection,
+    pub(super) device: Device,
+    pub(super) inode: u64,
+    pub(super) name: &'a [u8],
 }
 
 impl<'a> Mapping<'a> {
@@ -29,23 +72,33 @@ impl<'a> Mapping<'a> {
         let mut field = || fields.next();
         let (start, end) = str::from_utf8(field()?).ok()?.split_once('-')?;
         let range = hexadecimal(start)?..hexadecimal(end)?;
-        let (_access, _offset) = (field()?, field()?);
+        let [r, w, x, ..] = field()? else { return None };
+        let protection = Protection { read: *r == b'r', write: *w == b'w', execute: *x == b'x' };
+        let _offset = field()?;
         let (major, minor) = str::from_utf8(field()?).ok()?.split_once(':')?;
         let device = (hexadecimal(major)?, hexadecimal(minor)?);
         let inode = str::from_utf8(field()?).ok()?.parse().ok()?;
         let name = field().unwrap_or_default().trim_ascii_start();
-        Some(Mapping { range, device, inode, name })
+        Some(Mapping { range, protection, device, inode, name })
     }
 
     /// The segment that is mapped, if one is: its identifier is the inode.
     ///
     /// Its name is `/SYSV` and the key that it was made with. Anyone can name a file like that; only the device tells, for
     /// on the kernel's own mounts only the kernel makes such names (ipc/shm.c, `newseg`).
-    pub fn segment(&self, kernel: &KernelMounts) -> Option<ShmId> {
+    pub fn segment(&self, kernel: &KernelMounts) -> Option<SegmentMapping> {
         let name = self.name.strip_suffix(b" (deleted)").unwrap_or(self.name);
-        let key = name.strip_prefix(b"/SYSV")?;
-        let is_segment = key.len() == 8 && key.iter().all(u8::is_ascii_hexdigit) && kernel.has(self.device);
-        i32::try_from(self.inode).ok().filter(|_| is_segment).and_then(ShmId::new)
+        let digits = name.strip_prefix(b"/SYSV").filter(|digits| digits.len() == 8)?;
+        if !(digits.iter().all(u8::is_ascii_hexdigit) && kernel.has(self.device)) {
+            return None;
+        }
+        let key = u32::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
+        Some(SegmentMapping {
+            id: ShmId::new(i32::try_from(self.inode).ok()?)?,
+            key: Key::from_raw(key.cast_signed()),
+            range: self.range.clone(),
+            protection: self.protection,
+        })
     }
 
     pub(super) fn is_on_tmpfs(&self, kernel: &KernelMounts) -> bool {
@@ -78,7 +131,7 @@ impl KernelMounts {
         Ok(KernelMounts { tmpfs, hugetlbfs })
     }
 
-    fn has(&self, device: Device) -> bool {
+    pub(super) fn has(&self, device: Device) -> bool {
         self.tmpfs == device || self.hugetlbfs.contains(&device)
     }
 }
@@ -95,7 +148,7 @@ mod tests {
     const KERNEL: KernelMounts = KernelMounts { tmpfs: (0, 1), hugetlbfs: Vec::new() };
 
     fn segment(line: &[u8]) -> Option<i32> {
-        Mapping::from_line(line)?.segment(&KERNEL).map(ShmId::as_raw)
+        Some(Mapping::from_line(line)?.segment(&KERNEL)?.id.as_raw())
     }
 
     #[test]

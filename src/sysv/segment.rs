@@ -87,6 +87,11 @@ impl Segment {
             == (later.id, later.key, later.ctime, later.cpid, later.cuid, later.cgid, later.size)
     }
 
+    /// Whether, as far as these two looks tell, nobody attached or detached between them.
+    pub fn attachments_are_as_in(&self, later: &Segment) -> bool {
+        (self.nattch, self.lpid, self.atime, self.dtime) == (later.nattch, later.lpid, later.atime, later.dtime)
+    }
+
     /// The segment before anybody attached it or marked it for destruction. Owner, mode and key are today's.
     pub fn at_birth(&self) -> Segment {
         Segment { raw_mode: self.raw_mode & !SHM_DEST, lpid: 0, nattch: 0, atime: 0, dtime: 0, ..self.clone() }

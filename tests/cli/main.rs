@@ -1,6 +1,7 @@
 //! The program as its users run it, against the real kernel: each test in an IPC namespace of its own.
 
 mod attach_write;
+mod attachments;
 mod create;
 mod demo;
 mod filters;

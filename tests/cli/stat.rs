@@ -67,7 +67,7 @@ fn text_has_every_field_of_the_kernel() {
             assert!(ago.starts_with('(') && ago.ends_with("s ago)"), "{name}: {ago}");
         }
         assert!(!text.contains("status") && !text.contains("denied"), "{text}");
-        assert_eq!(text.lines().count(), 14, "{text}");
+        assert_eq!(text.lines().count(), 14 + 5 + 2, "fields, titles of groups, the attachment and its titles: {text}");
     });
 }
 
@@ -80,6 +80,8 @@ fn json_agrees_with_ipcs_and_list() {
         let stat = stat(ns, "7 -f json").json();
         let mut expected = ns.shmadm(["list", "-f", "json"]).json()["segments"].take();
         expected[0]["denied"] = Value::Null;
+        expected[0]["attachments_missing"] = 0.into();
+        expected[0]["attachments"] = stat[0]["attachments"].clone();
         assert_eq!(stat, expected);
         let theirs = ipcs(ns, 0);
         for (ours, name) in [

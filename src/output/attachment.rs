@@ -1,0 +1,53 @@
+//! Who has a segment attached, as scripts and people get it.
+
+use std::rc::Rc;
+
+use serde::Serialize;
+
+use super::record::Lookups;
+use crate::escape::visible;
+use crate::process::{command_of, user_of};
+use crate::sysv::Segment;
+
+/// One attachment of a segment.
+#[derive(Debug, Serialize)]
+pub struct AttachmentRecord {
+    /// The process.
+    pub pid: i32,
+    /// Its effective user; `None` where it has just ended.
+    pub uid: Option<u32>,
+    /// That user's name, made visible.
+    pub user: Option<String>,
+    /// Its command line, made visible.
+    pub command: Option<String>,
+    /// Where it begins, in the process's address space.
+    pub address: String,
+    /// `rw`, `r`; `none` where the process took all away by mprotect(2).
+    pub access: String,
+}
+
+/// All attachments of a segment that were found, by pid and address.
+pub fn attachment_records(segment: &Segment, lookups: &Lookups) -> Vec<AttachmentRecord> {
+    let shown = |name: Rc<str>| visible(name.as_bytes()).into_owned();
+    let mut records: Vec<AttachmentRecord> = Vec::new();
+    for attached in lookups.attachments().of(segment) {
+        // A process with ten thousand attachments is looked at once.
+        let same = records.last().filter(|last| last.pid == attached.pid);
+        let (uid, user, command) = match same {
+            Some(last) => (last.uid, last.user.clone(), last.command.clone()),
+            None => {
+                let uid = user_of(attached.pid);
+                (uid, uid.and_then(|uid| lookups.names.user(uid)).map(shown), command_of(attached.pid))
+            }
+        };
+        records.push(AttachmentRecord {
+            pid: attached.pid,
+            uid,
+            user,
+            command,
+            address: format!("{:#x}", attached.mapping.range.start),
+            access: attached.mapping.protection.to_string(),
+        });
+    }
+    records
+}

@@ -1,0 +1,225 @@
+//! All of one segment, for a person: in groups, each line a name and what there is to say.
+
+use std::rc::Rc;
+
+use anstyle::Style;
+
+use super::attachment::{AttachmentRecord, attachment_records};
+use super::record::{Lookups, original_key, status_words};
+use super::text::cut;
+use super::time::{Clock, TimeFormat, compact, timestamp};
+use super::{Output, grid};
+use crate::error::Result;
+use crate::escape::visible;
+use crate::mode::Mode;
+use crate::size::human;
+use crate::sysv::{self, Segment};
+
+const HEADING: Style = Style::new().bold();
+/// How long the bar of a full segment is.
+const BAR: usize = 20;
+/// Where the rows of attachments begin.
+const INDENT: usize = 4;
+
+/// A segment, and why `IPC_STAT` of it was denied, if it was.
+#[derive(Debug, Clone, Copy)]
+pub struct Description<'a> {
+    /// The segment.
+    pub segment: &'a Segment,
+    /// What the kernel said to `IPC_STAT`.
+    pub denied: Option<&'a sysv::Error>,
+    /// Names, processes and attachments.
+    pub lookups: &'a Lookups,
+}
+
+impl Description<'_> {
+    /// Writes it.
+    pub fn print(self, output: &mut Output) -> Result<()> {
+        group(output, "identity", &self.identity())?;
+        group(output, "memory", &self.memory())?;
+        group(output, "permissions", &self.permissions())?;
+        let attachments = attachment_records(self.segment, self.lookups);
+        group(output, "processes", &self.processes(attachments.len() as u64))?;
+        print_attachments(output, &attachments)?;
+        group(output, "times", &self.times())
+    }
+
+    fn identity(self) -> Vec<(&'static str, String)> {
+        let segment = self.segment;
+        let mut fields = vec![("key", self.key()), ("id", segment.id.to_string())];
+        let status = status_words(segment, self.lookups.processes());
+        if !status.is_empty() {
+            fields.push(("status", status.iter().map(|word| explained(word)).collect::<Vec<_>>().join("; ")));
+        }
+        if let Some(error) = self.denied {
+            fields.push(("denied", format!("IPC_STAT: {error}; this is what /proc/sysvipc/shm shows to everyone")));
+        }
+        fields
+    }
+
+    fn key(self) -> String {
+        let segment = self.segment;
+        match (segment.key.is_private(), segment.is_marked()) {
+            (false, _) => segment.key.to_string(),
+            (true, true) => match original_key(segment, self.lookups) {
+                Some(key) if key.is_private() => format!("{} (IPC_PRIVATE from the beginning)", segment.key),
+                Some(key) => format!("{} (it was {key} until it was removed)", segment.key),
+                None => format!("{} (lost when it was removed)", segment.key),
+            },
+            (true, false) => format!("{} (IPC_PRIVATE)", segment.key),
+        }
+    }
+
+    fn memory(self) -> Vec<(&'static str, String)> {
+        let segment = self.segment;
+        let resident = match (segment.rss, segment.believable_rss()) {
+            (Some(told), None) => {
+                format!("not to be believed: the kernel says {told} bytes, more than the segment can hold")
+            }
+            (_, Some(rss)) => format!("{}{}", amount(Some(rss)), bar(rss, segment.size)),
+            (None, None) => amount(None),
+        };
+        vec![("size", amount(Some(segment.size))), ("resident", resident), ("swapped", amount(segment.swap))]
+    }
+
+    fn permissions(self) -> Vec<(&'static str, String)> {
+        let segment = self.segment;
+        vec![
+            ("mode", permissions(segment.mode())),
+            ("owner", account(segment.uid, segment.gid, self.lookups)),
+            ("creator", account(segment.cuid, segment.cgid, self.lookups)),
+        ]
+    }
+
+    fn processes(self, found: u64) -> Vec<(&'static str, String)> {
+        let segment = self.segment;
+        let never_attached = segment.atime == 0 && segment.dtime == 0;
+        let mut fields = vec![
+            ("created by", creator(segment, self.lookups)),
+            ("last used by", if never_attached { "nobody yet".into() } else { process(segment.lpid) }),
+            ("attachments", segment.nattch.to_string()),
+        ];
+        let missing = segment.nattch.saturating_sub(found);
+        if missing > 0 {
+            fields.push(("not found", format!("{missing} of {}: {}", segment.nattch, self.why_missing())));
+        }
+        fields
+    }
+
+    fn why_missing(self) -> String {
+        let attachments = self.lookups.attachments();
+        if let Some(error) = &attachments.error {
+            return format!("/proc shows no processes: {error}");
+        }
+        match attachments.unreadable {
+            0 => "held by processes that /proc does not show here, or that are in another IPC namespace by now".into(),
+            1 => "1 process may not be looked at; root may".into(),
+            many => format!("{many} processes may not be looked at; root may"),
+        }
+    }
+
+    fn times(self) -> Vec<(&'static str, String)> {
+        let (segment, clock) = (self.segment, self.lookups.clock());
+        [("last attach", segment.atime), ("last detach", segment.dtime), ("last change", segment.ctime)]
+            .map(|(name, seconds)| (name, time(seconds, clock)))
+            .into()
+    }
+}
+
+fn group(output: &mut Output, title: &str, fields: &[(&str, String)]) -> Result<()> {
+    if output.color() { output.line(format_args!("{HEADING}{title}{HEADING:#}")) } else { output.line(title) }?;
+    fields.iter().try_for_each(|(name, value)| output.line(format_args!("{name:>14}  {value}")))
+}
+
+fn print_attachments(output: &mut Output, attachments: &[AttachmentRecord]) -> Result<()> {
+    if attachments.is_empty() {
+        return Ok(());
+    }
+    let row = |one: &AttachmentRecord| {
+        let user = one.user.clone().or(one.uid.map(|uid| uid.to_string())).unwrap_or_default();
+        let command = one.command.clone().unwrap_or_default();
+        vec![one.pid.to_string(), user, one.access.clone(), one.address.clone(), command]
+    };
+    let titles = [("PID", true), ("USER", false), ("ACCESS", false), ("ADDRESS", false), ("COMMAND", false)];
+    let width = output.width().map_or(usize::MAX, usize::from).saturating_sub(INDENT);
+    for line in grid(&titles, attachments.iter().map(row).collect()) {
+        output.line(format_args!("{:INDENT$}{}", "", cut(&line, width).trim_end()))?;
+    }
+    Ok(())
+}
+
+fn explained(status: &str) -> &str {
+    match status {
+        "dest" => "dest (marked for destruction: goes with its last detach)",
+        "locked" => "locked (not swapped out)",
+        "orphan" => "orphan (nobody is attached, and its creator has exited)",
+        other => other,
+    }
+}
+
+fn amount(bytes: Option<u64>) -> String {
+    match bytes {
+        None => "not known without /proc/sysvipc/shm".into(),
+        Some(bytes) if bytes < 1024 => format!("{bytes} bytes"),
+        Some(bytes) => format!("{bytes} bytes ({})", human(bytes.into())),
+    }
+}
+
+/// How much of a segment is in memory. The last page may go beyond its size; a segment that has anything shows it.
+fn bar(resident: u64, size: u64) -> String {
+    let share = |whole: u64| (u128::from(resident.min(size)) * u128::from(whole)).div_ceil(u128::from(size.max(1)));
+    let full = usize::try_from(share(BAR as u64)).unwrap_or(BAR);
+    format!("  [{}{}] {} %", "#".repeat(full), ".".repeat(BAR - full), share(100))
+}
+
+fn permissions(mode: Mode) -> String {
+    let may = |shift: u16| match mode.bits() >> shift & 0o6 {
+        0o6 => "read+write",
+        0o4 => "read",
+        0o2 => "write",
+        _ => "none",
+    };
+    format!("{mode} (owner {}, group {}, others {})", may(6), may(3), may(0))
+}
+
+fn account(uid: u32, gid: u32, lookups: &Lookups) -> String {
+    let shown = |name: Option<Rc<str>>| name.map_or("no name".into(), |name| visible(name.as_bytes()).into_owned());
+    format!("{} (uid {uid}), group {} (gid {gid})", shown(lookups.names.user(uid)), shown(lookups.names.group(gid)))
+}
+
+fn creator(segment: &Segment, lookups: &Lookups) -> String {
+    let state = lookups.processes().creator(segment).as_str();
+    let command = lookups.processes().command(segment).map_or(String::new(), |command| format!(": {command}"));
+    format!("{} ({state}){command}", process(segment.cpid))
+}
+
+fn process(pid: i32) -> String {
+    match pid {
+        0 => "nobody that can be seen from here".into(),
+        pid => format!("process {pid}"),
+    }
+}
+
+fn time(seconds: i64, clock: &Clock) -> String {
+    match timestamp(seconds) {
+        Some(time) => {
+            format!("{} ({} ago)", clock.show(time, TimeFormat::Iso), compact(clock.seconds_since(seconds)))
+        }
+        None => "never".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_is_never_longer_than_full_and_never_empty_for_something() {
+        assert_eq!(bar(0, 4096), "  [....................] 0 %");
+        assert_eq!(bar(4096, 1 << 40), "  [#...................] 1 %");
+        assert_eq!(bar(512, 1024), "  [##########..........] 50 %");
+        // The last page goes beyond the size.
+        assert_eq!(bar(4096, 10), "  [####################] 100 %");
+        assert_eq!(bar(u64::MAX, u64::MAX), "  [####################] 100 %");
+    }
+}

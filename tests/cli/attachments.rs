@@ -1,0 +1,308 @@
+//! Who has a segment attached: found and missing add up to what the kernel counts, whoever looks, whatever is mapped.
+
+mod forged;
+mod ways;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::support::{Namespace, Running, ended, in_namespace, in_namespace_as_root, wait_until};
+
+/// A perl program that attaches segments, says `ready`, and stays until it is ended.
+const STAY: &str = "use IPC::SysV qw(shmat shmdt SHM_RDONLY); $| = 1; ";
+
+/// Starts a program and waits until it says `ready`.
+#[track_caller]
+fn ready(command: &mut Command) -> Running {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("a program");
+    let mut running = Running(child);
+    let mut line = String::new();
+    BufReader::new(running.0.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    assert_eq!(line, "ready\n", "{command:?}");
+    running
+}
+
+/// Runs perl, which stays.
+#[track_caller]
+fn perl(ns: &Namespace, program: &str) -> Running {
+    ready(ns.program("perl").args(["-e", &format!("{STAY}{program} print qq(ready\\n); sleep 1000")]))
+}
+
+/// What `stat -f json` says of the segment with this id.
+#[track_caller]
+fn stat(ns: &Namespace, id: i32) -> Value {
+    ns.shmadm(["stat", &format!("id:{id}"), "-f", "json"]).json()[0].take()
+}
+
+/// Each attachment as `pid address access`.
+#[track_caller]
+fn attachments(stat: &Value) -> BTreeSet<String> {
+    let text = |one: &Value, name: &str| one[name].as_str().unwrap_or_else(|| panic!("{name} of {one}")).to_owned();
+    let attachments = stat["attachments"].as_array().expect("an array").iter();
+    attachments.map(|one| format!("{} {} {}", one["pid"], text(one, "address"), text(one, "access"))).collect()
+}
+
+/// The same as grep and awk find it in the maps of these processes.
+fn by_grep(ns: &Namespace, pids: &[i32]) -> BTreeSet<String> {
+    let awk = r#"{ split($1, range, "-"); access = $2; gsub(/[-sp]/, "", access);
+                   print pid, "0x" range[1], access == "" ? "none" : access }"#;
+    let script = format!("for pid in $@; do grep /SYSV /proc/$pid/maps | awk -v pid=$pid '{awk}'; done");
+    let words: Vec<String> = pids.iter().map(i32::to_string).collect();
+    let mut args = vec!["-c", &script, "sh"];
+    args.extend(words.iter().map(String::as_str));
+    ns.run("sh", args).lines().map(str::to_owned).collect()
+}
+
+fn nattch(ns: &Namespace, id: i32) -> u64 {
+    ns.row(id).expect("its row")[6].parse().expect("a number")
+}
+
+/// The children of a process.
+fn children(pid: i32) -> Vec<i32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("a process");
+    children.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect()
+}
+
+/// A process's first child, which is ended with the test.
+struct Child(i32);
+
+impl Child {
+    #[track_caller]
+    fn of(parent: &Running) -> Child {
+        let pid = parent.pid().as_raw();
+        wait_until("it has a child", || !children(pid).is_empty());
+        Child(children(pid)[0])
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = kill(Pid::from_raw(self.0), Signal::SIGKILL);
+    }
+}
+
+#[test]
+fn every_attachment_is_found_with_its_access() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "0x2a", "-s", "64K", "-m", "666"]).ok();
+        // Two attachments, one of them read-only, and a forked child that has both, too.
+        let forked = perl(ns, "shmat(0, undef, 0); shmat(0, undef, SHM_RDONLY); unless (fork) { sleep 1000 }");
+        let child = Child::of(&forked);
+        let reader = ns.hold(["read", "0x2a", "--hold"]);
+        let pids = [forked.pid().as_raw(), child.0, reader.pid().as_raw()];
+        let found = stat(ns, 0);
+        assert_eq!(attachments(&found), by_grep(ns, &pids));
+        assert_eq!((attachments(&found).len(), nattch(ns, 0)), (5, 5));
+        assert_eq!((&found["attachments_missing"], &found["nattch"]), (&0.into(), &5.into()));
+        let accesses: Vec<_> =
+            found["attachments"].as_array().expect("an array").iter().map(|a| &a["access"]).collect();
+        assert_eq!(accesses.iter().filter(|access| **access == "r").count(), 3, "{accesses:?}");
+        for one in found["attachments"].as_array().expect("an array") {
+            assert_eq!(one["user"], "root");
+            let command = fs::read_to_string(format!("/proc/{}/cmdline", one["pid"])).expect("a process");
+            assert_eq!(one["command"], command.trim_end_matches('\0').replace('\0', " "), "{one}");
+        }
+        let text = ns.shmadm(["stat", "0x2a"]).ok();
+        for line in attachments(&found) {
+            let [pid, address, access] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            let row = text.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
+            assert!(row.into_iter().any(|row| row.starts_with(&[pid, "root", access, address])), "{line} in {text}");
+        }
+        let listed = ns.shmadm(["list", "-o", "pids", "--no-headings", "-f", "raw"]).ok();
+        let mut expected = pids.to_vec();
+        expected.sort_unstable();
+        assert_eq!(listed.trim_end(), expected.iter().map(i32::to_string).collect::<Vec<_>>().join(","));
+    });
+}
+
+#[test]
+fn an_ordinary_user_sees_his_own_and_the_count_of_the_rest() {
+    in_namespace_as_root(|ns| {
+        ns.open_to_all();
+        ns.shmadm(["create", "0x2a", "-s", "64K", "-m", "666"]).ok();
+        let _roots = perl(ns, "shmat(0, undef, 0); shmat(0, undef, 0);");
+        let program = format!("{STAY} shmat(0, undef, SHM_RDONLY); print qq(ready\\n); sleep 1000");
+        let his = ready(ns.unprivileged("perl").args(["-e", &program]));
+        let his_pid = his.pid().as_raw();
+        let seen = ns.shmadm_unprivileged(["stat", "0x2a", "-f", "json"]).json()[0].take();
+        assert_eq!(attachments(&seen), by_grep(ns, &[his_pid]));
+        assert_eq!((&seen["attachments_missing"], nattch(ns, 0)), (&2.into(), 3));
+        let text = ns.shmadm_unprivileged(["stat", "0x2a"]).ok();
+        let not_found = text.lines().find(|line| line.contains("not found")).expect("a line");
+        assert!(not_found.contains("2 of 3: ") && not_found.contains("may not be looked at; root may"), "{text}");
+        // Root sees all, and whose they are.
+        let all = stat(ns, 0);
+        assert_eq!((attachments(&all).len(), &all["attachments_missing"]), (3, &0.into()));
+        let of_his = all["attachments"].as_array().expect("an array").iter().find(|one| one["pid"] == his_pid);
+        assert_eq!(of_his.expect("his attachment")["uid"], 1234);
+    });
+}
+
+#[test]
+fn a_marked_segment_gets_its_key_back() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "0xd3b1ec01", "-s", "4K"]).ok();
+        ns.shmadm(["create", "private", "-s", "4K"]).ok();
+        ns.shmadm(["create", "5", "-s", "4K"]).ok();
+        let _holder = perl(ns, "shmat(0, undef, 0); shmat(1, undef, 0); shmat(2, undef, 0);");
+        ns.shmadm(["remove", "id:0", "id:1"]).ok();
+        let keys = |list: &Value| {
+            let segments = list["segments"].as_array().expect("an array").iter();
+            segments.map(|one| (one["key"].clone(), one["original_key"].clone())).collect::<Vec<_>>()
+        };
+        let none = "0x00000000";
+        assert_eq!(
+            keys(&ns.shmadm(["list", "-f", "json"]).json()),
+            [(none.into(), "0xd3b1ec01".into()), (none.into(), none.into()), ("0x00000005".into(), Value::Null)]
+        );
+        let column = ns.shmadm(["list", "-o", "origkey", "-f", "raw", "--no-headings"]).ok();
+        assert_eq!(column, "0xd3b1ec01\n0x00000000\n-\n");
+        let text = ns.shmadm(["stat", "id:0"]).ok();
+        assert!(text.contains("key  0x00000000 (it was 0xd3b1ec01 until it was removed)\n"), "{text}");
+        // Its key is free, and the next segment with it is not this one.
+        ns.shmadm(["create", "0xd3b1ec01", "-s", "4K"]).ok();
+        assert_eq!(stat(ns, 3)["attachments"], Value::Array(Vec::new()));
+        assert_eq!(attachments(&stat(ns, 0)).len(), 1);
+    });
+}
+
+#[test]
+fn the_same_identifier_elsewhere_is_another_segment() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "7", "-s", "4K"]).ok();
+        let here = perl(ns, "shmat(0, undef, 0);");
+        let program = format!("{STAY} shmget(7, 4096, 01600); shmat(0, undef, 0); print qq(ready\\n); sleep 1000");
+        let elsewhere = ready(ns.program("unshare").args(["--ipc", "perl", "-e", &program]));
+        let (here, there) = (here.pid().as_raw(), elsewhere.pid().as_raw());
+        assert_eq!(attachments(&stat(ns, 0)), by_grep(ns, &[here]));
+        // Identical lines but for the address: only the namespace tells.
+        let keys = |pid| ns.run("sh", ["-c", &format!("grep -o '/SYSV.*' /proc/{pid}/maps")]);
+        assert_eq!(keys(here), keys(there));
+        let there_ns = format!("{there}");
+        let other = ns.shmadm(["--ns", &there_ns, "stat", "7", "-f", "json"]).json()[0].take();
+        assert_eq!(attachments(&other), by_grep(ns, &[there]));
+        let everywhere = ns.shmadm(["list", "--all-namespaces", "-f", "raw", "--no-headings", "-o", "ns,id,pids"]).ok();
+        for pid in [here, there] {
+            use std::os::unix::fs::MetadataExt;
+            let inode = fs::metadata(format!("/proc/{pid}/ns/ipc")).expect("a process").ino();
+            assert!(everywhere.lines().any(|line| line == format!("{inode} 0 {pid}")), "{inode} {pid}: {everywhere}");
+        }
+        for (pid, ids) in [(here, "0\n"), (there, "")] {
+            assert_eq!(ns.shmadm(["list", "-q", "--pid", &pid.to_string()]).ok(), ids);
+        }
+    });
+}
+
+#[test]
+fn parts_of_an_attachment_are_told_as_the_kernel_counts_them() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "1", "-s", "12K"]).ok();
+        let program = ns.compile(
+            "protect",
+            r#"#include <stdio.h>
+            #include <sys/mman.h>
+            #include <sys/shm.h>
+            #include <unistd.h>
+            int main(void) {
+                char *at = shmat(shmget(1, 0, 0), 0, 0);
+                if (mprotect(at + 4096, 4096, PROT_NONE)) return 1;
+                puts("ready"); fflush(stdout); pause();
+            }"#,
+        );
+        let holder = ready(&mut ns.program(program));
+        let found = stat(ns, 0);
+        assert_eq!(attachments(&found), by_grep(ns, &[holder.pid().as_raw()]));
+        assert_eq!((nattch(ns, 0), &found["attachments_missing"]), (3, &0.into()));
+        assert_eq!(found["attachments"][1]["access"], "none");
+    });
+}
+
+#[test]
+fn two_processes_with_one_address_space_count_once() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "1", "-s", "4K"]).ok();
+        let program = ns.compile(
+            "vfork",
+            r#"#include <stdio.h>
+            #include <sys/shm.h>
+            #include <unistd.h>
+            int main(void) {
+                shmat(shmget(1, 0, 0), 0, 0);
+                puts("ready"); fflush(stdout);
+                if (!vfork()) { sleep(1000); _exit(0); }
+            }"#,
+        );
+        let parent = ready(&mut ns.program(program));
+        let child = Child::of(&parent);
+        assert_eq!(by_grep(ns, &[parent.pid().as_raw(), child.0]).len(), 2, "both show it");
+        let found = stat(ns, 0);
+        assert_eq!((attachments(&found).len(), nattch(ns, 0)), (1, 1));
+        assert_eq!(found["attachments_missing"], 0);
+    });
+}
+
+#[test]
+fn a_process_whose_first_thread_has_ended_still_holds() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "1", "-s", "4K"]).ok();
+        let program = ns.compile(
+            "headless",
+            r#"#include <pthread.h>
+            #include <stdio.h>
+            #include <sys/shm.h>
+            #include <unistd.h>
+            void *stay(void *none) { sleep(1); puts("ready"); fflush(stdout); pause(); return 0; }
+            int main(void) {
+                pthread_t thread;
+                shmat(shmget(1, 0, 0), 0, 0);
+                pthread_create(&thread, 0, stay, 0);
+                pthread_exit(0);
+            }"#,
+        );
+        let holder = ready(&mut ns.program(program));
+        let pid = holder.pid().as_raw();
+        let state = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+        assert!(state.contains(") Z "), "its first thread is a zombie: {state}");
+        assert_eq!(by_grep(ns, &[]).len(), 0);
+        let found = stat(ns, 0);
+        assert_eq!((attachments(&found).len(), nattch(ns, 0)), (1, 1));
+        assert_eq!(found["attachments"][0]["pid"], pid);
+        assert_eq!(ns.shmadm(["list", "-q", "--pid", &pid.to_string()]).ok(), "0\n");
+    });
+}
+
+#[test]
+fn processes_that_come_and_go_stop_nothing() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "1", "-s", "4K"]).ok();
+        let _steady = perl(ns, "shmat(0, undef, 0);");
+        let churn = "while (1) { unless (fork) { shmat(0, undef, 0); exit } wait; }";
+        let _churn = ready(ns.program("perl").args(["-e", &format!("{STAY}print qq(ready\\n); {churn}")]));
+        for _ in 0..100 {
+            let found = stat(ns, 0);
+            let (count, missing) = (attachments(&found).len() as u64, found["attachments_missing"].as_u64());
+            // Those that attach and end between the looks are in neither count, or in one.
+            assert!(count >= 1 && missing.expect("a number") <= 2, "{found}");
+        }
+    });
+}
+
+/// A huge-page segment is on another of the kernel's mounts, and not to be had pages are no obstacle to a look.
+#[test]
+fn a_segment_of_huge_pages_is_found_too() {
+    in_namespace_as_root(|ns| {
+        ns.shmadm(["create", "1", "-s", "2M", "--huge", "--no-reserve"]).ok();
+        let holder = ns.hold(["read", "1", "--length", "0", "--hold"]);
+        assert_eq!(attachments(&stat(ns, 0)), by_grep(ns, &[holder.pid().as_raw()]));
+        assert_eq!(nattch(ns, 0), 1);
+        let unprivileged = ended(ns.unprivileged(env!("CARGO_BIN_EXE_shmadm")).args(["stat", "id:0"])).ok();
+        assert!(unprivileged.contains("not found  1 of 1"), "{unprivileged}");
+    });
+}
