@@ -1,7 +1,7 @@
 //! System V shared memory on Linux, for the command `shmadm`.
 //!
 //! Imports point down: [`commands`], then [`demo`], [`select`], [`removal`], [`attachments`], [`changes`], [`transfer`],
-//! [`lookup`], [`memory`], [`namespace`], [`process`], [`names`] and [`output`], then [`sysv`], then the value types [`key`],
+//! [`lookup`], [`memory`], [`namespace`], [`process`], [`names`], [`parallel`] and [`output`], then [`sysv`], then the value types [`key`],
 //! [`mode`], [`size`], [`duration`], [`escape`] and [`segment_ref`]. Only [`sysv`] has `unsafe`, and only [`output`] prints.
 
 // Sizes and offsets of segments are u64 here and size_t to the kernel; the casts between them rely on this.
@@ -24,6 +24,7 @@ pub mod mode;
 pub mod names;
 pub mod namespace;
 pub mod output;
+pub mod parallel;
 pub mod process;
 pub mod removal;
 pub mod segment_ref;

@@ -1,9 +1,7 @@
 //! Removing a segment that was chosen a moment ago, and what became of it.
 
 use std::fmt;
-use std::num::NonZero;
-use std::panic::resume_unwind;
-use std::thread::{available_parallelism, sleep};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde::{Serialize, Serializer};
@@ -12,6 +10,7 @@ use crate::error::{Error, Result, Status};
 use crate::key::Key;
 use crate::lookup;
 use crate::output::{ErrorRecord, Lookups};
+use crate::parallel::in_shares;
 use crate::segment_ref::SegmentRef;
 use crate::select::Selection;
 use crate::sysv::{self, Reason, Segment, ShmId};
@@ -114,23 +113,13 @@ fn left_of(id: ShmId) -> Option<Segment> {
 }
 
 /// Removes many, in this order, by as many threads as there are processors: each call spends its time in the kernel.
-///
-/// An IPC namespace belongs to a thread, and a new thread begins in that of the one that started it.
 pub fn remove_all(chosen: &[Segment], choice: Choice<'_>) -> Vec<Removal> {
-    let threads = available_parallelism().map_or(1, NonZero::get);
-    let share = chosen.len().div_ceil(threads).max(FEW);
-    // Looked up anew: what held when they were chosen is what is in question.
     let remove_share = |segments: &[Segment]| {
+        // Looked up anew: what held when they were chosen is what is in question.
         let lookups = Lookups::default();
         segments.iter().map(|segment| remove(segment, choice, &lookups)).collect::<Vec<_>>()
     };
-    if share >= chosen.len() {
-        return remove_share(chosen);
-    }
-    std::thread::scope(|scope| {
-        let shares: Vec<_> = chosen.chunks(share).map(|part| scope.spawn(move || remove_share(part))).collect();
-        shares.into_iter().flat_map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
-    })
+    in_shares(chosen, FEW, remove_share).into_iter().flatten().collect()
 }
 
 /// Waits until what was marked is gone. What is left when the time is over has failed.

@@ -1,0 +1,34 @@
+//! Work that the kernel does, shared among as many threads as there are processors.
+
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::thread::{available_parallelism, scope};
+
+/// Works on shares of `all`, at least `few` in each, and returns what came of each, in order.
+///
+/// A namespace belongs to a thread (setns(2)), and a new thread begins in those of the one that started it.
+pub fn in_shares<T: Sync, R: Send>(all: &[T], few: usize, work: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
+    let threads = available_parallelism().map_or(1, NonZero::get);
+    let share = all.len().div_ceil(threads).max(few);
+    if share >= all.len() {
+        return vec![work(all)];
+    }
+    let work = &work;
+    scope(|scope| {
+        let threads: Vec<_> = all.chunks(share).map(|part| scope.spawn(move || work(part))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_done_once_and_in_order() {
+        for (length, few) in [(0, 1), (1, 1), (7, 2), (1000, 3), (10, 100)] {
+            let all: Vec<u32> = (0..length).collect();
+            assert_eq!(in_shares(&all, few, <[u32]>::to_vec).concat(), all, "{length} {few}");
+        }
+    }
+}
