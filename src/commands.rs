@@ -2,8 +2,10 @@
 
 mod attach_write;
 mod attachment;
+mod completions;
 mod create;
 mod demo;
+mod ftok;
 mod guard;
 mod limits;
 mod list;
@@ -74,6 +76,8 @@ enum Command {
     Watch(watch::Watch),
     Metrics(metrics::Metrics),
     Demo(demo::Demo),
+    Ftok(ftok::Ftok),
+    Completions(completions::Completions),
 }
 
 impl Command {
@@ -91,6 +95,8 @@ impl Command {
             Self::Watch(watch) => watch.run(context),
             Self::Metrics(metrics) => metrics.run(context),
             Self::Demo(demo) => demo.run(context),
+            Self::Ftok(ftok) => ftok.run(context),
+            Self::Completions(completions) => completions.run(context),
         }
     }
 
@@ -103,9 +109,14 @@ impl Command {
             Self::Remove(remove) => remove.wants_json(),
             Self::Limits(limits) => limits.wants_json(),
             Self::Watch(watch) => watch.wants_json(),
-            Self::AttachWrite(_) | Self::Read(_) | Self::Set(_) | Self::Guard(_) | Self::Demo(_) | Self::Metrics(_) => {
-                false
-            }
+            Self::AttachWrite(_)
+            | Self::Read(_)
+            | Self::Set(_)
+            | Self::Guard(_)
+            | Self::Metrics(_)
+            | Self::Demo(_)
+            | Self::Ftok(_)
+            | Self::Completions(_) => false,
         }
     }
 }

@@ -43,8 +43,14 @@ impl fmt::Display for ProjectId {
 }
 
 impl ProjectId {
-    /// Digits alone are the number (1 to 255), anything else is one character.
-    fn from_bytes(word: &[u8]) -> Option<ProjectId> {
+    /// The project id in the upper 8 bits of an ftok key; `None` if they are all zero.
+    pub fn of(key: Key) -> Option<ProjectId> {
+        let [project, ..] = key.as_raw().to_be_bytes();
+        (project != 0).then_some(ProjectId(project))
+    }
+
+    /// Digits alone are the number (1 to 255), anything else is one character; `None` for what is no project id.
+    pub fn from_bytes(word: &[u8]) -> Option<ProjectId> {
         if !word.is_empty() && word.iter().all(u8::is_ascii_digit) {
             let number = str::from_utf8(word).ok()?.parse().ok()?;
             return (number > 0).then_some(ProjectId(number));

@@ -2,9 +2,11 @@
 
 mod attach_write;
 mod attachments;
+mod completions;
 mod create;
 mod demo;
 mod filters;
+mod ftok;
 mod guard;
 mod help;
 mod limits;
@@ -19,3 +21,4 @@ mod strace;
 mod support;
 mod usage;
 mod watch;
+mod with_c;

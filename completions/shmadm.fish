@@ -1,0 +1,19 @@
+# fish completion for shmadm(1): asks the program itself what fits, so segments are those that exist.
+
+function __shmadm_complete
+    set -l words (commandline --current-process --tokenize --cut-at-cursor)
+    set -l current (commandline --current-token --cut-at-cursor)
+    set -l program (string replace -r '^~/' ~/ -- $words[1])
+    type -q -- $program; or set program shmadm
+    set -l found ($program completions fish --words-before (count $words) -- $words "$current" 2>/dev/null)
+    if test "$found" = :files
+        # Of --file=NAME only the name is a path.
+        set -l option (string match -r -- '^--[^=]*=' "$current")
+        for path in (__fish_complete_path (string replace -- "$option" '' "$current"))
+            printf '%s%s\n' "$option" $path
+        end
+    else
+        printf '%s\n' $found
+    end
+end
+complete --command shmadm --no-files --keep-order --arguments '(__shmadm_complete)'

@@ -1,0 +1,93 @@
+//! The C programs of the README, and shmadm as the other half of each.
+
+use crate::support::{Namespace, ended, in_namespace, is_installed, skip};
+
+const README: &str = include_str!("../../README.md");
+
+/// What is below "With C programs".
+fn section() -> &'static str {
+    let (_, section) = README.split_once("\n## With C programs\n").expect("the heading");
+    section.split_once("\n## ").map_or(section, |(section, _)| section)
+}
+
+/// The C program that the README shows as the file of this name.
+fn source(name: &str) -> &'static str {
+    let (_, rest) = section().split_once(&format!("`{name}.c`")).expect("its name");
+    let (_, block) = rest.split_once("```c\n").expect("a block of C");
+    block.split_once("```").expect("its end").0
+}
+
+/// Both programs, with all warnings as errors: they are there to be copied.
+fn compile(ns: &Namespace) -> bool {
+    if !is_installed("cc") {
+        skip("with_c", "there is no C compiler");
+        return false;
+    }
+    for name in ["write_shm", "read_shm"] {
+        ns.file(&format!("{name}.c"), source(name));
+        ns.run("cc", ["-Wall", "-Wextra", "-Werror", "-o", name, &format!("{name}.c")]);
+    }
+    true
+}
+
+#[test]
+fn each_half_works_with_the_other() {
+    in_namespace(|ns| {
+        if !compile(ns) {
+            return;
+        }
+        let programs = |name: &str| ns.path(name).display().to_string();
+        let (write, read) = (programs("write_shm"), programs("read_shm"));
+        for writer in ["C", "shmadm"] {
+            for reader in ["C", "shmadm"] {
+                // A segment that is there is taken by both, and one that is not is made.
+                for round in ["made", "found"] {
+                    let written = match writer {
+                        "C" => {
+                            ns.run::<&str>(&write, []);
+                            "hello from C\n".to_owned()
+                        }
+                        _ => {
+                            let text = format!("hello from {round}");
+                            ns.shmadm(["attach-write", "5678", &text, "--create", "4K", "-m", "666", "--zero"]).ok();
+                            text + "\n"
+                        }
+                    };
+                    let found = match reader {
+                        "C" => ns.run::<&str>(&read, []),
+                        _ => ns.shmadm(["read", "5678", "--format", "string"]).ok(),
+                    };
+                    assert_eq!(found, written, "{writer} to {reader}, {round}");
+                    let table = ns.table();
+                    assert_eq!((table.len(), table[0][0].as_str()), (1, "5678"));
+                    assert_eq!((table[0][2].as_str(), table[0][3].as_str()), ("666", "4096"), "{writer}");
+                }
+                ns.shmadm(["remove", "5678"]).ok();
+            }
+        }
+        // The reader makes nothing.
+        let none = ended(&mut ns.program(&read));
+        assert!(none.code == Some(1) && none.err.contains("shmget"), "{none:?}");
+        assert!(ns.table().is_empty());
+    });
+}
+
+#[test]
+fn the_readmes_session_is_what_happens() {
+    in_namespace(|ns| {
+        if !compile(ns) {
+            return;
+        }
+        let (_, session) = section().split_once("```console\n").expect("a session");
+        let session = session.split_once("```").expect("its end").0;
+        let commands: Vec<_> = session.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
+        let shown: String =
+            session.lines().filter(|line| !line.starts_with("$ ")).map(|line| format!("{line}\n")).collect();
+        let bin =
+            std::path::Path::new(env!("CARGO_BIN_EXE_shmadm")).parent().expect("a directory").display().to_string();
+        let path = format!("{bin}:{}", std::env::var("PATH").expect("PATH"));
+        let ran = ended(ns.program("bash").args(["-euc", &commands.join("\n")]).env("PATH", path));
+        assert!(commands.len() >= 5 && ran.err.is_empty(), "{ran:?}");
+        assert_eq!(ran.ok(), shown);
+    });
+}
