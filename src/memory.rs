@@ -6,8 +6,8 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use procfs::ProcResult;
 use procfs::process::{MountInfo, Process};
-use procfs::{Current, Meminfo, ProcResult};
 
 use crate::size::human;
 use crate::sysv::Contents;
@@ -80,7 +80,11 @@ fn has_holes_for_more(contents: &Contents<'_>, part: Range<u64>, left: u64) -> i
 }
 
 fn machine() -> Option<Left> {
-    let bytes = Meminfo::current().ok()?.mem_available?;
+    // procfs reads all sixty fields of the file, which is much program for one.
+    let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
+    let available = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = available.trim().strip_suffix(" kB")?.parse().ok()?;
+    let bytes = kibibytes.saturating_mul(1024);
     Some(Left { bytes, bound: Bound::Machine })
 }
 

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use procfs::process::Process;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::{emulate_default_handler, pipe};
+
+use crate::process::status_line;
 
 /// What a wait ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +36,7 @@ impl Ending {
     pub fn catch() -> io::Result<Ending> {
         let (woken, waker) = UnixStream::pair()?;
         let signal = Arc::new(AtomicUsize::new(0));
-        let ignored = Process::myself().and_then(|me| me.status()).map_or(0, |status| status.sigign);
+        let ignored = status_line("self", "SigIgn:").and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0);
         for number in [SIGINT, SIGTERM, SIGHUP] {
             if ignored >> (number - 1) & 1 == 0 {
                 // The flag first: whoever is woken finds it set.
