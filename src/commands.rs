@@ -27,6 +27,7 @@ use serde::Serialize;
 use crate::error::{Error, Result, Status};
 use crate::namespace::{self, NamespaceRef};
 use crate::output::{ErrorRecord, Lookups, Output, note_raw, say};
+use crate::privileges;
 use crate::segment_ref::SegmentRef;
 use crate::signals;
 use crate::sysv::{self, Segment, Segments};
@@ -160,6 +161,10 @@ fn namespace_parser() -> impl TypedValueParser<Value = NamespaceRef> {
 
 /// Parses the command line, runs the command, and turns what came of it into messages and the exit status.
 pub fn main() -> ExitCode {
+    // Before anything else: not even the words of the command line are looked at with the rights of others.
+    if let Err(error) = privileges::refuse_foreign() {
+        return fail(&error);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(message) => return help_or_usage(&message),

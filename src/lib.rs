@@ -1,8 +1,9 @@
 //! System V shared memory on Linux, for the command `shmadm`.
 //!
 //! Imports point down: [`commands`], then [`demo`], [`select`], [`removal`], [`attachments`], [`changes`], [`transfer`],
-//! [`lookup`], [`memory`], [`namespace`], [`process`], [`names`], [`parallel`] and [`output`], then [`sysv`], then the value types [`key`],
-//! [`mode`], [`size`], [`duration`], [`escape`] and [`segment_ref`]. Only [`sysv`] has `unsafe`, and only [`output`] prints.
+//! [`lookup`], [`memory`], [`namespace`], [`privileges`], [`process`], [`names`], [`parallel`] and [`output`], then
+//! [`sysv`], then the value types [`key`], [`mode`], [`size`], [`duration`], [`escape`] and [`segment_ref`]. Only [`sysv`]
+//! has `unsafe`, and only [`output`] prints.
 
 // Sizes and offsets of segments are u64 here and size_t to the kernel; the casts between them rely on this.
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
@@ -25,6 +26,7 @@ pub mod names;
 pub mod namespace;
 pub mod output;
 pub mod parallel;
+pub mod privileges;
 pub mod process;
 pub mod removal;
 pub mod segment_ref;

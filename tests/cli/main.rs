@@ -12,6 +12,7 @@ mod help;
 mod limits;
 mod list;
 mod namespaces;
+mod privileges;
 mod read;
 mod recipes;
 mod remove;

@@ -1,0 +1,119 @@
+//! With the privileges of its file's owner the program does nothing at all; with those of its caller it works.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::support::{Ended, Namespace, ended, in_namespace_as_root, skip};
+
+/// A copy of a program that everyone may run.
+fn copy(ns: &Namespace, program: impl AsRef<Path>, name: &str) -> PathBuf {
+    let copy = ns.path(name);
+    std::fs::copy(program, &copy).expect("a copy");
+    ns.open_to_all();
+    set_mode(&copy, 0o755);
+    copy
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("a mode");
+}
+
+/// Whether such a bit does anything here: not on a file system that is mounted nosuid, nor without new privileges.
+fn skips(ns: &Namespace, test: &str) -> bool {
+    let id = copy(ns, "/usr/bin/id", "id");
+    set_mode(&id, 0o4755);
+    let works = ended(ns.unprivileged(&id).stdin(Stdio::null())).ok().contains("euid=0");
+    if !works {
+        skip(&format!("privileges::{test}"), "a setuid bit has no effect in the temporary directory");
+    }
+    !works
+}
+
+/// Tries every kind of command, and expects that none of them is even read.
+#[track_caller]
+fn refused(ns: &Namespace, program: &Path, how: &str) {
+    ns.shmadm(["create", "42", "--size", "4096"]).ok();
+    let before = ns.table();
+    for args in [
+        "--help",
+        "--version",
+        "nonsense",
+        "",
+        "list -f json",
+        "read 42",
+        "write 42 hello",
+        "set 42 --mode 777",
+        "create 43 --size 1",
+        "remove 42",
+        "stat 42 --ns 1",
+        "guard -- touch made",
+        "demo",
+    ] {
+        let mut shmadm = ns.unprivileged(program);
+        let refused = ended(shmadm.args(args.split_whitespace()).stdin(Stdio::null()));
+        assert_eq!(refused.out, "", "{args}");
+        let line = refused.fails(1);
+        assert!(line.starts_with(&format!("shmadm: cannot run {how}: ")), "{args}: {line}");
+    }
+    assert_eq!(ns.table(), before);
+    assert!(!ns.path("made").exists());
+    ns.shmadm(["remove", "42"]).ok();
+}
+
+#[test]
+fn it_does_not_run_setuid_or_setgid() {
+    in_namespace_as_root(|ns| {
+        if skips(ns, "it_does_not_run_setuid_or_setgid") {
+            return;
+        }
+        let shmadm = copy(ns, env!("CARGO_BIN_EXE_shmadm"), "shmadm");
+        set_mode(&shmadm, 0o4755);
+        refused(ns, &shmadm, "setuid");
+        // To root such a bit gives nothing.
+        assert!(ended(ns.program(&shmadm).arg("--version").stdin(Stdio::null())).ok().starts_with("shmadm"));
+        set_mode(&shmadm, 0o2755);
+        refused(ns, &shmadm, "setgid");
+        // Nor does it run with less than its caller has: the caller's real uid is kept, and can be had back.
+        set_mode(&shmadm, 0o755);
+        let mut lesser = ns.program("setpriv");
+        lesser.args(["--euid", "1234", "--"]).arg(&shmadm).arg("--version");
+        assert!(ended(&mut lesser).fails(1).contains("uid 0 has the rights of uid 1234"));
+    });
+}
+
+#[test]
+fn it_does_not_run_with_capabilities_of_its_file() {
+    in_namespace_as_root(|ns| {
+        if skips(ns, "it_does_not_run_with_capabilities_of_its_file") {
+            return;
+        }
+        let shmadm = copy(ns, env!("CARGO_BIN_EXE_shmadm"), "shmadm");
+        let setcap = |capabilities: &str| ns.run("setcap", [OsStr::new(capabilities), shmadm.as_os_str()]);
+        for capabilities in ["cap_ipc_owner+ep", "cap_ipc_owner+p"] {
+            setcap(capabilities);
+            refused(ns, &shmadm, "with file capabilities");
+        }
+    });
+}
+
+/// Runs a command line of setpriv in front of `list`.
+fn list_after(ns: &Namespace, program: &Path, setpriv: &str) -> Ended {
+    let mut command: Command = ns.program("setpriv");
+    ended(command.args(setpriv.split_whitespace()).arg("--").arg(program).args(["list", "-q"]).stdin(Stdio::null()))
+}
+
+#[test]
+fn what_the_caller_has_or_passes_on_is_the_callers() {
+    in_namespace_as_root(|ns| {
+        let shmadm = copy(ns, env!("CARGO_BIN_EXE_shmadm"), "shmadm");
+        let id = ns.shmadm(["create", "42", "--size", "1", "-q"]).ok();
+        let user = "--reuid 1234 --regid 1234 --clear-groups";
+        assert_eq!(list_after(ns, &shmadm, user).ok(), id);
+        assert_eq!(list_after(ns, &shmadm, "--regid 1234 --clear-groups").ok(), id);
+        // As a service manager does (AmbientCapabilities=).
+        let ambient = format!("{user} --inh-caps +ipc_owner,+sys_admin --ambient-caps +ipc_owner,+sys_admin");
+        assert_eq!(list_after(ns, &shmadm, &ambient).ok(), id);
+    });
+}
