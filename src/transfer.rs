@@ -92,7 +92,13 @@ pub fn attach(id: ShmId, name: &str, verb: &str, access: Access, placement: Plac
 
 /// Opens the way to what is in an attached segment.
 pub fn contents<'a>(attachment: &'a Attachment, name: &str, access: Access) -> Result<Contents<'a>> {
-    attachment.contents(access).map_err(|error| Error::io(format_args!("reach the contents of {name}"), &error))
+    attachment.contents(access).map_err(|error| {
+        let told = Error::io(format_args!("reach the contents of {name}"), &error);
+        match error.kind() {
+            io::ErrorKind::NotFound => told.hint("they are reached through /proc/self: is /proc mounted?"),
+            _ => told,
+        }
+    })
 }
 
 /// Copies the whole input into a segment from `offset` on, where `size` ends it. Returns where the input ended.

@@ -53,6 +53,10 @@ pub fn survey() -> io::Result<Survey> {
             Err(_) => unseen += 1,
         }
     }
+    // We are in one ourselves. A /proc that shows nobody at all is not mounted, and an empty answer would be a wrong one.
+    if found.is_empty() && unseen == 0 {
+        return Err(Errno::ENOENT.into());
+    }
     let namespaces = found.into_iter().map(|((is_another, identity), mut pids)| {
         pids.sort_unstable();
         Inhabited { identity, is_ours: !is_another, pids }

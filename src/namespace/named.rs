@@ -11,6 +11,8 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 
 use crate::error::{Error, Result};
 use crate::sysv;
@@ -166,6 +168,9 @@ fn explain(named: &NamespaceRef, error: &io::Error) -> Error {
     let errno = error.raw_os_error().map(Errno::from_raw);
     let because = |cause: &str| Error { errno, ..Error::failed(format!("cannot enter {named}: {cause}")) };
     match (named, errno) {
+        (NamespaceRef::Process(pid), Some(Errno::ENOENT)) if is_hidden(*pid) => {
+            because("/proc does not show that process").hint("it is mounted with hidepid, or not at all; root sees all")
+        }
         (NamespaceRef::Process(_), Some(Errno::ENOENT | Errno::ESRCH)) => {
             because("there is no such process").hint("`lsns -t ipc` shows which have one")
         }
@@ -177,6 +182,11 @@ fn explain(named: &NamespaceRef, error: &io::Error) -> Error {
         }
         _ => Error::io(format_args!("enter {named}"), error),
     }
+}
+
+/// Whether there is such a process that /proc does not show.
+fn is_hidden(pid: i32) -> bool {
+    kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH) && !Path::new(&format!("/proc/{pid}")).exists()
 }
 
 #[cfg(test)]

@@ -8,9 +8,8 @@ use std::process::{Command, Stdio};
 use crate::support::{Ended, Namespace, ended, in_namespace_as_root, skip};
 
 /// A copy of a program that everyone may run.
-fn copy(ns: &Namespace, program: impl AsRef<Path>, name: &str) -> PathBuf {
-    let copy = ns.path(name);
-    std::fs::copy(program, &copy).expect("a copy");
+fn copy(ns: &Namespace, program: &str, name: &str) -> PathBuf {
+    let copy = ns.copy(program, name);
     ns.open_to_all();
     set_mode(&copy, 0o755);
     copy

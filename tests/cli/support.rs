@@ -180,6 +180,14 @@ impl Namespace {
         program
     }
 
+    /// A copy of a program, in the test's directory. Not made by this process: another test that starts a program just
+    /// then would keep the copy open for writing, and it could not be run.
+    pub fn copy(&self, program: &str, name: &str) -> PathBuf {
+        let copy = self.path(name);
+        self.run("cp", [OsStr::new(program), copy.as_os_str()]);
+        copy
+    }
+
     /// Makes the test's directory and what is in it usable by everyone, for tests of two users.
     pub fn open_to_all(&self) {
         self.run("chmod", [OsStr::new("-R"), OsStr::new("a+rwX"), self.directory.path().as_os_str()]);

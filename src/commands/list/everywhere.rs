@@ -26,7 +26,8 @@ pub(super) struct Everywhere {
 impl Everywhere {
     /// Finds them.
     pub(super) fn look() -> Result<Everywhere> {
-        let survey = survey().map_err(|error| Error::io("see the processes in /proc", &error))?;
+        let survey =
+            survey().map_err(|error| Error::io("see the processes in /proc", &error).hint("is it mounted?"))?;
         Ok(Everywhere {
             survey,
             listed: RefCell::default(),

@@ -1,0 +1,157 @@
+//! Without /proc, with one that hides, and on a kernel without System V shared memory: each command works, or says in
+//! one line what is missing.
+
+use std::process::Stdio;
+
+use crate::support::{Ended, Namespace, ended, in_namespace, in_namespace_as_root};
+
+/// Seccomp's answer to the four calls is ENOSYS, as in a kernel that was built without them. Runs its arguments.
+const WITHOUT_SHM: &str = r#"
+    #include <errno.h>
+    #include <linux/filter.h>
+    #include <linux/seccomp.h>
+    #include <stddef.h>
+    #include <stdio.h>
+    #include <sys/prctl.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    int main(int argc, char **argv) {
+        struct sock_filter filter[] = {
+            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_shmget, 4, 0),
+            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_shmat, 3, 0),
+            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_shmdt, 2, 0),
+            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_shmctl, 1, 0),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        };
+        struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+            return perror("seccomp"), 99;
+        execv(argv[1], argv + 1);
+        return perror("execv"), 99;
+    }"#;
+
+/// Every command, in an order in which each finds what it works on.
+const LINES: &[&str] = &[
+    "create 42 --size 4096",
+    "write 42 hello",
+    "read 42 -f string",
+    "read 42 -f hex --length 16",
+    "list",
+    "list -q",
+    "list -f json",
+    "list --creator-exited --owner 0",
+    "list --all-namespaces",
+    "stat 42",
+    "stat 42 -f json",
+    "set 42 --mode 640",
+    "limits",
+    "limits --check 90",
+    "watch --for 1ms",
+    "metrics",
+    "guard --shared -- sh -c :",
+    "guard -- sh -c :",
+    "demo",
+    "remove 42",
+    "create random --size 1",
+    "remove --all --yes",
+];
+
+/// Runs shmadm where this has been mounted, or with another program in front.
+#[track_caller]
+fn shmadm(ns: &Namespace, mount: &str, before: &str, line: &str) -> Ended {
+    let mut sh = ns.program("unshare");
+    sh.args(["--mount", "sh", "-c", &format!(r#"{mount} && exec {before} "$@""#), "sh"]);
+    ended(sh.arg(env!("CARGO_BIN_EXE_shmadm")).args(line.split_whitespace()).stdin(Stdio::null()))
+}
+
+/// The line in which a command says what it lacks, or `None` where it did its work.
+#[track_caller]
+fn complaint(line: &str, ended: Ended) -> Option<String> {
+    if ended.code == Some(0) {
+        return None;
+    }
+    assert!(!line.ends_with("json") || ended.out.starts_with(r#"{"error":"#), "{line}: {ended:?}");
+    Some(ended.fails(1))
+}
+
+#[test]
+fn without_proc_each_command_works_or_says_that_it_is_missing() {
+    in_namespace(|ns| {
+        for line in LINES {
+            let Some(told) = complaint(line, shmadm(ns, "mount -t tmpfs none /proc", "", line)) else { continue };
+            assert!(told.contains("/proc") && told.contains("mounted"), "{line}: {told}");
+            assert!(
+                ["read", "write", "list", "limits", "watch", "metrics", "guard", "demo"]
+                    .contains(&line.split(' ').next().unwrap_or_default()),
+                "{line}: {told}"
+            );
+        }
+        assert!(ns.table().is_empty());
+        // Nobody in /proc is not nobody at all.
+        shmadm(ns, "mount -t tmpfs none /proc", "", "list --all-namespaces").fails(1);
+    });
+}
+
+#[test]
+fn without_the_table_each_command_works_or_says_that_it_is_missing() {
+    in_namespace(|ns| {
+        for line in LINES.iter().filter(|line| !line.contains("--all-namespaces")) {
+            let Some(told) = complaint(line, shmadm(ns, "mount -t tmpfs none /proc/sysvipc", "", line)) else {
+                continue;
+            };
+            assert!(told.contains("/proc/sysvipc/shm") && told.contains("mounted"), "{line}: {told}");
+            assert!(
+                ["list", "limits", "watch", "metrics", "guard", "demo"]
+                    .contains(&line.split(' ').next().unwrap_or_default()),
+                "{line}: {told}"
+            );
+        }
+        assert!(ns.table().is_empty());
+    });
+}
+
+#[test]
+fn a_kernel_without_shared_memory_is_said_to_be_one() {
+    in_namespace(|ns| {
+        let before = ns.compile("without_shm", WITHOUT_SHM);
+        // It has no table either.
+        for line in LINES.iter().filter(|line| !line.contains("--all-namespaces")) {
+            let ended = shmadm(ns, "mount -t tmpfs none /proc/sysvipc", before.to_str().expect("a path"), line);
+            let told = complaint(line, ended).unwrap_or_else(|| panic!("{line} is done"));
+            let says = told.contains("this kernel has no System V shared memory") || told.contains("CONFIG_SYSVIPC");
+            assert!(says, "{line}: {told}");
+        }
+    });
+}
+
+#[test]
+fn where_proc_hides_processes_an_ordinary_user_has_all_else() {
+    in_namespace_as_root(|ns| {
+        let copy = ns.copy(env!("CARGO_BIN_EXE_shmadm"), "shmadm");
+        ns.open_to_all();
+        let user = "setpriv --reuid 1234 --regid 1234 --clear-groups --";
+        let run = |line: &str| {
+            let before = format!("{user} {}", copy.display());
+            // The program itself is left out: the copy stands for it.
+            let mut sh = ns.program("unshare");
+            sh.args(["--mount", "sh", "-c"]);
+            sh.arg(format!(r#"mount -t proc -o hidepid=2 proc /proc && exec {before} {line}"#));
+            ended(sh.stdin(Stdio::null()))
+        };
+        for line in LINES {
+            let done = run(line);
+            assert_eq!(done.code, Some(0), "{line}: {done:?}");
+        }
+        // Root's processes are there, and not to be seen: their segments are not taken for orphans.
+        ns.shmadm(["attach-write", "7", "", "--create", "1", "-m", "644"]).ok();
+        let maker = ns.hold(["attach-write", "8", "", "--create", "1", "-m", "644", "--hold"]);
+        assert_eq!(run("list --key 8 --creator-exited -q").ok(), "");
+        assert!(run("list --key 8 -o CREATOR --no-headings").ok().contains("alive"));
+        assert!(run("list --key 7 -o CREATOR --no-headings").ok().contains("exited"));
+        let hidden = run(&format!("list --ns {}", maker.pid())).fails(1);
+        assert!(hidden.contains("/proc does not show that process"), "{hidden}");
+        assert!(run("list --ns 2147483646").fails(1).contains("there is no such process"));
+    });
+}
