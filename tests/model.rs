@@ -1,0 +1,209 @@
+//! A model test: random sequences of create, write, set, remove, hold and release, by shmadm in one private namespace
+//! and by system calls (tests/model.c) in another. After each step both have the same segments with the same bytes.
+
+#[path = "cli/support.rs"]
+#[allow(dead_code, reason = "the harness is the other tests' too")]
+mod support;
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{ChildStdin, ChildStdout, Stdio};
+
+use fastrand::Rng;
+use nix::sys::signal::Signal;
+use support::{Namespace, Running, in_namespace};
+
+/// A sequence that went wrong is run again with this variable set to its seed.
+const SEED: &str = "SHMADM_TEST_SEED";
+const STEPS: usize = 300;
+const KEYS: [i32; 4] = [42, -5, 0x1234_5678, i32::MIN];
+const SIZES: [u64; 7] = [0, 1, 100, 4096, 4097, 10_000, 65_536];
+const OWNERS: [i64; 4] = [-1, 0, 9, 100_000];
+
+/// A program that answers a line with a line.
+struct Model {
+    _process: Running,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Model {
+    /// Starts it in this namespace, or in one of its own.
+    fn start(ns: &Namespace, program: &Path, before: &[&str]) -> Model {
+        let mut command = ns.program(before.first().map_or(program.as_os_str(), |word| word.as_ref()));
+        command.args(before.get(1..).unwrap_or_default());
+        if !before.is_empty() {
+            command.arg(program);
+        }
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the model");
+        let (input, output) = (child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
+        Model { _process: Running(child), input, output: BufReader::new(output) }
+    }
+
+    fn ask(&mut self, line: &str) -> String {
+        writeln!(self.input, "{line}").expect("the model reads");
+        let mut answer = String::new();
+        self.output.read_line(&mut answer).expect("the model answers");
+        assert!(answer.ends_with('\n'), "the model has ended at {line:?}");
+        answer.trim_end().to_owned()
+    }
+
+    /// The segments in the kernel's order, each as its identifier and all the rest.
+    fn state(&mut self) -> Vec<(String, String)> {
+        let state = self.ask("state");
+        let rows = state.split_terminator(';').map(|row| row.split_once(' ').expect("an id and more"));
+        rows.map(|(id, rest)| (id.to_owned(), rest.to_owned())).collect()
+    }
+}
+
+/// A segment as both sides name it: by key, or by what each has as an identifier in the same place.
+struct Named {
+    to_shmadm: String,
+    to_model: String,
+}
+
+/// The two sides, and what holds attachments.
+struct Sides<'a> {
+    ns: &'a Namespace,
+    rng: Rng,
+    /// Looks on in shmadm's namespace.
+    observer: Model,
+    model: Model,
+    holds: Vec<Running>,
+    /// Identifiers on both sides, in the same order; the last ones may be gone.
+    ids: Vec<(String, String)>,
+}
+
+impl Sides<'_> {
+    fn name(&mut self) -> Named {
+        if self.ids.is_empty() || self.rng.bool() {
+            let key = self.rng.choice(KEYS).expect("a key");
+            let word = if self.rng.bool() { key.to_string() } else { format!("{key:#x}") };
+            return Named { to_shmadm: word, to_model: format!("k {key}") };
+        }
+        let (ours, theirs) = self.rng.choice(&self.ids).expect("an id");
+        Named { to_shmadm: format!("id:{ours}"), to_model: format!("i {theirs}") }
+    }
+
+    /// One random step on both sides: what was done, and what came of it here and there.
+    fn step(&mut self) -> (String, &'static str, String) {
+        let (line, asked) = match self.rng.u8(..16) {
+            0..=3 => self.create(),
+            4..=8 => self.write(),
+            9..=11 => self.set(),
+            12 => return self.release(),
+            13 => return self.hold(),
+            _ => {
+                let Named { to_shmadm, to_model } = self.name();
+                (vec!["remove".into(), to_shmadm], format!("remove {to_model}"))
+            }
+        };
+        let ended = self.ns.shmadm(&line);
+        let result = match ended.code {
+            Some(0) => "ok",
+            Some(1) => "failed",
+            Some(3) => "missing",
+            _ => panic!("{line:?}: {ended:?}"),
+        };
+        (format!("{line:?}"), result, self.model.ask(&asked))
+    }
+
+    fn create(&mut self) -> (Vec<String>, String) {
+        let key = if self.rng.u8(..4) == 0 { None } else { self.rng.choice(KEYS) };
+        let (size, mode) = (self.rng.choice(SIZES).expect("a size"), self.rng.u32(..=0o777));
+        let word = key.map_or("private".into(), |key| key.to_string());
+        let line = ["create", &word, "--size", &size.to_string(), "-m", &format!("{mode:o}")].map(Into::into);
+        (line.into(), format!("create {} {size} {mode:o}", key.unwrap_or(0)))
+    }
+
+    fn write(&mut self) -> (Vec<String>, String) {
+        let Named { to_shmadm, to_model } = self.name();
+        let (offset, length) = (self.rng.choice(SIZES).expect("an offset"), self.rng.usize(..5000));
+        let mut line = ["write", &to_shmadm, "--offset", &offset.to_string()].map(Into::into).to_vec();
+        let mut bytes: Vec<u8>;
+        if self.rng.bool() {
+            bytes = std::iter::repeat_with(|| self.rng.u8(..)).take(length).collect();
+            line.extend(["--file".into(), self.ns.file("input", &bytes).to_str().expect("a path").into()]);
+        } else {
+            bytes = std::iter::repeat_with(|| self.rng.alphanumeric() as u8).take(length % 50).collect();
+            line.push(String::from_utf8(bytes.clone()).expect("text"));
+            bytes.push(0);
+        }
+        let zero = self.rng.u8(..4) == 0;
+        line.extend(zero.then(|| "--zero".into()));
+        let fill = (self.rng.u8(..4) == 0).then(|| self.rng.u8(..));
+        line.extend(fill.map(|byte| format!("--fill={byte}")));
+        let fill = fill.map_or(-1, i32::from);
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        (line, format!("write {to_model} {offset} {} {fill} {hex}", u8::from(zero)))
+    }
+
+    fn set(&mut self) -> (Vec<String>, String) {
+        let Named { to_shmadm, to_model } = self.name();
+        let mut line = vec!["set".into(), to_shmadm, format!("--mode={:o}", self.rng.u32(..=0o777))];
+        let mode = line[2]["--mode=".len()..].to_owned();
+        // A user namespace has one user, and its limit on locked memory is both sides' together.
+        let [mut uid, mut gid, mut lock] = [-1; 3];
+        if self.ns.is_root {
+            (uid, gid) = (self.rng.choice(OWNERS).expect("a uid"), self.rng.choice(OWNERS).expect("a gid"));
+            lock = i64::from(self.rng.u8(..3)) - 1;
+        }
+        line.extend((uid >= 0).then(|| format!("--owner={uid}")));
+        line.extend((gid >= 0).then(|| format!("--group={gid}")));
+        line.extend((lock >= 0).then(|| if lock == 1 { "--lock".into() } else { "--unlock".into() }));
+        let mode = i64::from_str_radix(&mode, 8).expect("octal");
+        (line, format!("set {to_model} {uid} {gid} {mode} {lock}"))
+    }
+
+    fn hold(&mut self) -> (String, &'static str, String) {
+        let Named { to_shmadm, to_model } = self.name();
+        let told = self.model.ask(&format!("hold {to_model}"));
+        let line = ["read", &to_shmadm, "--length", "0", "--hold"];
+        if told == "ok" {
+            self.holds.push(self.ns.hold(line));
+            (format!("{line:?}"), "ok", told)
+        } else {
+            self.ns.shmadm(line).fails(3);
+            (format!("{line:?}"), "missing", told)
+        }
+    }
+
+    fn release(&mut self) -> (String, &'static str, String) {
+        if self.holds.is_empty() {
+            return ("nothing".into(), "ok", "ok".into());
+        }
+        let which = self.rng.usize(..self.holds.len());
+        let ended = self.holds.swap_remove(which).end(Signal::SIGTERM);
+        assert_eq!(ended, (None, Some(15)));
+        (format!("release {which}"), "ok", self.model.ask(&format!("release {which}")))
+    }
+}
+
+#[test]
+#[allow(clippy::print_stderr, reason = "the harness shows it where the test fails")]
+fn random_sequences_leave_what_the_system_calls_leave() {
+    in_namespace(|ns| {
+        let seed = std::env::var(SEED).map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a seed"));
+        let program = ns.compile("model", include_str!("model.c"));
+        let observer = Model::start(ns, &program, &[]);
+        let model = Model::start(ns, &program, &["unshare", "--ipc"]);
+        let rng = Rng::with_seed(seed);
+        let mut sides = Sides { ns, rng, observer, model, holds: Vec::new(), ids: Vec::new() };
+        let mut done = [0; 3];
+        eprintln!("{SEED}={seed}");
+        for step in 0..STEPS {
+            let (what, ours, theirs) = sides.step();
+            eprintln!("{step}: {what}: {ours}");
+            assert_eq!(ours, theirs, "step {step} of {SEED}={seed}: {what}");
+            done[["ok", "failed", "missing"].iter().position(|word| *word == ours).expect("a result")] += 1;
+            let (ours, theirs) = (sides.observer.state(), sides.model.state());
+            let rest = |state: &[(String, String)]| state.iter().map(|(_, rest)| rest.clone()).collect::<Vec<_>>();
+            assert_eq!(rest(&ours), rest(&theirs), "step {step} of {SEED}={seed}: {what}");
+            // One that is gone stays among those that can be named.
+            let gone = sides.ids.iter().rfind(|(id, _)| ours.iter().all(|(other, _)| other != id)).cloned();
+            sides.ids = ours.into_iter().zip(theirs).map(|((ours, _), (theirs, _))| (ours, theirs)).collect();
+            sides.ids.extend(gone);
+        }
+        assert!(done.iter().all(|times| *times > STEPS / 50), "{SEED}={seed}: {done:?} is no mixture");
+    });
+}
