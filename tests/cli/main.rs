@@ -14,6 +14,7 @@ mod list;
 mod namespaces;
 mod privileges;
 mod proc;
+mod races;
 mod read;
 mod recipes;
 mod remove;

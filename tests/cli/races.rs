@@ -1,0 +1,275 @@
+//! Between the look-up of a segment and its use another process removes it, and others take its key and its place in
+//! the kernel's table. A command then does its work, finds no such segment, or says that it changed; and never touches
+//! another segment than the one that was named.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::process::Stdio;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::support::{Ended, Namespace, Running, ended, in_namespace, is_installed, wait_until};
+
+/// Makes a segment with key 42 and removes it again and again, and in between one with key 43. The kernel gives them
+/// few places in its table, so identifiers differ in their high bits alone; they are all different as long as fewer than
+/// 65,536 are made. Says which ones it made, with what mode, and which ones another process touched meanwhile.
+const RACER: &str = r#"
+    #include <errno.h>
+    #include <signal.h>
+    #include <stdio.h>
+    #include <stdlib.h>
+    #include <string.h>
+    #include <sys/prctl.h>
+    #include <sys/shm.h>
+    #include <time.h>
+    #include <unistd.h>
+    static volatile sig_atomic_t over;
+    static void end(int signal) { over = 1; }
+    static void dwell(long most) {
+        struct timespec time = {0, rand() % most};
+        nanosleep(&time, NULL);
+    }
+    static void touched(int id, key_t key, const char *how) { printf("touched %d %d %s\n", id, key, how); }
+    static int make(key_t key, int mode) {
+        int id = shmget(key, 64, IPC_CREAT | IPC_EXCL | mode);
+        if (id != -1) printf("made %d %d %o\n", id, key, mode);
+        return id;
+    }
+    static void finish(int id, key_t key, int mode, pid_t last) {
+        struct shmid_ds ds;
+        if (shmctl(id, IPC_STAT, &ds) == -1) return touched(id, key, "removed");
+        if (ds.shm_perm.mode != mode) touched(id, key, "mode");
+        if (ds.shm_lpid != last) touched(id, key, "attached");
+        if (shmctl(id, IPC_RMID, NULL) == -1) touched(id, key, "removed");
+    }
+    int main(void) {
+        prctl(PR_SET_TIMERSLACK, 1L);
+        signal(SIGTERM, end);
+        srand(getpid());
+        for (unsigned i = 1; !over; i++) {
+            if (i == 30000) return fputs("too many\n", stderr), 1;
+            int mode = 0600 | (i & 077), id = make(42, mode);
+            if (id == -1) {
+                /* shmadm create was faster. */
+                shmctl(shmget(42, 0, 0), IPC_RMID, NULL);
+                continue;
+            }
+            char *bytes = shmat(id, NULL, 0);
+            if (bytes != (void *)-1) {
+                memset(bytes, 'a' + i % 26, 64);
+                shmdt(bytes);
+            }
+            /* Some as short as shmadm's own steps, some as long as what holds it up between two. */
+            dwell(rand() % 4 ? 2000000 : 50000);
+            finish(id, 42, mode, bytes == (void *)-1 ? 0 : getpid());
+            id = make(43, mode);
+            dwell(200000);
+            finish(id, 43, mode, 0);
+        }
+        puts("over");
+        return 0;
+    }"#;
+/// How often each command is run: there are some 600 rounds in all.
+const ROUNDS: usize = 40;
+
+/// What the racer said.
+#[derive(Debug, Default)]
+struct Log {
+    /// The key and the mode of each segment that it made, by its identifier.
+    made: HashMap<String, (String, String)>,
+    /// What others did, and to which identifiers.
+    touched: Vec<(String, String)>,
+}
+
+/// Runs something against the racer, and returns what that said.
+fn against_racer(ns: &Namespace, act: impl FnOnce()) -> Log {
+    let path = ns.path("log");
+    let log = File::create(&path).expect("a file");
+    let racer = Running(ns.program(ns.path("racer")).stdout(log).spawn().expect("the racer"));
+    wait_until("the racer runs", || !ns.table().is_empty());
+    act();
+    assert_eq!(racer.end(Signal::SIGTERM), (Some(0), None));
+    let mut log = Log::default();
+    let text = std::fs::read_to_string(path).expect("the log");
+    assert!(text.ends_with("over\n"));
+    for line in text.lines() {
+        match line.split(' ').collect::<Vec<_>>()[..] {
+            ["made", id, key, mode] => {
+                let again = log.made.insert(id.into(), (key.into(), format!("{mode:0>4}")));
+                assert_eq!(again, None, "an identifier came back, and nothing can be told");
+            }
+            ["touched", id, "42", how] => log.touched.push((id.into(), how.into())),
+            ["over"] => {}
+            _ => panic!("not the one that was named: {line}"),
+        }
+    }
+    assert!(log.made.len() > 2 * ROUNDS, "that was no race: {}", log.made.len());
+    log
+}
+
+/// Runs shmadm; every second time strace holds it up before each of its calls, so that the racer gets between any two.
+/// Where strace may not do that, it is run as it is.
+#[track_caller]
+fn run(ns: &Namespace, round: usize, line: &[&str]) -> Ended {
+    let held_up = || {
+        let mut strace = ns.program("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=shmget,shmat,shmctl"]);
+        strace.args(["-e", "inject=shmget,shmat,shmctl:delay_enter=300", env!("CARGO_BIN_EXE_shmadm")]);
+        strace.args(line).stdin(Stdio::null());
+        let ended = ended(&mut strace);
+        (!ended.err.contains("strace:")).then_some(ended)
+    };
+    (round % 2 == 1 && is_installed("strace")).then(held_up).flatten().unwrap_or_else(|| ns.shmadm(line))
+}
+
+/// Success, no such segment, or that it changed.
+#[track_caller]
+fn expect_fair(line: &[&str], ended: &Ended) {
+    match ended.code {
+        Some(0) => {}
+        Some(3) => assert!(ended.err.contains("there is no such segment"), "{line:?}: {ended:?}"),
+        Some(1) => {
+            let changed = ["since it was chosen", "was removed by another process at once", "gone"];
+            assert!(changed.iter().any(|words| ended.err.contains(words)), "{line:?}: {ended:?}");
+        }
+        _ => panic!("{line:?}: {ended:?}"),
+    }
+}
+
+/// The identifier that has the key now.
+fn current(ns: &Namespace) -> Option<String> {
+    ns.table().into_iter().find(|row| row[0] == "42").map(|row| row[1].clone())
+}
+
+#[test]
+fn what_is_named_by_key_is_what_is_used() {
+    in_namespace(|ns| {
+        ns.compile("racer", RACER);
+        for line in [
+            &["read", "42"][..],
+            &["read", "42", "-o", "out"],
+            &["write", "42", "ZZZZ"],
+            &["set", "42", "--mode", "7"],
+            &["list"],
+        ] {
+            let mut done = 0;
+            let log = against_racer(ns, || {
+                for round in 0..ROUNDS {
+                    let ended = run(ns, round, line);
+                    expect_fair(line, &ended);
+                    done += usize::from(ended.code == Some(0));
+                    if line == ["read", "42"] && ended.code == Some(0) {
+                        // Those of one segment, which may not have been written whole.
+                        let letters: HashSet<_> = ended.bytes.iter().filter(|byte| **byte != 0).collect();
+                        assert!(letters.len() <= 1 && ended.bytes.len() == 64, "{ended:?}");
+                    }
+                }
+            });
+            let touched: HashSet<_> = log.touched.iter().map(|(id, _)| id).collect();
+            assert!(touched.len() <= done, "{line:?}: {done} were done, but {:?}", log.touched);
+            let how = log.touched.iter().map(|(_, how)| how.as_str());
+            let may = if line[0] == "set" { "mode" } else { "attached" };
+            assert!(how.into_iter().all(|how| how == may && line[0] != "list"), "{line:?}: {:?}", log.touched);
+        }
+    });
+}
+
+#[test]
+fn what_is_named_by_identifier_is_what_is_used() {
+    in_namespace(|ns| {
+        ns.compile("racer", RACER);
+        for line in [&["read"][..], &["write", "--file", "in"], &["set", "--mode", "7"], &["stat"], &["remove"]] {
+            ns.file("in", "ZZZZ");
+            let mut named = HashSet::new();
+            let log = against_racer(ns, || {
+                while named.len() < ROUNDS / 2 {
+                    let Some(id) = current(ns) else { continue };
+                    let word = format!("id:{id}");
+                    let line = [line, &[&word]].concat();
+                    expect_fair(&line, &run(ns, named.len(), &line));
+                    named.insert(id);
+                }
+            });
+            let others: Vec<_> = log.touched.iter().filter(|(id, _)| !named.contains(id)).collect();
+            assert!(others.is_empty(), "{line:?}: {others:?} were not named");
+        }
+    });
+}
+
+#[test]
+fn what_was_removed_is_what_is_said_to_be() {
+    in_namespace(|ns| {
+        ns.compile("racer", RACER);
+        for line in [
+            &["remove", "42", "-f", "json"][..],
+            &["remove", "--key", "42", "--yes", "-f", "json"],
+            &["remove", "--key", "42", "--unattached", "--yes", "-f", "json"],
+        ] {
+            let mut said = HashSet::new();
+            let log = against_racer(ns, || {
+                for round in 0..ROUNDS {
+                    let ended = run(ns, round, line);
+                    expect_fair(line, &ended);
+                    let told: Value = serde_json::from_str(&ended.out).expect("JSON");
+                    let removed = told["removed"].as_array().expect("an array").iter();
+                    said.extend(
+                        removed
+                            .filter(|one| one["outcome"] == "removed" || one["outcome"] == "marked")
+                            .map(|one| one["id"].to_string()),
+                    );
+                }
+            });
+            let gone = log.touched.iter().filter(|(_, how)| how == "removed").map(|(id, _)| id.clone());
+            let gone: HashSet<_> = gone.collect();
+            assert!(gone.is_subset(&said), "{line:?}: {gone:?} of {said:?}");
+            assert!(!gone.is_empty(), "{line:?} removed none");
+            // Marked is what it is if the racer was writing just then. What it said had the key, even where the racer removed it first.
+            assert!(said.iter().all(|id| log.made[id].0 == "42"), "{line:?}: {said:?}");
+        }
+    });
+}
+
+#[test]
+fn what_is_shown_is_of_one_segment() {
+    in_namespace(|ns| {
+        ns.compile("racer", RACER);
+        for line in [&["stat", "42", "-f", "json"][..], &["list", "-f", "jsonl"]] {
+            let mut shown = Vec::new();
+            let log = against_racer(ns, || {
+                for round in 0..ROUNDS {
+                    let ended = run(ns, round, line);
+                    expect_fair(line, &ended);
+                    for line in ended.out.lines().filter(|_| ended.code == Some(0)) {
+                        shown.push(serde_json::from_str::<Value>(line).expect("JSON"));
+                    }
+                }
+            });
+            let rows = shown.iter().map(|value| if value.is_array() { &value[0] } else { value });
+            let mut seen = 0;
+            for row in rows {
+                let (key, mode) = &log.made[&row["id"].to_string()];
+                assert_eq!(row["mode"], mode.as_str(), "{line:?}: {row}");
+                assert_eq!(row["key"], format!("{:#010x}", key.parse::<u32>().expect("a key")), "{line:?}: {row}");
+                seen += 1;
+            }
+            assert!(seen > 0, "{line:?} saw none");
+            assert!(log.touched.is_empty(), "{line:?} only looks: {:?}", log.touched);
+        }
+    });
+}
+
+#[test]
+fn create_makes_one_or_takes_what_is_there() {
+    in_namespace(|ns| {
+        ns.compile("racer", RACER);
+        for line in [&["create", "42", "--size", "64", "--exist-ok"][..], &["write", "42", "ZZZZ", "--create", "64"]] {
+            let log = against_racer(ns, || {
+                for round in 0..ROUNDS {
+                    expect_fair(line, &run(ns, round, line));
+                }
+            });
+            assert!(log.touched.iter().all(|(_, how)| how == "attached"), "{line:?}: {:?}", log.touched);
+        }
+    });
+}
