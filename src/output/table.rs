@@ -1,5 +1,6 @@
 //! Lists as a table for people. The one user of comfy-table.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
@@ -121,7 +122,8 @@ impl Layout {
     fn write(&self, out: &mut impl Write, segments: &[Segment], view: &View<'_>, color: bool) -> io::Result<()> {
         for batch in segments.chunks(BATCH) {
             let cells = |segment: &Segment| {
-                self.columns.iter().map(|(column, _)| column.text(segment, view)).collect::<Vec<_>>()
+                let text = |(column, width): &(Column, u16)| enough_of(column.text(segment, view), *width);
+                self.columns.iter().map(text).collect::<Vec<_>>()
             };
             let table = self.table(batch.iter().map(|segment| Row::from(cells(segment))).collect());
             let mut styles = batch.iter().map(|segment| style_of(segment, view));
@@ -198,6 +200,23 @@ fn style_of(segment: &Segment, view: &View<'_>) -> Style {
 fn text_width(text: &str) -> usize {
     // Nearly every cell is ASCII.
     if text.is_ascii() { text.len() } else { unicode_width::UnicodeWidthStr::width(text) }
+}
+
+/// The beginning of a text that is much too wide for its column. The library breaks a text into lines, of which one is
+/// shown, and its time grows with the square of their number: another's command line has up to 128 KiB a word.
+fn enough_of(text: Cow<'_, str>, width: u16) -> Cow<'_, str> {
+    let (most, mut seen) = (3 * usize::from(width), 0);
+    if text.len() <= most {
+        return text;
+    }
+    let is_beyond = |c: char| {
+        seen += unicode_width::UnicodeWidthChar::width(c).unwrap_or(0);
+        seen > most
+    };
+    match text.find(is_beyond) {
+        Some(end) => text[..end].to_owned().into(),
+        None => text,
+    }
 }
 
 /// What all segments of a list come to. Sums are kept in 128 bits: sizes alone can pass 64.

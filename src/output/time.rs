@@ -1,5 +1,9 @@
 //! Times and ages, as they are shown.
 
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+
 use clap::ValueEnum;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
@@ -28,7 +32,8 @@ pub struct Clock {
 impl Clock {
     /// The clock now. The time zone is that of TZ or /etc/localtime, else UTC.
     pub fn now() -> Clock {
-        Clock { now: Timestamp::now().to_zoned(TimeZone::try_system().unwrap_or(TimeZone::UTC)) }
+        let system = if tz_is_a_stream() { None } else { TimeZone::try_system().ok() };
+        Clock { now: Timestamp::now().to_zoned(system.unwrap_or(TimeZone::UTC)) }
     }
 
     /// Seconds from then to now; 0 where the clock was set back behind it.
@@ -81,6 +86,13 @@ pub fn compact(seconds: u64) -> String {
         3_600..172_800 => format!("{}h", seconds / 3_600),
         _ => format!("{}d", seconds / 86_400),
     }
+}
+
+/// Whether TZ names a FIFO or a device: the library would read that to its end, and there may be none.
+fn tz_is_a_stream() -> bool {
+    let Some(zone) = std::env::var_os("TZ") else { return false };
+    let path = OsStr::from_bytes(zone.as_bytes().strip_prefix(b":").unwrap_or(zone.as_bytes()));
+    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
 #[cfg(test)]

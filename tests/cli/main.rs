@@ -21,6 +21,7 @@ mod remove;
 mod set;
 mod stat;
 mod strace;
+mod strangers;
 mod streams;
 mod support;
 mod usage;
