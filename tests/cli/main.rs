@@ -2,6 +2,7 @@
 
 mod attach_write;
 mod attachments;
+mod churn;
 mod completions;
 mod create;
 mod demo;
