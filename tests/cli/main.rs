@@ -13,6 +13,7 @@ mod help;
 mod limits;
 mod list;
 mod namespaces;
+mod oracles;
 mod privileges;
 mod proc;
 mod races;

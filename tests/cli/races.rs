@@ -224,7 +224,8 @@ fn what_was_removed_is_what_is_said_to_be() {
             let gone: HashSet<_> = gone.collect();
             assert!(gone.is_subset(&said), "{line:?}: {gone:?} of {said:?}");
             assert!(!gone.is_empty(), "{line:?} removed none");
-            // Marked is what it is if the racer was writing just then. What it said had the key, even where the racer removed it first.
+            // What it said had the key, even where the racer removed it first. (One that the racer was just writing to was
+            // marked.)
             assert!(said.iter().all(|id| log.made[id].0 == "42"), "{line:?}: {said:?}");
         }
     });

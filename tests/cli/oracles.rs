@@ -1,0 +1,203 @@
+//! util-linux's tools as oracles over random populations: ipcs and lsipc for what is shown, ipcrm for what is removed.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use fastrand::Rng;
+use serde_json::Value;
+
+use crate::support::{Namespace, Running, in_namespace};
+
+/// Makes a population that its argument, a seed, decides: of any key, size and mode, some locked, some attached once or
+/// more, some of these marked. It stays until its standard input ends.
+const POPULATION: &str = r#"
+    #include <stdio.h>
+    #include <stdlib.h>
+    #include <sys/shm.h>
+    int main(int argc, char **argv) {
+        srand(atoi(argv[1]));
+        for (int n = 5 + rand() % 60; n > 0; n--) {
+            key_t key = rand() % 4 ? (key_t)(rand() * 7) : IPC_PRIVATE;
+            int id = shmget(key, 1 + rand() % 20000, IPC_CREAT | IPC_EXCL | (rand() & 0777));
+            if (id == -1) continue;
+            int attachments = rand() % 3 ? 0 : 1 + rand() % 3, marked = rand() % 2, locked = rand() % 8 == 0;
+            for (int i = 0; i < attachments; i++) shmat(id, NULL, rand() % 2 ? SHM_RDONLY : 0);
+            if (locked && argc > 2) shmctl(id, SHM_LOCK, NULL);
+            if (attachments && marked || rand() % 5 == 0) shmctl(id, IPC_RMID, NULL);
+        }
+        puts("ready");
+        fflush(stdout);
+        getchar();
+        return 0;
+    }"#;
+
+/// Makes a population in this namespace, or in one of its own.
+fn populate(ns: &Namespace, seed: u32, before: &[&str]) -> Running {
+    let program = ns.path("population");
+    let words = before.iter().map(|word| word.as_ref()).chain([program.as_os_str()]).collect::<Vec<_>>();
+    let mut command = ns.program(words[0]);
+    command.args(&words[1..]).arg(seed.to_string());
+    // What may be locked is limited for all namespaces of a user together.
+    command.args(ns.is_root.then_some("locked"));
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a population");
+    let (output, mut line) = (child.stdout.take().expect("a pipe"), String::new());
+    BufReader::new(output).read_line(&mut line).expect("its output");
+    assert_eq!(line, "ready\n");
+    Running(child)
+}
+
+/// Runs something on a few populations, one after the other; says which one it was.
+fn on_populations(ns: &Namespace, act: impl Fn(&str)) {
+    ns.compile("population", POPULATION);
+    for _ in 0..4 {
+        let seed = fastrand::u32(1..1_000_000);
+        let population = populate(ns, seed, &[]);
+        assert!(!ns.table().is_empty(), "population {seed}");
+        act(&format!("population {seed}"));
+        drop(population);
+        ns.run("ipcrm", ["--all=shm"]);
+    }
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split_ascii_whitespace().map(str::to_owned).collect()
+}
+
+/// The columns of a list, as words.
+fn list(ns: &Namespace, columns: &str) -> Vec<Vec<String>> {
+    let out = ns.shmadm(["list", "-f", "csv", "--no-headings", "-o", columns]).ok();
+    out.lines().map(|line| words(&line.replace([',', '"'], " "))).collect()
+}
+
+/// The rows that ipcs prints: those that have an identifier in this column.
+fn ipcs(ns: &Namespace, option: &str, id: usize) -> Vec<Vec<String>> {
+    let rows = ns.run("ipcs", ["-m", option]);
+    let is_row = |row: &Vec<String>| row.get(id).is_some_and(|word| word.bytes().all(|byte| byte.is_ascii_digit()));
+    rows.lines().map(words).filter(is_row).collect()
+}
+
+#[test]
+fn ipcs_lists_the_same_rows_in_the_same_order() {
+    in_namespace(|ns| {
+        on_populations(ns, |population| {
+            let short = |mode: &str| format!("{:o}", u32::from_str_radix(mode, 8).expect("a mode"));
+            let mut ours = list(ns, "KEY,ID,OWNER,MODE,SIZE,NATTCH,STATUS");
+            for row in &mut ours {
+                row[3] = short(&row[3]);
+                // Its maker lives, and ipcs knows no orphans.
+                row.retain(|word| word != "orphan");
+            }
+            assert_eq!(ours, ipcs(ns, "-b", 1).into_iter().collect::<Vec<_>>(), "{population}");
+            let mut ours = list(ns, "ID,MODE,CUID,CGID,UID,GID");
+            let names = |id: &String| if id == "0" { "root".to_owned() } else { id.clone() };
+            for row in &mut ours {
+                row[1] = short(&row[1]);
+                row.iter_mut().skip(2).for_each(|id| *id = names(id));
+            }
+            assert_eq!(ours, ipcs(ns, "-c", 0), "{population}");
+            assert_eq!(list(ns, "ID,OWNER,CPID,LPID"), ipcs(ns, "-p", 0), "{population}");
+        })
+    });
+}
+
+#[test]
+fn lsipc_shows_the_same_of_each() {
+    in_namespace(|ns| {
+        on_populations(ns, |population| {
+            let columns = "KEY,ID,OWNER,PERMS,MODE,SIZE,NATTCH,CPID,LPID,CUID,CGID,UID,GID";
+            let theirs = ns.run("lsipc", ["-m", "--json", "-b", "-o", &columns.replace("MODE,", "")]);
+            let theirs: Value = serde_json::from_str(&theirs).expect("JSON");
+            let rows = theirs["sharedmemory"].as_array().expect("an array");
+            let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let columns = columns.replace("MODE,", "");
+            let shown =
+                |row: &Value| columns.split(',').map(|name| word(&row[name.to_lowercase()])).collect::<Vec<_>>();
+            let (mut ours, mut theirs) = (list(ns, &columns), rows.iter().map(shown).collect::<Vec<_>>());
+            ours.sort();
+            theirs.sort();
+            assert_eq!(ours, theirs, "{population}");
+        })
+    });
+}
+
+#[test]
+fn limits_are_what_the_files_and_lsipc_say_whatever_they_are() {
+    in_namespace(|ns| {
+        on_populations(ns, |population| {
+            let mut rng = Rng::new();
+            // Any number of bits, and what there is may be more than that.
+            let mut limit = |bits: u32| (rng.u64(..) >> 1 >> rng.u32(..bits)).max(1);
+            let set = [("shmmax", limit(60)), ("shmall", limit(60)), ("shmmni", limit(60) % 32_768 + 1)];
+            for (file, value) in set {
+                std::fs::write(format!("/proc/sys/kernel/{file}"), value.to_string()).expect("the limit");
+            }
+            let shown = ns.shmadm(["limits", "-f", "json"]).json();
+            let lsipc = ns.run("lsipc", ["-g", "-b", "--raw", "--noheadings", "-o", "RESOURCE,LIMIT,USED"]);
+            for (file, _) in set {
+                let name = file.to_uppercase();
+                let file = std::fs::read_to_string(format!("/proc/sys/kernel/{file}")).expect("the limit");
+                let ours =
+                    shown["limits"].as_array().expect("an array").iter().find(|limit| limit["name"] == name.as_str());
+                let ours = ours.expect("the limit");
+                assert_eq!(ours["limit"].to_string(), file.trim(), "{population}: {shown}");
+                let theirs = lsipc.lines().map(words).find(|row| row[0] == name).expect("lsipc has it");
+                assert_eq!(ours["limit"].to_string(), theirs[1], "{population}: {lsipc}");
+                if name == "SHMMNI" {
+                    assert_eq!(ours["used"].to_string(), theirs[2], "{population}: {lsipc}");
+                    assert_eq!(ours["used"], ns.table().len(), "{population}");
+                }
+            }
+            // For the next population.
+            for (file, _) in set {
+                std::fs::write(format!("/proc/sys/kernel/{file}"), "30000").expect("the limit");
+            }
+        })
+    });
+}
+
+/// What is in a row but identifiers, processes and times.
+fn lasting(row: &[String]) -> Vec<String> {
+    [&row[..1], &row[2..4], &row[6..11]].concat()
+}
+
+/// That of a whole table. Which place a segment gets depends on what was there before.
+fn all_lasting(mut table: Vec<Vec<String>>) -> Vec<Vec<String>> {
+    table.iter_mut().for_each(|row| *row = lasting(row));
+    table.sort();
+    table
+}
+
+#[test]
+fn ipcrm_leaves_the_same_segments() {
+    in_namespace(|ns| {
+        on_populations(ns, |population| {
+            let seed = population.rsplit(' ').next().and_then(|seed| seed.parse().ok()).expect("a seed");
+            let twin = populate(ns, seed, &["unshare", "--ipc", "--"]);
+            let there = format!("--ipc=/proc/{}/ns/ipc", twin.pid());
+            let in_twin = |args: &[&str]| {
+                let table = ns.run("nsenter", [&there as &str, "--"].iter().chain(args));
+                table.lines().skip(1).map(words).collect::<Vec<_>>()
+            };
+            let twins_table = || in_twin(&["cat", "/proc/sysvipc/shm"]);
+            let (mut here, mut other) = (ns.table(), twins_table());
+            assert_eq!(all_lasting(here.clone()), all_lasting(other.clone()), "{population}");
+            here.sort_by_key(|row| lasting(row));
+            other.sort_by_key(|row| lasting(row));
+            for (ours, theirs) in here.iter().zip(&other).filter(|_| fastrand::bool()) {
+                if ours[0] == "0" || fastrand::bool() {
+                    ns.shmadm(["remove", &format!("id:{}", ours[1])]).ok();
+                    in_twin(&["ipcrm", "-m", &theirs[1]]);
+                } else {
+                    ns.shmadm(["remove", "--quiet", &ours[0]]).ok();
+                    // ipcrm takes no signed keys.
+                    let key = format!("{:#x}", theirs[0].parse::<i32>().expect("a key"));
+                    in_twin(&["ipcrm", "-M", &key]);
+                }
+                assert_eq!(all_lasting(ns.table()), all_lasting(twins_table()), "{population}: {ours:?}");
+            }
+            ns.shmadm(["remove", "--all", "--include-attached", "--yes", "--quiet"]).ok();
+            in_twin(&["ipcrm", "--all=shm"]);
+            assert_eq!(all_lasting(ns.table()), all_lasting(twins_table()), "{population}");
+        })
+    });
+}
