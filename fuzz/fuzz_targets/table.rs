@@ -1,0 +1,15 @@
+//! The kernel's table of segments, /proc/sysvipc/shm.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use shmadm::sysv::Segments;
+
+fuzz_target!(|table: &[u8]| {
+    let Ok(segments) = Segments::new(table) else { return };
+    for segment in segments.flatten() {
+        // What is asked of each row later.
+        let _ = (segment.mode().to_string(), segment.believable_rss(), segment.last_used(), segment.at_birth());
+        assert!(segment.is_same_as(&segment));
+    }
+});
