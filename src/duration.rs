@@ -26,8 +26,11 @@ impl FromStr for Wait {
     type Err = ParseWaitError;
 
     fn from_str(word: &str) -> Result<Wait, ParseWaitError> {
-        // The library also reads ISO 8601 ("PT5M") and "5m ago": a duration here begins with a digit, and is no past.
-        if !word.starts_with(|c: char| c.is_ascii_digit()) {
+        // The library also reads ISO 8601 ("PT5M"), the time of a clock ("1:07:06"), "5m ago", and blanks of all kinds
+        // around: a duration here begins with a digit and ends with a unit, and is no past.
+        let is_meant = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == ' ';
+        let begins = word.starts_with(|c: char| c.is_ascii_digit());
+        if !(begins && word.ends_with(|c: char| c.is_ascii_alphabetic()) && word.chars().all(is_meant)) {
             return Err(ParseWaitError);
         }
         word.parse::<Span>()
@@ -56,6 +59,10 @@ mod tests {
             ("0s", 0),
         ] {
             assert_eq!(word.parse(), Ok(Wait(Duration::from_millis(ms))), "{word}");
+        }
+        // What the fuzzer found to be taken.
+        for word in ["1:7:6", "79:42000581414:0079070.01", "2h\r\n", "2h ", "0\u{c}d", "9w2d\t\t"] {
+            assert_eq!(word.parse::<Wait>(), Err(ParseWaitError), "{word:?}");
         }
         for word in ["", "10", "-5s", "5s ago", "PT5M", "s", "1y", "5 parsecs", "1M", "99999999999999999999d"] {
             assert_eq!(word.parse::<Wait>(), Err(ParseWaitError), "{word:?}");

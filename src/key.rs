@@ -63,7 +63,9 @@ impl FromStr for Key {
     /// Reads C notation (`42`, `052`, `0x2a`), and the signed decimal of `/proc/sysvipc/shm`.
     fn from_str(word: &str) -> Result<Key, ParseKeyError> {
         if let Some(magnitude) = word.strip_prefix('-') {
-            let plain = !magnitude.is_empty() && magnitude.bytes().all(|b| b.is_ascii_digit());
+            // -052 would be -42 in C and is -52 to whoever reads it as the table's decimal.
+            let is_octal = magnitude.len() > 1 && magnitude.starts_with('0');
+            let plain = !magnitude.is_empty() && !is_octal && magnitude.bytes().all(|b| b.is_ascii_digit());
             if !plain {
                 return Err(ParseKeyError::NotANumber);
             }
@@ -126,7 +128,9 @@ mod tests {
 
     #[test]
     fn a_rest_that_does_not_parse_is_refused() {
-        for word in ["", "0x", "08", "4 2", " 42", "42 ", "+42", "--1", "-0x2a", "-", "0x-1", "1_0", "٤٢"] {
+        for word in
+            ["", "0x", "08", "4 2", " 42", "42 ", "+42", "--1", "-0x2a", "-052", "-00", "-", "0x-1", "1_0", "٤٢"]
+        {
             assert_eq!(word.parse::<Key>(), Err(ParseKeyError::NotANumber), "{word:?}");
         }
         for word in ["0x100000001", "4294967296", "-2147483649", "99999999999999999999999"] {

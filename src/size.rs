@@ -39,7 +39,7 @@ impl FromStr for Size {
         let (number, unit) = word.split_at(digits_end);
         let well_formed = number.starts_with(|c: char| c.is_ascii_digit())
             && number.ends_with(|c: char| c.is_ascii_digit())
-            && unit.bytes().all(|b| b.is_ascii_alphabetic())
+            && is_unit(unit)
             && !(number.contains('.') && (unit.is_empty() || unit.eq_ignore_ascii_case("b")));
         if !well_formed {
             return Err(ParseSizeError);
@@ -48,6 +48,16 @@ impl FromStr for Size {
         let by_1000 = Config::new().with_decimal();
         let config = if unit.len() == 2 && unit.ends_with(['b', 'B']) { by_1000 } else { by_1024 };
         config.parse_size(word).map(Size).map_err(|_| ParseSizeError)
+    }
+}
+
+/// `K`, `KiB` or `KB` of any power, in either case; `B`, or nothing. The library also takes `iB` and `EE`.
+fn is_unit(unit: &str) -> bool {
+    let is_power = |letter: &u8| b"KMGTPE".contains(&letter.to_ascii_uppercase());
+    match unit.as_bytes() {
+        [] | [b'b' | b'B'] => true,
+        [power] | [power, b'b' | b'B'] | [power, b'i' | b'I', b'b' | b'B'] => is_power(power),
+        _ => false,
     }
 }
 
@@ -125,6 +135,9 @@ mod tests {
             "18446744073709551616",
             "1Z",
             "1KBB",
+            "2iB",
+            "0EE",
+            "1Ki",
             "١",
         ] {
             assert_eq!(word.parse::<Size>(), Err(ParseSizeError), "{word:?}");

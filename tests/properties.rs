@@ -168,8 +168,10 @@ proptest! {
         let all = |set: &str| word.chars().all(|c| c.is_ascii_digit() || set.contains(c));
         prop_assert!(parse::<Key>(&word).is_none() || digits(&word) && all("-xXabcdefABCDEF"), "{:?}", word);
         prop_assert!(parse::<Mode>(&word).is_none() || all(""), "{:?}", word);
-        prop_assert!(parse::<Size>(&word).is_none() || digits(&word) && word.starts_with(|c: char| c.is_ascii_digit()));
-        prop_assert!(parse::<Wait>(&word).is_none() || word.starts_with(|c: char| c.is_ascii_digit()), "{:?}", word);
+        let begins = word.starts_with(|c: char| c.is_ascii_digit());
+        let letters = |set: &str| word.chars().all(|c| c.is_ascii_digit() || set.contains(c.to_ascii_lowercase()));
+        prop_assert!(parse::<Size>(&word).is_none() || begins && letters(".abcdefxkmgtpib"), "{:?}", word);
+        prop_assert!(parse::<Wait>(&word).is_none() || begins && letters(". abcdefghijklmnopqrstuvwxyz"), "{:?}", word);
     }
 
     #[test]
