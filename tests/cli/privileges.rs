@@ -49,6 +49,8 @@ fn refused(ns: &Namespace, program: &Path, how: &str) {
         "stat 42 --ns 1",
         "guard -- touch made",
         "demo",
+        "completions bash",
+        "ftok .",
     ] {
         let mut shmadm = ns.unprivileged(program);
         let refused = ended(shmadm.args(args.split_whitespace()).stdin(Stdio::null()));

@@ -39,6 +39,8 @@ const LINES: &[(&str, i32)] = &[
     ("metrics", 0),
     ("metrics -o out", 0),
     ("demo", 0),
+    ("ftok in", 0),
+    ("completions bash", 0),
     ("--trace list --ns nowhere", 1),
     ("--trace stat 42", 0),
 ];
