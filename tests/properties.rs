@@ -1,10 +1,15 @@
 //! What holds for all words and all lines, whatever is in them: proptest makes some hundreds of each a run, and says
 //! which one it was where one fails.
 
+#[path = "cli/support.rs"]
+#[allow(dead_code, reason = "the harness is the other tests' too")]
+mod support;
+
 use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
+use std::sync::Once;
 use std::time::Duration;
 
 use clap::Parser;
@@ -295,6 +300,11 @@ proptest! {
 
     #[test]
     fn a_dump_is_hexdumps_to_the_letter(pieces in vec((any::<u8>(), 1..40_usize, any::<bool>()), 0..12)) {
+        static TOLD: Once = Once::new();
+        if !support::is_installed("hexdump") {
+            TOLD.call_once(|| support::skip("a_dump_is_hexdumps_to_the_letter", "hexdump is not installed"));
+            return Ok(());
+        }
         let run = |(byte, count, same): &(u8, usize, bool)| {
             (0..*count).map(|i| if *same { *byte } else { byte.wrapping_add(i as u8) }).collect::<Vec<_>>()
         };

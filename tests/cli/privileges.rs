@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::support::{Ended, Namespace, ended, in_namespace_as_root, skip};
+use crate::support::{Ended, Namespace, ended, in_namespace_as_root, is_installed, skip};
 
 /// A copy of a program that everyone may run.
 fn copy(ns: &Namespace, program: &str, name: &str) -> PathBuf {
@@ -87,7 +87,11 @@ fn it_does_not_run_setuid_or_setgid() {
 #[test]
 fn it_does_not_run_with_capabilities_of_its_file() {
     in_namespace_as_root(|ns| {
-        if skips(ns, "it_does_not_run_with_capabilities_of_its_file") {
+        const NAME: &str = "it_does_not_run_with_capabilities_of_its_file";
+        if !is_installed("setcap") {
+            return skip(&format!("privileges::{NAME}"), "setcap is not installed");
+        }
+        if skips(ns, NAME) {
             return;
         }
         let shmadm = copy(ns, env!("CARGO_BIN_EXE_shmadm"), "shmadm");
