@@ -1,30 +1,31 @@
 //! Names of users and groups, through the system's name services (NSS): each number is looked up once.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use nix::unistd::{Gid, Group, Uid, User};
 
 use crate::error::{Error, Result};
+use crate::escape::visible;
 
-/// The names met so far.
+/// The names met so far, made visible. A machine has many segments and few owners: such a map is small, and quick to ask.
 #[derive(Debug, Default)]
 pub struct Names {
-    users: RefCell<HashMap<u32, Option<Rc<str>>>>,
-    groups: RefCell<HashMap<u32, Option<Rc<str>>>>,
+    users: RefCell<BTreeMap<u32, Option<Rc<str>>>>,
+    groups: RefCell<BTreeMap<u32, Option<Rc<str>>>>,
 }
 
 impl Names {
     /// A user's name; `None` where the number has none, or the name service fails: a list goes on without it.
     pub fn user(&self, uid: u32) -> Option<Rc<str>> {
-        let look_up = || User::from_uid(Uid::from_raw(uid)).ok()?.map(|user| user.name.into());
+        let look_up = || User::from_uid(Uid::from_raw(uid)).ok()?.map(|user| visible(user.name.as_bytes()).into());
         self.users.borrow_mut().entry(uid).or_insert_with(look_up).clone()
     }
 
     /// A group's name; `None` where the number has none, or the name service fails.
     pub fn group(&self, gid: u32) -> Option<Rc<str>> {
-        let look_up = || Group::from_gid(Gid::from_raw(gid)).ok()?.map(|group| group.name.into());
+        let look_up = || Group::from_gid(Gid::from_raw(gid)).ok()?.map(|group| visible(group.name.as_bytes()).into());
         self.groups.borrow_mut().entry(gid).or_insert_with(look_up).clone()
     }
 }

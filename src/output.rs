@@ -29,7 +29,7 @@ use crate::escape::visible;
 pub use attachment::{AttachmentRecord, attachment_records};
 pub use change::{ChangeRecord, change_line};
 pub use column::{ALL as ALL_COLUMNS, Column, DEFAULT as DEFAULT_COLUMNS, ParseColumnError};
-pub use delimited::{CSV, Delimited, EXPORT, RAW};
+pub use delimited::{Delimited, DelimitedFormat};
 pub use description::Description;
 pub use hexdump::Hexdump;
 pub use namespace::NamespaceRecord;

@@ -72,7 +72,7 @@ pub struct Choice<'a> {
 /// The kernel has no "remove if unattached": between the last look and IPC_RMID somebody can attach, and the segment is
 /// then marked for destruction.
 pub fn remove(chosen: &Segment, choice: Choice<'_>, lookups: &Lookups) -> Removal {
-    let name = format_args!("segment {} (id {})", chosen.key, chosen.id).to_string();
+    let name = format_args!("segment {} (id {})", chosen.key, chosen.id);
     let failed = |error| Removal { error: Some(error), ..Removal::of(chosen, Outcome::Failed) };
     let changed = |how: &str| {
         let error = Error::failed(format!(

@@ -7,7 +7,7 @@ use super::{Context, rows};
 use crate::error::{Error, Result, Status};
 use crate::namespace::Identity;
 use crate::output::{
-    ALL_COLUMNS, CSV, Column, DEFAULT_COLUMNS, Delimited, EXPORT, Layout, Output, RAW, SegmentRecord, TimeFormat,
+    ALL_COLUMNS, Column, DEFAULT_COLUMNS, Delimited, DelimitedFormat, Layout, Output, SegmentRecord, TimeFormat,
     Totals, View,
 };
 use crate::select::Filters;
@@ -210,9 +210,9 @@ impl List {
             return segments.try_for_each(|segment| output.line(segment?.id));
         }
         match self.format {
-            Format::Table | Format::Raw => self.delimited(RAW, output, segments, view),
-            Format::Export => self.delimited(EXPORT, output, segments, view),
-            Format::Csv => self.delimited(CSV, output, segments, view),
+            Format::Table | Format::Raw => self.delimited(DelimitedFormat::Raw, output, segments, view),
+            Format::Export => self.delimited(DelimitedFormat::Export, output, segments, view),
+            Format::Csv => self.delimited(DelimitedFormat::Csv, output, segments, view),
             Format::Jsonl => segments.try_for_each(|segment| output.json(&SegmentRecord::new(&segment?, view.lookups))),
             Format::Json => {
                 let mut separator = "{\"segments\":[\n";
@@ -236,19 +236,18 @@ impl List {
 
     fn delimited(
         &self,
-        format: Delimited,
+        format: DelimitedFormat,
         output: &mut Output,
         mut segments: impl Iterator<Item = Result<Segment>>,
         view: View<'_>,
     ) -> Result<()> {
         let (columns, _) = self.columns(output);
-        let columns = &columns[..];
+        let mut lines = Delimited::new(format, output.writer(), &columns);
         if !self.no_headings {
-            format.titles(output.writer(), columns).map_err(|error| Error::output(&error))?;
+            lines.titles().map_err(|error| Error::output(&error))?;
         }
-        segments.try_for_each(|segment| {
-            format.row(output.writer(), columns, &segment?, &view).map_err(|error| Error::output(&error))
-        })
+        segments.try_for_each(|segment| lines.row(&segment?, &view).map_err(|error| Error::output(&error)))?;
+        lines.finish().map_err(|error| Error::output(&error))
     }
 }
 

@@ -1,13 +1,11 @@
 //! The columns of a list: their titles, and what each says of a segment.
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use super::record::{Lookups, View, original_key, status_words};
 use super::time::{TimeFormat, compact, timestamp};
-use crate::escape::visible;
 use crate::size::human;
 use crate::sysv::Segment;
 
@@ -161,55 +159,67 @@ impl Column {
         )
     }
 
-    /// What it says of a segment. Empty where there is nothing to say.
-    pub fn text(self, segment: &Segment, view: &View<'_>) -> Cow<'static, str> {
-        let bytes = |bytes: u64| if view.human_sizes { human(bytes.into()) } else { bytes.to_string() };
-        let time = |seconds| {
-            timestamp(seconds).map_or(String::new(), |time| view.lookups.clock().show(time, view.time_format))
-        };
-        let since = |seconds| {
-            let elapsed = view.lookups.clock().seconds_since(seconds);
-            if view.human_sizes { compact(elapsed) } else { elapsed.to_string() }
-        };
-        let name = |name: Option<std::rc::Rc<str>>| name.map_or(String::new(), |name| visible(name.as_bytes()).into());
+    /// Appends what it says of a segment; nothing where there is nothing to say.
+    pub fn write(self, segment: &Segment, view: &View<'_>, text: &mut String) {
+        let (lookups, names) = (view.lookups, &view.lookups.names);
         match self {
-            Self::Key => segment.key.to_string().into(),
-            Self::Id => segment.id.to_string().into(),
-            Self::Size => bytes(segment.size).into(),
+            Self::Key => put(text, segment.key),
+            Self::Id => put(text, segment.id),
+            Self::Size => put_bytes(text, Some(segment.size), view),
             Self::Rss => match (segment.believable_rss(), segment.rss) {
-                (None, Some(_)) if view.human_sizes => "?".into(),
-                (rss, _) => rss.map_or(String::new(), bytes).into(),
+                (None, Some(_)) if view.human_sizes => text.push('?'),
+                (rss, _) => put_bytes(text, rss, view),
             },
-            Self::Swap => segment.swap.map_or(String::new(), bytes).into(),
-            Self::Perms => segment.mode().words().into(),
-            Self::Mode => segment.mode().to_string().into(),
-            Self::Owner => match view.lookups.names.user(segment.uid) {
-                Some(user) => name(Some(user)).into(),
-                None => segment.uid.to_string().into(),
+            Self::Swap => put_bytes(text, segment.swap, view),
+            Self::Perms => text.extend(segment.mode().words()),
+            Self::Mode => put(text, segment.mode()),
+            Self::Owner => match names.user(segment.uid) {
+                Some(user) => text.push_str(&user),
+                None => put(text, segment.uid),
             },
-            Self::User => name(view.lookups.names.user(segment.uid)).into(),
-            Self::Uid => segment.uid.to_string().into(),
-            Self::Group => name(view.lookups.names.group(segment.gid)).into(),
-            Self::Gid => segment.gid.to_string().into(),
-            Self::Cuser => name(view.lookups.names.user(segment.cuid)).into(),
-            Self::Cuid => segment.cuid.to_string().into(),
-            Self::Cgroup => name(view.lookups.names.group(segment.cgid)).into(),
-            Self::Cgid => segment.cgid.to_string().into(),
-            Self::Nattch => segment.nattch.to_string().into(),
-            Self::Status => status_words(segment, view.lookups.processes()).join(",").into(),
-            Self::Atime => time(segment.atime).into(),
-            Self::Dtime => time(segment.dtime).into(),
-            Self::Ctime => time(segment.ctime).into(),
-            Self::Age => since(segment.ctime).into(),
-            Self::Idle => since(segment.last_used()).into(),
-            Self::Cpid => segment.cpid.to_string().into(),
-            Self::Lpid => segment.lpid.to_string().into(),
-            Self::Command => view.lookups.processes().command(segment).map_or(String::new(), |c| c.to_string()).into(),
-            Self::Creator => view.lookups.processes().creator(segment).as_str().into(),
-            Self::Pids => pids(segment, view.lookups).into(),
-            Self::Origkey => original_key(segment, view.lookups).map_or(String::new(), |key| key.to_string()).into(),
-            Self::Ns => segment.namespace.map_or(String::new(), |inode| inode.to_string()).into(),
+            Self::User => text.push_str(names.user(segment.uid).as_deref().unwrap_or_default()),
+            Self::Uid => put(text, segment.uid),
+            Self::Group => text.push_str(names.group(segment.gid).as_deref().unwrap_or_default()),
+            Self::Gid => put(text, segment.gid),
+            Self::Cuser => text.push_str(names.user(segment.cuid).as_deref().unwrap_or_default()),
+            Self::Cuid => put(text, segment.cuid),
+            Self::Cgroup => text.push_str(names.group(segment.cgid).as_deref().unwrap_or_default()),
+            Self::Cgid => put(text, segment.cgid),
+            Self::Nattch => put(text, segment.nattch),
+            Self::Status => {
+                for (place, word) in status_words(segment, lookups.processes()).enumerate() {
+                    text.push_str(if place > 0 { "," } else { "" });
+                    text.push_str(word);
+                }
+            }
+            Self::Atime => put_time(text, segment.atime, view),
+            Self::Dtime => put_time(text, segment.dtime, view),
+            Self::Ctime => put_time(text, segment.ctime, view),
+            Self::Age => put_since(text, segment.ctime, view),
+            Self::Idle => put_since(text, segment.last_used(), view),
+            Self::Cpid => put(text, segment.cpid),
+            Self::Lpid => put(text, segment.lpid),
+            Self::Command => text.push_str(lookups.processes().command(segment).as_deref().unwrap_or_default()),
+            Self::Creator => text.push_str(lookups.processes().creator(segment).as_str()),
+            Self::Pids => put_pids(text, segment, lookups),
+            Self::Origkey => {
+                if let Some(key) = original_key(segment, lookups) {
+                    put(text, key);
+                }
+            }
+            Self::Ns => {
+                if let Some(inode) = segment.namespace {
+                    put(text, inode);
+                }
+            }
         }
+    }
+
+    /// What it says of a segment. Empty where there is nothing to say.
+    pub fn text(self, segment: &Segment, view: &View<'_>) -> String {
+        let mut text = String::new();
+        self.write(segment, view, &mut text);
+        text
     }
 
     /// The order of two segments by this column: numbers and times by value, ages by age, the rest by text.
@@ -253,15 +263,42 @@ impl Column {
     }
 }
 
+fn put(text: &mut String, value: impl fmt::Display) {
+    // Writing to a String does not fail.
+    let _ = write!(text, "{value}");
+}
+
+fn put_bytes(text: &mut String, bytes: Option<u64>, view: &View<'_>) {
+    match bytes {
+        Some(bytes) if view.human_sizes => text.push_str(&human(bytes.into())),
+        Some(bytes) => put(text, bytes),
+        None => {}
+    }
+}
+
+fn put_time(text: &mut String, seconds: i64, view: &View<'_>) {
+    if let Some(time) = timestamp(seconds) {
+        text.push_str(&view.lookups.clock().show(time, view.time_format));
+    }
+}
+
+fn put_since(text: &mut String, seconds: i64, view: &View<'_>) {
+    let elapsed = view.lookups.clock().seconds_since(seconds);
+    if view.human_sizes { text.push_str(&compact(elapsed)) } else { put(text, elapsed) }
+}
+
 /// The processes that have a segment attached, as far as they can be seen, each once.
-fn pids(segment: &Segment, lookups: &Lookups) -> String {
+fn put_pids(text: &mut String, segment: &Segment, lookups: &Lookups) {
     // Nobody need be looked at where nobody is.
     if segment.nattch == 0 {
-        return String::new();
+        return;
     }
     let mut pids: Vec<_> = lookups.attachments().of(segment).iter().map(|attached| attached.pid).collect();
     pids.dedup();
-    pids.iter().map(i32::to_string).collect::<Vec<_>>().join(",")
+    for (place, pid) in pids.iter().enumerate() {
+        text.push_str(if place > 0 { "," } else { "" });
+        put(text, pid);
+    }
 }
 
 /// A word is no column's title.

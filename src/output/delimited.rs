@@ -1,6 +1,5 @@
 //! Lists as text for other programs: raw, export and csv.
 
-use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use super::column::Column;
@@ -8,81 +7,139 @@ use super::record::View;
 use crate::escape::escape;
 use crate::sysv::Segment;
 
-/// How one of these formats writes its titles and its rows.
-#[derive(Debug, Clone, Copy)]
-pub struct Delimited {
-    fields: WriteFields,
-    /// Whether a line of titles goes first.
-    has_titles: bool,
+/// One of these formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DelimitedFormat {
+    /// One blank between fields, blanks in a value as `\x20`, an empty value as `-`: for `read` and awk.
+    Raw,
+    /// `KEY="0x0000002a" ID="5"`: for a shell's `eval`.
+    Export,
+    /// RFC 4180.
+    Csv,
 }
 
-/// Writes one line of fields.
-type WriteFields = fn(&mut dyn Write, &mut Fields<'_>) -> io::Result<()>;
-type Fields<'a> = dyn Iterator<Item = (Column, &'a str)> + 'a;
+/// Writes segments in one of these formats. The texts of all rows are made in the same two buffers.
+pub struct Delimited<'a> {
+    lines: Lines<'a>,
+    columns: &'a [Column],
+    text: String,
+}
 
-/// One blank between fields, blanks in a value as `\x20`, an empty value as `-`: for `read` and awk.
-pub const RAW: Delimited = Delimited { fields: raw_line, has_titles: true };
+/// Where the fields go.
+enum Lines<'a> {
+    Raw(Line<'a>),
+    Export(Line<'a>),
+    Csv(Box<csv::Writer<&'a mut dyn Write>>),
+}
 
-/// `KEY="0x0000002a" ID="5"`: for a shell's `eval`.
-pub const EXPORT: Delimited = Delimited { fields: export_line, has_titles: false };
+/// A line that is being made.
+struct Line<'a> {
+    line: String,
+    out: &'a mut dyn Write,
+}
 
-/// RFC 4180.
-pub const CSV: Delimited = Delimited { fields: csv_line, has_titles: true };
+impl<'a> Delimited<'a> {
+    /// Nothing is written yet.
+    pub fn new(format: DelimitedFormat, out: &'a mut dyn Write, columns: &'a [Column]) -> Delimited<'a> {
+        let line = String::new();
+        let lines = match format {
+            DelimitedFormat::Raw => Lines::Raw(Line { line, out }),
+            DelimitedFormat::Export => Lines::Export(Line { line, out }),
+            DelimitedFormat::Csv => Lines::Csv(csv::Writer::from_writer(out).into()),
+        };
+        Delimited { lines, columns, text: String::new() }
+    }
 
-impl Delimited {
     /// Writes the line of titles, where the format has one.
-    pub fn titles(self, out: &mut dyn Write, columns: &[Column]) -> io::Result<()> {
-        if !self.has_titles {
+    pub fn titles(&mut self) -> io::Result<()> {
+        if let Lines::Export(_) = self.lines {
             return Ok(());
         }
-        (self.fields)(out, &mut columns.iter().map(|column| (*column, column.title())))
+        for column in self.columns {
+            self.lines.field(*column, column.title())?;
+        }
+        self.lines.end()
     }
 
     /// Writes one segment.
-    pub fn row(self, out: &mut dyn Write, columns: &[Column], segment: &Segment, view: &View<'_>) -> io::Result<()> {
-        let texts: Vec<_> = columns.iter().map(|column| column.text(segment, view)).collect();
-        (self.fields)(out, &mut columns.iter().copied().zip(texts.iter().map(AsRef::as_ref)))
+    pub fn row(&mut self, segment: &Segment, view: &View<'_>) -> io::Result<()> {
+        for column in self.columns {
+            self.text.clear();
+            column.write(segment, view, &mut self.text);
+            self.lines.field(*column, &self.text)?;
+        }
+        self.lines.end()
+    }
+
+    /// Hands on what csv still holds.
+    pub fn finish(self) -> io::Result<()> {
+        match self.lines {
+            Lines::Csv(mut writer) => writer.flush(),
+            Lines::Raw(_) | Lines::Export(_) => Ok(()),
+        }
     }
 }
 
-fn raw_line(out: &mut dyn Write, fields: &mut Fields<'_>) -> io::Result<()> {
-    let mut line = String::new();
-    for (_, text) in fields {
-        if !line.is_empty() {
-            line.push(' ');
+impl Lines<'_> {
+    fn field(&mut self, column: Column, text: &str) -> io::Result<()> {
+        match self {
+            Self::Raw(Line { line, .. }) => {
+                push_separator(line);
+                push_raw(line, text);
+            }
+            Self::Export(Line { line, .. }) => {
+                push_separator(line);
+                line.push_str(column.title());
+                line.push_str("=\"");
+                push_for_shell(line, text);
+                line.push('"');
+            }
+            Self::Csv(writer) => writer.write_field(text)?,
         }
-        match text {
-            "" => line.push('-'),
-            text => push_escaped(&mut line, text, |c| c.is_whitespace()),
-        }
+        Ok(())
     }
-    line.push('\n');
-    out.write_all(line.as_bytes())
+
+    fn end(&mut self) -> io::Result<()> {
+        match self {
+            Self::Raw(Line { line, out }) | Self::Export(Line { line, out }) => {
+                line.push('\n');
+                out.write_all(line.as_bytes())?;
+                line.clear();
+            }
+            Self::Csv(writer) => writer.write_record(None::<&[u8]>)?,
+        }
+        Ok(())
+    }
 }
 
-fn export_line(out: &mut dyn Write, fields: &mut Fields<'_>) -> io::Result<()> {
-    let mut line = String::new();
-    for (column, text) in fields {
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        // Writing to a String does not fail.
-        let _ = write!(line, "{}=\"", column.title());
-        push_for_shell(&mut line, text);
-        line.push('"');
+fn push_separator(line: &mut String) {
+    if !line.is_empty() {
+        line.push(' ');
     }
-    line.push('\n');
-    out.write_all(line.as_bytes())
 }
 
-fn csv_line(out: &mut dyn Write, fields: &mut Fields<'_>) -> io::Result<()> {
-    let mut writer = csv::WriterBuilder::new().buffer_capacity(512).from_writer(out);
-    writer.write_record(fields.map(|(_, text)| text))?;
-    writer.flush()
+fn push_raw(line: &mut String, text: &str) {
+    // Nearly every value is like this.
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return line.push_str(text);
+    }
+    if text.is_empty() {
+        line.push('-');
+    }
+    for c in text.chars() {
+        if c.is_whitespace() {
+            escape(line, c.encode_utf8(&mut [0; 4]).as_bytes());
+        } else {
+            line.push(c);
+        }
+    }
 }
 
 /// Escapes what a shell would act on within double quotes; but not the backslash of a byte that is escaped already.
 fn push_for_shell(line: &mut String, text: &str) {
+    if !text.contains(['"', '$', '`', '\\']) {
+        return line.push_str(text);
+    }
     for (at, c) in text.char_indices() {
         let is_escape = || {
             let byte = text[at + 1..].strip_prefix('x').and_then(|rest| rest.get(..2));
@@ -96,32 +153,28 @@ fn push_for_shell(line: &mut String, text: &str) {
     }
 }
 
-fn push_escaped(line: &mut String, text: &str, escaped: fn(char) -> bool) {
-    for c in text.chars() {
-        if escaped(c) {
-            escape(line, c.encode_utf8(&mut [0; 4]).as_bytes());
-        } else {
-            line.push(c);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn line(format: Delimited, fields: &[&str]) -> String {
+    fn line(format: DelimitedFormat, fields: &[&str]) -> String {
         let mut out = Vec::new();
-        (format.fields)(&mut out, &mut fields.iter().map(|text| (Column::Command, *text))).unwrap();
+        let mut lines = Delimited::new(format, &mut out, &[]);
+        fields.iter().for_each(|text| lines.lines.field(Column::Command, text).unwrap());
+        lines.lines.end().unwrap();
+        lines.finish().unwrap();
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn each_value_stays_one_field() {
-        assert_eq!(line(RAW, &["a b", "", "c"]), "a\\x20b - c\n");
-        assert_eq!(line(RAW, &["", "a"]), "- a\n");
-        assert_eq!(line(EXPORT, &["a \"$(b)\" `c` \\d"]), "COMMAND=\"a \\x22\\x24(b)\\x22 \\x60c\\x60 \\x5cd\"\n");
-        assert_eq!(line(EXPORT, &["\\x1b \\xz"]), "COMMAND=\"\\x1b \\x5cxz\"\n");
-        assert_eq!(line(CSV, &["a,b", "say \"x\"", ""]), "\"a,b\",\"say \"\"x\"\"\",\n");
+        assert_eq!(line(DelimitedFormat::Raw, &["a b", "", "c"]), "a\\x20b - c\n");
+        assert_eq!(line(DelimitedFormat::Raw, &["", "a"]), "- a\n");
+        assert_eq!(
+            line(DelimitedFormat::Export, &["a \"$(b)\" `c` \\d"]),
+            "COMMAND=\"a \\x22\\x24(b)\\x22 \\x60c\\x60 \\x5cd\"\n"
+        );
+        assert_eq!(line(DelimitedFormat::Export, &["\\x1b \\xz"]), "COMMAND=\"\\x1b \\x5cxz\"\n");
+        assert_eq!(line(DelimitedFormat::Csv, &["a,b", "say \"x\"", ""]), "\"a,b\",\"say \"\"x\"\"\",\n");
     }
 }

@@ -47,7 +47,7 @@ impl Description<'_> {
     fn identity(self) -> Vec<(&'static str, String)> {
         let segment = self.segment;
         let mut fields = vec![("key", self.key()), ("id", segment.id.to_string())];
-        let status = status_words(segment, self.lookups.processes());
+        let status: Vec<_> = status_words(segment, self.lookups.processes()).collect();
         if !status.is_empty() {
             fields.push(("status", status.iter().map(|word| explained(word)).collect::<Vec<_>>().join("; ")));
         }

@@ -1,6 +1,7 @@
 //! A segment as scripts get it, in JSON.
 
 use std::cell::OnceCell;
+use std::fmt::Display;
 use std::rc::Rc;
 
 use jiff::Timestamp;
@@ -8,8 +9,8 @@ use serde::{Serialize, Serializer};
 
 use super::time::{Clock, TimeFormat, timestamp};
 use crate::attachments::Attachments;
-use crate::escape::visible;
 use crate::key::Key;
+use crate::mode::Mode;
 use crate::names::Names;
 use crate::process::{Creator, Processes};
 use crate::sysv::Segment;
@@ -60,24 +61,26 @@ pub struct View<'a> {
 /// A segment with all that is known of it. Only for the key of a marked one does it look into other processes' memory maps.
 #[derive(Debug, Serialize)]
 pub struct SegmentRecord {
-    key: String,
+    #[serde(serialize_with = "text")]
+    key: Key,
     original_key: Option<String>,
     id: i32,
     size: u64,
-    mode: String,
+    #[serde(serialize_with = "text")]
+    mode: Mode,
     status: Vec<&'static str>,
     nattch: u64,
     uid: u32,
-    user: Option<String>,
+    user: Option<Rc<str>>,
     gid: u32,
-    group: Option<String>,
+    group: Option<Rc<str>>,
     cuid: u32,
-    cuser: Option<String>,
+    cuser: Option<Rc<str>>,
     cgid: u32,
-    cgroup: Option<String>,
+    cgroup: Option<Rc<str>>,
     cpid: i32,
     creator: Creator,
-    command: Option<String>,
+    command: Option<Rc<str>>,
     lpid: i32,
     #[serde(serialize_with = "utc")]
     atime: Option<Timestamp>,
@@ -102,26 +105,25 @@ impl SegmentRecord {
     /// The record of a segment.
     pub fn new(segment: &Segment, lookups: &Lookups) -> SegmentRecord {
         let (names, processes) = (&lookups.names, lookups.processes());
-        let shown = |name: Option<Rc<str>>| name.map(|name| visible(name.as_bytes()).into_owned());
         SegmentRecord {
-            key: segment.key.to_string(),
+            key: segment.key,
             original_key: original_key(segment, lookups).map(|key| key.to_string()),
             id: segment.id.as_raw(),
             size: segment.size,
-            mode: segment.mode().to_string(),
-            status: status_words(segment, processes),
+            mode: segment.mode(),
+            status: status_words(segment, processes).collect(),
             nattch: segment.nattch,
             uid: segment.uid,
-            user: shown(names.user(segment.uid)),
+            user: names.user(segment.uid),
             gid: segment.gid,
-            group: shown(names.group(segment.gid)),
+            group: names.group(segment.gid),
             cuid: segment.cuid,
-            cuser: shown(names.user(segment.cuid)),
+            cuser: names.user(segment.cuid),
             cgid: segment.cgid,
-            cgroup: shown(names.group(segment.cgid)),
+            cgroup: names.group(segment.cgid),
             cpid: segment.cpid,
             creator: processes.creator(segment),
-            command: processes.command(segment).map(|command| command.to_string()),
+            command: processes.command(segment),
             lpid: segment.lpid,
             atime: timestamp(segment.atime),
             dtime: timestamp(segment.dtime),
@@ -139,23 +141,19 @@ pub fn original_key(segment: &Segment, lookups: &Lookups) -> Option<Key> {
 }
 
 /// What is special about a segment: `dest`, `locked`, `orphan`.
-pub fn status_words(segment: &Segment, processes: &Processes) -> Vec<&'static str> {
-    let mut words = Vec::new();
-    if segment.is_marked() {
-        words.push("dest");
-    }
-    if segment.is_locked() {
-        words.push("locked");
-    }
-    if is_orphan(segment, processes) {
-        words.push("orphan");
-    }
-    words
+pub fn status_words(segment: &Segment, processes: &Processes) -> impl Iterator<Item = &'static str> + use<> {
+    let words =
+        [(segment.is_marked(), "dest"), (segment.is_locked(), "locked"), (is_orphan(segment, processes), "orphan")];
+    words.into_iter().filter_map(|(holds, word)| holds.then_some(word))
 }
 
 /// Whether a segment is left behind for sure: nobody is attached, and its creator has exited.
 pub fn is_orphan(segment: &Segment, processes: &Processes) -> bool {
     segment.nattch == 0 && processes.creator(segment) == Creator::Exited
+}
+
+fn text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 fn utc<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
