@@ -16,12 +16,13 @@ mod set;
 mod stat;
 mod watch;
 
+use std::env;
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use crate::error::{Error, Result, Status};
@@ -61,6 +62,7 @@ struct Global {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 enum Command {
     Create(create::Create),
     #[command(visible_alias = "write")]
@@ -167,7 +169,7 @@ pub fn main() -> ExitCode {
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(message) => return help_or_usage(&message),
+        Err(message) => return help_or_usage(&with_all_commands(message)),
     };
     if cli.global.trace {
         sysv::trace_to(|call| note_raw(&call.to_string()));
@@ -194,6 +196,19 @@ pub fn main() -> ExitCode {
         Ok(status) => exit(status),
         Err(error) => fail(&error),
     }
+}
+
+/// The command line with the arguments of all commands. To run one, clap builds only those of its own (`defer`); but
+/// help, advice and completion speak of the others, too.
+fn all_commands() -> clap::Command {
+    let mut commands = Cli::command();
+    commands.build();
+    commands
+}
+
+/// What clap has to say when it knows all commands.
+fn with_all_commands(message: clap::Error) -> clap::Error {
+    all_commands().try_get_matches_from(env::args_os()).err().unwrap_or(message)
 }
 
 /// Goes where `--ns` says, before there is a second thread.

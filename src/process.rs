@@ -1,12 +1,13 @@
 //! What can be known of a segment's creator, who may be long gone.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs;
 use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::sys::signal::kill;
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use procfs::process::{Process, StatFlags};
 use serde::Serialize;
@@ -50,14 +51,13 @@ struct Holder {
 pub struct Processes {
     /// `None` where /proc shows another pid namespace than ours: its numbers mean other processes.
     boot_time: Option<i64>,
-    holders: RefCell<HashMap<i32, Option<Holder>>>,
+    holders: RefCell<BTreeMap<i32, Option<Holder>>>,
 }
 
 impl Processes {
     /// Learns whose pids /proc shows, and when the machine started.
     pub fn new() -> Processes {
-        let boot_time = procfs::boot_time_secs().ok().and_then(|time| i64::try_from(time).ok());
-        Processes { boot_time: boot_time.filter(|_| proc_is_ours()), holders: RefCell::default() }
+        Processes { boot_time: boot_time().filter(|_| proc_is_ours()), holders: RefCell::default() }
     }
 
     /// Whether a segment's creator is there.
@@ -91,6 +91,7 @@ impl Processes {
         }
     }
 
+    /// Each is looked at once: a list asks for it some times a row.
     fn holder(&self, pid: i32, boot_time: i64) -> Option<Holder> {
         self.holders.borrow_mut().entry(pid).or_insert_with(|| look_at(pid, boot_time)).clone()
     }
@@ -132,6 +133,14 @@ pub fn status_line(pid: &str, name: &str) -> Option<String> {
 pub fn is_kernel_thread(pid: i32) -> bool {
     let flags = Process::new(pid).and_then(|process| process.stat()).and_then(|stat| stat.flags());
     flags.is_ok_and(|flags| flags.contains(StatFlags::PF_KTHREAD))
+}
+
+/// When the machine started, in seconds since the epoch: `btime` of /proc/stat, which takes the kernel longer to write
+/// than a short list takes altogether.
+fn boot_time() -> Option<i64> {
+    let now = clock_gettime(ClockId::CLOCK_REALTIME).ok()?;
+    let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?;
+    Some((now - since_boot).tv_sec())
 }
 
 /// The process that has this pid; `None` where there is none, or only a zombie.

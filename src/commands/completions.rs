@@ -4,10 +4,10 @@ use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use clap::{Arg, Args, CommandFactory, ValueEnum, ValueHint};
+use clap::{Arg, Args, ValueEnum, ValueHint};
 use clap_complete::engine::{self, ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 
-use super::{Cli, Context};
+use super::{Context, all_commands};
 use crate::error::{Result, Status};
 use crate::namespace::{self, NamespaceRef};
 use crate::output::{Column, Output};
@@ -83,7 +83,7 @@ impl Completions {
         }
         let escaped = words[..before].iter().any(|word| word == "--");
         let mut command =
-            Cli::command().mut_subcommands(|command| command.mut_args(|arg| with_candidates(arg, escaped)));
+            all_commands().mut_subcommands(|command| command.mut_args(|arg| with_candidates(arg, escaped)));
         // Without a candidate the shell has nothing to offer, and needs no reason.
         let mut candidates = engine::complete(&mut command, words, before, None).unwrap_or_default();
         // No file's name where a dash begins an option.

@@ -1,8 +1,9 @@
 //! Times and ages, as they are shown.
 
+use std::cell::OnceCell;
 use std::ffi::OsStr;
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::{env, fs};
 
 use clap::ValueEnum;
 use jiff::tz::TimeZone;
@@ -23,42 +24,46 @@ pub enum TimeFormat {
     Relative,
 }
 
-/// This moment, in the user's time zone.
+/// This moment, in the user's time zone where that is asked for.
 #[derive(Debug)]
 pub struct Clock {
-    now: Zoned,
+    now: Timestamp,
+    local: OnceCell<Zoned>,
 }
 
 impl Clock {
     /// The clock now. The time zone is that of TZ or /etc/localtime, else UTC.
     pub fn now() -> Clock {
-        let system = if tz_is_a_stream() { None } else { TimeZone::try_system().ok() };
-        Clock { now: Timestamp::now().to_zoned(system.unwrap_or(TimeZone::UTC)) }
+        Clock { now: Timestamp::now(), local: OnceCell::new() }
+    }
+
+    fn local(&self) -> &Zoned {
+        self.local.get_or_init(|| self.now.to_zoned(time_zone()))
     }
 
     /// Seconds from then to now; 0 where the clock was set back behind it.
     pub fn seconds_since(&self, seconds: i64) -> u64 {
-        self.now.timestamp().as_second().saturating_sub(seconds).try_into().unwrap_or(0)
+        self.now.as_second().saturating_sub(seconds).try_into().unwrap_or(0)
     }
 
     /// This moment in UTC, to the millisecond: `2026-11-23T09:07:31.250Z`.
     pub fn utc(&self) -> String {
-        format!("{:.3}", self.now.timestamp())
+        format!("{:.3}", self.now)
     }
 
     /// This moment to the second, `10:07:31`; with the date where it is not the day that another moment is of.
     pub fn to_the_second(&self, began: &Clock) -> String {
-        let pattern = if self.now.date() == began.now.date() { "%H:%M:%S" } else { "%b %e %H:%M:%S" };
-        self.now.strftime(pattern).to_string()
+        let pattern = if self.local().date() == began.local().date() { "%H:%M:%S" } else { "%b %e %H:%M:%S" };
+        self.local().strftime(pattern).to_string()
     }
 
     /// A point in time, written as asked.
     pub fn show(&self, time: Timestamp, format: TimeFormat) -> String {
-        let zoned = || time.to_zoned(self.now.time_zone().clone());
+        let zoned = || time.to_zoned(self.local().time_zone().clone());
         match format {
             TimeFormat::Short => {
                 let then = zoned();
-                let pattern = match (then.date() == self.now.date(), then.year() == self.now.year()) {
+                let pattern = match (then.date() == self.local().date(), then.year() == self.local().year()) {
                     (true, _) => "%H:%M",
                     (false, true) => "%b %e",
                     (false, false) => "%Y-%m-%d",
@@ -71,6 +76,16 @@ impl Clock {
             TimeFormat::Relative => format!("{} ago", compact(self.seconds_since(time.as_second()))),
         }
     }
+}
+
+/// The user's time zone. Where TZ is not set jiff, too, reads /etc/localtime, but walks all of /usr/share/zoneinfo to find
+/// out how that zone is called.
+fn time_zone() -> TimeZone {
+    let is_named = env::var_os("TZ").is_some();
+    let local = || TimeZone::tzif("", &fs::read("/etc/localtime").ok()?).ok();
+    let zone = if is_named { None } else { local() };
+    let system = || if tz_is_a_stream() { None } else { TimeZone::try_system().ok() };
+    zone.or_else(system).unwrap_or(TimeZone::UTC)
 }
 
 /// A kernel time as a point in time; `None` for 0, which means never.
@@ -90,7 +105,7 @@ pub fn compact(seconds: u64) -> String {
 
 /// Whether TZ names a FIFO or a device: the library would read that to its end, and there may be none.
 fn tz_is_a_stream() -> bool {
-    let Some(zone) = std::env::var_os("TZ") else { return false };
+    let Some(zone) = env::var_os("TZ") else { return false };
     let path = OsStr::from_bytes(zone.as_bytes().strip_prefix(b":").unwrap_or(zone.as_bytes()));
     fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
@@ -99,10 +114,14 @@ fn tz_is_a_stream() -> bool {
 mod tests {
     use super::*;
 
+    fn at_moment(now: Zoned) -> Clock {
+        Clock { now: now.timestamp(), local: now.into() }
+    }
+
     #[test]
     fn each_format() {
         let now: Zoned = "2026-11-23T10:07:31[UTC]".parse().unwrap();
-        let clock = Clock { now };
+        let clock = at_moment(now);
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let then = at("2026-11-23T09:02:00Z");
         for (format, shown) in [
@@ -117,7 +136,7 @@ mod tests {
         assert_eq!(clock.show(at("2026-01-02T00:00:00Z"), TimeFormat::Short), "Jan  2");
         assert_eq!(clock.show(at("2025-12-31T23:59:59Z"), TimeFormat::Short), "2025-12-31");
         assert_eq!((clock.utc(), clock.to_the_second(&clock)), ("2026-11-23T10:07:31.000Z".into(), "10:07:31".into()));
-        let before = Clock { now: "2026-11-22T10:07:31[UTC]".parse().unwrap() };
+        let before = at_moment("2026-11-22T10:07:31[UTC]".parse().unwrap());
         assert_eq!(clock.to_the_second(&before), "Nov 23 10:07:31");
         // A clock that was set back: no age is negative.
         assert_eq!(clock.show(at("2027-01-01T00:00:00Z"), TimeFormat::Relative), "0s ago");
