@@ -10,6 +10,7 @@ mod contents;
 mod limits;
 mod maps;
 mod namespace;
+mod pow;
 mod procmap;
 mod segment;
 mod trace;
