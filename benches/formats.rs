@@ -1,0 +1,95 @@
+//! How long the parser of the kernel's table and the formatters take, without the kernel: `cargo bench`.
+
+use std::hint::black_box;
+use std::io;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use procfs::FromBufRead;
+use shmadm::output::{
+    ALL_COLUMNS, Column, DEFAULT_COLUMNS, Delimited, DelimitedFormat, Lookups, SegmentRecord, TimeFormat, View,
+};
+use shmadm::sysv::{Segment, Table};
+
+const ROWS: usize = 1000;
+const TITLES: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      \
+                      atime      dtime      ctime                   rss                  swap\n";
+
+/// A table as the kernel writes it (ipc/shm.c, `sysvipc_shm_proc_show`). Nobody is looked up but root and process 1.
+fn table() -> String {
+    let rows = (0..ROWS).map(|row| {
+        format!(
+            "{:>10} {:>10}  {:>4o} {:>21} {:>5} {:>5} {:>5} {:>5} {:>5} {:>5} {:>5} {:>10} {:>10} {:>10} {:>21} {:>21}\n",
+            0x10000 + row,
+            row,
+            0o600,
+            1 + row * 7919 % 1_000_000,
+            1,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            1_795_600_000 + row,
+            4096 * (row % 3),
+            0
+        )
+    });
+    TITLES.to_owned() + &rows.collect::<String>()
+}
+
+fn parse(table: &str) -> Vec<Segment> {
+    Table::from_buf_read(table.as_bytes()).expect("the table is well-formed").0
+}
+
+fn formats(criterion: &mut Criterion) {
+    let text = table();
+    let segments = parse(&text);
+    let lookups = Lookups::default();
+    let view = View { lookups: &lookups, time_format: TimeFormat::Iso, human_sizes: false };
+    let all: Vec<Column> = ALL_COLUMNS.iter().copied().filter(|column| !column.is_dear()).collect();
+
+    let mut group = criterion.benchmark_group(format!("{ROWS} segments"));
+    group.throughput(Throughput::Elements(ROWS as u64));
+    group.bench_function("parse", |bencher| bencher.iter(|| parse(black_box(&text))));
+    for (name, format, columns) in [
+        ("raw", DelimitedFormat::Raw, DEFAULT_COLUMNS),
+        ("export", DelimitedFormat::Export, &all),
+        ("csv", DelimitedFormat::Csv, &all),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let mut out = io::sink();
+                let mut lines = Delimited::new(format, &mut out, columns);
+                let written = segments.iter().try_for_each(|segment| lines.row(black_box(segment), &view));
+                written.and_then(|()| lines.finish()).expect("a sink takes all");
+            });
+        });
+    }
+    group.bench_function("json", |bencher| {
+        bencher.iter(|| {
+            for segment in &segments {
+                let record = SegmentRecord::new(black_box(segment), &lookups);
+                serde_json::to_writer(io::sink(), &record).expect("a sink takes all");
+            }
+        });
+    });
+    group.bench_function("table, the cells", |bencher| {
+        let view = View { human_sizes: true, time_format: TimeFormat::Short, ..view };
+        let mut cell = String::new();
+        bencher.iter(|| {
+            for segment in &segments {
+                for column in DEFAULT_COLUMNS {
+                    cell.clear();
+                    column.write(black_box(segment), &view, &mut cell);
+                }
+            }
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, formats);
+criterion_main!(benches);
