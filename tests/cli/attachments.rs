@@ -201,6 +201,37 @@ fn the_same_identifier_elsewhere_is_another_segment() {
 }
 
 #[test]
+fn what_was_attached_elsewhere_before_is_told_by_its_key() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "7", "-s", "4K"]).ok();
+        let program = ns.compile(
+            "mover",
+            r#"#define _GNU_SOURCE
+            #include <sched.h>
+            #include <stdio.h>
+            #include <sys/shm.h>
+            #include <unistd.h>
+            int main(void) {
+                shmat(shmget(7, 0, 0), 0, 0);
+                if (unshare(CLONE_NEWIPC)) return 1;
+                shmat(shmget(8, 4096, IPC_CREAT | 0600), 0, 0);
+                puts("ready"); fflush(stdout); pause();
+            }"#,
+        );
+        let mover = ready(&mut ns.program(program));
+        // Of its two mappings with this identifier one is of our segment, which is not there.
+        let there = ns.shmadm(["--ns", &mover.pid().to_string(), "stat", "id:0", "-f", "json"]).json()[0].take();
+        assert_eq!(by_grep(ns, &[mover.pid().as_raw()]).len(), 2);
+        assert_eq!((&there["key"], attachments(&there).len()), (&"0x00000008".into(), 1));
+        assert_eq!(there["attachments_missing"], 0);
+        let here = stat(ns, 0);
+        assert_eq!((&here["nattch"], &here["attachments_missing"]), (&1.into(), &1.into()));
+        let text = ns.shmadm(["stat", "7"]).ok();
+        assert!(text.contains("not found  1 of 1: "), "{text}");
+    });
+}
+
+#[test]
 fn parts_of_an_attachment_are_told_as_the_kernel_counts_them() {
     in_namespace(|ns| {
         ns.shmadm(["create", "1", "-s", "12K"]).ok();
