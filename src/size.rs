@@ -80,6 +80,15 @@ pub fn human(bytes: u128) -> String {
     }
 }
 
+/// The same in a sentence, where a number without a letter needs its unit: `10 bytes`.
+pub fn human_bytes(bytes: u128) -> String {
+    match bytes {
+        1 => "1 byte".into(),
+        ..1024 => format!("{bytes} bytes"),
+        _ => human(bytes),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +166,13 @@ mod tests {
             (1 << 64, "16E"),
         ] {
             assert_eq!(human(bytes), text, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn in_a_sentence_a_number_has_its_unit() {
+        for (bytes, shown) in [(0, "0 bytes"), (1, "1 byte"), (1023, "1023 bytes"), (1024, "1K"), (1 << 62, "4E")] {
+            assert_eq!(human_bytes(bytes), shown);
         }
     }
 }

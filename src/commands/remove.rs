@@ -13,7 +13,7 @@ use crate::output::{Lookups, Output, Progress, say};
 use crate::removal::{self, Choice, Outcome, Removal};
 use crate::segment_ref::SegmentRef;
 use crate::select::{Filters, Selection};
-use crate::size::human;
+use crate::size::human_bytes;
 use crate::sysv::{self, Segment};
 
 /// How many are removed before the next ones are told of.
@@ -217,7 +217,8 @@ fn choose(word: &SegmentRef) -> Result<Segment> {
 /// Asks on a terminal whether these shall go. Where nobody can be asked, that is bad usage.
 fn confirm(chosen: &[Segment]) -> Result<()> {
     let size = chosen.iter().map(|segment| u128::from(segment.size)).sum();
-    let what = format!("{} {} ({})", chosen.len(), if chosen.len() == 1 { "segment" } else { "segments" }, human(size));
+    let what =
+        format!("{} {} ({})", chosen.len(), if chosen.len() == 1 { "segment" } else { "segments" }, human_bytes(size));
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(Error::usage(format!(
             "would remove {what}, but nobody can be asked here; --yes removes them, --dry-run names them"

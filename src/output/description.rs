@@ -6,18 +6,23 @@ use anstyle::Style;
 
 use super::attachment::{AttachmentRecord, attachment_records};
 use super::record::{Lookups, original_key, status_words};
+use super::table::wrapped;
 use super::text::cut;
 use super::time::{Clock, TimeFormat, compact, timestamp};
 use super::{Output, grid};
 use crate::error::Result;
 use crate::escape::visible;
 use crate::mode::Mode;
-use crate::size::human;
+use crate::size::{human, human_bytes};
 use crate::sysv::{self, Segment};
 
 const HEADING: Style = Style::new().bold();
+/// Below this width of a terminal the bar is half as long, and blanks are saved.
+const NARROW: u16 = 60;
 /// How long the bar of a full segment is.
 const BAR: usize = 20;
+/// More lines of a value than these say little more: a command line can be as long as a book.
+const MOST_LINES: usize = 4;
 /// Where the rows of attachments begin.
 const INDENT: usize = 4;
 
@@ -36,7 +41,8 @@ impl Description<'_> {
     /// Writes it.
     pub fn print(self, output: &mut Output) -> Result<()> {
         group(output, "identity", &self.identity())?;
-        group(output, "memory", &self.memory())?;
+        let bar = if is_narrow(output) { BAR / 2 } else { BAR };
+        group(output, "memory", &self.memory(bar))?;
         group(output, "permissions", &self.permissions())?;
         let attachments = attachment_records(self.segment, self.lookups);
         group(output, "processes", &self.processes(attachments.len() as u64))?;
@@ -70,13 +76,13 @@ impl Description<'_> {
         }
     }
 
-    fn memory(self) -> Vec<(&'static str, String)> {
+    fn memory(self, length: usize) -> Vec<(&'static str, String)> {
         let segment = self.segment;
         let resident = match (segment.rss, segment.believable_rss()) {
             (Some(told), None) => {
                 format!("not to be believed: the kernel says {told} bytes, more than the segment can hold")
             }
-            (_, Some(rss)) => format!("{}{}", amount(Some(rss)), bar(rss, segment.size)),
+            (_, Some(rss)) => format!("{}{}", amount(Some(rss)), bar(rss, segment.size, length)),
             (None, None) => amount(None),
         };
         vec![("size", amount(Some(segment.size))), ("resident", resident), ("swapped", amount(segment.swap))]
@@ -126,9 +132,26 @@ impl Description<'_> {
     }
 }
 
+fn is_narrow(output: &Output) -> bool {
+    output.width().is_some_and(|width| width < NARROW)
+}
+
 fn group(output: &mut Output, title: &str, fields: &[(&str, String)]) -> Result<()> {
     if output.color() { output.line(format_args!("{HEADING}{title}{HEADING:#}")) } else { output.line(title) }?;
-    fields.iter().try_for_each(|(name, value)| output.line(format_args!("{name:>14}  {value}")))
+    // Names end under each other: the longest has 12 characters.
+    let (column, gap) = if is_narrow(output) { (12, 1) } else { (14, 2) };
+    let width = output.width().map(|width| width.saturating_sub(column + gap).max(column));
+    for (name, value) in fields {
+        let lines = match width {
+            Some(width) => wrapped(value, width, MOST_LINES),
+            None => vec![value.clone()],
+        };
+        for (name, line) in std::iter::once(*name).chain(std::iter::repeat("")).zip(lines) {
+            let (column, gap) = (usize::from(column), usize::from(gap));
+            output.line(format_args!("{name:>column$}{:gap$}{line}", ""))?;
+        }
+    }
+    Ok(())
 }
 
 fn print_attachments(output: &mut Output, attachments: &[AttachmentRecord]) -> Result<()> {
@@ -160,16 +183,16 @@ fn explained(status: &str) -> &str {
 fn amount(bytes: Option<u64>) -> String {
     match bytes {
         None => "not known without /proc/sysvipc/shm".into(),
-        Some(bytes) if bytes < 1024 => format!("{bytes} bytes"),
+        Some(bytes) if bytes < 1024 => human_bytes(bytes.into()),
         Some(bytes) => format!("{bytes} bytes ({})", human(bytes.into())),
     }
 }
 
 /// How much of a segment is in memory. The last page may go beyond its size; a segment that has anything shows it.
-fn bar(resident: u64, size: u64) -> String {
+fn bar(resident: u64, size: u64, length: usize) -> String {
     let share = |whole: u64| (u128::from(resident.min(size)) * u128::from(whole)).div_ceil(u128::from(size.max(1)));
-    let full = usize::try_from(share(BAR as u64)).unwrap_or(BAR);
-    format!("  [{}{}] {} %", "#".repeat(full), ".".repeat(BAR - full), share(100))
+    let full = usize::try_from(share(length as u64)).unwrap_or(length);
+    format!("  [{}{}] {} %", "#".repeat(full), ".".repeat(length - full), share(100))
 }
 
 fn permissions(mode: Mode) -> String {
@@ -215,11 +238,12 @@ mod tests {
 
     #[test]
     fn the_bar_is_never_longer_than_full_and_never_empty_for_something() {
-        assert_eq!(bar(0, 4096), "  [....................] 0 %");
-        assert_eq!(bar(4096, 1 << 40), "  [#...................] 1 %");
-        assert_eq!(bar(512, 1024), "  [##########..........] 50 %");
+        assert_eq!(bar(0, 4096, BAR), "  [....................] 0 %");
+        assert_eq!(bar(4096, 1 << 40, BAR), "  [#...................] 1 %");
+        assert_eq!(bar(512, 1024, BAR), "  [##########..........] 50 %");
+        assert_eq!(bar(512, 1024, 10), "  [#####.....] 50 %");
         // The last page goes beyond the size.
-        assert_eq!(bar(4096, 10), "  [####################] 100 %");
-        assert_eq!(bar(u64::MAX, u64::MAX), "  [####################] 100 %");
+        assert_eq!(bar(4096, 10, BAR), "  [####################] 100 %");
+        assert_eq!(bar(u64::MAX, u64::MAX, BAR), "  [####################] 100 %");
     }
 }

@@ -9,7 +9,7 @@ use super::Output;
 use super::column::Column;
 use super::record::{View, is_orphan};
 use crate::error::{Error, Result};
-use crate::size::human;
+use crate::size::human_bytes;
 use crate::sysv::Segment;
 
 /// Rows that are laid out at a time. A table of all of them would keep every cell in memory; the cells of a few take the
@@ -174,6 +174,22 @@ pub fn grid(titles: &[(&str, bool)], rows: Vec<Vec<String>>) -> Vec<String> {
     table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
+/// A text in lines of a width, broken between words where it can be. Of more than `most` lines the rest is left out,
+/// which is marked.
+pub(super) fn wrapped(text: &str, width: u16, most: usize) -> Vec<String> {
+    let mut table = Table::new();
+    table.load_style(TableStyle::new());
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    let mut row = Row::from([text]);
+    row.max_height(most);
+    table.add_row(row);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 0));
+        column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
 fn write_lines(
     out: &mut impl Write,
     table: &Table,
@@ -265,11 +281,11 @@ impl Totals {
         };
         let plural = if self.orphans == 1 { "" } else { "s" };
         let details = [
-            (self.segments > 0).then(|| human(self.size)),
+            (self.segments > 0).then(|| human_bytes(self.size)),
             (self.orphans > 0).then(|| format!("{} orphan{plural}", self.orphans)),
             (self.marked > 0).then(|| format!("{} marked for destruction", self.marked)),
             (self.segments > 0).then(|| format!("{} attached", self.attached)),
-            (self.segments > 0).then(|| format!("{} resident", human(self.resident))),
+            (self.segments > 0).then(|| format!("{} resident", human_bytes(self.resident))),
         ];
         for detail in details.into_iter().flatten() {
             if line.len() + detail.len() + 2 <= width {

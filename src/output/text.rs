@@ -1,6 +1,8 @@
 //! Bytes as text: whether they are, and how they are shown on a terminal.
 
-use unicode_width::UnicodeWidthChar;
+use std::borrow::Cow;
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::escape::visible;
 
@@ -16,14 +18,17 @@ pub fn escaped_lines(bytes: &[u8]) -> String {
     })
 }
 
-/// As much of a line as fits a width in columns.
-pub(super) fn cut(text: &str, width: usize) -> &str {
-    let mut taken = 0;
+/// As much of a line as fits a width in columns, with a mark where there was more.
+pub(super) fn cut(text: &str, width: usize) -> Cow<'_, str> {
+    if text.width() <= width {
+        return text.into();
+    }
+    let mut taken = "…".width();
     let end = text.char_indices().find(|(_, c)| {
         taken += c.width().unwrap_or(0);
         taken > width
     });
-    end.map_or(text, |(at, _)| &text[..at])
+    format!("{}…", end.map_or(text, |(at, _)| &text[..at])).into()
 }
 
 /// How many of the bytes are whole characters, where the last one may be cut.
@@ -104,10 +109,10 @@ mod tests {
     #[test]
     fn a_line_ends_where_the_terminal_does() {
         assert_eq!(cut("abc", 3), "abc");
-        assert_eq!(cut("abc", 2), "ab");
+        assert_eq!(cut("abc", 2), "a…");
         // A wide character that does not fit is not halved.
-        assert_eq!(cut("a漢字", 3), "a漢");
-        assert_eq!(cut("a漢字", 4), "a漢");
+        assert_eq!(cut("a漢字", 4), "a漢…");
+        assert_eq!(cut("a漢字", 3), "a…");
         assert_eq!(cut("é", 1), "é");
     }
 

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Namespace, Running, ended, in_namespace, wait_until};
+use crate::support::{Namespace, Running, ended, in_namespace, on_terminal, wait_until};
 
 const SHMADM: &str = env!("CARGO_BIN_EXE_shmadm");
 const ALL: &str = "KEY,ID,SIZE,RSS,SWAP,PERMS,MODE,OWNER,USER,UID,GROUP,GID,CUSER,CUID,CGROUP,CGID,NATTCH,STATUS,\
@@ -349,14 +349,6 @@ fn times_are_in_the_users_zone_as_date_writes_them() {
         let seconds = relative.strip_suffix("s ago\n").and_then(|number| number.parse::<u32>().ok());
         assert!(seconds.is_some_and(|seconds| seconds < 60), "{relative}");
     });
-}
-
-/// What this line of sh prints on a terminal with these settings of stty, without carriage returns.
-#[track_caller]
-fn on_terminal(ns: &Namespace, settings: &str, line: &str) -> String {
-    let mut script = ns.program("script");
-    script.env("SHMADM", SHMADM).env("TERM", "xterm").env("SHELL", "/bin/sh").stdin(Stdio::null());
-    ended(script.args(["-qec", &format!("stty {settings}; {line}"), "/dev/null"])).ok().replace('\r', "")
 }
 
 /// The first line that is too wide, if one is.

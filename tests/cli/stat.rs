@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 
 use serde_json::{Value, json};
 
-use crate::support::{Ended, Namespace, ended, in_namespace};
+use crate::support::{Ended, Namespace, Running, ended, in_namespace, on_terminal, wait_until};
 
 /// Runs `stat` with these words.
 #[track_caller]
@@ -254,5 +254,44 @@ fn a_creators_command_cannot_forge_a_line() {
         let text = ended(ns.program("perl").args(shown)).ok();
         assert!(field(&text, "created by").ends_with(r"\x1b[2J\x0a  owner  nobody"), "{text}");
         assert!(field(&text, "owner").starts_with("root (uid 0)"), "{text}");
+    });
+}
+
+#[test]
+fn on_a_terminal_no_line_is_too_wide_and_nothing_but_a_command_is_cut() {
+    in_namespace(|ns| {
+        // Characters that take two columns each, and a command line as long as a book.
+        let named = |key: &str, name: &str| {
+            let held = r#"exec -a "$0" "$1" write "$2" x --create 64K --hold"#;
+            let mut shell = ns.program("bash");
+            let shell = shell.args(["-c", held, name, env!("CARGO_BIN_EXE_shmadm"), key]);
+            Running(shell.stderr(std::process::Stdio::null()).spawn().expect("bash"))
+        };
+        let (wide, long) = ("\u{6f22}\u{5b57}".repeat(60), "word ".repeat(2000));
+        let _held = [named("1", &wide), named("2", &long)];
+        wait_until("both are attached", || {
+            let table = ns.table();
+            table.len() == 2 && table.iter().all(|row| row[6] == "1")
+        });
+        let whole = stat(ns, "1 2").ok();
+        assert!(whole.contains(&wide) && whole.contains(long.trim_end()), "a pipe has all of it");
+        let squeezed = |text: &str| text.split_whitespace().collect::<String>();
+        for columns in [40, 59, 60, 80, 200] {
+            let shown = on_terminal(ns, &format!("rows 24 cols {columns}"), "$SHMADM --color never stat 1 2");
+            let file = ns.file("shown", &shown);
+            let measured = ended(ns.program("wc").arg("-L").arg(file).env("LC_ALL", "C.UTF-8")).ok();
+            let widest: usize = measured.split(' ').next().and_then(|width| width.parse().ok()).expect("a width");
+            assert!(widest <= columns, "{widest} of {columns} columns:\n{shown}");
+            assert!(shown.matches('…').count() >= 3, "what is cut is marked:\n{shown}");
+            assert!(shown.lines().count() < 80, "{shown}");
+            let words = squeezed(&shown);
+            for name in ["mode", "owner", "size", "last detach", "attachments"] {
+                let expected = squeezed(&format!("{name}{}", field(&whole, name)));
+                assert!(words.contains(&expected), "{expected} in {shown}");
+            }
+            // A time is not broken.
+            assert!(shown.lines().filter(|line| line.contains("+00:00")).count() == 4, "{shown}");
+            assert_eq!(shown.contains("[#.........]"), columns < 60, "{shown}");
+        }
     });
 }

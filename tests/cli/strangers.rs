@@ -87,7 +87,8 @@ fn no_command_line_steers_a_terminal_or_ends_a_line() {
             script.env("SHELL", "/bin/sh").stdin(Stdio::null());
             let out = ended(script.args(["-qec", &run, "/dev/null"])).ok().replace("\r\n", "\n");
             plain(line, out.as_bytes(), out.lines().count());
-            assert!(out.lines().count() < 60, "{line}: {out}");
+            // Three are described in some twenty lines each, and a long command in four more.
+            assert!(out.lines().count() < 75, "{line}: {out}");
         }
     });
 }

@@ -306,6 +306,18 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// What this line of sh prints on a terminal with these settings of stty, without carriage returns.
+#[track_caller]
+pub fn on_terminal(ns: &Namespace, settings: &str, line: &str) -> String {
+    let mut script = ns.program("script");
+    script
+        .env("SHMADM", env!("CARGO_BIN_EXE_shmadm"))
+        .env("TERM", "xterm")
+        .env("SHELL", "/bin/sh")
+        .stdin(Stdio::null());
+    ended(script.args(["-qec", &format!("stty {settings}; {line}"), "/dev/null"])).ok().replace('\r', "")
+}
+
 /// Whether a program is installed.
 pub fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
