@@ -6,6 +6,7 @@ mod churn;
 mod completions;
 mod create;
 mod demo;
+mod examples;
 mod filters;
 mod ftok;
 mod guard;

@@ -11,7 +11,7 @@ fn section() -> &'static str {
 }
 
 /// The C program that the README shows as the file of this name.
-fn source(name: &str) -> &'static str {
+pub fn source(name: &str) -> &'static str {
     let (_, rest) = section().split_once(&format!("`{name}.c`")).expect("its name");
     let (_, block) = rest.split_once("```c\n").expect("a block of C");
     block.split_once("```").expect("its end").0
@@ -69,25 +69,5 @@ fn each_half_works_with_the_other() {
         let none = ended(&mut ns.program(&read));
         assert!(none.code == Some(1) && none.err.contains("shmget"), "{none:?}");
         assert!(ns.table().is_empty());
-    });
-}
-
-#[test]
-fn the_readmes_session_is_what_happens() {
-    in_namespace(|ns| {
-        if !compile(ns) {
-            return;
-        }
-        let (_, session) = section().split_once("```console\n").expect("a session");
-        let session = session.split_once("```").expect("its end").0;
-        let commands: Vec<_> = session.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
-        let shown: String =
-            session.lines().filter(|line| !line.starts_with("$ ")).map(|line| format!("{line}\n")).collect();
-        let bin =
-            std::path::Path::new(env!("CARGO_BIN_EXE_shmadm")).parent().expect("a directory").display().to_string();
-        let path = format!("{bin}:{}", std::env::var("PATH").expect("PATH"));
-        let ran = ended(ns.program("bash").args(["-euc", &commands.join("\n")]).env("PATH", path));
-        assert!(commands.len() >= 5 && ran.err.is_empty(), "{ran:?}");
-        assert_eq!(ran.ok(), shown);
     });
 }

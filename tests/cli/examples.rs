@@ -1,0 +1,231 @@
+//! The command sessions of the README and of the manual, typed into a terminal, show what is written there; and every
+//! other command that they name is one that shmadm understands.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use snapbox::{Assert, Redactions};
+
+use crate::support::{Namespace, Running, ended, in_namespace, is_installed, skip};
+use crate::with_c;
+
+const README: &str = include_str!("../../README.md");
+/// What the shell of a session says when it is ready.
+const PROMPT: &str = "<ready>";
+/// What differs from one day, machine and run to the next: nothing else may.
+const VARIES: &[(&str, &str)] = &[
+    ("[PID]", r"(?m)(?:process |mode \d+ by |-> \d+ by |^\[\d\] )(?<redacted>\d+)"),
+    // In the table of attachments, where the title stands over the last digit.
+    ("[PIDS]", r"(?m)^(?<redacted> +(?:PID|\d+))  "),
+    ("[ADDRESS]", "0x7[0-9a-f]{11}"),
+    ("[DATE]", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d"),
+    ("[TIME]", r"(?m)^(?<redacted>\d\d:\d\d:\d\d) "),
+    ("[AGE]", r"(?m)(?<redacted> +\d+s)(?:$|  )"),
+    ("[AGO]", r"\((?<redacted>\d+s) ago\)"),
+];
+
+/// A line after `$ ` or `# `, and the lines that follow it.
+#[derive(Debug, PartialEq)]
+struct Example {
+    command: String,
+    shown: String,
+}
+
+/// The examples of a block.
+fn examples(block: &str) -> Vec<Example> {
+    let mut examples: Vec<Example> = Vec::new();
+    for line in block.lines() {
+        match (line.strip_prefix("$ ").or_else(|| line.strip_prefix("# ")), examples.last_mut()) {
+            (Some(command), _) => examples.push(Example { command: command.into(), shown: String::new() }),
+            (None, Some(last)) if last.command.ends_with(['|', '\\']) => {
+                last.command.push('\n');
+                last.command.push_str(line);
+            }
+            (None, Some(last)) => writeln!(last.shown, "{line}").expect("memory"),
+            (None, None) => panic!("what is {line:?} the output of, in\n{block}"),
+        }
+    }
+    examples
+}
+
+/// The README's blocks of this language.
+fn readme(language: &str) -> Vec<&'static str> {
+    let fence = format!("```{language}\n");
+    let blocks = README.split(fence.as_str()).skip(1);
+    blocks.map(|rest| rest.split_once("```").expect("its end").0).collect()
+}
+
+/// The pages of the manual, each with the text of its `.Bd -literal` blocks and of its `.Dl` lines.
+fn manual() -> Vec<(PathBuf, Vec<String>)> {
+    let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("man")).expect("man/");
+    let mut pages: Vec<_> =
+        entries.map(|entry| entry.expect("a page").path()).map(|path| (blocks(&path), path)).collect();
+    pages.sort_by(|(_, a), (_, b)| a.cmp(b));
+    pages.into_iter().map(|(blocks, path)| (path, blocks)).collect()
+}
+
+fn blocks(page: &Path) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut open: Option<String> = None;
+    for line in std::fs::read_to_string(page).expect("a page").lines() {
+        let text = line.replace("\\-", "-").replace("\\(aq", "'").replace("\\(dq", "\"").replace("\\e", "\\");
+        if line.starts_with(".Bd -literal") {
+            open = Some(String::new());
+        } else if line == ".Ed" {
+            blocks.extend(open.take());
+        } else if let Some(block) = &mut open {
+            writeln!(block, "{}", text.strip_prefix("\\&").unwrap_or(&text)).expect("memory");
+        } else if let Some(line) = text.strip_prefix(".Dl ") {
+            blocks.push(line.to_owned() + "\n");
+        }
+    }
+    blocks
+}
+
+/// A shell on a terminal of its own, in an IPC namespace of its own.
+struct Shell {
+    input: ChildStdin,
+    output: Receiver<Vec<u8>>,
+    _ends_with_this: Running,
+}
+
+impl Shell {
+    fn start(ns: &Namespace) -> Shell {
+        let bin = Path::new(env!("CARGO_BIN_EXE_shmadm")).parent().expect("a directory").display().to_string();
+        let path = format!("{bin}:{}", std::env::var("PATH").expect("PATH"));
+        let bash = "unshare --ipc bash --norc --noprofile --noediting -i";
+        let shell = format!("stty -echo -onlcr cols 80; PS1='{PROMPT}' exec {bash}");
+        let mut command = ns.program("script");
+        command.args(["--quiet", "--flush", "--return", "--command", &shell, "/dev/null"]);
+        // Colours are the one thing that a terminal has and a document has not.
+        command.env("PATH", path).env("NO_COLOR", "1").env("SHELL", "/bin/bash");
+        command.env_remove("PROMPT_COMMAND").env_remove("HISTFILE");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script of util-linux");
+        let input = child.stdin.take().expect("a pipe");
+        let mut pipe = child.stdout.take().expect("a pipe");
+        let (sender, output) = channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // It ends with the terminal, or with the test.
+            while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+                if sender.send(buffer[..count].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut shell = Shell { input, output, _ends_with_this: Running(child) };
+        shell.until_ready(0);
+        shell
+    }
+
+    /// Types a command, and returns what the terminal shows until the shell is ready again.
+    fn run(&mut self, example: &Example) -> String {
+        writeln!(self.input, "{}", example.command).expect("the terminal");
+        // What goes on in the background may say something when the shell is ready already.
+        let lines = if example.command.ends_with('&') { example.shown.lines().count() } else { 0 };
+        self.until_ready(lines)
+    }
+
+    fn until_ready(&mut self, lines: usize) -> String {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut bytes = Vec::new();
+        loop {
+            let text = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
+            let shown = text.replace(PROMPT, "");
+            let is_ready = shown.len() < text.len();
+            if is_ready && shown.lines().count() >= lines && (lines == 0 || shown.ends_with('\n')) {
+                return shown;
+            }
+            match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(more) => bytes.extend(more),
+                // Too little is what the comparison then shows.
+                Err(RecvTimeoutError::Timeout) if is_ready => return shown,
+                Err(error) => panic!("the shell is not ready: {error}, after {text:?}"),
+            }
+        }
+    }
+}
+
+/// Types all of a document's examples into one shell, and compares with what they show.
+fn check(ns: &Namespace, document: &str, examples: &[Example]) {
+    let mut shell = Shell::start(ns);
+    let (mut written, mut seen) = (format!("{document}\n"), format!("{document}\n"));
+    for example in examples {
+        let line = &example.command;
+        writeln!(written, "$ {line}\n{}", example.shown.trim_end()).expect("memory");
+        writeln!(seen, "$ {line}\n{}", shell.run(example).trim_end()).expect("memory");
+    }
+    let mut varies = Redactions::new();
+    for (name, pattern) in VARIES {
+        varies.insert(name, regex::Regex::new(pattern).expect("a pattern")).expect("a placeholder");
+    }
+    Assert::new().eq(varies.redact(&seen), varies.redact(&written));
+}
+
+#[test]
+fn the_readmes_sessions_show_what_it_says() {
+    in_namespace(|ns| {
+        if !is_installed("cc") {
+            return skip("examples::the_readmes_sessions_show_what_it_says", "there is no C compiler");
+        }
+        for name in ["write_shm", "read_shm"] {
+            ns.file(&format!("{name}.c"), with_c::source(name));
+        }
+        let examples: Vec<_> = readme("console").into_iter().flat_map(examples).collect();
+        assert!(examples.len() >= 20, "{} examples", examples.len());
+        check(ns, "README", &examples);
+    });
+}
+
+#[test]
+fn the_manuals_sessions_show_what_it_says() {
+    in_namespace(|ns| {
+        let mut sessions = 0;
+        for (page, blocks) in manual() {
+            let blocks = blocks.iter().filter(|block| block.starts_with(['$', '#'])).map(|block| examples(block));
+            // Where nothing is shown, nothing is promised: such a command is there to be adapted.
+            let shown: Vec<_> =
+                blocks.filter(|examples| examples.iter().any(|one| !one.shown.is_empty())).flatten().collect();
+            if !shown.is_empty() {
+                sessions += 1;
+                check(ns, &page.display().to_string(), &shown);
+            }
+        }
+        assert!(sessions > 3, "{sessions} pages have sessions");
+    });
+}
+
+/// The calls of shmadm in a line of shell. What stands behind `--` belongs to another program, and
+/// what stands behind two blanks explains.
+fn calls(line: &str) -> Vec<&str> {
+    let line = line.split(" -- ").next().and_then(|line| line.split("  ").next()).expect("a line");
+    let starts = line.match_indices("shmadm ").map(|(at, _)| at);
+    let starts = starts.filter(|at| *at == 0 || line[..*at].ends_with([' ', '(', '\n', '\'']));
+    starts.map(|at| line[at..].split(['|', ';', '>', '<', ')', '&', '\n']).next().expect("a call").trim()).collect()
+}
+
+#[test]
+fn every_command_that_is_named_is_understood() {
+    let mut named: Vec<(String, String)> = Vec::new();
+    for (page, blocks) in manual() {
+        let name = page.file_stem().expect("a name").display().to_string();
+        let lines = blocks.iter().flat_map(|block| block.lines());
+        named.extend(lines.flat_map(calls).map(|call| (name.clone(), call.to_owned())));
+    }
+    let blocks = ["sh", "console", "ini"].into_iter().flat_map(readme).flat_map(str::lines);
+    let quoted = README.split('`').skip(1).step_by(2);
+    named.extend(blocks.chain(quoted).flat_map(calls).map(|call| ("README".to_owned(), call.to_owned())));
+    assert!(named.len() > 100, "{} commands were found", named.len());
+    for (place, call) in named {
+        // A last word that is wrong for sure: where it is what clap minds, it has understood all before it.
+        let run =
+            format!("shmadm() {{ '{}' \"$@\"; }}; id=5; key=1; {call} --color=nonsense", env!("CARGO_BIN_EXE_shmadm"));
+        let said = ended(Command::new("bash").args(["-c", &run]).stdin(Stdio::null()));
+        let is_help = call.ends_with(" --help") && said.code == Some(0);
+        assert!(is_help || said.err.contains("'nonsense' for '--color"), "{place}: {call}: {}", said.err);
+    }
+}
