@@ -212,6 +212,32 @@ fn every_flag_is_explained_and_the_reverse() {
 }
 
 #[test]
+fn every_page_has_its_sections_in_the_usual_order() {
+    for page in pages().values() {
+        let sections: Vec<_> = page.lines.iter().filter_map(|line| line.strip_prefix(".Sh ")).collect();
+        let mut rest = sections.as_slice();
+        for wanted in
+            ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "FILES", "EXIT STATUS", "EXAMPLES", "NOTES", "SEE ALSO"]
+        {
+            match rest.iter().position(|section| *section == wanted) {
+                Some(at) => rest = &rest[at + 1..],
+                // Where a command touches no file that it was not told of, and where there is nothing to note.
+                None if wanted == "FILES" && page.name == "shmadm-ftok" => {}
+                None if wanted == "NOTES" && page.name == "shmadm-completions" => {}
+                None => panic!("{} lacks {wanted}, or has it elsewhere: {sections:?}", page.name),
+            }
+        }
+        assert!(rest.is_empty(), "{} goes on after SEE ALSO: {rest:?}", page.name);
+        let statuses =
+            page.lines.iter().skip_while(|line| *line != ".Sh EXIT STATUS").filter(|line| line.starts_with(".It "));
+        assert!(statuses.count() >= 2, "{} does not list its exit statuses", page.name);
+        let examples =
+            page.lines.iter().skip_while(|line| *line != ".Sh EXAMPLES").take_while(|line| *line != ".Sh NOTES");
+        assert!(examples.filter(|line| line.contains("shmadm ")).count() >= 2, "{} has too few examples", page.name);
+    }
+}
+
+#[test]
 fn no_page_names_a_flag_that_does_not_exist() {
     let mut known: BTreeSet<_> = Help::of(None).flags.into_keys().collect();
     for command in commands().keys() {
