@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use snapbox::{Assert, Redactions};
 
-use crate::support::{Namespace, Running, ended, in_namespace, is_installed, skip};
+use crate::support::{Namespace, Running, ended, in_namespace, is_installed, on_terminal, skip};
 use crate::with_c;
 
 const README: &str = include_str!("../../README.md");
@@ -150,6 +150,14 @@ impl Shell {
     }
 }
 
+fn varies(patterns: &[(&'static str, &str)]) -> Redactions {
+    let mut varies = Redactions::new();
+    for (name, pattern) in patterns {
+        varies.insert(name, regex::Regex::new(pattern).expect("a pattern")).expect("a placeholder");
+    }
+    varies
+}
+
 /// Types all of a document's examples into one shell, and compares with what they show.
 fn check(ns: &Namespace, document: &str, examples: &[Example]) {
     let mut shell = Shell::start(ns);
@@ -159,10 +167,7 @@ fn check(ns: &Namespace, document: &str, examples: &[Example]) {
         writeln!(written, "$ {line}\n{}", example.shown.trim_end()).expect("memory");
         writeln!(seen, "$ {line}\n{}", shell.run(example).trim_end()).expect("memory");
     }
-    let mut varies = Redactions::new();
-    for (name, pattern) in VARIES {
-        varies.insert(name, regex::Regex::new(pattern).expect("a pattern")).expect("a placeholder");
-    }
+    let varies = varies(VARIES);
     Assert::new().eq(varies.redact(&seen), varies.redact(&written));
 }
 
@@ -178,6 +183,23 @@ fn the_readmes_sessions_show_what_it_says() {
         let examples: Vec<_> = readme("console").into_iter().flat_map(examples).collect();
         assert!(examples.len() >= 20, "{} examples", examples.len());
         check(ns, "README", &examples);
+    });
+}
+
+#[test]
+fn the_demo_is_what_the_readme_shows_of_it() {
+    in_namespace(|ns| {
+        let step = readme("text")[0];
+        let demo = on_terminal(ns, "rows 24 cols 80", "NO_COLOR=1 PATH=$(dirname $SHMADM):$PATH shmadm demo");
+        let (_, same) = demo.split_once("\n7 of 8").expect("the step");
+        let (same, _) = same.split_once("\n8 of 8").expect("the next one");
+        let varies = varies(&[
+            ("[PROCESS]", "process [AB], (?<redacted>\\d+ ─+)"),
+            ("[ADDRESS]", "0x7[0-9a-f]{11}"),
+            ("[KEY]", "shmget\\((?<redacted>0x[0-9a-f]{8})"),
+            ("[AGE]", "  (?<redacted> +\\d+s)  "),
+        ]);
+        Assert::new().eq(varies.redact(&format!("7 of 8{}\n", same.trim_end())), varies.redact(step));
     });
 }
 
