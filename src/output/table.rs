@@ -280,10 +280,11 @@ impl Totals {
             many => format!("{many} segments"),
         };
         let plural = if self.orphans == 1 { "" } else { "s" };
+        let marked = if width < 60 { "marked" } else { "marked for destruction" };
         let details = [
             (self.segments > 0).then(|| human_bytes(self.size)),
             (self.orphans > 0).then(|| format!("{} orphan{plural}", self.orphans)),
-            (self.marked > 0).then(|| format!("{} marked for destruction", self.marked)),
+            (self.marked > 0).then(|| format!("{} {marked}", self.marked)),
             (self.segments > 0).then(|| format!("{} attached", self.attached)),
             (self.segments > 0).then(|| format!("{} resident", human_bytes(self.resident))),
         ];
