@@ -1,5 +1,6 @@
 //! `attach-write`: which bytes get into a segment and which do not, and the attachment meanwhile.
 
+mod killed;
 mod memory;
 mod ways;
 

@@ -42,20 +42,23 @@ fn a_fill_that_the_machine_has_no_memory_for_is_warned_of_first() {
 }
 
 /// A memory cgroup with a limit, and one below it; both go with this.
-struct Cgroup {
+pub struct Cgroup {
     outer: PathBuf,
     limit: &'static str,
 }
 
 impl Cgroup {
     /// Of version 1 or 2, whichever has memory on this machine.
-    fn new(limit: &str) -> Option<Cgroup> {
+    pub fn new(limit: &str) -> Option<Cgroup> {
         let name = format!("shmadm-test-{}", fastrand::u64(..));
         let roots = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
         roots.into_iter().find_map(|(root, file)| {
             let cgroup = Cgroup { outer: Path::new(root).join(&name), limit: file };
             fs::create_dir(&cgroup.outer).ok()?;
             fs::write(cgroup.outer.join(file), limit).ok()?;
+            // Nothing of it goes to swap, where there is some: one file or the other exists.
+            let _ = fs::write(cgroup.outer.join("memory.swap.max"), "0");
+            let _ = fs::write(cgroup.outer.join("memory.swappiness"), "0");
             fs::create_dir(cgroup.inner()).ok()?;
             Some(cgroup)
         })
@@ -65,8 +68,15 @@ impl Cgroup {
         self.outer.join("inner")
     }
 
+    /// How many bytes are charged to it.
+    pub fn usage(&self) -> u64 {
+        let file = if self.limit == "memory.max" { "memory.current" } else { "memory.usage_in_bytes" };
+        let bytes = fs::read_to_string(self.outer.join(file)).expect("the usage");
+        bytes.trim().parse().expect("a number")
+    }
+
     /// A shell script in the inner one.
-    fn sh(&self, ns: &Namespace, line: &str) -> Command {
+    pub fn sh(&self, ns: &Namespace, line: &str) -> Command {
         let mut sh = ns.program("sh");
         sh.args(["-ec", &format!("echo $$ > $1/cgroup.procs; {line}"), SHMADM]).arg(self.inner());
         sh
