@@ -11,6 +11,7 @@ mod filters;
 mod ftok;
 mod guard;
 mod help;
+mod interrupted;
 mod limits;
 mod list;
 mod namespaces;

@@ -1,0 +1,192 @@
+//! System calls that a signal interrupts (EINTR): they are made again, and no byte is lost or doubled.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+
+use crate::support::{Namespace, Running, ended, in_namespace, is_installed, skip, wait_until};
+
+/// Stops a process and lets it go on, again and again: what waits in the kernel comes back from there.
+#[track_caller]
+fn interrupt(running: &mut Running) {
+    for _ in 0..10 {
+        for signal in [Signal::SIGSTOP, Signal::SIGCONT, Signal::SIGWINCH] {
+            kill(running.pid(), signal).expect("the process");
+            sleep(Duration::from_millis(3));
+        }
+    }
+    assert_eq!(running.0.try_wait().expect("its state"), None);
+}
+
+/// Its exit status, once it ends of itself.
+#[track_caller]
+fn status(running: &mut Running) -> Option<i32> {
+    wait_until("it ends", || running.0.try_wait().expect("its state").is_some());
+    running.0.wait().expect("its end").code()
+}
+
+#[track_caller]
+fn spawn(command: &mut Command) -> Running {
+    Running(command.spawn().expect("shmadm"))
+}
+
+/// Bytes of which no two pieces are alike.
+fn pattern(length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    fastrand::Rng::with_seed(7).fill(&mut bytes);
+    bytes
+}
+
+/// A segment with these bytes: key 5.
+#[track_caller]
+fn make(ns: &Namespace, bytes: &[u8]) {
+    ns.file("bytes", bytes);
+    ns.shmadm(["create", "5", "--from", "bytes"]).ok();
+}
+
+#[test]
+fn a_slow_pipe_is_read_to_its_end() {
+    in_namespace(|ns| {
+        let bytes = pattern(300_000);
+        ns.shmadm(["create", "5", "--size", "300000"]).ok();
+        let mut writer = spawn(ns.command(["write", "5"]).stdin(Stdio::piped()));
+        let mut pipe = writer.0.stdin.take().expect("a pipe");
+        for piece in bytes.chunks(100_000) {
+            interrupt(&mut writer);
+            pipe.write_all(piece).expect("a reader");
+        }
+        interrupt(&mut writer);
+        drop(pipe);
+        assert_eq!(status(&mut writer), Some(0));
+        assert_eq!(ns.shmadm(["read", "5"]).bytes, bytes);
+    });
+}
+
+#[test]
+fn a_full_pipe_gets_all_of_it() {
+    in_namespace(|ns| {
+        let bytes = pattern(3 << 20);
+        make(ns, &bytes);
+        for format in ["raw", "hex"] {
+            let whole = ns.shmadm(["read", "5", "-f", format]).bytes;
+            let mut reader = spawn(ns.command(["read", "5", "-f", format]).stdout(Stdio::piped()));
+            let mut pipe = reader.0.stdout.take().expect("a pipe");
+            let mut seen = vec![0; 100_000];
+            interrupt(&mut reader);
+            pipe.read_exact(&mut seen).expect("its output");
+            interrupt(&mut reader);
+            pipe.read_to_end(&mut seen).expect("its output");
+            assert_eq!(status(&mut reader), Some(0));
+            assert!(seen == whole, "{format}: {} bytes of {}", seen.len(), whole.len());
+        }
+    });
+}
+
+#[test]
+fn what_waits_goes_on_waiting() {
+    in_namespace(|ns| {
+        make(ns, b"x");
+        let mut holder = ns.hold(["read", "5", "--hold"]);
+        interrupt(&mut holder);
+        assert_eq!(ns.row(0).expect("segment 0")[6], "1");
+
+        let out = || Stdio::from(File::create(ns.path("out")).expect("a file"));
+        let mut watcher =
+            spawn(ns.command(["watch"]).stdout(out()).stderr(File::create(ns.path("log")).expect("a log")));
+        wait_until("it watches", || fs::read_to_string(ns.path("log")).is_ok_and(|log| log.contains("watching")));
+        interrupt(&mut watcher);
+
+        let mut guard =
+            spawn(&mut ns.command(["guard", "--", "sh", "-c", "until test -e go; do sleep .01; done; exit 7"]));
+        interrupt(&mut guard);
+        ns.file("go", "");
+        assert_eq!(status(&mut guard), Some(7));
+
+        let mut remover = spawn(ns.command(["remove", "5", "--wait"]).stdout(Stdio::null()));
+        wait_until("it is marked", || ns.row(0).is_some_and(|row| row[2] == "1600"));
+        interrupt(&mut remover);
+        assert_eq!(holder.end(Signal::SIGTERM), (None, Some(15)));
+        assert_eq!(status(&mut remover), Some(0));
+        // The watcher has seen it, after all.
+        wait_until("the end is told", || fs::read_to_string(ns.path("out")).is_ok_and(|out| !out.is_empty()));
+        assert_eq!(watcher.end(Signal::SIGTERM), (None, Some(15)));
+    });
+}
+
+#[test]
+fn each_call_that_fails_with_eintr_is_made_again() {
+    in_namespace(|ns| {
+        let name = "interrupted::each_call_that_fails_with_eintr_is_made_again";
+        if !is_installed("strace") {
+            return skip(name, "strace is not installed");
+        }
+        let tried =
+            ended(ns.program("strace").args(["-f", "-o", "/dev/null", "-e", "inject=mkdir:error=EINTR", "true"]));
+        if tried.code != Some(0) {
+            return skip(name, &format!("strace cannot inject faults here: {}", tried.err.trim()));
+        }
+        let bytes = pattern(600_000);
+        make(ns, &bytes);
+        ns.file("other", pattern(500_000));
+        // What the loader and the C library read first is not shmadm's: as many calls as --version makes.
+        let loader = |call: &str| {
+            let log = ["-f", "-qq", "-e", &format!("trace={call}"), "-e", "signal=none", "-o", "log"];
+            ended(ns.program("strace").args(log).args([env!("CARGO_BIN_EXE_shmadm"), "--version"])).ok();
+            let log = fs::read_to_string(ns.path("log")).expect("a log");
+            log.lines().filter(|line| !line.contains(" write(1, ")).count()
+        };
+        // Times and process ids differ from run to run. The C library gives up a user's name if /etc/nsswitch.conf
+        // fails with EINTR, which a regular file does only here.
+        let letters = |text: &[u8]| {
+            let letters: String = text.iter().copied().filter(u8::is_ascii_alphabetic).map(char::from).collect();
+            letters.replace("root", "").replace("null", "")
+        };
+        // Whether it makes such a call at all is its own matter; that many do is checked at the end.
+        let mut injected = 0;
+        for (line, result) in [
+            ("$0 read 5 >out", true),
+            ("$0 read 5 | cat >out", true),
+            ("$0 read 5 -o out", true),
+            ("cat bytes | $0 write 5 && cat bytes >out", true),
+            ("$0 write 5 --file bytes && cat bytes >out", true),
+            ("$0 write 5 --fill 7 >out", false),
+            ("$0 read 5 -f hex >out", false),
+            ("$0 list >out", false),
+            ("$0 list -f json | cat >out", false),
+            ("$0 stat 5 -f json >out", false),
+        ] {
+            let sh = |line: &str, shmadm: &str| {
+                ns.run("rm", ["-f", "out"]);
+                // Other bytes are there before each write.
+                let before = if line.contains(" write ") { "other" } else { "bytes" };
+                ns.shmadm(["write", "5", "--file", before]).ok();
+                let line = line.replace("$0", shmadm);
+                let run = ended(ns.program("bash").args(["-o", "pipefail", "-c", &line, env!("CARGO_BIN_EXE_shmadm")]));
+                assert_eq!((run.code, &*run.err), (Some(0), ""), "{line}");
+                (fs::read(ns.path("out")).expect("its output"), ns.shmadm(["read", "5"]).bytes)
+            };
+            let (plain, left) = sh(line, "$0");
+            for call in ["read", "write", "splice", "sendfile"] {
+                // Every other one: the one that is made again goes through.
+                let inject = format!("inject={call}:error=EINTR:when={}+2", loader(call) + 1);
+                let strace =
+                    format!("strace -f --seccomp-bpf -qq -e trace={call} -e '{inject}' -e signal=none -o log $0");
+                let (out, now) = sh(line, &strace);
+                injected += fs::read_to_string(ns.path("log")).expect("a log").matches("(INJECTED)").count();
+                assert!(now == left, "{line}, {inject}: the segment differs");
+                if result {
+                    assert!(out == bytes, "{line}, {inject}: {} bytes", out.len());
+                } else if line.contains("-f hex") {
+                    assert!(out == plain, "{line}, {inject}");
+                } else {
+                    assert_eq!(letters(&out), letters(&plain), "{line}, {inject}");
+                }
+            }
+        }
+        assert!(injected > 40, "{injected}");
+    });
+}
