@@ -163,7 +163,7 @@ impl Sink<'_> {
     }
 
     /// Gets ready for so many bytes: a pipe is made larger for many.
-    pub fn expect(&mut self, count: u64) -> Result<()> {
+    pub fn make_ready_for(&mut self, count: u64) -> Result<()> {
         if count > FEW {
             self.stream()?.enlarge();
         }

@@ -162,7 +162,7 @@ impl Part<'_> {
     /// The bytes go from the kernel to the kernel; we see none of them.
     fn raw(&self, on_terminal: bool, sink: &mut Sink<'_>) -> Result<()> {
         let mut progress = Progress::bytes("reading", Some(self.end - self.start)).hidden_if(on_terminal);
-        sink.expect(self.end - self.start)?;
+        sink.make_ready_for(self.end - self.start)?;
         let mut at = self.start;
         while at < self.end {
             let extent = self.extent(at)?;

@@ -101,18 +101,19 @@ impl Stat {
         if results.iter().flatten().all(|looked| looked.segment.nattch == 0) {
             return (results, Attachments::default());
         }
-        for remaining in (0..LOOKS).rev() {
-            let attachments = Attachments::look();
+        let mut attachments = Attachments::default();
+        for _ in 0..LOOKS {
+            attachments = Attachments::look();
             let before = std::mem::replace(&mut results, look_at_segments());
             let is_quiet = before.iter().zip(&results).all(|pair| match pair {
                 (Ok(before), Ok(after)) => before.segment.attachments_are_as_in(&after.segment),
                 _ => true,
             });
-            if is_quiet || remaining == 0 {
-                return (results, attachments);
+            if is_quiet {
+                break;
             }
         }
-        (results, Attachments::default())
+        (results, attachments)
     }
 }
 
