@@ -65,7 +65,11 @@ impl Terminal {
         let mut script = ns.program("script");
         script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
         script.env("PATH", format!("{bin}:{}", std::env::var("PATH").expect("PATH")));
-        script.env("TERM", "xterm").env("HOME", ns.path("")).env_remove("XDG_CONFIG_HOME").env_remove("XDG_DATA_HOME");
+        // Nor does a shell leave a history, a log or a daemon's socket anywhere but in the directory that goes.
+        script.env("TERM", "xterm").env("HOME", ns.path("")).env("TMPDIR", ns.path("")).env("HISTFILE", "/dev/null");
+        for base in ["CONFIG_HOME", "DATA_HOME", "STATE_HOME", "RUNTIME_DIR"] {
+            script.env_remove(format!("XDG_{base}"));
+        }
         let mut script = Running(script.spawn().expect("script"));
         let keyboard = script.0.stdin.take().expect("a pipe");
         let mut output = script.0.stdout.take().expect("a pipe");

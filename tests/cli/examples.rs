@@ -103,7 +103,8 @@ impl Shell {
         command.args(["--quiet", "--flush", "--return", "--command", &shell, "/dev/null"]);
         // Colours are the one thing that a terminal has and a document has not.
         command.env("PATH", path).env("NO_COLOR", "1").env("SHELL", "/bin/bash");
-        command.env_remove("PROMPT_COMMAND").env_remove("HISTFILE");
+        // Unset, it would be the history of whoever runs the tests.
+        command.env_remove("PROMPT_COMMAND").env("HISTFILE", "/dev/null");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script of util-linux");
         let input = child.stdin.take().expect("a pipe");
         let mut pipe = child.stdout.take().expect("a pipe");
