@@ -19,7 +19,6 @@ mod watch;
 use std::env;
 use std::ffi::OsString;
 use std::io;
-use std::process::ExitCode;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -162,7 +161,7 @@ fn namespace_parser() -> impl TypedValueParser<Value = NamespaceRef> {
 }
 
 /// Parses the command line, runs the command, and turns what came of it into messages and the exit status.
-pub fn main() -> ExitCode {
+pub fn main() -> u8 {
     // Before anything else: not even the words of the command line are looked at with the rights of others.
     if let Err(error) = privileges::refuse_foreign() {
         return fail(&error);
@@ -227,7 +226,7 @@ struct JsonError {
     error: ErrorRecord,
 }
 
-fn fail(error: &Error) -> ExitCode {
+fn fail(error: &Error) -> u8 {
     if error.reader_left {
         return exit(Status::Signal(signal_hook::consts::SIGPIPE));
     }
@@ -235,15 +234,15 @@ fn fail(error: &Error) -> ExitCode {
     exit(error.status)
 }
 
-fn exit(status: Status) -> ExitCode {
+fn exit(status: Status) -> u8 {
     if let Status::Signal(signal) = status {
         signals::end_by(signal);
     }
-    ExitCode::from(status.code())
+    status.code()
 }
 
 /// Prints what clap has to say. Its own way would leave `--help` into a full disk with exit status 0.
-fn help_or_usage(message: &clap::Error) -> ExitCode {
+fn help_or_usage(message: &clap::Error) -> u8 {
     if message.use_stderr() {
         // Where standard error is gone there is nobody to tell.
         let _ = message.print();
@@ -255,5 +254,5 @@ fn help_or_usage(message: &clap::Error) -> ExitCode {
         output.bytes(text.as_bytes())?;
         output.flush()
     });
-    printed.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
+    printed.map_or_else(|error| fail(&error), |()| Status::Done.code())
 }

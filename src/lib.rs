@@ -3,7 +3,7 @@
 //! Imports point down: [`commands`], then [`demo`], [`select`], [`removal`], [`attachments`], [`changes`], [`transfer`],
 //! [`lookup`], [`memory`], [`namespace`], [`privileges`], [`process`], [`names`], [`parallel`] and [`output`], then
 //! [`sysv`], then the value types [`key`], [`mode`], [`size`], [`duration`], [`escape`] and [`segment_ref`]. Only [`sysv`]
-//! has `unsafe`, and only [`output`] prints.
+//! has blocks of `unsafe`, and only [`output`] prints.
 
 // Sizes and offsets of segments are u64 here and size_t to the kernel; the casts between them rely on this.
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]

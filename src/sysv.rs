@@ -13,6 +13,7 @@ mod namespace;
 mod pow;
 mod procmap;
 mod segment;
+mod streams;
 mod trace;
 
 use std::fmt;
@@ -29,6 +30,7 @@ pub use maps::{KernelMounts, Mapping, Protection, SegmentMapping};
 pub use namespace::{owner_of, written_by_child};
 pub use procmap::{MapsReader, share_memory};
 pub use segment::{Segment, Segments, Table};
+pub use streams::secure_streams;
 pub use trace::{is_traced, trace_to};
 
 use crate::key::Key;

@@ -172,7 +172,7 @@ impl Guard {
 /// such a signal goes to the whole process group, and the command has it already.
 const SI_KERNEL: i32 = 0x80;
 
-/// Starts the command with this signal mask, and with SIGPIPE as everybody expects it: the Rust runtime ignores it.
+/// Starts the command with this signal mask, and with SIGPIPE as everybody expects it: we ignore it.
 fn spawn(command: &[OsString], mask: &SigSet) -> Result<Pid, Errno> {
     let c_string = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| Errno::EINVAL);
     let arguments: Vec<_> = command.iter().map(|word| c_string(word.clone().into_vec())).collect::<Result<_, _>>()?;
