@@ -1,8 +1,9 @@
-//! What can be known of a segment's creator, who may be long gone.
+//! What can be known of a process: of a segment's creator, who may be long gone, most of all.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::rc::Rc;
 
 use nix::errno::Errno;
@@ -106,6 +107,11 @@ impl Default for Processes {
 /// Whether /proc shows the pids of our own pid namespace. Where it is another's, its numbers mean other processes.
 pub fn proc_is_ours() -> bool {
     fs::read_link("/proc/self").is_ok_and(|link| link.to_str() == Some(&Pid::this().as_raw().to_string()))
+}
+
+/// Whether there is such a process that /proc does not show: it is mounted with hidepid (proc(5)), or not at all.
+pub fn is_hidden(pid: i32) -> bool {
+    !Path::new(&format!("/proc/{pid}")).exists() && kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
 }
 
 /// The command line of the process that has this number in /proc, made visible; `None` where it is not to be seen.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -20,7 +20,7 @@ use crate::key::{Key, ParseKeyError};
 use crate::names::{gid_of, uid_of};
 use crate::namespace;
 use crate::output::{Lookups, is_orphan, say};
-use crate::process::Creator;
+use crate::process::{Creator, is_hidden};
 use crate::size::Size;
 use crate::sysv::Segment;
 
@@ -134,7 +134,11 @@ struct ProcessFilter {
 
 impl ProcessFilter {
     fn new(pid: i32) -> ProcessFilter {
-        let attached = attachments::of_process(pid).unwrap_or_else(|error| {
+        let looked = match attachments::of_process(pid) {
+            Ok(None) if is_hidden(pid) => Err(io::Error::other("/proc does not show that process")),
+            looked => looked,
+        };
+        let attached = looked.unwrap_or_else(|error| {
             let told = Error::io(format_args!("see what process {pid} has attached"), &error);
             say(told.hint("only what it created or used last is taken for its own"));
             None

@@ -11,10 +11,9 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
-use nix::sys::signal::kill;
-use nix::unistd::Pid;
 
 use crate::error::{Error, Result};
+use crate::process::is_hidden;
 use crate::sysv;
 
 /// A namespace as `--ns` takes it: a number is a process, everything else a path.
@@ -182,11 +181,6 @@ fn explain(named: &NamespaceRef, error: &io::Error) -> Error {
         }
         _ => Error::io(format_args!("enter {named}"), error),
     }
-}
-
-/// Whether there is such a process that /proc does not show.
-fn is_hidden(pid: i32) -> bool {
-    kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH) && !Path::new(&format!("/proc/{pid}")).exists()
 }
 
 #[cfg(test)]

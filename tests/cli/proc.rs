@@ -153,6 +153,11 @@ fn where_proc_hides_processes_an_ordinary_user_has_all_else() {
         assert_eq!(run("list --key 8 --creator-exited -q").ok(), "");
         assert!(run("list --key 8 -o CREATOR --no-headings").ok().contains("alive"));
         assert!(run("list --key 7 -o CREATOR --no-headings").ok().contains("exited"));
+        let of_hidden = run(&format!("list --pid {} -o KEY --no-headings", maker.pid()));
+        assert_eq!((of_hidden.code, of_hidden.out.trim()), (Some(0), "0x00000008"));
+        let told = format!("cannot see what process {} has attached: /proc does not show that process", maker.pid());
+        assert!(of_hidden.err.contains(&told), "{of_hidden:?}");
+        assert_eq!(run("list --pid 2147483646").err, "", "there is no such process");
         let hidden = run(&format!("list --ns {}", maker.pid())).fails(1);
         assert!(hidden.contains("/proc does not show that process"), "{hidden}");
         assert!(run("list --ns 2147483646").fails(1).contains("there is no such process"));
