@@ -17,6 +17,7 @@ mod streams;
 mod trace;
 
 use std::fmt;
+use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 
@@ -343,4 +344,14 @@ fn shmctl_read(id: libc::c_int, command: libc::c_int, name: &str) -> Result<(lib
 fn empty_status() -> libc::shmid_ds {
     // SAFETY: shmid_ds is numbers and padding, for which all zeros is a value.
     unsafe { MaybeUninit::zeroed().assume_init() }
+}
+
+/// Makes a call again where a signal came between (`EINTR`, signal(7)).
+pub fn uninterrupted<T, E: Into<io::Error>>(mut call: impl FnMut() -> Result<T, E>) -> io::Result<T> {
+    loop {
+        match call().map_err(E::into) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
 }

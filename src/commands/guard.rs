@@ -21,7 +21,7 @@ use crate::namespace::{self, Refused};
 use crate::output::{Lookups, SegmentRecord, say};
 use crate::removal::{self, Choice, Outcome};
 use crate::select::Selection;
-use crate::sysv::Segment;
+use crate::sysv::{Segment, uninterrupted};
 
 /// Run a command, and name the segments that it leaves behind
 ///
@@ -92,17 +92,16 @@ impl Guard {
 
     /// Runs the command to its end. What asks us to end is handed on to it, but not what a terminal sends to both of us.
     fn run_command(&self) -> Result<Result<WaitStatus, u8>> {
-        let cannot = |errno: Errno| Error::io("wait for the command", &errno.into());
+        let cannot = |error: io::Error| Error::io("wait for the command", &error);
         let handed_on = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
         let mut watched = SigSet::from_iter(handed_on);
         watched.add(Signal::SIGCHLD);
         // A parent may have SIGCHLD ignored, and then nobody is told of an end. Any handler undoes that, here and, since
         // execve(2) makes a handler the default, in the command.
-        signal_hook::flag::register(SIGCHLD, Arc::default())
-            .map_err(|error| Error::io("wait for the command", &error))?;
+        signal_hook::flag::register(SIGCHLD, Arc::default()).map_err(cannot)?;
         // Blocked before the command starts, so that none is lost; the command itself starts with the mask we had.
-        let mask = watched.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(cannot)?;
-        let signals = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC).map_err(cannot)?;
+        let mask = watched.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(|errno| cannot(errno.into()))?;
+        let signals = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC).map_err(|errno| cannot(errno.into()))?;
         let started = spawn(&self.command, &mask).or_else(|errno| match errno {
             // A script without a line that names its interpreter, which execvp(3) and so env(1) hand to the shell.
             Errno::ENOEXEC => spawn(&[&["/bin/sh".into()], &self.command[..]].concat(), &mask),
@@ -116,11 +115,11 @@ impl Guard {
             }
         };
         loop {
-            match waitpid(child, Some(WaitPidFlag::WNOHANG)).map_err(cannot)? {
+            match uninterrupted(|| waitpid(child, Some(WaitPidFlag::WNOHANG))).map_err(cannot)? {
                 WaitStatus::StillAlive => {}
                 ended => return Ok(Ok(ended)),
             }
-            let Some(signal) = signals.read_signal().map_err(cannot)? else { continue };
+            let Some(signal) = uninterrupted(|| signals.read_signal()).map_err(cannot)? else { continue };
             let known = handed_on.into_iter().find(|known| *known as u32 == signal.ssi_signo);
             if let Some(known) = known
                 && signal.ssi_code != SI_KERNEL

@@ -180,16 +180,6 @@ fn range(offset: u64, length: usize) -> Range<u64> {
     offset..offset.saturating_add(length as u64)
 }
 
-/// Makes a call again where a signal came between (`EINTR`).
-fn uninterrupted<T, E: Into<io::Error>>(mut call: impl FnMut() -> Result<T, E>) -> io::Result<T> {
-    loop {
-        match call().map_err(E::into) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
-}
-
 /// Where our own mapping that begins at `address` ends, and whether it is on tmpfs.
 fn own_mapping(address: u64) -> io::Result<(u64, bool)> {
     let kernel = KernelMounts::learn()?;

@@ -10,6 +10,8 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use signal_hook::consts::SIGCHLD;
 
+use super::uninterrupted;
+
 nix::ioctl_none!(
     /// include/uapi/linux/nsfs.h
     ns_get_userns,
@@ -55,7 +57,7 @@ pub fn written_by_child<T>(
             let mut written = Vec::new();
             let read = reader.read_to_end(&mut written);
             let looked = look(child);
-            let ended = waitpid(child, None)?;
+            let ended = uninterrupted(|| waitpid(child, None))?;
             read?;
             match ended {
                 WaitStatus::Exited(_, 0) => Ok((written, looked?)),

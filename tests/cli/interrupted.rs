@@ -10,11 +10,12 @@ use nix::sys::signal::{Signal, kill};
 
 use crate::support::{Namespace, Running, ended, in_namespace, is_installed, skip, wait_until};
 
-/// Stops a process and lets it go on, again and again: what waits in the kernel comes back from there.
+/// Stops a process and lets it go on, again and again: what waits in the kernel comes back from there. `guard` handles
+/// SIGCHLD, which to the others is nothing.
 #[track_caller]
 fn interrupt(running: &mut Running) {
     for _ in 0..10 {
-        for signal in [Signal::SIGSTOP, Signal::SIGCONT, Signal::SIGWINCH] {
+        for signal in [Signal::SIGSTOP, Signal::SIGCONT, Signal::SIGWINCH, Signal::SIGCHLD] {
             kill(running.pid(), signal).expect("the process");
             sleep(Duration::from_millis(3));
         }
@@ -117,17 +118,57 @@ fn what_waits_goes_on_waiting() {
     });
 }
 
+/// Whether strace is there, and may make calls fail. Says so where it is not.
+fn faults_can_be_injected(ns: &Namespace, test: &str) -> bool {
+    let name = format!("interrupted::{test}");
+    if !is_installed("strace") {
+        skip(&name, "strace is not installed");
+        return false;
+    }
+    let tried = ended(ns.program("strace").args(["-f", "-o", "/dev/null", "-e", "inject=mkdir:error=EINTR", "true"]));
+    if tried.code != Some(0) {
+        skip(&name, &format!("strace cannot inject faults here: {}", tried.err.trim()));
+    }
+    tried.code == Some(0)
+}
+
+#[test]
+fn each_wait_that_fails_with_eintr_goes_on() {
+    in_namespace(|ns| {
+        if !faults_can_be_injected(ns, "each_wait_that_fails_with_eintr_goes_on") {
+            return;
+        }
+        make(ns, b"xx");
+        for (line, call, first, status) in [
+            ("watch --for 50ms", "recvfrom", 1, 0),
+            ("read 5 --hold=50ms", "recvfrom", 1, 0),
+            ("write 5 y --hold=50ms", "recvfrom", 1, 0),
+            // The loader reads two files of the C library's; then comes the wait.
+            ("guard -- sh -c 'exit 7'", "read", 2, 7),
+            ("guard -- sh -c 'exit 7'", "wait4", 1, 7),
+            ("guard --shared -- sh -c 'exit 7'", "wait4", 1, 7),
+            // Before the first wait, the streams are looked at.
+            ("demo", "poll", 2, 0),
+            ("demo", "wait4", 1, 0),
+        ] {
+            let inject = format!("inject={call}:error=EINTR:when={first}+2");
+            let strace =
+                format!("strace -f --seccomp-bpf -qq -e trace={call} -e '{inject}' -e signal=none -o log $0 {line}");
+            let run = ended(ns.program("sh").args(["-c", &strace, env!("CARGO_BIN_EXE_shmadm")]));
+            assert_eq!(run.code, Some(status), "{line}, {inject}: {run:?}");
+            assert!(!run.err.contains("cannot"), "{line}, {inject}: {run:?}");
+            let injected = fs::read_to_string(ns.path("log")).expect("a log").matches("(INJECTED)").count();
+            assert!(injected > 0, "{line}, {inject}");
+            assert_eq!(ns.row(0).expect("segment 0")[6], "0", "{line}, {inject}");
+        }
+    });
+}
+
 #[test]
 fn each_call_that_fails_with_eintr_is_made_again() {
     in_namespace(|ns| {
-        let name = "interrupted::each_call_that_fails_with_eintr_is_made_again";
-        if !is_installed("strace") {
-            return skip(name, "strace is not installed");
-        }
-        let tried =
-            ended(ns.program("strace").args(["-f", "-o", "/dev/null", "-e", "inject=mkdir:error=EINTR", "true"]));
-        if tried.code != Some(0) {
-            return skip(name, &format!("strace cannot inject faults here: {}", tried.err.trim()));
+        if !faults_can_be_injected(ns, "each_call_that_fails_with_eintr_is_made_again") {
+            return;
         }
         let bytes = pattern(600_000);
         make(ns, &bytes);

@@ -9,7 +9,8 @@ use rustix::fs::{SeekFrom, seek, sendfile};
 use rustix::io::Errno;
 use rustix::pipe::{SpliceFlags, splice};
 
-use super::{Extent, Stream, Way, uninterrupted};
+use super::{Extent, Stream, Way};
+use crate::sysv::uninterrupted;
 
 /// The file behind our own attachment, for us alone: where it stands is ours to say.
 #[derive(Debug)]

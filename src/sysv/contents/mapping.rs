@@ -12,8 +12,8 @@ use nix::unistd::Pid;
 use rustix::io::ioctl_fionread;
 
 use super::residency::Residency;
-use super::{Extent, Stream, Way, uninterrupted};
-use crate::sysv::{Attachment, page_size};
+use super::{Extent, Stream, Way};
+use crate::sysv::{Attachment, page_size, uninterrupted};
 
 /// How much of the mapping is populated for a move, and given back behind it.
 const WINDOW: u64 = 512 << 10;

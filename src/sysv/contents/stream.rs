@@ -8,6 +8,7 @@ use rustix::fs::{FileType, fstat};
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
 use super::PIECE;
+use crate::sysv::uninterrupted;
 
 /// An open file that bytes are read from or written to where it stands.
 #[derive(Debug)]
@@ -44,12 +45,12 @@ impl Stream<'_> {
 
     /// read(2): up to `buffer.len()` bytes, and none at the end.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        super::uninterrupted(|| nix::unistd::read(self.fd, buffer))
+        uninterrupted(|| nix::unistd::read(self.fd, buffer))
     }
 
     pub(super) fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            match super::uninterrupted(|| nix::unistd::write(self.fd, bytes))? {
+            match uninterrupted(|| nix::unistd::write(self.fd, bytes))? {
                 0 => return Err(Errno::EIO.into()),
                 count => bytes = &bytes[count..],
             }
