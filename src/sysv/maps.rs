@@ -72,6 +72,9 @@ impl<'a> Mapping<'a> {
         let mut field = || fields.next();
         let (start, end) = str::from_utf8(field()?).ok()?.split_once('-')?;
         let range = hexadecimal(start)?..hexadecimal(end)?;
+        if range.is_empty() {
+            return None;
+        }
         let [r, w, x, ..] = field()? else { return None };
         let protection = Protection { read: *r == b'r', write: *w == b'w', execute: *x == b'x' };
         let _offset = field()?;
@@ -166,6 +169,7 @@ mod tests {
             b"1-2 rw-s 00000000 00:01 5",
             b"1-2 rw-s 00000000 0001 5 /SYSV0000002a",
             b"x-y r--s 0 00:01 5 /SYSV0000002a",
+            b"7f75821ac000-7f75820ae000 rw-s 00000000 00:01 5 /SYSV0000002a (deleted)",
             b"",
         ] {
             assert_eq!(segment(forged), None, "{}", String::from_utf8_lossy(forged));

@@ -1,0 +1,143 @@
+//! What an hour of fuzzing each came to (fuzz/): inputs that are odd, and taken for something all the same, with what
+//! that is; and some that are nearly right.
+
+use std::ffi::OsStr;
+use std::fmt::Debug;
+use std::os::unix::ffi::OsStrExt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use shmadm::duration::Wait;
+use shmadm::key::Key;
+use shmadm::mode::Mode;
+use shmadm::segment_ref::SegmentRef;
+use shmadm::size::Size;
+use shmadm::sysv::{KernelMounts, Mapping, Segments};
+
+#[track_caller]
+fn all_are<T: FromStr + PartialEq + Debug>(words: &[(&str, T)])
+where
+    T::Err: PartialEq + Debug,
+{
+    for (word, value) in words {
+        assert_eq!(word.parse::<T>().as_ref(), Ok(value), "{word:?}");
+    }
+}
+
+#[track_caller]
+fn none_is<T: FromStr + Debug>(words: &[&str]) {
+    for word in words {
+        assert!(word.parse::<T>().is_err(), "{word:?} is {:?}", word.parse::<T>().ok());
+    }
+}
+
+#[test]
+fn keys() {
+    let key = Key::from_raw;
+    all_are(&[
+        ("-0", key(0)),
+        ("-20292462", key(-20_292_462)),
+        ("-1051050", key(-1_051_050)),
+        ("00000000000266302", key(0o266_302)),
+        ("0x00003f", key(0x3f)),
+        ("409246209", key(409_246_209)),
+    ]);
+    none_is::<Key>(&["", "-", "--1", "0x", "0x-1", "09", "4294967296", "-2147483649", "1\0", " 1", "+1", "1_0"]);
+}
+
+#[test]
+fn sizes() {
+    all_are(&[
+        ("00000000000000000000000000000004E", Size(4 << 60)),
+        ("0.000009999300000002609444m", Size(10)),
+        ("5506565.6511060013185930m", Size(5_774_052_584_174)),
+        ("0X000002020002020001", Size(0x2_0200_0202_0001)),
+        ("4eIB", Size(4 << 60)),
+        ("0pB", Size(0)),
+        ("052", Size(52)),
+        ("2EB", Size(2_000_000_000_000_000_000)),
+    ]);
+    none_is::<Size>(&["", "B", "-1", "1..5M", ".M", "0x1K", "16E", "18446744073709551616", "1 2", "1Mi", "1e3\0"]);
+}
+
+#[test]
+fn modes() {
+    let mode = Mode::from_raw;
+    all_are(&[("00000100", mode(0o100)), ("0", mode(0)), ("42", mode(0o42)), ("07", mode(0o7))]);
+    none_is::<Mode>(&["", "8", "01000", "777777", "-1", "u+", "0x1", "0600 "]);
+}
+
+#[test]
+fn durations() {
+    let wait = |seconds, nanoseconds| Wait(Duration::new(seconds, nanoseconds));
+    all_are(&[
+        ("878000808h2m8s8806milli", wait(3_160_802_908_936, 806_000_000)),
+        ("0.52252300h", wait(1881, 82_800_000)),
+        ("2    h", wait(7200, 0)),
+        ("4w0.1m", wait(2_419_206, 0)),
+        ("1m1.4us", wait(60, 1400)),
+        ("0wks", wait(0, 0)),
+    ]);
+    none_is::<Wait>(&["", "1", "s", "-1s", "1h2", "1.5.s", "PT1H", "1h ago", "1m1h", "99999999999h", "1mo"]);
+}
+
+#[test]
+fn segments() {
+    for (word, shown) in [
+        (&b"id:0000000000002077148889"[..], "id:2077148889"),
+        (b"id:000", "id:0"),
+        (b"000100100", "0x00008040"),
+        (b"ftok:40:/", "ftok:(:/"),
+        (b"ftok:0211: ", "ftok:211: "),
+        (b"ftok:00000000000000000000000000000211:1:", "ftok:211:1:"),
+        (b"ftok:I:\x9A", "ftok:I:\u{fffd}"),
+    ] {
+        let named = SegmentRef::try_from(OsStr::from_bytes(word)).map(|segment| segment.to_string());
+        assert_eq!(named.as_deref(), Ok(shown), "{}", word.escape_ascii());
+    }
+    for word in
+        [&b"id:"[..], b"id:-1", b"id:2147483648", b"ftok:", b"ftok:1:", b"ftok::x", b"ftok:256:x", b"\xff", b"id:1 "]
+    {
+        assert!(SegmentRef::try_from(OsStr::from_bytes(word)).is_err(), "{}", word.escape_ascii());
+    }
+}
+
+#[test]
+fn rows_of_the_kernels_table() {
+    // What there is of segments, and of rows that are none.
+    for (table, segments, errors) in [
+        (&b""[..], 0, 0),
+        (b"9\n1 9 1 9 0 0 9 1 1 9  1 1 9 9 1 1\n9 0 0  1 1 9 0 0 1 9 1 9 9 1 9 9 \n", 2, 0),
+        (b"\n1 9 11 9 9 9 1 9 1 0 1 0 0 9 1 1", 1, 0),
+        (b"  1 9 \n  1 9 1 91   0 9 1 9  1 1 9 1  1 4 1 9\n \n  1 9 1 91  1 9 1 91   1 9 1 1 4 1 9\n", 1, 2),
+        (b"0 3\r\n2 9  1 9  999\r   \x01\x00=\xe7\n", 0, 1),
+        (b" 1 -  9\x00 \n  -  9\x00 \n  \n 1\x1e9 1\n", 0, 3),
+    ] {
+        let rows = Segments::new(table).expect("a first line, or none");
+        let (read, failed): (Vec<_>, Vec<_>) = rows.partition(Result::is_ok);
+        assert_eq!((read.len(), failed.len()), (segments, errors), "{}", table.escape_ascii());
+    }
+}
+
+#[test]
+fn lines_of_memory_maps() {
+    let kernel = KernelMounts::learn().expect("a memfd");
+    for (line, is_mapping) in [
+        (&b"5-e ras  0:0 0 /SYSV01024\x1c00"[..], true),
+        (b"000-7 w-( 0 fff:11 00  /SYSV00000001 (deleted)", true),
+        (b"7f75820ac000-7f75820ae000 rw-s 00000000 00:01 0                          /SYSV00000\xd201 (deleted)", true),
+        (
+            b"7f75820ac000-7f75820ae005 rw-s 00000000 00:01 0               y          \xff\x04SYSV00000001 (deleted)",
+            true,
+        ),
+        (b"7f75820ac000-7f75820ae000 rw-s 00000000 00:01 -1 /SYSV00000001 (deleted)", false),
+        (b"7f75821ac000-7f75820ae000 rw-s 0*0000000 00:01 0 /SYSV00000001 (deleted)", false),
+        (b"5-000 r--p 0\xfe\xff\xff\xe7( fC:01 55", false),
+        (b"7f75820ac000-7f75820ae000 rw-s", false),
+        (b"\xff-\xff rw-s 0 00:01 0", false),
+    ] {
+        let mapping = Mapping::from_line(line);
+        assert_eq!(mapping.is_some(), is_mapping, "{}", line.escape_ascii());
+        assert!(mapping.is_none_or(|mapping| mapping.segment(&kernel).is_none()), "{}", line.escape_ascii());
+    }
+}
