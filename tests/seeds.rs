@@ -1,5 +1,5 @@
-//! What an hour of fuzzing each came to (fuzz/): inputs that are odd, and taken for something all the same, with what
-//! that is; and some that are nearly right.
+//! What the fuzzers came to (fuzz/): inputs that are odd, and taken for something all the same, with what that is; and
+//! some that are nearly right.
 
 use std::ffi::OsStr;
 use std::fmt::Debug;
