@@ -143,7 +143,7 @@ fn each_wait_that_fails_with_eintr_goes_on() {
             ("watch --for 50ms", "recvfrom", 1, 0),
             ("read 5 --hold=50ms", "recvfrom", 1, 0),
             ("write 5 y --hold=50ms", "recvfrom", 1, 0),
-            // The loader reads two files of the C library's; then comes the wait.
+            // The loader reads from the C library once; then comes the wait.
             ("guard -- sh -c 'exit 7'", "read", 2, 7),
             ("guard -- sh -c 'exit 7'", "wait4", 1, 7),
             ("guard --shared -- sh -c 'exit 7'", "wait4", 1, 7),
