@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::unistd::{Uid, User};
 
@@ -149,30 +150,19 @@ fn sums_are_the_kernels_and_promtool_has_no_complaint() {
     });
 }
 
-/// Starts a node_exporter that serves nothing but the files of a directory, on loopback.
+/// Starts a node_exporter that serves nothing but the files of a directory, on a port of loopback that is listened on
+/// already, and given to it as systemd would: none can be taken by others in between.
 #[track_caller]
 fn serve(ns: &Namespace, directory: &Path) -> (Running, u16) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    // A port that is free now can be taken a moment later: then it ends, and another one is tried.
-    loop {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("its number").port();
-        drop(listener);
-        let mut exporter = ns.program("prometheus-node-exporter");
-        exporter.args(["--collector.disable-defaults", "--collector.textfile"]);
-        exporter.arg(format!("--web.listen-address=127.0.0.1:{port}"));
-        exporter.arg(format!("--collector.textfile.directory={}", directory.display()));
-        let exporter = exporter.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let mut exporter = Running(exporter.expect("prometheus-node-exporter"));
-        while exporter.0.try_wait().expect("its end").is_none() {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return (exporter, port);
-            }
-            assert!(Instant::now() < deadline, "node_exporter does not answer");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        assert!(Instant::now() < deadline, "node_exporter ends");
-    }
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its number").port();
+    let activate =
+        "LISTEN_PID=$$ LISTEN_FDS=1 exec prometheus-node-exporter --web.systemd-socket \"$@\" 3<&0 </dev/null";
+    let mut exporter = ns.program("sh");
+    exporter.args(["-c", activate, "sh", "--collector.disable-defaults", "--collector.textfile"]);
+    exporter.arg(format!("--collector.textfile.directory={}", directory.display()));
+    exporter.stdin(OwnedFd::from(listener)).stdout(Stdio::null()).stderr(Stdio::null());
+    (Running(exporter.spawn().expect("sh")), port)
 }
 
 /// What it serves now.

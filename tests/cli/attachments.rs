@@ -314,7 +314,8 @@ fn processes_that_come_and_go_stop_nothing() {
     in_namespace(|ns| {
         ns.shmadm(["create", "1", "-s", "4K"]).ok();
         let _steady = perl(ns, "shmat(0, undef, 0);");
-        let churn = "while (1) { unless (fork) { shmat(0, undef, 0); exit } wait; }";
+        // With an end of its own, should this program not live to end it.
+        let churn = "alarm 60; while (1) { unless (fork) { shmat(0, undef, 0); exit } wait; }";
         let _churn = ready(ns.program("perl").args(["-e", &format!("{STAY}print qq(ready\\n); {churn}")]));
         for _ in 0..100 {
             let found = stat(ns, 0);

@@ -236,7 +236,7 @@ fn segments_are_those_of_the_namespace_that_is_named() {
         three_segments(ns);
         let mut elsewhere = ns.program("unshare");
         let elsewhere =
-            elsewhere.args(["--ipc", "perl", "-e", "$| = 1; shmget(77, 1, 01600) // die; print 1; sleep 1 while 1"]);
+            elsewhere.args(["--ipc", "perl", "-e", "$| = 1; shmget(77, 1, 01600) // die; print 1; sleep 100"]);
         let mut elsewhere = Running(elsewhere.stdout(Stdio::piped()).spawn().expect("unshare"));
         elsewhere.0.stdout.take().expect("a pipe").read_exact(&mut [0]).expect("its segment");
         let pid = elsewhere.pid().to_string();
