@@ -12,6 +12,7 @@ use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 use crate::output::{Output, Progress};
+use crate::signals::{HeldOff, Undo};
 use crate::sysv::{Contents, MoveError, Stream};
 use crate::transfer::page_error;
 
@@ -31,6 +32,8 @@ pub enum Destination {
         temporary: NamedTempFile,
         /// Its place.
         target: PathBuf,
+        /// A signal removes it.
+        undo: Box<Undo>,
     },
 }
 
@@ -56,13 +59,17 @@ impl Destination {
         let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // For an errno of the directory itself: tempfile hides the one that it gets.
         access(directory, AccessFlags::W_OK | AccessFlags::X_OK)?;
+        let held_off = HeldOff::until_dropped();
         let temporary = tempfile::Builder::new()
             .prefix(".shmadm-")
-            .permissions(Permissions::from_mode(mode))
             .tempfile_in(directory)
             // Its own error names the temporary file, which nobody knows of.
             .map_err(|error| io::Error::from(error.kind()))?;
-        Ok(Destination::Replace { temporary, target })
+        let path = temporary.path().to_owned();
+        let undo = Box::new(held_off.undoing(move || drop(fs::remove_file(path))));
+        // Not as it is made: the mode asked for is meant, whatever the umask.
+        temporary.as_file().set_permissions(Permissions::from_mode(mode))?;
+        Ok(Destination::Replace { temporary, target, undo })
     }
 
     /// What to write to.
@@ -82,13 +89,15 @@ impl Destination {
     pub fn finish(self) -> io::Result<()> {
         match self {
             Self::InPlace(_) => Ok(()),
-            Self::Replace { mut temporary, target } => {
+            Self::Replace { mut temporary, target, undo } => {
                 // It ends where was written last, with a hole where that was one.
                 let end = temporary.as_file_mut().stream_position()?;
                 temporary.as_file().set_len(end)?;
                 // A full disk may only show now.
                 temporary.as_file().sync_all()?;
-                temporary.persist(target).map(drop).map_err(|error| error.error)
+                temporary.persist(target).map_err(|error| error.error)?;
+                drop(undo);
+                Ok(())
             }
         }
     }

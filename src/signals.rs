@@ -1,18 +1,21 @@
-//! Waiting for the signal that ends something.
+//! Signals that ask for an end: waiting for one, and what is undone by one.
+
+mod undo;
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::{emulate_default_handler, pipe};
 
+pub use self::undo::{HeldOff, Undo};
 use crate::process::status_line;
+use crate::sysv::uninterrupted;
 
 /// What a wait ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +26,15 @@ pub enum Woken {
     Source(usize),
 }
 
-/// SIGINT, SIGTERM and SIGHUP, caught from the moment that this is made; but not those that our parent has set to be
-/// ignored, as nohup(1) does, and a shell for what it starts in the background.
+/// SIGINT, SIGTERM and SIGHUP, but not those that our parent has set to be ignored, as nohup(1) does, and a shell for what
+/// it starts in the background.
+fn ending_signals() -> impl Iterator<Item = i32> {
+    let ignored = status_line("self", "SigIgn:").and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0);
+    [SIGINT, SIGTERM, SIGHUP].into_iter().filter(move |number| ignored >> (number - 1) & 1 == 0)
+}
+
+/// These signals, caught from the moment that this is made. The second one of a kind ends the process at once: whatever
+/// keeps it from asking for the first.
 #[derive(Debug)]
 pub struct Ending {
     woken: UnixStream,
@@ -36,13 +46,13 @@ impl Ending {
     pub fn catch() -> io::Result<Ending> {
         let (woken, waker) = UnixStream::pair()?;
         let signal = Arc::new(AtomicUsize::new(0));
-        let ignored = status_line("self", "SigIgn:").and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0);
-        for number in [SIGINT, SIGTERM, SIGHUP] {
-            if ignored >> (number - 1) & 1 == 0 {
-                // The flag first: whoever is woken finds it set.
-                signal_hook::flag::register_usize(number, Arc::clone(&signal), number.cast_unsigned() as usize)?;
-                pipe::register(number, waker.try_clone()?)?;
-            }
+        for number in ending_signals() {
+            let has_come = Arc::new(AtomicBool::new(false));
+            signal_hook::flag::register_conditional_default(number, Arc::clone(&has_come))?;
+            signal_hook::flag::register(number, has_come)?;
+            // The flag first: whoever is woken finds it set.
+            signal_hook::flag::register_usize(number, Arc::clone(&signal), number.cast_unsigned() as usize)?;
+            pipe::register(number, waker.try_clone()?)?;
         }
         Ok(Ending { woken, signal })
     }
@@ -77,13 +87,27 @@ impl Ending {
             if let Some(signal) = self.signal() {
                 return Ok(Woken::Signal(signal));
             }
-            match poll(&mut fds, PollTimeout::NONE) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
+            uninterrupted(|| poll(&mut fds, PollTimeout::NONE))?;
             let ready = fds[..sources.len()].iter().position(|fd| fd.any() == Some(true));
             if let (None, Some(source)) = (self.signal(), ready) {
                 return Ok(Woken::Source(source));
+            }
+        }
+    }
+
+    /// Waits until this can be written to, or has lost its other end: `None`; else, while it cannot, for a signal.
+    ///
+    /// A pipe that can be written to takes 4096 bytes (pipe(7), `PIPE_BUF`).
+    pub fn wait_to_write(&self, sink: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+        let sink = PollFd::new(sink, PollFlags::POLLOUT);
+        let mut fds = [sink, PollFd::new(self.woken.as_fd(), PollFlags::POLLIN)];
+        loop {
+            let limit = if self.signal().is_some() { PollTimeout::ZERO } else { PollTimeout::NONE };
+            uninterrupted(|| poll(&mut fds, limit))?;
+            match self.signal() {
+                _ if fds[0].any() == Some(true) => return Ok(None),
+                Some(signal) => return Ok(Some(signal)),
+                None => {}
             }
         }
     }

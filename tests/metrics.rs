@@ -216,7 +216,9 @@ fn a_file_is_replaced_whole_or_not_at_all() {
         let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).expect("a file"));
         let before = inode(&file);
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("chmod");
-        assert_eq!(ns.shmadm(["metrics", "--output", "shmadm.prom"]).ok(), "");
+        // For the collector, who is another user, whatever the umask.
+        let write = "umask 077; exec \"$0\" metrics --output shmadm.prom";
+        assert_eq!(ns.run("sh", ["-c", write, env!("CARGO_BIN_EXE_shmadm")]), "");
         assert_eq!(fs::read_to_string(&file).expect("a file"), ns.shmadm(["metrics"]).ok());
         let mode = fs::metadata(&file).expect("a file").permissions().mode();
         assert_eq!((mode & 0o7777, inode(&file) == before), (0o644, false));

@@ -15,8 +15,9 @@ use crate::memory;
 use crate::mode::Mode;
 use crate::output::say;
 use crate::segment_ref::SegmentRef;
+use crate::signals::HeldOff;
 use crate::size::Size;
-use crate::sysv::{self, Access, NewSegment, Reason};
+use crate::sysv::{self, Access, Attachment, NewSegment, Reason, Segment, ShmId};
 use crate::transfer::{self, Input};
 
 /// Attach a segment and write to it
@@ -77,40 +78,48 @@ pub(super) struct AttachWrite {
 impl AttachWrite {
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
         let input = self.input()?;
+        let held_off = self.create.map(|_| HeldOff::until_dropped());
         let (named, created) = self.find_or_make(input.as_ref())?;
-        self.write(&named, created, input, context).map_err(|error| match created {
-            true => match sysv::remove(named.id) {
+        let id = named.id;
+        let remove = move || {
+            let _ = sysv::remove(id);
+        };
+        let undo = held_off.filter(|_| created).map(|held_off| held_off.undoing(remove));
+        let name = named.to_string();
+        let attachment = self.write(id, &name, created, input).map_err(|error| match created {
+            true => match sysv::remove(id) {
                 Ok(()) => error.hint("the segment that this call made was removed again"),
-                Err(_) => error.hint(format_args!("the segment that this call made, id:{}, is left", named.id)),
+                Err(_) => error.hint(format_args!("the segment that this call made, id:{id}, is left")),
             },
             false => error,
-        })
+        })?;
+        drop(undo);
+        self.attaching.hold(attachment, &name, context)
     }
 
-    fn write(&self, named: &Named, created: bool, input: Option<Input>, context: &mut Context) -> Result<Status> {
-        let name = named.to_string();
+    fn write(&self, id: ShmId, name: &str, created: bool, input: Option<Input>) -> Result<Attachment> {
         let placement = sysv::Placement { address: self.attaching.at(), round: self.round, remap: self.remap };
-        let attachment = transfer::attach(named.id, &name, "write to", Access::ReadWrite, placement)?;
+        let attachment = transfer::attach(id, name, "write to", Access::ReadWrite, placement)?;
         if self.verbose {
             say(format_args!("{name} is attached at {:#x}", attachment.address()));
         }
         let (offset, size) = (self.offset.0, attachment.size());
-        fits(&name, input.as_ref(), offset, size)?;
-        let contents = transfer::contents(&attachment, &name, Access::ReadWrite)?;
+        fits(name, input.as_ref(), offset, size)?;
+        let contents = transfer::contents(&attachment, name, Access::ReadWrite)?;
         if self.zero {
-            transfer::clear(&contents, &name, size)?;
+            transfer::clear(&contents, name, size)?;
         }
         let length = input.as_ref().and_then(Input::length).unwrap_or(0);
         let end = if self.fill.is_some() { size } else { offset + length };
-        if let Some(warning) = memory::shortage(&contents, &name, offset..end) {
+        if let Some(warning) = memory::shortage(&contents, name, offset..end) {
             say(warning);
         }
         let end = match input {
-            Some(input) => transfer::fill_from(&contents, &name, &input, offset, size)?,
+            Some(input) => transfer::fill_from(&contents, name, &input, offset, size)?,
             None => offset,
         };
         if let Some(byte) = self.fill {
-            transfer::fill_with(&contents, &name, byte, end..size)?;
+            transfer::fill_with(&contents, name, byte, end..size)?;
         }
         if self.verbose {
             say(format_args!("wrote {} bytes to {name} from byte {offset} on", end - offset));
@@ -119,7 +128,7 @@ impl AttachWrite {
             say(warning);
         }
         drop(contents);
-        self.attaching.hold(attachment, &name, context)
+        Ok(attachment)
     }
 
     /// What is to be written. Nothing is read from a terminal where there is something else to do.
@@ -157,7 +166,14 @@ impl AttachWrite {
         };
         loop {
             match sysv::find(key).map_err(|error| Error::call(format_args!("find segment {key}"), error))? {
-                Some(id) => return large_enough(key, id, size),
+                Some(id) => {
+                    let existing =
+                        lookup::look(id).map_err(|error| Error::call(format_args!("look at segment {key}"), error))?;
+                    // Else it was removed between the two looks.
+                    if let Some(segment) = existing {
+                        return large_enough(key, &segment, size);
+                    }
+                }
                 None => {
                     fits(&format!("a new segment {key}"), input, self.offset.0, size)?;
                     let new = NewSegment { key, size, mode: self.mode, huge: None, no_reserve: false };
@@ -174,15 +190,14 @@ impl AttachWrite {
 }
 
 /// An existing segment serves if it has the size that would have been asked for.
-fn large_enough(key: Key, id: sysv::ShmId, size: u64) -> Result<(Named, bool)> {
-    let existing = lookup::look(id).map_err(|error| Error::call(format_args!("look at segment {key}"), error))?;
-    match existing {
-        Some(segment) if segment.size < size => Err(Error::failed(format!(
-            "cannot write to segment {key} (id {id}): it exists and has {} bytes, fewer than the {size} of --create",
-            segment.size
-        ))),
-        _ => Ok((Named { key: Some(key), id }, false)),
+fn large_enough(key: Key, existing: &Segment, size: u64) -> Result<(Named, bool)> {
+    if existing.size < size {
+        return Err(Error::failed(format!(
+            "cannot write to segment {key} (id {}): it exists and has {} bytes, fewer than the {size} of --create",
+            existing.id, existing.size
+        )));
     }
+    Ok((Named { key: Some(key), id: existing.id }, false))
 }
 
 /// Refuses what is known not to fit before anything is changed.

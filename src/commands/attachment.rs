@@ -47,8 +47,9 @@ impl Attaching {
         let Some(Hold(limit)) = self.hold else {
             return Ok(Status::Done);
         };
-        let ending = Ending::catch().map_err(|error| Error::io("catch signals", &error))?;
+        // Before signals are caught: who does not read must not keep one from ending us.
         context.output.flush()?;
+        let ending = Ending::catch().map_err(|error| Error::io("catch signals", &error))?;
         say(format_args!("holding {name}, attached at {:#x}, as process {}", attachment.address(), std::process::id()));
         let signal = ending.wait(limit).map_err(|error| Error::io("wait for a signal", &error))?;
         Ok(signal.map_or(Status::Done, Status::Signal))

@@ -15,6 +15,7 @@ use crate::mode::Mode;
 use crate::names::{gid_of, uid_of};
 use crate::output::say;
 use crate::segment_ref::{ParseSegmentRefError, SegmentRef};
+use crate::signals::HeldOff;
 use crate::size::Size;
 use crate::sysv::{self, Access, HugePages, NewSegment, Reason, Segment, ShmId};
 use crate::transfer::{self, Input};
@@ -133,19 +134,26 @@ impl Create {
         let source = self.from.as_deref().map(|path| self.open(path)).transpose()?;
         let size = source.as_ref().map_or(self.size.map(|size| size.0), |source| Some(source.size));
 
+        let held_off = HeldOff::until_dropped();
         let (segment, created) = self.make_or_take(key, size)?;
         if created {
+            let id = segment.id;
+            let undo = held_off.undoing(move || {
+                let _ = sysv::remove(id);
+            });
             let finished = self.finish(&segment, owner, source);
             // A segment that nobody was told of would be lost: telling is part of making it.
             finished
                 .and_then(|segment| self.print(context, &segment, created))
                 .and_then(|()| context.output.flush())
                 .map_err(|error| remove_again(segment.id, error))?;
+            drop(undo);
             if let Some(warning) = transfer::fleeting() {
                 say(warning);
             }
             return Ok(Status::Done);
         }
+        drop(held_off);
         if source.is_some() || self.owner.is_some() || self.lock {
             say(format_args!("segment {} (id {}) existed, and is left as it was", segment.key, segment.id));
         }

@@ -1,3 +1,4 @@
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
@@ -84,7 +85,9 @@ impl Watch {
                 lookups.clock();
                 selection.look_again();
                 for change in changes.iter().filter(|change| is_chosen(&selection, change, &lookups)) {
-                    self.report(context, change, &began, &lookups)?;
+                    if let Some(signal) = self.report(context, change, &began, &lookups, &ending)? {
+                        return Ok(Status::Signal(signal));
+                    }
                     left = left.map(|left| left - 1);
                     if left == Some(0) {
                         return Ok(Status::Done);
@@ -109,14 +112,26 @@ impl Watch {
         say(format_args!("watching {chosen} {segments}, every {:?}", self.interval.0));
     }
 
-    /// Writes a change, and sees it out.
-    fn report(&self, context: &mut Context, change: &Change, began: &Clock, lookups: &Lookups) -> Result<()> {
+    /// Writes a change, and sees it out; or returns the signal that came while its reader did not read.
+    fn report(
+        &self,
+        context: &mut Context,
+        change: &Change,
+        began: &Clock,
+        lookups: &Lookups,
+        ending: &Ending,
+    ) -> Result<Option<i32>> {
         let output = &mut context.output;
+        let signal = ending.wait_to_write(output.file()?.as_fd()).map_err(|error| Error::output(&error))?;
+        if signal.is_some() {
+            return Ok(signal);
+        }
         match self.format {
             Format::Text => output.line(change_line(change, began, lookups, output.color()))?,
             Format::Jsonl => output.json(&ChangeRecord::new(change, lookups))?,
         }
-        output.flush()
+        output.flush()?;
+        Ok(None)
     }
 }
 

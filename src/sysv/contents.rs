@@ -19,6 +19,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader};
 use std::ops::Range;
 
+use nix::sys::resource::{Resource, getrlimit};
+
 use self::file::SegmentFile;
 use self::mapping::MappedSegment;
 pub use self::stream::Stream;
@@ -82,8 +84,10 @@ impl Attachment {
             .open(format!("/proc/self/map_files/{start:x}-{end:x}"));
         let way: Box<dyn Way> = match (file, access) {
             (Ok(file), Access::Read) => Box::new(SegmentFile(file)),
-            // hugetlbfs has no write(2).
-            (Ok(file), Access::ReadWrite) if is_on_tmpfs => Box::new(SegmentFile(file)),
+            // hugetlbfs has no write(2), and the limit on a file's size holds for every file, but not for a segment.
+            (Ok(file), Access::ReadWrite) if is_on_tmpfs && !is_file_size_limited(self.size()) => {
+                Box::new(SegmentFile(file))
+            }
             _ => Box::new(MappedSegment::new(self, is_on_tmpfs)),
         };
         Ok(Contents { attachment: self, way })
@@ -178,6 +182,11 @@ impl Contents<'_> {
 
 fn range(offset: u64, length: usize) -> Range<u64> {
     offset..offset.saturating_add(length as u64)
+}
+
+/// Whether a file may not become as large (getrlimit(2), `RLIMIT_FSIZE`).
+fn is_file_size_limited(size: u64) -> bool {
+    getrlimit(Resource::RLIMIT_FSIZE).is_ok_and(|(limit, _)| limit < size)
 }
 
 /// Where our own mapping that begins at `address` ends, and whether it is on tmpfs.

@@ -150,6 +150,9 @@ fn each_wait_that_fails_with_eintr_goes_on() {
             // Before the first wait, the streams are looked at.
             ("demo", "poll", 2, 0),
             ("demo", "wait4", 1, 0),
+            // A thread waits for what it is to undo.
+            ("create private --size 5", "poll", 1, 0),
+            ("read 5 -o out", "poll", 1, 0),
         ] {
             let inject = format!("inject={call}:error=EINTR:when={first}+2");
             let strace =

@@ -28,6 +28,7 @@ mod strace;
 mod strangers;
 mod streams;
 mod support;
+mod undone;
 mod usage;
 mod watch;
 mod with_c;
