@@ -19,12 +19,14 @@ mod watch;
 use std::env;
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use crate::error::{Error, Result, Status};
+use crate::escape::visible;
 use crate::namespace::{self, NamespaceRef};
 use crate::output::{ErrorRecord, Lookups, Output, note_raw, say};
 use crate::privileges;
@@ -205,9 +207,10 @@ fn all_commands() -> clap::Command {
     commands
 }
 
-/// What clap has to say when it knows all commands.
+/// What clap has to say when it knows all commands. It repeats words, which others may have chosen: made visible before.
 fn with_all_commands(message: clap::Error) -> clap::Error {
-    all_commands().try_get_matches_from(env::args_os()).err().unwrap_or(message)
+    let words = env::args_os().map(|word| visible(word.as_bytes()).into_owned());
+    all_commands().try_get_matches_from(words).err().unwrap_or(message)
 }
 
 /// Goes where `--ns` says, before there is a second thread.

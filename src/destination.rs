@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -44,9 +44,10 @@ impl Destination {
         let target = match fs::metadata(path) {
             Ok(found) if found.is_file() => {
                 // Opened, though not to be written to: the kernel then refuses what the user may not write, and links
-                // that others have planted in /tmp (fs.protected_symlinks).
-                OpenOptions::new().write(true).open(path)?;
-                fs::canonicalize(path)?
+                // that others have planted in /tmp (fs.protected_symlinks). Its name is asked of what was opened: the
+                // links that lead there may lead elsewhere by now.
+                let file = OpenOptions::new().write(true).open(path)?;
+                fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?
             }
             Ok(_) => {
                 let file = OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY).open(path)?;
@@ -60,11 +61,14 @@ impl Destination {
         // For an errno of the directory itself: tempfile hides the one that it gets.
         access(directory, AccessFlags::W_OK | AccessFlags::X_OK)?;
         let held_off = HeldOff::until_dropped();
-        let temporary = tempfile::Builder::new()
-            .prefix(".shmadm-")
-            .tempfile_in(directory)
-            // Its own error names the temporary file, which nobody knows of.
-            .map_err(|error| io::Error::from(error.kind()))?;
+        // The error of tempfile names the temporary file, which nobody knows of, and has no errno.
+        let mut errno = None;
+        let make = |path: &Path| {
+            let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+            made.inspect_err(|error| errno = error.raw_os_error())
+        };
+        let made = tempfile::Builder::new().prefix(".shmadm-").make_in(directory, make);
+        let temporary = made.map_err(|error| errno.map_or(error.kind().into(), io::Error::from_raw_os_error))?;
         let path = temporary.path().to_owned();
         let undo = Box::new(held_off.undoing(move || drop(fs::remove_file(path))));
         // Not as it is made: the mode asked for is meant, whatever the umask.

@@ -1,8 +1,9 @@
 //! Work that the kernel does, shared among as many threads as there are processors.
 
+use std::io;
 use std::num::NonZero;
 use std::panic::resume_unwind;
-use std::thread::{available_parallelism, scope};
+use std::thread::{Builder, ScopedJoinHandle, available_parallelism, scope};
 
 /// Works on shares of `all`, at least `few` in each, and returns what came of each, in order.
 ///
@@ -15,8 +16,14 @@ pub fn in_shares<T: Sync, R: Send>(all: &[T], few: usize, work: impl Fn(&[T]) ->
     }
     let work = &work;
     scope(|scope| {
-        let threads: Vec<_> = all.chunks(share).map(|part| scope.spawn(move || work(part))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        let begin = |part| (part, Builder::new().spawn_scoped(scope, move || work(part)));
+        let shares: Vec<_> = all.chunks(share).map(begin).collect();
+        let finish = |(part, thread): (_, io::Result<ScopedJoinHandle<'_, R>>)| match thread {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            // No thread is to be had (RLIMIT_NPROC, a cgroup's pids.max): this one does it.
+            Err(_) => work(part),
+        };
+        shares.into_iter().map(finish).collect()
     })
 }
 

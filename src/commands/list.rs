@@ -105,7 +105,9 @@ impl List {
                     everywhere.count(segment);
                 }
             });
-        if self.sort.is_none() && !self.reverse && !is_table {
+        // A JSON document is whole, or an error.
+        let is_json = self.format == Format::Json && !self.quiet;
+        if self.sort.is_none() && !self.reverse && !is_table && !is_json {
             self.print(output, matching, everywhere.as_ref(), view)?;
             return finish(output, everywhere.as_ref());
         }
