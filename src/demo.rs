@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use anstyle::{AnsiColor, Style};
 
+use crate::creation;
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::lookup;
@@ -17,7 +18,6 @@ use crate::mode::Mode;
 use crate::output::{Column, DEFAULT_COLUMNS, Layout, Lookups, Output, Picture, Space, View, note_raw, prompt};
 use crate::signals::{Ending, Woken};
 use crate::sysv::{self, Access, Attachment, NewSegment, Placement, Reason, Segment, Segments, ShmId};
-use crate::transfer;
 
 pub use second_process::serve;
 use second_process::{Answer, SecondProcess, text};
@@ -137,7 +137,7 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     fn play(&mut self) -> Result<(), Stop> {
-        let is_forced = transfer::fleeting().is_some();
+        let is_forced = creation::is_rmid_forced();
         self.lines(story::INTRODUCTION)?;
         if self.pauses.is_some() {
             self.lines(story::LOOK)?;

@@ -12,6 +12,7 @@ compile_error!("shmadm is for Linux on 64-bit machines");
 pub mod attachments;
 pub mod changes;
 pub mod commands;
+pub mod creation;
 pub mod demo;
 pub mod destination;
 pub mod duration;

@@ -204,16 +204,6 @@ pub fn page_error(what: impl std::fmt::Display, error: &io::Error) -> Error {
     }
 }
 
-/// What to say of a new segment where kernel.shm_rmid_forced has the kernel destroy it as we exit. The sysctl belongs to
-/// the IPC namespace; where /proc does not show it there is nothing to say.
-pub fn fleeting() -> Option<&'static str> {
-    let value = std::fs::read_to_string("/proc/sys/kernel/shm_rmid_forced").ok()?;
-    (value.trim() == "1").then_some(
-        "warning: kernel.shm_rmid_forced is 1: the kernel destroys this segment as shmadm exits, unless another \
-         process is attached by then",
-    )
-}
-
 /// Why a segment could not be made: the limit that was hit, with its value and the sysctl that sets it.
 pub fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error) -> Error {
     let told = if key.is_private() {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Context, attachment, segment_parser};
+use crate::creation;
 use crate::error::{Error, Result, Status};
 use crate::key::{Key, c_integer};
 use crate::lookup::{self, Named};
@@ -87,10 +88,7 @@ impl AttachWrite {
         let undo = held_off.filter(|_| created).map(|held_off| held_off.undoing(remove));
         let name = named.to_string();
         let attachment = self.write(id, &name, created, input).map_err(|error| match created {
-            true => match sysv::remove(id) {
-                Ok(()) => error.hint("the segment that this call made was removed again"),
-                Err(_) => error.hint(format_args!("the segment that this call made, id:{id}, is left")),
-            },
+            true => creation::remove_again(id, error),
             false => error,
         })?;
         drop(undo);
@@ -98,6 +96,9 @@ impl AttachWrite {
     }
 
     fn write(&self, id: ShmId, name: &str, created: bool, input: Option<Input>) -> Result<Attachment> {
+        if !created {
+            creation::outlives_a_detach(id, name, "write to")?;
+        }
         let placement = sysv::Placement { address: self.attaching.at(), round: self.round, remap: self.remap };
         let attachment = transfer::attach(id, name, "write to", Access::ReadWrite, placement)?;
         if self.verbose {
@@ -124,7 +125,7 @@ impl AttachWrite {
         if self.verbose {
             say(format_args!("wrote {} bytes to {name} from byte {offset} on", end - offset));
         }
-        if created && let Some(warning) = transfer::fleeting() {
+        if created && let Some(warning) = creation::fleeting() {
             say(warning);
         }
         drop(contents);

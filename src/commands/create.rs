@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{Context, TextOrJson};
+use crate::creation;
 use crate::error::{Error, Result, Status};
 use crate::key::Key;
 use crate::lookup;
@@ -17,7 +18,7 @@ use crate::output::say;
 use crate::segment_ref::{ParseSegmentRefError, SegmentRef};
 use crate::signals::HeldOff;
 use crate::size::Size;
-use crate::sysv::{self, Access, HugePages, NewSegment, Reason, Segment, ShmId};
+use crate::sysv::{self, Access, Attachment, HugePages, NewSegment, Reason, Segment, ShmId};
 use crate::transfer::{self, Input};
 
 /// Create a segment
@@ -146,9 +147,9 @@ impl Create {
             finished
                 .and_then(|segment| self.print(context, &segment, created))
                 .and_then(|()| context.output.flush())
-                .map_err(|error| remove_again(segment.id, error))?;
+                .map_err(|error| creation::remove_again(segment.id, error))?;
             drop(undo);
-            if let Some(warning) = transfer::fleeting() {
+            if let Some(warning) = creation::fleeting() {
                 say(warning);
             }
             return Ok(Status::Done);
@@ -232,9 +233,8 @@ impl Create {
     /// What comes after the making. The order matters: with another owner or mode a user could neither lock nor fill it.
     fn finish(&self, segment: &Segment, owner: Option<(u32, Option<u32>)>, source: Option<Source>) -> Result<Segment> {
         let name = format!("segment {} (id {})", segment.key, segment.id);
-        if let Some(source) = source {
-            fill(segment, &name, source)?;
-        }
+        // Attached to the end: where kernel.shm_rmid_forced is 1, the detach is the end of the segment.
+        let _attachment = source.map(|source| fill(segment, &name, source)).transpose()?;
         if self.lock {
             sysv::lock(segment.id).map_err(|error| Error::call(format_args!("lock {name}"), error))?;
         }
@@ -310,13 +310,15 @@ struct Source {
     size: u64,
 }
 
-fn fill(segment: &Segment, name: &str, source: Source) -> Result<()> {
+fn fill(segment: &Segment, name: &str, source: Source) -> Result<Attachment> {
     let attachment = transfer::attach(segment.id, name, "fill", Access::ReadWrite, sysv::Placement::default())?;
     let contents = transfer::contents(&attachment, name, Access::ReadWrite)?;
     if let Some(warning) = memory::shortage(&contents, name, 0..source.input.length().unwrap_or(0)) {
         say(warning);
     }
-    transfer::fill_from(&contents, name, &source.input, 0, segment.size).map(drop)
+    transfer::fill_from(&contents, name, &source.input, 0, segment.size)?;
+    drop(contents);
+    Ok(attachment)
 }
 
 /// The state of a segment that was made just now.
@@ -324,14 +326,6 @@ fn made(id: ShmId) -> Result<Segment> {
     lookup::look(id)
         .map_err(|error| Error::call(format_args!("look at the new segment id:{id}"), error))?
         .ok_or_else(|| Error::failed(format!("the new segment id:{id} was removed by another process at once")))
-}
-
-/// Takes back what a failed call has made.
-fn remove_again(id: ShmId, error: Error) -> Error {
-    match sysv::remove(id) {
-        Ok(()) => error.hint("the new segment was removed again"),
-        Err(removal) => error.hint(format_args!("and the new segment id:{id} could not be removed: {removal}")),
-    }
 }
 
 fn exists(key: Key, error: sysv::Error) -> Error {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::{Context, attachment, segment_parser};
+use crate::creation;
 use crate::destination::{Destination, Sink, cannot_write};
 use crate::error::{Error, Result, Status};
 use crate::lookup;
@@ -71,6 +72,7 @@ impl Read {
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
         let named = lookup::find("read", &self.segment)?;
         let name = named.to_string();
+        creation::outlives_a_detach(named.id, &name, "read")?;
         let placement = Placement { address: self.attaching.at(), ..Placement::default() };
         let attachment = transfer::attach(named.id, &name, "read", Access::Read, placement)?;
         let (start, end) = self.range(&name, attachment.size())?;
