@@ -18,6 +18,7 @@ use crate::mode::Mode;
 use crate::output::{Column, DEFAULT_COLUMNS, Layout, Lookups, Output, Picture, Space, View, note_raw, prompt};
 use crate::signals::{Ending, Woken};
 use crate::sysv::{self, Access, Attachment, NewSegment, Placement, Reason, Segment, Segments, ShmId};
+use crate::transfer;
 
 pub use second_process::serve;
 use second_process::{Answer, SecondProcess, text};

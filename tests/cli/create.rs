@@ -1,5 +1,7 @@
 //! `create`: what the kernel makes of it, and that nothing is left where it fails.
 
+mod fleeting;
+
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -354,53 +356,6 @@ fn no_reserve_lets_a_segment_be_larger_than_the_machine() {
         let size = i64::MAX.to_string();
         let id = id_of(create(ns, &format!("1 --size {size} --no-reserve -q")));
         assert_eq!(row(ns, id)[SIZE], size);
-    });
-}
-
-#[test]
-fn a_segment_that_goes_with_its_maker_is_warned_of() {
-    in_namespace(|ns| {
-        sysctl(ns, "shm_rmid_forced", "1");
-        let made = create(ns, "1 --size 1");
-        let warning = made.err.clone();
-        assert!(made.ok().starts_with("created "));
-        assert!(warning.starts_with("shmadm: ") && warning.contains("kernel.shm_rmid_forced"), "{warning}");
-        assert!(ns.table().is_empty());
-        // Filled, and then changed once more: it lives until then.
-        ns.file("in", "contents");
-        for line in ["2 --from in --mode 644 --lock", "2 --from in", "2 --size 1 --mode 644"] {
-            let made = create(ns, line);
-            assert!(made.err.contains("warning: kernel.shm_rmid_forced is 1"), "{made:?}");
-            assert!(made.ok().starts_with("created "));
-        }
-        let full = ns.shmadm_with_input(["write", "2", "--create", "4"], b"more than four").fails(1);
-        assert!(full.contains("the segment is full") && full.ends_with("; the new segment is gone, too\n"), "{full}");
-        assert!(ns.table().is_empty());
-        sysctl(ns, "shm_rmid_forced", "0");
-        assert_eq!(create(ns, "1 --size 1").err, "");
-    });
-}
-
-#[test]
-fn a_segment_that_would_go_with_our_detach_is_not_attached() {
-    in_namespace(|ns| {
-        ns.file("in", "contents");
-        create(ns, "1 --from in").ok();
-        sysctl(ns, "shm_rmid_forced", "1");
-        for line in ["read 1", "read 1 --hold", "write 1 changed", "write 1 changed --create 1", "read id:0 -o out"] {
-            let refused = ns.shmadm(line.split(' ')).fails(1);
-            assert!(refused.contains("kernel.shm_rmid_forced is 1"), "{line}: {refused}");
-            assert_eq!((ns.table().len(), ns.path("out").exists()), (1, false), "{line}");
-        }
-        // It does go: that is the kernel's word, not ours.
-        sysctl(ns, "shm_rmid_forced", "0");
-        let holder = ns.hold(["read", "1", "--hold"]);
-        sysctl(ns, "shm_rmid_forced", "1");
-        assert_eq!(ns.shmadm(["read", "1"]).ok(), "contents");
-        ns.shmadm(["write", "1", "changed"]).ok();
-        assert_eq!((ns.shmadm(["read", "1"]).ok(), ns.table().len()), ("changed\0".into(), 1));
-        assert_eq!(holder.end(nix::sys::signal::Signal::SIGTERM), (None, Some(15)));
-        assert!(ns.table().is_empty());
     });
 }
 
