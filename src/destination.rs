@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
@@ -44,10 +44,8 @@ impl Destination {
         let target = match fs::metadata(path) {
             Ok(found) if found.is_file() => {
                 // Opened, though not to be written to: the kernel then refuses what the user may not write, and links
-                // that others have planted in /tmp (fs.protected_symlinks). Its name is asked of what was opened: the
-                // links that lead there may lead elsewhere by now.
-                let file = OpenOptions::new().write(true).open(path)?;
-                fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?
+                // that others have planted in /tmp (fs.protected_symlinks).
+                place_of(&OpenOptions::new().write(true).open(path)?)?
             }
             Ok(_) => {
                 let file = OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY).open(path)?;
@@ -105,6 +103,16 @@ impl Destination {
             }
         }
     }
+}
+
+/// Where an open file is. Not asked by the path that it was opened by: the links on the way may lead elsewhere by now.
+fn place_of(file: &File) -> io::Result<PathBuf> {
+    let place = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    let (opened, found) = (file.metadata()?, fs::symlink_metadata(&place));
+    if found.is_ok_and(|found| (found.dev(), found.ino()) == (opened.dev(), opened.ino())) {
+        return Ok(place);
+    }
+    Err(io::Error::other("the file was moved or replaced just now"))
 }
 
 /// What is written to, at the place where it stands.

@@ -1,6 +1,7 @@
 //! `list`: every segment, field for field as the kernel has it, in each format; and what it knows of the creators.
 
 mod creators;
+mod cut;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;

@@ -28,6 +28,7 @@ mod strace;
 mod strangers;
 mod streams;
 mod support;
+mod threads;
 mod undone;
 mod usage;
 mod watch;

@@ -1,10 +1,12 @@
 //! `shmadm read`.
 
 mod output_file;
+mod swapped;
 mod ways;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::Read as _;
 use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

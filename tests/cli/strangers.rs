@@ -1,5 +1,7 @@
 //! What others choose: command lines, names of users, and the environment that shmadm is started in.
 
+mod words;
+
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};

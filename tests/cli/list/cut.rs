@@ -1,0 +1,35 @@
+//! The kernel's table cannot be read to its end: what is written by then is not to be taken for a whole list.
+
+use super::*;
+use crate::support::{is_installed, skip};
+
+#[test]
+fn a_table_that_breaks_off_gives_no_document() {
+    in_namespace(|ns| {
+        if !is_installed("strace") {
+            return skip("list::cut::a_table_that_breaks_off_gives_no_document", "strace is not installed");
+        }
+        perl(ns, "shmget(0, 1, 01600) // die for 1 .. 3000");
+        let cut = |line: &str| {
+            let mut strace = ns.program("strace");
+            strace.args(["-qq", "-o", "log", "-e", "trace=read", "-P", "/proc/sysvipc/shm"]);
+            strace.args(["-e", "inject=read:error=EIO:when=3", env!("CARGO_BIN_EXE_shmadm")]);
+            let cut = ended(strace.args(line.split(' ')));
+            assert!(std::fs::read_to_string(ns.path("log")).expect("a log").contains("INJECTED"), "{line}");
+            cut
+        };
+        let json = cut("list -f json");
+        let error: Value = serde_json::from_str(&json.out).expect("one document");
+        assert_eq!((&error["error"]["errno"], json.code), (&"EIO".into(), Some(1)));
+        let before = ns.file("before", json.out);
+        // It is no snapshot either.
+        ns.shmadm(["list", "--not-in", before.to_str().expect("UTF-8")]).fails(1);
+        for line in
+            ["list", "list -f raw", "list -f jsonl", "list -f csv", "list -f export", "list -q", "metrics", "limits"]
+        {
+            let error = cut(line);
+            assert_eq!(error.code, Some(1), "{line}");
+            assert!(error.err.contains("cannot read /proc/sysvipc/shm: "), "{line}: {}", error.err);
+        }
+    });
+}
