@@ -72,8 +72,10 @@ pub enum Reason {
     NoSuchSegment,
     /// `EACCES`: the mode does not allow it.
     PermissionDenied,
-    /// `EPERM`: neither owner nor creator, nor privileged.
+    /// `EPERM` of shmctl(2): neither owner nor creator, nor privileged.
     NotPermitted,
+    /// `EPERM` of shmget(2) with `SHM_HUGETLB`: neither `CAP_IPC_LOCK` nor in the group of vm.hugetlb_shm_group.
+    HugePagesDenied,
     /// `EINVAL` of an IPC_SET on a segment that exists: no such uid or gid in this user namespace.
     InvalidOwner,
     /// `EINVAL` of shmget(2): less than one byte, or more than SHMMAX.
@@ -82,9 +84,10 @@ pub enum Reason {
     LimitReached,
     /// `ENOMEM`.
     NoMemory,
-    /// `ENOMEM` of a lock, or `EPERM` where it is 0: RLIMIT_MEMLOCK is reached.
+    /// `ENOMEM` of a lock, or `EPERM` of the owner's or creator's where it is 0: RLIMIT_MEMLOCK is reached.
     LockLimitReached,
-    /// `EINVAL` of shmat(2) with an address: misaligned, or something is mapped there.
+    /// shmat(2) with an address, on a segment that exists. `EINVAL`: misaligned, or something is mapped there; `EPERM`:
+    /// below vm.mmap_min_addr; `ENOMEM`: beyond the address space.
     BadAddress,
     /// `ENOSYS`: a kernel without System V IPC.
     NotSupported,
@@ -106,7 +109,6 @@ impl Error {
         let reason = match errno {
             Errno::ENOSYS => Reason::NotSupported,
             Errno::EACCES => Reason::PermissionDenied,
-            Errno::EPERM => Reason::NotPermitted,
             _ => translate(errno),
         };
         Error { reason, errno }
@@ -120,12 +122,17 @@ impl fmt::Display for Error {
             Reason::NoSuchSegment => "there is no such segment",
             Reason::PermissionDenied => "permission denied",
             Reason::NotPermitted => "only its owner, its creator or root may do that",
+            Reason::HugePagesDenied => "you may not use huge pages",
             Reason::InvalidOwner => "that user or group does not exist in this user namespace",
             Reason::SizeOutOfRange => "the kernel does not make a segment of that size",
             Reason::LimitReached => "a limit on shared memory is reached",
             Reason::NoMemory => "there is not enough memory",
             Reason::LockLimitReached => "the limit on locked memory (ulimit -l) is reached",
-            Reason::BadAddress => "the address is misaligned, or something is mapped there",
+            Reason::BadAddress => match self.errno {
+                Errno::EPERM => "the kernel lets nothing be mapped there (sysctl vm.mmap_min_addr)",
+                Errno::ENOMEM => "the segment would end beyond the address space",
+                _ => "the address is misaligned, or something is mapped there",
+            },
             Reason::NotSupported => "this kernel has no System V shared memory",
             Reason::Other => self.errno.desc(),
         })
@@ -175,8 +182,8 @@ pub fn find(key: Key) -> Result<Option<ShmId>, Error> {
 /// shmget(2) with `IPC_CREAT|IPC_EXCL`: makes a segment, and never takes one that exists.
 ///
 /// Errors: `EEXIST` is [`Reason::Exists`], `EINVAL` [`Reason::SizeOutOfRange`], `ENOSPC` [`Reason::LimitReached`],
-/// `ENOMEM` [`Reason::NoMemory`] (for huge pages: none are free), `EPERM` [`Reason::NotPermitted`] (huge pages want
-/// `CAP_IPC_LOCK` or the group of vm.hugetlb_shm_group).
+/// `ENOMEM` [`Reason::NoMemory`] (for huge pages: none are free), `EPERM` [`Reason::HugePagesDenied`] where there were to
+/// be huge pages.
 pub fn create(new: &NewSegment) -> Result<ShmId, Error> {
     let mut flags = libc::IPC_CREAT | libc::IPC_EXCL | libc::c_int::from(new.mode.bits());
     if let Some(pages) = new.huge {
@@ -196,6 +203,7 @@ pub fn create(new: &NewSegment) -> Result<ShmId, Error> {
             Errno::EINVAL => Reason::SizeOutOfRange,
             Errno::ENOSPC => Reason::LimitReached,
             Errno::ENOMEM => Reason::NoMemory,
+            Errno::EPERM if new.huge.is_some() => Reason::HugePagesDenied,
             _ => Reason::Other,
         })
     })
@@ -272,7 +280,7 @@ pub fn set(id: ShmId, uid: u32, gid: u32, mode: Mode) -> Result<(), Error> {
         write!(f, "shmctl({id}, IPC_SET, {{shm_perm={{uid={uid}, gid={gid}, mode={}}}}})", trace::ModeBits(mode.bits()))
     });
     result.map(drop).map_err(|errno| match errno {
-        Errno::EINVAL if stat_any(id).is_ok() => Error { reason: Reason::InvalidOwner, errno },
+        Errno::EINVAL if exists(id) => Error { reason: Reason::InvalidOwner, errno },
         errno => by_id(errno),
     })
 }
@@ -307,8 +315,15 @@ pub fn page_size() -> u64 {
 fn by_id(errno: Errno) -> Error {
     Error::new(errno, |errno| match errno {
         Errno::EINVAL | Errno::EIDRM => Reason::NoSuchSegment,
+        Errno::EPERM => Reason::NotPermitted,
         _ => Reason::Other,
     })
+}
+
+/// Whether a segment is there, after an `EINVAL` that can mean its identifier or another argument. What may not be
+/// read is there, too.
+fn exists(id: ShmId) -> bool {
+    !matches!(stat(id), Err(Error { reason: Reason::NoSuchSegment, .. }))
 }
 
 fn shmget(key: Key, size: u64, flags: libc::c_int) -> Result<ShmId, Errno> {

@@ -80,6 +80,7 @@ pub fn attach(id: ShmId, name: &str, verb: &str, access: Access, placement: Plac
             Reason::PermissionDenied => told.hint(format_args!(
                 "attaching it needs {needs} permission, which its owner can give: `shmadm stat id:{id}` shows the mode"
             )),
+            Reason::BadAddress if error.errno != Errno::EINVAL => told,
             Reason::BadAddress if access == Access::Read => {
                 told.hint(format_args!("name a multiple of {} where nothing is mapped", sysv::page_size()))
             }
@@ -236,11 +237,9 @@ pub fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error) -> Err
             "too few huge pages of that size are free; sysctl vm.nr_hugepages reserves them, and \
              /proc/meminfo shows how many there are",
         ),
-        (Reason::NotPermitted, _) if huge => Error {
-            message: told.message.replace(&error.to_string(), "you may not use huge pages"),
-            ..told
+        (Reason::HugePagesDenied, _) => {
+            told.hint("they need root, or membership in the group of sysctl vm.hugetlb_shm_group")
         }
-        .hint("they need root, or membership in the group of sysctl vm.hugetlb_shm_group"),
         (Reason::NoMemory, _) => told.hint("--no-reserve makes it without reserving memory for all of it"),
         _ => told,
     }

@@ -4,8 +4,9 @@ use std::ffi::c_void;
 use std::ptr;
 
 use nix::errno::Errno;
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
-use super::{Error, Reason, ShmId, by_id, stat, trace};
+use super::{Error, Reason, ShmId, exists, stat, trace};
 
 /// What an attachment may do. There is no write-only attach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +41,9 @@ pub struct Attachment {
 
 /// shmat(2): attaches a segment.
 ///
-/// Errors: `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], or [`Reason::BadAddress`] where an address was asked
-/// for, `EACCES` is [`Reason::PermissionDenied`], `ENOMEM` [`Reason::NoMemory`] (the address space is full).
+/// Errors: `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], `EACCES` is [`Reason::PermissionDenied`], `ENOMEM`
+/// [`Reason::NoMemory`] (no room in the address space, or RLIMIT_AS is reached). Where an address was asked for,
+/// [`Reason::BadAddress`] is `EINVAL` if the segment exists, `EPERM`, and `ENOMEM` if RLIMIT_AS cannot be its cause.
 pub fn attach(id: ShmId, access: Access, placement: Placement) -> Result<Attachment, Error> {
     let mut flags = match access {
         Access::Read => libc::SHM_RDONLY,
@@ -57,10 +59,16 @@ pub fn attach(id: ShmId, access: Access, placement: Placement) -> Result<Attachm
     let result = if address.addr() == usize::MAX { Err(Errno::last()) } else { Ok(Address(address.addr())) };
     trace::returned(&result, |f| write!(f, "shmat({id}, {}, {})", Address(wanted.addr()), trace::AttachFlags(flags)));
     result.map_err(|errno| {
+        let is_placed = placement.address.is_some();
+        // At a fixed place ENOMEM is one of two things: it is beyond the address space, or that may not grow so much.
+        let is_unlimited = || getrlimit(Resource::RLIMIT_AS).is_ok_and(|(limit, _)| limit == RLIM_INFINITY);
         Error::new(errno, |errno| match errno {
-            Errno::EINVAL if placement.address.is_some() => Reason::BadAddress,
+            Errno::EINVAL if is_placed && exists(id) => Reason::BadAddress,
+            Errno::EPERM if is_placed => Reason::BadAddress,
+            Errno::ENOMEM if is_placed && is_unlimited() => Reason::BadAddress,
             Errno::ENOMEM => Reason::NoMemory,
-            errno => by_id(errno).reason,
+            Errno::EINVAL | Errno::EIDRM => Reason::NoSuchSegment,
+            _ => Reason::Other,
         })
     })?;
     let mut attachment = Attachment { address, id, size: 0 };

@@ -333,6 +333,36 @@ fn an_address_can_be_asked_for() {
 }
 
 #[test]
+fn an_address_that_cannot_be_had_is_told_from_other_causes() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "5", "--size", "8", "--mode", "666"]).ok();
+        ns.shmadm(["create", "6", "--size", "1T", "--no-reserve"]).ok();
+        let told = |error: &str| error.contains("at 0x") && !error.contains("its owner") && !error.contains("memory");
+        let error = ns.shmadm_unprivileged(["write", "5", "x", "--at", "0x10", "--round"]).fails(1);
+        assert!(told(&error) && error.contains("vm.mmap_min_addr") && !error.contains("--r"), "{error}");
+        // No x86, Arm or RISC-V machine gives a process such an address.
+        for remap in ["", " --remap"] {
+            let error = write(ns, &format!("5 x --at 0x4000000000000000{remap}")).fails(1);
+            assert!(told(&error) && error.contains("address space") && !error.contains("--r"), "{error}");
+        }
+        // There is such an address, but the process may not have so much.
+        let mut limited = ns.program("prlimit");
+        limited.args(["--as=1073741824", "--", env!("CARGO_BIN_EXE_shmadm"), "write", "6", "x"]);
+        let error = ended(limited.args(["--at", "0x600000000000"])).fails(1);
+        assert!(error.contains("not enough memory"), "{error}");
+        for (words, code) in [("id:9 x --at 0x600000000000", 3), ("id:9 x --at 1", 3), ("5 x --at 1", 1)] {
+            let error = write(ns, words).fails(code);
+            assert_eq!(error.contains("no such segment"), code == 3, "{words}: {error}");
+            assert_eq!(error.contains("misaligned"), code == 1, "{words}: {error}");
+        }
+        // What may be written and not read is there, too.
+        ns.shmadm(["set", "5", "--mode", "222"]).ok();
+        let error = ns.shmadm_unprivileged(["write", "5", "x", "--at", "1"]).fails(1);
+        assert!(error.contains("misaligned"), "{error}");
+    });
+}
+
+#[test]
 fn trace_shows_attach_and_detach_in_straces_notation() {
     in_namespace(|ns| {
         ns.shmadm(["create", "5", "--size", "8"]).ok();

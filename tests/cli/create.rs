@@ -345,7 +345,7 @@ fn huge_pages_that_are_not_to_be_had_are_explained() {
         let sysctl = if ns.is_root { "vm.nr_hugepages" } else { "vm.hugetlb_shm_group" };
         assert!(error.contains(sysctl), "{error}");
         let error = ns.shmadm_unprivileged(["create", "1", "--size", "1E", "--huge=2M"]).fails(1);
-        assert!(error.contains("vm.hugetlb_shm_group"), "{error}");
+        assert!(error.contains("you may not use huge pages; ") && error.contains("vm.hugetlb_shm_group"), "{error}");
         assert!(ns.table().is_empty());
     });
 }

@@ -324,5 +324,7 @@ fn it_attaches_where_it_is_told_to() {
         let error = ns.shmadm(["read", "1", "--at", "0x600000000001"]).fails(1);
         // It says nothing of --round and --remap, which are not options of this command.
         assert!(error.contains("0x600000000001") && !error.contains("--r"), "{error}");
+        let error = ns.shmadm(["read", "id:7", "--at", "0x600000000000"]).fails(3);
+        assert!(error.contains("no such segment"), "{error}");
     });
 }
