@@ -23,6 +23,7 @@ use std::ptr;
 
 pub use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
+use nix::unistd::geteuid;
 
 pub use attachment::{Access, Attachment, Placement, attach};
 pub use contents::{Contents, Extent, MoveError, Stream};
@@ -287,12 +288,13 @@ pub fn set(id: ShmId, uid: u32, gid: u32, mode: Mode) -> Result<(), Error> {
 
 /// shmctl(2) `SHM_LOCK`: the pages that are resident, or become so, are not swapped out.
 ///
-/// Errors: `EPERM` is [`Reason::NotPermitted`], `ENOMEM` [`Reason::LockLimitReached`].
+/// Errors: `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], `ENOMEM` is [`Reason::LockLimitReached`], `EPERM`
+/// [`Reason::NotPermitted`], or [`Reason::LockLimitReached`] where RLIMIT_MEMLOCK is 0 for its owner or creator.
 pub fn lock(id: ShmId) -> Result<(), Error> {
     shmctl_plain(id, libc::SHM_LOCK, "SHM_LOCK").map_err(|errno| match errno {
         Errno::ENOMEM => Error { reason: Reason::LockLimitReached, errno },
-        // ipc/shm.c answers like this to the owner, too, who may lock nothing at all.
-        Errno::EPERM if getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(limit, _)| limit == 0) => {
+        // ipc/shm.c answers like this to those who may lock it, too, where they may lock nothing at all.
+        Errno::EPERM if getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(limit, _)| limit == 0) && is_ours(id) => {
             Error { reason: Reason::LockLimitReached, errno }
         }
         errno => by_id(errno),
@@ -324,6 +326,12 @@ fn by_id(errno: Errno) -> Error {
 /// read is there, too.
 fn exists(id: ShmId) -> bool {
     !matches!(stat(id), Err(Error { reason: Reason::NoSuchSegment, .. }))
+}
+
+/// Whether the caller is the owner or the creator.
+fn is_ours(id: ShmId) -> bool {
+    let euid = geteuid().as_raw();
+    stat_any(id).is_ok_and(|segment| segment.uid == euid || segment.cuid == euid)
 }
 
 fn shmget(key: Key, size: u64, flags: libc::c_int) -> Result<ShmId, Errno> {

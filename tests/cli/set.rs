@@ -217,6 +217,26 @@ fn a_lock_that_fails_takes_the_mode_back() {
 }
 
 #[test]
+fn a_limit_on_locks_is_no_excuse_for_a_stranger() {
+    in_namespace_as_root(|ns| {
+        make(ns.program("perl"), 42, 5000, 0o666);
+        let lock = |ns: &Namespace| {
+            let mut command = ns.unprivileged("prlimit");
+            ended(command.args(["--memlock=0:0", "--", env!("CARGO_BIN_EXE_shmadm"), "set", "42", "--lock"])).fails(1)
+        };
+        let error = lock(ns);
+        assert!(error.contains("only its owner") && !error.contains("ulimit"), "{error}");
+        // To the owner, who did not make it and may not read it, and to the creator it is the reason.
+        set(ns, "42 --owner 1234 --mode 0").ok();
+        assert!(lock(ns).contains("ulimit -l"));
+        ns.shmadm(["remove", "42"]).ok();
+        make(ns.unprivileged("perl"), 42, 5000, 0);
+        set(ns, "42 --owner 0").ok();
+        assert!(lock(ns).contains("ulimit -l"));
+    });
+}
+
+#[test]
 fn a_marked_segment_can_be_changed_by_its_identifier() {
     in_namespace(|ns| {
         ns.shmadm(["create", "42", "--size", "4K", "-m", "640"]).ok();
