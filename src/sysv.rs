@@ -220,40 +220,40 @@ pub fn stat(id: ShmId) -> Result<Segment, Error> {
 
 /// shmctl(2) `SHM_STAT_ANY` (Linux 4.17): one segment's state, without any permission on it.
 ///
-/// The call wants an index, which is the identifier's low bits: 15 of them, or 24 with the boot parameter
-/// `ipcmni_extend` (ipc/util.h, `ipcmni_seq_shift`). It returns the identifier found there, so a reused
-/// index is told from the segment that was meant.
+/// The call wants an index, and takes the low bits of what it is given for one (ipc/util.c, `ipc_obtain_object_idr`): an
+/// identifier's are its index, however many they are. It returns the identifier found there, so a reused index is told
+/// from the segment that was meant.
+///
+/// Errors: `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], and so is an older kernel's `EINVAL`; `EACCES` of a security
+/// module is [`Reason::PermissionDenied`].
 pub fn stat_any(id: ShmId) -> Result<Segment, Error> {
-    let mut last = Error { reason: Reason::NoSuchSegment, errno: Errno::EINVAL };
-    for index_bits in [15, 24] {
-        let index = id.0 & ((1 << index_bits) - 1);
-        match shmctl_read(index, SHM_STAT_ANY, "SHM_STAT_ANY") {
-            Ok((found, ds)) if found == id.0 => return Ok(Segment::from_status(id, &ds)),
-            Ok(_) => {}
-            Err(errno) => last = by_id(errno),
-        }
-        if index == id.0 {
-            break;
-        }
+    match shmctl_read(id.0, SHM_STAT_ANY, "SHM_STAT_ANY") {
+        Ok((found, ds)) if found == id.0 => Ok(Segment::from_status(id, &ds)),
+        Ok(_) => Err(by_id(Errno::EINVAL)),
+        Err(errno) => Err(by_id(errno)),
     }
-    Err(last)
 }
 
 /// shmctl(2) `SHM_STAT_ANY` of each index: all segments of the namespace, in the order of the table and in a third of
 /// its time, but without [`Segment::rss`] and [`Segment::swap`].
 ///
-/// `None` where the table is the better way: the indices in use are sparse, or the kernel is older than 4.17.
+/// `None` where the table is the better way: the indices in use are sparse, the kernel is older than 4.17, or a security
+/// module forbids a look at one of them, which the table has nevertheless.
 pub fn stat_all() -> Option<Vec<Segment>> {
     let (highest, usage) = limits::highest_index().ok()?;
     // An empty index costs a third of what a row of the table does.
     if u64::from(highest.cast_unsigned()) > 4 * usage.segments {
         return None;
     }
-    let stat = |index| match shmctl_read(index, SHM_STAT_ANY, "SHM_STAT_ANY") {
-        Ok((id, ds)) => Some(Segment::from_status(ShmId(id), &ds)),
-        Err(_) => None,
-    };
-    let found: Vec<_> = (0..=highest).filter_map(stat).collect();
+    let mut found = Vec::new();
+    for index in 0..=highest {
+        match shmctl_read(index, SHM_STAT_ANY, "SHM_STAT_ANY") {
+            Ok((id, ds)) => found.push(Segment::from_status(ShmId(id), &ds)),
+            // Nothing has this index.
+            Err(Errno::EINVAL | Errno::EIDRM) => {}
+            Err(_) => return None,
+        }
+    }
     (usage.segments == 0 || !found.is_empty()).then_some(found)
 }
 

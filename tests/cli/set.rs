@@ -161,6 +161,25 @@ fn a_missing_segment_is_exit_3() {
 }
 
 #[test]
+fn an_identifier_of_an_index_that_was_used_before_is_not_the_earlier_one() {
+    in_namespace(|ns| {
+        // The kernel goes through its indices in turn, and then counts a sequence above them.
+        let make = "for (1 .. 100_000) {
+            my $id = shmget(0, 1, 01600) // die $!;
+            if ($id >= 32768) { print $id; exit }
+            shmctl($id, 0, 0) or die $!
+        }";
+        let id: i32 = ns.run("perl", ["-e", make]).parse().expect("an identifier");
+        changes(ns, &format!("id:{id} --mode 604"), &[(MODE, "604")]);
+        for stale in [id % 32768, id + 32768] {
+            let error = set(ns, &format!("id:{stale} --mode 600")).fails(3);
+            assert!(error.contains("no such segment"), "{error}");
+        }
+        assert_eq!(ns.table()[0][MODE], "604");
+    });
+}
+
+#[test]
 fn only_owner_creator_and_root_may() {
     in_namespace_as_root(|ns| {
         let id = make(ns.program("perl"), 42, 5000, 0o666);

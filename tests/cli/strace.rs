@@ -125,6 +125,34 @@ fn denials_and_marked_segments_too() {
     });
 }
 
+/// As SELinux may deny a look at one segment: what is removed is what `list` with the same filters shows.
+#[test]
+fn a_segment_whose_look_is_denied_is_still_among_those_to_remove() {
+    in_namespace(|ns| {
+        if !can_trace(ns, "strace::a_segment_whose_look_is_denied_is_still_among_those_to_remove") {
+            return;
+        }
+        for key in ["1", "2", "3", "4"] {
+            ns.shmadm(["create", key, "--size", "4K"]).ok();
+        }
+        ns.shmadm(["remove", "3"]).ok();
+        for (errno, kept) in [("EACCES", "0\n1\n3\n"), ("EIDRM", "0\n3\n")] {
+            let mut strace = ns.program("strace");
+            // SHM_INFO, then the look at index 0, then that at index 1.
+            strace
+                .args(["-f", "-qq", "-o", "log", "-e", "trace=shmctl", "-e"])
+                .arg(format!("inject=shmctl:error={errno}:when=3"));
+            strace.args([env!("CARGO_BIN_EXE_shmadm"), "remove", "--unattached", "--dry-run", "--quiet", "-f", "json"]);
+            let told = ended(strace.stdin(Stdio::null())).json();
+            let removed = told["removed"].as_array().expect("an array");
+            let ids: String = removed.iter().map(|removal| format!("{}\n", removal["id"])).collect();
+            let log = std::fs::read_to_string(ns.path("log")).expect("strace's log");
+            assert_eq!(ids, kept, "{errno}: {log}");
+            assert!(log.contains("shmctl(1, SHM_STAT_ANY"), "{log}");
+        }
+    });
+}
+
 #[test]
 fn the_words_of_an_error_are_strerrors() {
     in_namespace(|ns| {
