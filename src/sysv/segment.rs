@@ -189,12 +189,14 @@ impl Fields<'_> {
 }
 
 /// The rows of the table, read one at a time. The kernel hands out some 24 rows a read and takes its lock anew for
-/// each: this is no snapshot.
+/// each: this is no snapshot. A row that is none is an error, and the next one comes; after one of the file there is
+/// nothing more.
 #[derive(Debug)]
 pub struct Segments<R> {
     table: R,
     line: Vec<u8>,
     last: Option<ShmId>,
+    failed: bool,
 }
 
 impl Segments<BufReader<File>> {
@@ -211,7 +213,7 @@ impl<R: BufRead> Segments<R> {
     pub fn new(mut table: R) -> io::Result<Self> {
         let mut line = Vec::new();
         table.read_until(b'\n', &mut line)?;
-        Ok(Segments { table, line, last: None })
+        Ok(Segments { table, line, last: None, failed: false })
     }
 }
 
@@ -219,11 +221,15 @@ impl<R: BufRead> Iterator for Segments<R> {
     type Item = io::Result<Segment>;
 
     fn next(&mut self) -> Option<io::Result<Segment>> {
-        loop {
+        while !self.failed {
             self.line.clear();
             match self.table.read_until(b'\n', &mut self.line) {
                 Ok(0) => return None,
-                Err(error) => return Some(Err(error)),
+                Err(error) => {
+                    // It would be as likely to come again, and for ever to one who passes over errors.
+                    self.failed = true;
+                    return Some(Err(error));
+                }
                 Ok(_) => {}
             }
             let Some(segment) = Segment::from_line(&self.line) else {
@@ -236,6 +242,7 @@ impl<R: BufRead> Iterator for Segments<R> {
                 return Some(Ok(segment));
             }
         }
+        None
     }
 }
 
@@ -259,6 +266,8 @@ impl Current for Table {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
     const TITLES: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid \
@@ -303,6 +312,23 @@ mod tests {
     fn a_row_that_is_repeated_counts_once() {
         let row = "42 3 600 1 1 0 0 0 0 0 0 0 0 1 0 0\n";
         assert_eq!(rows(&format!("{TITLES}{row}{row}")).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_table_that_cannot_be_read_on_ends_with_the_error() {
+        let table = format!("{TITLES}42 3 600 1 1 0 0 0 0 0 0 0 0 1 0 0\n");
+        let rows = Segments::new(BufReader::new(table.as_bytes().chain(Unreadable))).unwrap();
+        let ids: Vec<_> = rows.take(9).map(|row| row.ok().map(|segment| segment.id.as_raw())).collect();
+        assert_eq!(ids, [Some(3), None]);
+    }
+
+    /// A file of which every read fails.
+    struct Unreadable;
+
+    impl Read for Unreadable {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::from_raw_os_error(libc::EIO))
+        }
     }
 
     #[test]
