@@ -102,8 +102,7 @@ impl Error {
     /// Reading or writing something that is no segment failed.
     pub fn io(what: impl fmt::Display, error: &io::Error) -> Error {
         let errno = error.raw_os_error().map(Errno::from_raw);
-        let cause = errno.map_or_else(|| error.to_string(), |errno| errno.desc().to_string());
-        Error { errno, ..Error::failed(format!("cannot {what}: {cause}")) }
+        Error { errno, ..Error::failed(format!("cannot {what}: {}", sysv::cause(error))) }
     }
 
     /// Standard output could not be written.

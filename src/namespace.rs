@@ -11,6 +11,8 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
+use crate::sysv;
+
 pub use all::{Inhabited, Rows, Survey, survey};
 pub use named::{Identity, Namespace, NamespaceRef, ParseNamespaceError, enter};
 
@@ -29,7 +31,7 @@ impl fmt::Display for Refused {
             Errno::ENOSPC | Errno::EUSERS => " (sysctl user.max_ipc_namespaces or user.max_user_namespaces is reached)",
             _ => "",
         };
-        write!(f, "{}: {}{hint}", self.what, self.errno.desc())
+        write!(f, "{}: {}{hint}", self.what, sysv::cause(&self.errno.into()))
     }
 }
 

@@ -135,12 +135,22 @@ impl fmt::Display for Error {
                 _ => "the address is misaligned, or something is mapped there",
             },
             Reason::NotSupported => "this kernel has no System V shared memory",
-            Reason::Other => self.errno.desc(),
+            Reason::Other => return f.write_str(&cause(&self.errno.into())),
         })
     }
 }
 
 impl std::error::Error for Error {}
+
+/// An error's own words: for an errno those of strerror(3), which are strace's and everybody's. nix has others for some
+/// ("Try again").
+pub fn cause(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        // Rust adds the number.
+        Some(errno) => error.to_string().replace(&format!(" (os error {errno})"), ""),
+        None => error.to_string(),
+    }
+}
 
 /// The page sizes that `SHM_HUGETLB` can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,6 +181,9 @@ pub struct NewSegment {
 /// shmget(2): finds the segment of a key. Needs no permission on it.
 ///
 /// `None` (`ENOENT`) where there is none. [`Key::PRIVATE`] finds nothing, and is not to be asked for: it would create.
+///
+/// Errors: `EACCES` of a security module is [`Reason::PermissionDenied`], `ENOSYS` (as of every call here)
+/// [`Reason::NotSupported`].
 pub fn find(key: Key) -> Result<Option<ShmId>, Error> {
     debug_assert!(!key.is_private(), "shmget(IPC_PRIVATE) always creates");
     match shmget(key, 0, 0) {

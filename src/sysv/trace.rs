@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use nix::errno::Errno;
 
+use super::cause;
 use crate::key::Key;
 
 type Sink = Box<dyn Fn(&dyn Display) + Send + Sync>;
@@ -46,19 +47,8 @@ impl<T: Display, F: Fn(&mut Formatter<'_>) -> fmt::Result> Display for Line<'_, 
         (self.call)(f)?;
         match self.result {
             Ok(value) => write!(f, " = {value}"),
-            Err(errno) => write!(f, " = -1 {errno:?} ({})", Cause(*errno)),
+            Err(errno) => write!(f, " = -1 {errno:?} ({})", cause(&io::Error::from(*errno))),
         }
-    }
-}
-
-/// The words of strerror(3), which are strace's too; nix has others for some.
-struct Cause(Errno);
-
-impl Display for Cause {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let text = io::Error::from_raw_os_error(self.0 as i32).to_string();
-        // Rust adds the number.
-        f.write_str(text.split_once(" (os error").map_or(&*text, |(words, _)| words))
     }
 }
 

@@ -32,7 +32,7 @@ fn what_fails_leaves_nothing_beside_and_the_old_file_whole() {
         cannot("missing/out", "No such file or directory");
         cannot("old/out", "Not a directory");
         cannot("dangling", "No such file or directory");
-        cannot("loop", "Too many symbolic links encountered");
+        cannot("loop", "Too many levels of symbolic links");
         cannot("closed/out", "Permission denied");
         // There is nothing to be read.
         ns.shmadm(["read", "1", "-o", "old", "--offset", "4"]).fails(1);
