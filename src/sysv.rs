@@ -223,9 +223,11 @@ pub fn create(new: &NewSegment) -> Result<ShmId, Error> {
     })
 }
 
-/// shmctl(2) `IPC_STAT`: one segment's state. Needs read permission (`EACCES` is [`Reason::PermissionDenied`]).
+/// shmctl(2) `IPC_STAT`: one segment's state. Needs read permission.
 ///
 /// The kernel does not tell [`Segment::rss`] and [`Segment::swap`] here: they are `None`.
+///
+/// Errors: `EACCES` is [`Reason::PermissionDenied`], `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`].
 pub fn stat(id: ShmId) -> Result<Segment, Error> {
     let (_, ds) = shmctl_read(id.0, libc::IPC_STAT, "IPC_STAT").map_err(by_id)?;
     Ok(Segment::from_status(id, &ds))
@@ -316,7 +318,7 @@ pub fn lock(id: ShmId) -> Result<(), Error> {
 
 /// shmctl(2) `SHM_UNLOCK`: pages may be swapped out again.
 ///
-/// Errors: `EPERM` is [`Reason::NotPermitted`].
+/// Errors: `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], `EPERM` is [`Reason::NotPermitted`].
 pub fn unlock(id: ShmId) -> Result<(), Error> {
     shmctl_plain(id, libc::SHM_UNLOCK, "SHM_UNLOCK").map_err(by_id)
 }

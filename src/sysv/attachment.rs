@@ -24,7 +24,7 @@ pub struct Placement {
     pub address: Option<usize>,
     /// `SHM_RND`: round the address down to a multiple of SHMLBA.
     pub round: bool,
-    /// `SHM_REMAP`: replace what is mapped there.
+    /// `SHM_REMAP`: replace what is mapped there, whatever it is. See [`attach`].
     pub remap: bool,
 }
 
@@ -41,6 +41,11 @@ pub struct Attachment {
 
 /// shmat(2): attaches a segment.
 ///
+/// With [`Placement::remap`] this is not safe in Rust's sense, and no caller can make it so. What this process has in the
+/// range, its code, a stack, the heap or another attachment, is replaced by the segment, to which others write: every
+/// object there is gone, and what happens then is not defined; mostly it crashes. It is for an address that the user named
+/// (shmadm-attach-write(1) says so), in a process with no more rights than the user's (the program refuses others).
+///
 /// Errors: `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], `EACCES` is [`Reason::PermissionDenied`], `ENOMEM`
 /// [`Reason::NoMemory`] (no room in the address space, or RLIMIT_AS is reached). Where an address was asked for,
 /// [`Reason::BadAddress`] is `EINVAL` if the segment exists, `EPERM`, and `ENOMEM` if RLIMIT_AS cannot be its cause.
@@ -53,7 +58,7 @@ pub fn attach(id: ShmId, access: Access, placement: Placement) -> Result<Attachm
     flags |= if placement.remap { libc::SHM_REMAP } else { 0 };
     let wanted = placement.address.map_or(ptr::null(), ptr::without_provenance);
     // SAFETY: without SHM_REMAP the kernel only takes addresses that are free, which no object of ours can be at. With
-    // SHM_REMAP the user named the address: what was mapped there is gone, and that is what --remap is for.
+    // SHM_REMAP that is not so, and nothing is promised: the function's documentation says what can be lost.
     let address = unsafe { libc::shmat(id.0, wanted, flags) };
     // shmat(2) returns (void *)-1 where it fails.
     let result = if address.addr() == usize::MAX { Err(Errno::last()) } else { Ok(Address(address.addr())) };

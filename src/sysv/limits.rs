@@ -23,6 +23,8 @@ pub struct Limits {
 }
 
 /// shmctl(2) `IPC_INFO`: the namespace's limits. Needs no permission.
+///
+/// Errors: `ENOSYS` is [`Reason::NotSupported`], `EACCES` of a security module [`Reason::PermissionDenied`].
 pub fn limits() -> Result<Limits, Error> {
     let mut info = MaybeUninit::<ShmInfo>::zeroed();
     // SAFETY: IPC_INFO writes a struct shminfo, which `ShmInfo` has the layout of; the identifier is not looked at.
@@ -55,6 +57,8 @@ pub struct Usage {
 }
 
 /// shmctl(2) `SHM_INFO`: what all segments of the namespace use. Needs no permission.
+///
+/// Errors: those of [`limits`].
 pub fn usage() -> Result<Usage, Error> {
     highest_index().map(|(_, usage)| usage)
 }
