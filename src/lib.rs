@@ -1,8 +1,8 @@
 //! System V shared memory on Linux, for the command `shmadm`.
 //!
 //! Imports point down: [`commands`], then [`demo`], [`select`], [`removal`], [`attachments`], [`changes`], [`transfer`],
-//! [`lookup`], [`memory`], [`namespace`], [`privileges`], [`process`], [`names`], [`parallel`] and [`output`], then
-//! [`sysv`], then the value types [`key`], [`mode`], [`size`], [`duration`], [`escape`] and [`segment_ref`]. Only [`sysv`]
+//! [`lookup`], [`memory`], [`namespace`], [`privileges`], [`child`], [`process`], [`names`], [`parallel`] and [`output`],
+//! then [`sysv`], then the value types [`key`], [`mode`], [`size`], [`duration`], [`escape`] and [`segment_ref`]. Only [`sysv`]
 //! has blocks of `unsafe`, and only [`output`] prints.
 
 // Sizes and offsets of segments are u64 here and size_t to the kernel; the casts between them rely on this.
@@ -11,6 +11,7 @@ compile_error!("shmadm is for Linux on 64-bit machines");
 
 pub mod attachments;
 pub mod changes;
+pub mod child;
 pub mod commands;
 pub mod creation;
 pub mod demo;

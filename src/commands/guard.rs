@@ -1,27 +1,21 @@
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
 use nix::errno::Errno;
-use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::geteuid;
 use serde::Serialize;
-use signal_hook::consts::SIGCHLD;
 
 use super::{Context, rows};
+use crate::child;
 use crate::destination::Destination;
 use crate::error::{Error, Result, Status};
 use crate::namespace::{self, Refused};
 use crate::output::{Lookups, SegmentRecord, say};
 use crate::removal::{self, Choice, Outcome};
 use crate::select::Selection;
-use crate::sysv::{Segment, uninterrupted};
+use crate::sysv::Segment;
 
 /// Run a command, and name the segments that it leaves behind
 ///
@@ -71,9 +65,13 @@ impl Guard {
         if !self.shared {
             namespace::enter_private().map_err(|error| refused(&error))?;
         }
-        let (leaked, status) = match self.run_command()? {
-            Ok(ended) => (self.leaked(&before)?, code(ended)),
-            Err(not_run) => (Vec::new(), not_run),
+        let ended = child::run(&self.command).map_err(|error| Error::io("wait for the command", &error))?;
+        let (leaked, status) = match ended {
+            Ok(status) => (self.leaked(&before)?, status),
+            Err(errno) => {
+                say(Error::io(format_args!("run {}", Path::new(&self.command[0]).display()), &errno.into()));
+                (Vec::new(), if errno == Errno::ENOENT { 127 } else { 126 })
+            }
         };
         // The records are made before anything is removed: they say what was found.
         let records: Vec<_> = leaked.iter().map(|segment| SegmentRecord::new(segment, &context.lookups)).collect();
@@ -88,46 +86,6 @@ impl Guard {
             }
         }
         Ok(Status::Guarded(status))
-    }
-
-    /// Runs the command to its end. What asks us to end is handed on to it, but not what a terminal sends to both of us.
-    fn run_command(&self) -> Result<Result<WaitStatus, u8>> {
-        let cannot = |error: io::Error| Error::io("wait for the command", &error);
-        let handed_on = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
-        let mut watched = SigSet::from_iter(handed_on);
-        watched.add(Signal::SIGCHLD);
-        // A parent may have SIGCHLD ignored, and then nobody is told of an end. Any handler undoes that, here and, since
-        // execve(2) makes a handler the default, in the command.
-        signal_hook::flag::register(SIGCHLD, Arc::default()).map_err(cannot)?;
-        // Blocked before the command starts, so that none is lost; the command itself starts with the mask we had.
-        let mask = watched.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(|errno| cannot(errno.into()))?;
-        let signals = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC).map_err(|errno| cannot(errno.into()))?;
-        let started = spawn(&self.command, &mask).or_else(|errno| match errno {
-            // A script without a line that names its interpreter, which execvp(3) and so env(1) hand to the shell.
-            Errno::ENOEXEC => spawn(&[&["/bin/sh".into()], &self.command[..]].concat(), &mask),
-            errno => Err(errno),
-        });
-        let child = match started {
-            Ok(child) => child,
-            Err(errno) => {
-                say(Error::io(format_args!("run {}", Path::new(&self.command[0]).display()), &errno.into()));
-                return Ok(Err(if errno == Errno::ENOENT { 127 } else { 126 }));
-            }
-        };
-        loop {
-            match uninterrupted(|| waitpid(child, Some(WaitPidFlag::WNOHANG))).map_err(cannot)? {
-                WaitStatus::StillAlive => {}
-                ended => return Ok(Ok(ended)),
-            }
-            let Some(signal) = uninterrupted(|| signals.read_signal()).map_err(cannot)? else { continue };
-            let known = handed_on.into_iter().find(|known| *known as u32 == signal.ssi_signo);
-            if let Some(known) = known
-                && signal.ssi_code != SI_KERNEL
-            {
-                // Nobody has waited for the command yet, so its pid is nobody else's.
-                let _ = kill(child, known);
-            }
-        }
     }
 
     /// What the command left behind: all there is in its own namespace; else what is new and its user's.
@@ -167,36 +125,8 @@ impl Guard {
     }
 }
 
-/// The code of a signal that the kernel itself sends, as for Ctrl-C on a terminal (include/uapi/asm-generic/siginfo.h):
-/// such a signal goes to the whole process group, and the command has it already.
-const SI_KERNEL: i32 = 0x80;
-
-/// Starts the command with this signal mask, and with SIGPIPE as everybody expects it: we ignore it.
-fn spawn(command: &[OsString], mask: &SigSet) -> Result<Pid, Errno> {
-    let c_string = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| Errno::EINVAL);
-    let arguments: Vec<_> = command.iter().map(|word| c_string(word.clone().into_vec())).collect::<Result<_, _>>()?;
-    let environment: Vec<_> = std::env::vars_os()
-        .map(|(name, value)| c_string([name.into_vec(), value.into_vec()].join(&b'=')))
-        .collect::<Result<_, _>>()?;
-    let mut attributes = PosixSpawnAttr::init()?;
-    attributes.set_flags(PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF)?;
-    attributes.set_sigmask(mask)?;
-    attributes.set_sigdefault(&SigSet::from_iter([Signal::SIGPIPE]))?;
-    posix_spawnp(&arguments[0], &PosixSpawnFileActions::init()?, &attributes, &arguments, &environment)
-}
-
 fn segments() -> Result<Vec<Segment>> {
     rows()?.collect()
-}
-
-/// The status of a shell: 128+N for a command that signal N ended.
-fn code(ended: WaitStatus) -> u8 {
-    let status = match ended {
-        WaitStatus::Exited(_, status) => status,
-        WaitStatus::Signaled(_, signal, _) => 128 + signal as i32,
-        _ => 1,
-    };
-    u8::try_from(status).unwrap_or(1)
 }
 
 fn tell(leaked: &[Segment], lookups: &Lookups) {

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
+use rustix::process::{self, WaitOptions, waitpid};
 use signal_hook::consts::SIGCHLD;
 
 use super::uninterrupted;
@@ -57,13 +57,15 @@ pub fn written_by_child<T>(
             let mut written = Vec::new();
             let read = reader.read_to_end(&mut written);
             let looked = look(child);
-            let ended = uninterrupted(|| waitpid(child, None))?;
+            let pid = process::Pid::from_raw(child.as_raw());
+            let ended = uninterrupted(|| waitpid(pid, WaitOptions::empty()))?;
             read?;
-            match ended {
-                WaitStatus::Exited(_, 0) => Ok((written, looked?)),
+            match ended.and_then(|(_, status)| status.exit_status()) {
+                Some(0) => Ok((written, looked?)),
                 // An exit status has eight bits, and every errno of Linux fits (errno(3): 133 at most).
-                WaitStatus::Exited(_, errno) => Err(io::Error::from_raw_os_error(errno)),
-                _ => Err(Errno::EINTR.into()),
+                Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+                // A signal has ended it, a real-time one perhaps, for which nix has no number.
+                None => Err(Errno::EINTR.into()),
             }
         }
     }

@@ -1,5 +1,7 @@
 //! `guard`: what a command leaves behind is found in both kinds of namespace, and the command does not notice.
 
+mod signals;
+
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -281,27 +283,6 @@ fn the_report_is_json_without_a_leak_too() {
 }
 
 #[test]
-fn signals_are_handed_on_to_the_command() {
-    in_namespace(|ns| {
-        ns.open_to_all();
-        let wait = "open my $f, '>', 'ready' or die $!; select undef, undef, undef, .05 for 1 .. 200; exit 6";
-        let trap = "$SIG{TERM} = sub { exit 3 }; $SIG{INT} = sub { exit 4 }; $SIG{HUP} = sub { exit 5 };";
-        for way in ways() {
-            for (signal, trapped, untrapped) in
-                [(Signal::SIGTERM, 3, 143), (Signal::SIGINT, 4, 130), (Signal::SIGHUP, 5, 129)]
-            {
-                for (perl, status) in [([trap, wait].concat(), trapped), (wait.to_owned(), untrapped)] {
-                    let running = Running(command(ns, way, "", &["perl", "-e", &perl]).spawn().expect("shmadm"));
-                    wait_until("the command runs", || ns.path("ready").exists());
-                    assert_eq!(running.end(signal), (Some(status), None), "{way:?} {signal}");
-                    ns.run("rm", ["ready"]);
-                }
-            }
-        }
-    });
-}
-
-#[test]
 fn the_command_starts_as_it_would_without_guard() {
     in_namespace(|ns| {
         make_others(ns);
@@ -335,17 +316,6 @@ fn a_command_that_is_not_run_leaves_no_old_report() {
         assert_eq!(ns.shmadm(words).code, Some(127));
         let report = std::fs::read_to_string(report).expect("the report");
         assert_eq!(report, "{\"leaked\":[],\"removed\":false,\"status\":127}\n");
-    });
-}
-
-#[test]
-fn a_caller_that_ignores_sigchld_changes_nothing() {
-    in_namespace(|ns| {
-        let exec = "$SIG{CHLD} = 'IGNORE'; exec @ARGV or die $!";
-        let words = ["-e", exec, env!("CARGO_BIN_EXE_shmadm"), "guard", "--", "sh", "-c", "exit 7"];
-        // It has hung here, for nobody tells it that the command has ended.
-        let ended = ended(ns.program("timeout").args(["--signal=KILL", "10", "perl"]).args(words));
-        assert_eq!((ended.code, &*ended.err), (Some(7), ""));
     });
 }
 

@@ -1,0 +1,138 @@
+//! What signals do to the command, and to guard before and after the command's end.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use super::*;
+
+/// Perl that leaves a segment behind, tells its pid in a file, and then waits.
+fn leak_and_wait() -> String {
+    let tell = "open my $f, '>', 'new' or die $!; print $f $$; close $f; rename 'new', 'pid' or die $!;";
+    [LEAK, tell, "sleep 60"].concat()
+}
+
+/// Starts guard with this Perl as its command. What it says goes to `log`.
+#[track_caller]
+fn start(ns: &Namespace, way: Way, options: &str, perl: &str) -> Running {
+    let log = File::create(ns.path("log")).expect("a log");
+    Running(command(ns, way, options, &["perl", "-e", perl]).stderr(log).spawn().expect("shmadm"))
+}
+
+/// The pid that the command has told.
+#[track_caller]
+fn told(ns: &Namespace) -> Pid {
+    wait_until("the command runs", || ns.path("pid").exists());
+    Pid::from_raw(ns.run("sh", ["-c", "cat pid && rm pid"]).parse().expect("a pid"))
+}
+
+fn log(ns: &Namespace) -> String {
+    fs::read_to_string(ns.path("log")).expect("the log")
+}
+
+#[test]
+fn a_real_time_signal_is_a_status_as_any_other() {
+    in_namespace(|ns| {
+        let before = make_others(ns);
+        for way in ways() {
+            for (number, status) in [(34, 162), (64, 192)] {
+                let perl = format!("{LEAK} kill {number}, $$; sleep 60");
+                let leaky = guard(ns, way, "--report report", &["perl", "-e", &perl]);
+                leaks(ns, way, &leaky, status, &before);
+                assert_eq!(report(ns)["status"], status);
+                let removed = guard(ns, way, "--remove", &["perl", "-e", &perl]);
+                assert_eq!((removed.code, ns.table()), (Some(status), before.clone()), "{way:?} {removed:?}");
+                assert!(removed.err.contains("removed segment 0x0000002a"), "{way:?} {removed:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn signals_are_handed_on_to_the_command() {
+    in_namespace(|ns| {
+        ns.open_to_all();
+        let wait = "open my $f, '>', 'ready' or die $!; select undef, undef, undef, .05 for 1 .. 200; exit 6";
+        let trap = "$SIG{TERM} = sub { exit 3 }; $SIG{INT} = sub { exit 4 }; $SIG{HUP} = sub { exit 5 };";
+        for way in ways() {
+            for (signal, trapped, untrapped) in
+                [(Signal::SIGTERM, 3, 143), (Signal::SIGINT, 4, 130), (Signal::SIGHUP, 5, 129)]
+            {
+                for (perl, status) in [([trap, wait].concat(), trapped), (wait.to_owned(), untrapped)] {
+                    let running = Running(command(ns, way, "", &["perl", "-e", &perl]).spawn().expect("shmadm"));
+                    wait_until("the command runs", || ns.path("ready").exists());
+                    assert_eq!(running.end(signal), (Some(status), None), "{way:?} {signal}");
+                    ns.run("rm", ["ready"]);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn what_ends_the_command_through_guard_leaves_no_leak_unsaid() {
+    in_namespace(|ns| {
+        let before = make_others(ns);
+        for way in ways() {
+            let running = start(ns, way, "--remove --report report", &leak_and_wait());
+            told(ns);
+            assert_eq!(running.end(Signal::SIGTERM), (Some(143), None), "{way:?}");
+            assert!(log(ns).contains("removed segment 0x0000002a"), "{way:?}: {}", log(ns));
+            let report = report(ns);
+            assert_eq!((&report["removed"], &report["status"]), (&json!(true), &json!(143)), "{way:?}");
+            assert_eq!(ns.table(), before, "{way:?}");
+        }
+    });
+}
+
+#[test]
+fn what_has_come_by_the_commands_end_does_not_end_guard() {
+    in_namespace(|ns| {
+        let before = make_others(ns);
+        for way in ways() {
+            let running = start(ns, way, "--remove", &leak_and_wait());
+            let child = told(ns);
+            // It sleeps while the command ends, and while more signals come than it reads before it sees that end.
+            kill(running.pid(), Signal::SIGSTOP).expect("guard");
+            kill(child, Signal::SIGKILL).expect("the command");
+            let stat = format!("/proc/{child}/stat");
+            wait_until("it has ended", || fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") Z ")));
+            for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
+                kill(running.pid(), signal).expect("guard");
+            }
+            assert_eq!(running.end(Signal::SIGCONT), (Some(137), None), "{way:?}");
+            assert!(log(ns).contains("removed segment 0x0000002a"), "{way:?}: {}", log(ns));
+            assert_eq!(ns.table(), before, "{way:?}");
+        }
+    });
+}
+
+#[test]
+fn an_old_report_stays_where_guard_is_killed() {
+    in_namespace(|ns| {
+        ns.file("report", "old");
+        ns.open_to_all();
+        let files = || {
+            let names =
+                fs::read_dir(ns.path(".")).expect("the directory").map(|entry| entry.expect("a file").file_name());
+            names.filter(|name| Path::new(name) != Path::new("log")).collect::<Vec<_>>()
+        };
+        for way in ways().filter(|way| !way.shared) {
+            let running = start(ns, way, "--report report", &leak_and_wait());
+            let child = told(ns);
+            assert_eq!(running.end(Signal::SIGKILL), (None, Some(9)), "{way:?}");
+            kill(child, Signal::SIGKILL).expect("the command");
+            assert_eq!((files(), ns.run("cat", ["report"])), (vec!["report".into()], "old".into()), "{way:?}");
+        }
+    });
+}
+
+#[test]
+fn a_caller_that_ignores_sigchld_changes_nothing() {
+    in_namespace(|ns| {
+        let exec = "$SIG{CHLD} = 'IGNORE'; exec @ARGV or die $!";
+        let words = ["-e", exec, env!("CARGO_BIN_EXE_shmadm"), "guard", "--", "sh", "-c", "exit 7"];
+        // It has hung here, for nobody tells it that the command has ended.
+        let ended = ended(ns.program("timeout").args(["--signal=KILL", "10", "perl"]).args(words));
+        assert_eq!((ended.code, &*ended.err), (Some(7), ""));
+    });
+}
