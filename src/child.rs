@@ -10,6 +10,7 @@ use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_s
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
+use rustix::io::ioctl_fionbio;
 use rustix::process::{self, WaitOptions, WaitStatus, waitpid};
 use signal_hook::consts::SIGCHLD;
 
@@ -33,16 +34,34 @@ pub fn run(command: &[OsString]) -> io::Result<Result<u8, Errno>> {
     // execve(2) makes a handler the default, in the command.
     signal_hook::flag::register(SIGCHLD, Arc::default())?;
     // Blocked before the command starts, so that none is lost; the command itself starts with the mask we had.
-    let mask = watched.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let blocked = Blocked::add(&watched)?;
     let signals = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC)?;
-    let started = spawn(command, &mask).or_else(|errno| match errno {
+    let started = spawn(command, &blocked.before).or_else(|errno| match errno {
         // A script without a line that names its interpreter, which execvp(3) and so env(1) hand to the shell.
-        Errno::ENOEXEC => spawn(&[&["/bin/sh".into()], command].concat(), &mask),
+        Errno::ENOEXEC => spawn(&[&["/bin/sh".into()], command].concat(), &blocked.before),
         errno => Err(errno),
     });
     match started {
         Ok(child) => wait(child, &signals).map(|ended| Ok(code(ended))),
         Err(errno) => Ok(Err(errno)),
+    }
+}
+
+/// Signals that are blocked while this lives. What came meanwhile, and was not read, acts on us after that.
+struct Blocked {
+    before: SigSet,
+}
+
+impl Blocked {
+    fn add(signals: &SigSet) -> Result<Blocked, Errno> {
+        Ok(Blocked { before: signals.thread_swap_mask(SigmaskHow::SIG_BLOCK)? })
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        // The only error is another way to change a mask than the three that there are.
+        let _ = self.before.thread_set_mask();
     }
 }
 
@@ -65,6 +84,7 @@ fn wait(child: Pid, signals: &SignalFd) -> io::Result<WaitStatus> {
     let pid = process::Pid::from_raw(child.as_raw());
     loop {
         if let Some((_, ended)) = uninterrupted(|| waitpid(pid, WaitOptions::NOHANG))? {
+            forget(signals)?;
             return Ok(ended);
         }
         let Some(signal) = uninterrupted(|| signals.read_signal())? else { continue };
@@ -76,6 +96,14 @@ fn wait(child: Pid, signals: &SignalFd) -> io::Result<WaitStatus> {
             let _ = kill(child, known);
         }
     }
+}
+
+/// Forgets what has come and was not read before the command ended: it was meant for the command, as Ctrl-C is that
+/// ended both, and must not end us before we have told what is left. What comes from now on is for us.
+fn forget(signals: &SignalFd) -> io::Result<()> {
+    ioctl_fionbio(signals, true)?;
+    while uninterrupted(|| signals.read_signal())?.is_some() {}
+    Ok(())
 }
 
 /// The numbers are the kernel's: nix has none for real-time signals.

@@ -107,6 +107,25 @@ fn what_has_come_by_the_commands_end_does_not_end_guard() {
 }
 
 #[test]
+fn what_comes_after_the_commands_end_ends_guard() {
+    in_namespace(|ns| {
+        ns.run("mkfifo", ["fifo"]);
+        ns.open_to_all();
+        for way in ways().filter(|way| !way.shared) {
+            for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+                // Nobody reads the FIFO, and so it waits.
+                let mut running = start(ns, way, "--report fifo", LEAK);
+                wait_until("the leak is named", || log(ns).contains("0x0000002a"));
+                kill(running.pid(), signal).expect("guard");
+                wait_until("it has ended", || running.0.try_wait().expect("its state").is_some());
+                let ended = running.0.wait().expect("its end");
+                assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(signal as i32), "{way:?}");
+            }
+        }
+    });
+}
+
+#[test]
 fn an_old_report_stays_where_guard_is_killed() {
     in_namespace(|ns| {
         ns.file("report", "old");
