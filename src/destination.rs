@@ -41,23 +41,11 @@ impl Destination {
     /// Opens what is to be written, so that it will be at `path` with this mode. A symbolic link stands for what it leads
     /// to, as for every program that opens it.
     pub fn open(path: &Path, mode: u32) -> io::Result<Destination> {
-        let target = match fs::metadata(path) {
-            Ok(found) if found.is_file() => {
-                // Opened, though not to be written to: the kernel then refuses what the user may not write, and links
-                // that others have planted in /tmp (fs.protected_symlinks).
-                place_of(&OpenOptions::new().write(true).open(path)?)?
-            }
-            Ok(_) => {
-                let file = OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY).open(path)?;
-                return Ok(Destination::InPlace(file));
-            }
-            // A link that leads nowhere: the file it names is not ours to make.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => path.into(),
-            Err(error) => return Err(error),
+        let existing = match existing(path)? {
+            Some(file) if !file.metadata()?.is_file() => return Ok(Destination::InPlace(file)),
+            existing => existing,
         };
-        let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // For an errno of the directory itself: tempfile hides the one that it gets.
-        access(directory, AccessFlags::W_OK | AccessFlags::X_OK)?;
+        let target = place(path, existing.as_ref())?;
         let held_off = HeldOff::until_dropped();
         // The error of tempfile names the temporary file, which nobody knows of, and has no errno.
         let mut errno = None;
@@ -65,13 +53,23 @@ impl Destination {
             let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
             made.inspect_err(|error| errno = error.raw_os_error())
         };
-        let made = tempfile::Builder::new().prefix(".shmadm-").make_in(directory, make);
+        let made = tempfile::Builder::new().prefix(".shmadm-").make_in(directory(&target), make);
         let temporary = made.map_err(|error| errno.map_or(error.kind().into(), io::Error::from_raw_os_error))?;
         let path = temporary.path().to_owned();
         let undo = Box::new(held_off.undoing(move || drop(fs::remove_file(path))));
         // Not as it is made: the mode asked for is meant, whatever the umask.
         temporary.as_file().set_permissions(Permissions::from_mode(mode))?;
         Ok(Destination::Replace { temporary, target, undo })
+    }
+
+    /// The error that [`Destination::open`] would have, as far as that can be known when nothing is made and nobody is
+    /// waited for.
+    pub fn foresee(path: &Path) -> io::Result<()> {
+        match fs::metadata(path) {
+            // To open a FIFO waits for its reader.
+            Ok(found) if !found.is_file() && !found.is_dir() => Ok(access(path, AccessFlags::W_OK)?),
+            _ => place(path, existing(path)?.as_ref()).map(drop),
+        }
     }
 
     /// What to write to.
@@ -105,6 +103,26 @@ impl Destination {
     }
 }
 
+/// What is there already, open to be written to; `None` where nothing is.
+///
+/// The kernel refuses what the user may not write, and links that others have planted in /tmp (fs.protected_symlinks).
+fn existing(path: &Path) -> io::Result<Option<File>> {
+    match OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY).open(path) {
+        Ok(file) => Ok(Some(file)),
+        // But for a link that leads nowhere: the file it names is not ours to make.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Where the whole file is put: in place of the one that is there, in a directory that may be written to.
+fn place(path: &Path, existing: Option<&File>) -> io::Result<PathBuf> {
+    let target = existing.map_or_else(|| Ok(path.into()), place_of)?;
+    // For an errno of the directory itself.
+    access(directory(&target), AccessFlags::W_OK | AccessFlags::X_OK)?;
+    Ok(target)
+}
+
 /// Where an open file is. Not asked by the path that it was opened by: the links on the way may lead elsewhere by now.
 fn place_of(file: &File) -> io::Result<PathBuf> {
     let place = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
@@ -113,6 +131,10 @@ fn place_of(file: &File) -> io::Result<PathBuf> {
         return Ok(place);
     }
     Err(io::Error::other("the file was moved or replaced just now"))
+}
+
+fn directory(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// What is written to, at the place where it stands.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Context, rows};
 use crate::child;
-use crate::destination::Destination;
+use crate::destination::{Destination, cannot_write};
 use crate::error::{Error, Result, Status};
 use crate::namespace::{self, Refused};
 use crate::output::{Lookups, SegmentRecord, say};
@@ -64,6 +64,10 @@ impl Guard {
         let before = if self.shared { segments()? } else { Vec::new() };
         if !self.shared {
             namespace::enter_private().map_err(|error| refused(&error))?;
+        }
+        // A run may last for hours, and is not to be for nothing. Not opened yet: the old report stays if we are killed.
+        if let Some(path) = &self.report {
+            Destination::foresee(path).map_err(|error| cannot_write(path, &error))?;
         }
         let ended = child::run(&self.command).map_err(|error| Error::io("wait for the command", &error))?;
         let (leaked, status) = match ended {
@@ -158,5 +162,5 @@ fn write_report(path: &Path, report: &Report) -> Result<()> {
         file.write_all(b"\n")?;
         destination.finish()
     };
-    write().map_err(|error| Error::io(format_args!("write {}", path.display()), &error))
+    write().map_err(|error| cannot_write(path, &error))
 }

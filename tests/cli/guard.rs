@@ -276,8 +276,6 @@ fn the_report_is_json_without_a_leak_too() {
                 assert_eq!((&leak["key"], &leak["size"]), (&json!("0x0000002a"), &json!(5000)));
                 assert_eq!(report, json!({"leaked": [leak], "removed": removed, "status": status}));
             }
-            let error = guard(ns, way, "--report missing/report", &["true"]).fails(1);
-            assert!(error.contains("missing/report"), "{error}");
         }
     });
 }
@@ -316,6 +314,32 @@ fn a_command_that_is_not_run_leaves_no_old_report() {
         assert_eq!(ns.shmadm(words).code, Some(127));
         let report = std::fs::read_to_string(report).expect("the report");
         assert_eq!(report, "{\"leaked\":[],\"removed\":false,\"status\":127}\n");
+    });
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_known_before_the_command_runs() {
+    in_namespace(|ns| {
+        ns.run("mkdir", ["directory", "closed"]);
+        ns.run("ln", ["-s", "nowhere", "link"]);
+        ns.run("mkfifo", ["fifo"]);
+        ns.file("plain", "");
+        ns.open_to_all();
+        ns.run("chmod", ["a-w", "closed", "fifo"]);
+        for way in ways() {
+            let denied: &[_] = if way.ordinary { &["closed/report", "fifo"] } else { &[] };
+            for path in [&["missing/report", "directory", "directory/", "link", "plain/report"], denied].concat() {
+                let error = guard(ns, way, &format!("--report {path}"), &["touch", "ran"]).fails(1);
+                assert!(error.starts_with(&format!("shmadm: cannot write {path}: ")), "{way:?} {path}: {error}");
+                assert!(!ns.path("ran").exists(), "{way:?} {path}");
+            }
+            // What cannot be known before is said afterwards, and does not hide the command's own status.
+            let mut late = command(ns, way, "--report directory/report", &["sh", "-c", "mv directory gone; exit $0"]);
+            let late = ended(late.arg(if way.shared { "7" } else { "0" }));
+            assert_eq!(late.code, Some(if way.shared { 7 } else { 1 }), "{way:?} {late:?}");
+            assert!(late.err.contains("cannot write directory/report: "), "{way:?} {late:?}");
+            ns.run("mv", ["gone", "directory"]);
+        }
     });
 }
 
