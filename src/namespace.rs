@@ -27,7 +27,11 @@ pub struct Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hint = match self.errno {
-            Errno::EPERM => " (a container's seccomp profile, or sysctl kernel.unprivileged_userns_clone, forbids it)",
+            // AppArmor lets the namespace be made, and then keeps the map from being opened.
+            Errno::EPERM | Errno::EACCES => {
+                " (a container's seccomp profile forbids it, or sysctl kernel.unprivileged_userns_clone or \
+                 kernel.apparmor_restrict_unprivileged_userns)"
+            }
             Errno::ENOSPC | Errno::EUSERS => " (sysctl user.max_ipc_namespaces or user.max_user_namespaces is reached)",
             _ => "",
         };

@@ -1,5 +1,6 @@
 //! `guard`: what a command leaves behind is found in both kinds of namespace, and the command does not notice.
 
+mod forbidden;
 mod signals;
 
 use std::process::{Command, Stdio};
@@ -339,25 +340,6 @@ fn a_report_that_cannot_be_written_is_known_before_the_command_runs() {
             assert_eq!(late.code, Some(if way.shared { 7 } else { 1 }), "{way:?} {late:?}");
             assert!(late.err.contains("cannot write directory/report: "), "{way:?} {late:?}");
             ns.run("mv", ["gone", "directory"]);
-        }
-    });
-}
-
-#[test]
-fn where_namespaces_are_forbidden_it_says_so_and_points_to_shared() {
-    in_namespace(|ns| {
-        let (shmadm, drop) = (env!("CARGO_BIN_EXE_shmadm"), "setpriv --bounding-set -all --inh-caps -all --");
-        for (sysctl, before) in [("max_ipc_namespaces", ""), ("max_user_namespaces", drop)] {
-            let script = format!("echo 0 > /proc/sys/user/{sysctl} && exec {before} {shmadm} guard $1 -- touch ran");
-            let guard = |option| {
-                let mut unshare = ns.program("unshare");
-                ended(unshare.args(["--user", "--map-root-user", "--", "sh", "-c", &script, "sh", option]))
-            };
-            let error = guard("").fails(1);
-            assert!(error.contains("namespace") && error.contains("--shared"), "{sysctl}: {error}");
-            assert!(!ns.path("ran").exists(), "{sysctl}");
-            guard("--shared").ok();
-            ns.run("rm", ["ran"]);
         }
     });
 }

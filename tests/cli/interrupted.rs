@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::support::{Namespace, Running, ended, in_namespace, is_installed, skip, wait_until};
+use crate::support::{Namespace, Running, ended, faults_can_be_injected, in_namespace, wait_until};
 
 /// Stops a process and lets it go on, again and again: what waits in the kernel comes back from there. `guard` handles
 /// SIGCHLD, which to the others is nothing.
@@ -118,24 +118,10 @@ fn what_waits_goes_on_waiting() {
     });
 }
 
-/// Whether strace is there, and may make calls fail. Says so where it is not.
-fn faults_can_be_injected(ns: &Namespace, test: &str) -> bool {
-    let name = format!("interrupted::{test}");
-    if !is_installed("strace") {
-        skip(&name, "strace is not installed");
-        return false;
-    }
-    let tried = ended(ns.program("strace").args(["-f", "-o", "/dev/null", "-e", "inject=mkdir:error=EINTR", "true"]));
-    if tried.code != Some(0) {
-        skip(&name, &format!("strace cannot inject faults here: {}", tried.err.trim()));
-    }
-    tried.code == Some(0)
-}
-
 #[test]
 fn each_wait_that_fails_with_eintr_goes_on() {
     in_namespace(|ns| {
-        if !faults_can_be_injected(ns, "each_wait_that_fails_with_eintr_goes_on") {
+        if !faults_can_be_injected(ns, "interrupted::each_wait_that_fails_with_eintr_goes_on") {
             return;
         }
         make(ns, b"xx");
@@ -170,7 +156,7 @@ fn each_wait_that_fails_with_eintr_goes_on() {
 #[test]
 fn each_call_that_fails_with_eintr_is_made_again() {
     in_namespace(|ns| {
-        if !faults_can_be_injected(ns, "each_call_that_fails_with_eintr_is_made_again") {
+        if !faults_can_be_injected(ns, "interrupted::each_call_that_fails_with_eintr_is_made_again") {
             return;
         }
         let bytes = pattern(600_000);

@@ -324,6 +324,19 @@ pub fn is_installed(program: &str) -> bool {
     std::env::split_paths(&path).any(|directory| Path::new(&directory).join(program).is_file())
 }
 
+/// Whether strace is there, and may make calls fail. Says so where it is not.
+pub fn faults_can_be_injected(ns: &Namespace, test: &str) -> bool {
+    if !is_installed("strace") {
+        skip(test, "strace is not installed");
+        return false;
+    }
+    let tried = ended(ns.program("strace").args(["-f", "-o", "/dev/null", "-e", "inject=mkdir:error=EINTR", "true"]));
+    if tried.code != Some(0) {
+        skip(test, &format!("strace cannot inject faults here: {}", tried.err.trim()));
+    }
+    tried.code == Some(0)
+}
+
 /// A C program that runs another and says on standard error how much of it was resident at most, in KiB.
 pub const MEASURE: &str = r#"
     #include <stdio.h>
