@@ -99,7 +99,8 @@ impl Guard {
             let me = geteuid().as_raw();
             let was_there = |segment: &Segment| {
                 let same = |old: &Segment| {
-                    (old.id, old.size, old.cpid, old.cuid) == (segment.id, segment.size, segment.cpid, segment.cuid)
+                    (old.id, old.size, old.cpid, old.cuid, old.cgid)
+                        == (segment.id, segment.size, segment.cpid, segment.cuid, segment.cgid)
                 };
                 before.iter().any(same)
             };

@@ -258,6 +258,28 @@ fn what_another_user_makes_meanwhile_is_no_leak() {
 }
 
 #[test]
+fn what_differs_in_its_creating_group_alone_is_new() {
+    in_namespace_as_root(|ns| {
+        // One process makes both, the second with the identifier of the first and as another group.
+        let make =
+            "sub make { open my $f, '>', '/proc/sys/kernel/shm_next_id' or die $!; print $f 5; close $f or die $!;
+            my $id = shmget(42, 5000, 01600) // die $!; open $f, '>', $_[0] or die $!; close $f; $id }
+            my $id = make('made'); -e 'go' or select undef, undef, undef, .05 for 1 .. 200;
+            shmctl($id, 0, 0) or die $!; $) = '1234'; make('changed'); sleep 60;";
+        let _maker = Running(ns.program("perl").args(["-e", make]).spawn().expect("perl"));
+        wait_until("the first is there", || ns.path("made").exists());
+        let first = ns.row(5).expect("the first");
+        let wait = "touch go; until test -e changed; do sleep .01; done";
+        let way = Way { ordinary: false, shared: true };
+        let leaky = guard(ns, way, "", &["timeout", "10", "sh", "-c", wait]);
+        let second = ns.row(5).expect("the second");
+        assert_eq!((&first[..5], first[9].as_str()), (&second[..5], second[9].as_str()), "size, mode, cpid, cuid");
+        assert_eq!((first[10].as_str(), second[10].as_str()), ("0", "1234"));
+        leaks(ns, way, &leaky, 1, &[]);
+    });
+}
+
+#[test]
 fn the_report_is_json_without_a_leak_too() {
     in_namespace(|ns| {
         let before = make_others(ns);
