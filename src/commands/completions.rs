@@ -69,6 +69,10 @@ impl Completions {
 
     /// A candidate a line: the word and, but for bash, a tab and what explains it.
     fn print(&self, output: &mut Output, before: usize) -> Result<()> {
+        // No shell asks so: the word to complete is one of these, or comes right after them.
+        if before > self.words.len() {
+            return Ok(());
+        }
         let mut words = self.words.clone();
         words.resize(before + 1, OsString::new());
         let wants_options = words[before].as_encoded_bytes().starts_with(b"-");

@@ -274,6 +274,19 @@ fn values_are_offered_by_what_they_are() {
 }
 
 #[test]
+fn after_more_words_than_there_are_nothing_is_offered() {
+    in_namespace(|ns| {
+        // The word after the last one is still to be begun.
+        let ask = |before: &str| ns.shmadm(["completions", "bash", "--words-before", before, "--", "shmadm"]);
+        assert!(ask("1").ok().starts_with("create\n"));
+        for before in ["2", "99999999999999", "18446744073709551615"] {
+            let asked = ask(before);
+            assert_eq!((asked.code, asked.out.as_str(), asked.err.as_str()), (Some(0), "", ""), "{before}");
+        }
+    });
+}
+
+#[test]
 fn every_command_and_option_is_offered() {
     in_namespace(|ns| {
         let help = ns.shmadm(["--help"]).ok();
