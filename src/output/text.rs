@@ -70,7 +70,7 @@ impl Text {
         self.cut.drain(..whole);
         if !nuls.is_empty() {
             self.ended = true;
-            self.is_possible &= self.cut.is_empty() && nuls.iter().all(|b| *b == 0);
+            self.is_possible &= self.any && self.cut.is_empty() && nuls.iter().all(|b| *b == 0);
         }
     }
 
@@ -103,6 +103,21 @@ mod tests {
         assert!(is_text(&[b"\xc3", b"\xa9\0"]));
         for other in [&b"\0\0"[..], b"", b"a\0b", b"\xc3\0", b"\xc3", b"\x1b[31m", b"\xff\0"] {
             assert!(!is_text(&[other]), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_more_need_be_read_once_it_cannot_be_text() {
+        let can_be = |bytes: &[u8]| {
+            let mut text = Text::default();
+            text.push(bytes);
+            text.is_possible()
+        };
+        for text in [&b""[..], b"a", b"a\0\0", b"\xc3"] {
+            assert!(can_be(text), "{text:?}");
+        }
+        for other in [&b"\0"[..], b"\0a", b"a\0b", b"\xc3\0", b"\x1b"] {
+            assert!(!can_be(other), "{other:?}");
         }
     }
 
