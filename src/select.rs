@@ -25,7 +25,7 @@ use crate::size::Size;
 use crate::sysv::Segment;
 
 /// Filters as they are written. Where there are several, all must hold.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Args)]
 #[command(next_help_heading = "Filters")]
 pub struct Filters {
     /// Owned by USER
@@ -191,25 +191,7 @@ struct KnownSegment {
 impl Filters {
     /// Whether no filter was given.
     pub fn is_empty(&self) -> bool {
-        let flags = [
-            self.mine,
-            self.attached,
-            self.unattached,
-            self.creator_exited,
-            self.orphaned,
-            self.marked,
-            self.owner.is_some(),
-            self.creator_user.is_some(),
-            self.group.is_some(),
-            self.key.is_some(),
-            self.not_in.is_some(),
-            self.min_size.is_some(),
-            self.max_size.is_some(),
-            self.older_than.is_some(),
-            self.idle.is_some(),
-            self.pid.is_some(),
-        ];
-        !flags.contains(&true)
+        *self == Filters::default()
     }
 
     /// Resolves names and reads the snapshot, once and before anything is looked at.
@@ -298,7 +280,35 @@ fn read_snapshot(path: &Path) -> Result<Known> {
 
 #[cfg(test)]
 mod tests {
+    use clap::{CommandFactory, Parser};
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        filters: Filters,
+    }
+
+    #[test]
+    fn each_filter_alone_is_one() {
+        let is_empty = |words: &[String]| {
+            let line = ["".into()].iter().chain(words).cloned().collect::<Vec<_>>();
+            Line::try_parse_from(line).unwrap_or_else(|error| panic!("{error}")).filters.is_empty()
+        };
+        assert!(is_empty(&[]));
+        let command = Line::command();
+        let filters: Vec<_> = command.get_arguments().filter_map(|arg| Some((arg, arg.get_long()?))).collect();
+        assert!(filters.len() >= 16);
+        for (arg, name) in filters {
+            let value = match arg.get_value_names() {
+                _ if !arg.get_action().takes_values() => "",
+                Some([name]) if name == "DURATION" => "=1s",
+                _ => "=1",
+            };
+            assert!(!is_empty(&[format!("--{name}{value}")]), "{name}");
+        }
+    }
 
     #[test]
     fn keys_and_ranges_of_keys() {
