@@ -106,11 +106,9 @@ impl Look {
     }
 }
 
-/// Whether `later` is the segment that `earlier` was. What tells is what never changes in a life; ctime moves with every
-/// IPC_SET, and the key goes with the mark.
+/// Whether `later` is the segment that `earlier` was: its key goes with the mark, which stays.
 fn is_same(earlier: &Segment, later: &Segment) -> bool {
-    (earlier.id, earlier.size, earlier.cpid, earlier.cuid, earlier.cgid)
-        == (later.id, later.size, later.cpid, later.cuid, later.cgid)
+    earlier.identity() == later.identity()
         && (earlier.key == later.key || later.is_marked())
         && (later.is_marked() || !earlier.is_marked())
 }

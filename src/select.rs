@@ -22,7 +22,7 @@ use crate::namespace;
 use crate::output::{Lookups, is_orphan, say};
 use crate::process::{Creator, is_hidden};
 use crate::size::Size;
-use crate::sysv::Segment;
+use crate::sysv::{Identity, Segment, ShmId};
 
 /// Filters as they are written. Where there are several, all must hold.
 #[derive(Debug, Clone, Default, PartialEq, Args)]
@@ -156,16 +156,6 @@ impl ProcessFilter {
     }
 }
 
-/// What tells a segment from a later one with the same identifier, and does not change in its life: ctime and key do.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Identity {
-    id: i32,
-    size: u64,
-    cpid: i32,
-    cuid: u32,
-    cgid: u32,
-}
-
 /// What an earlier `list -f json` wrote. serde takes an array for a struct, too, and would read `[[]]` as "no segment was
 /// there before"; it does not where a struct has a flattened field.
 #[derive(Deserialize)]
@@ -257,11 +247,10 @@ struct Known(HashMap<Identity, Vec<Option<u64>>>);
 
 impl Known {
     fn has(&self, segment: &Segment) -> bool {
-        let Segment { size, cpid, cuid, cgid, namespace, .. } = *segment;
-        let identity = Identity { id: segment.id.as_raw(), size, cpid, cuid, cgid };
+        let namespace = segment.namespace;
         // Where one side does not say which namespace it speaks of, it can be this one.
         let can_be_here = |seen: &Option<u64>| seen.is_none() || namespace.is_none() || *seen == namespace;
-        self.0.get(&identity).is_some_and(|seen| seen.iter().any(can_be_here))
+        self.0.get(&segment.identity()).is_some_and(|seen| seen.iter().any(can_be_here))
     }
 }
 
@@ -273,7 +262,9 @@ fn read_snapshot(path: &Path) -> Result<Known> {
     })?;
     let mut known = HashMap::<_, Vec<_>>::new();
     for KnownSegment { id, size, cpid, cuid, cgid, ns, .. } in snapshot.segments {
-        known.entry(Identity { id, size, cpid, cuid, cgid }).or_default().push(ns);
+        if let Some(id) = ShmId::new(id) {
+            known.entry(Identity { id, size, cpid, cuid, cgid }).or_default().push(ns);
+        }
     }
     Ok(Known(known))
 }

@@ -53,6 +53,18 @@ pub struct Segment {
     pub namespace: Option<u64>,
 }
 
+/// What never changes in a segment's life: an identifier can be reused, and then another of these differs, as far as can
+/// be told. The key goes with the mark, and ctime moves with every IPC_SET.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each is the segment's field of that name")]
+pub struct Identity {
+    pub id: ShmId,
+    pub size: u64,
+    pub cpid: i32,
+    pub cuid: u32,
+    pub cgid: u32,
+}
+
 impl Segment {
     /// The permission bits.
     pub fn mode(&self) -> Mode {
@@ -81,10 +93,15 @@ impl Segment {
         self.atime.max(self.dtime).max(self.ctime)
     }
 
-    /// Whether `later` is this segment still: an identifier can be reused, and then these differ.
+    /// What tells it from a later one with the same identifier.
+    pub fn identity(&self) -> Identity {
+        let Segment { id, size, cpid, cuid, cgid, .. } = *self;
+        Identity { id, size, cpid, cuid, cgid }
+    }
+
+    /// Whether `later` is this segment still, with the key and the settings that it had.
     pub fn is_same_as(&self, later: &Segment) -> bool {
-        (self.id, self.key, self.ctime, self.cpid, self.cuid, self.cgid, self.size)
-            == (later.id, later.key, later.ctime, later.cpid, later.cuid, later.cgid, later.size)
+        self.identity() == later.identity() && (self.key, self.ctime) == (later.key, later.ctime)
     }
 
     /// Whether, as far as these two looks tell, nobody attached or detached between them.
@@ -306,6 +323,26 @@ mod tests {
         assert_eq!(of(u64::MAX, page), Some(page));
         // A huge page of 2 MiB that is counted 512 times.
         assert_eq!(of(2 << 20, 512 * (2 << 20)), None);
+    }
+
+    #[test]
+    fn an_identifier_that_is_used_again_is_told_by_what_never_changes() {
+        let [segment] = &rows(&format!("{TITLES}42 3 600 1 1 0 0 0 0 0 0 0 0 1 0 0\n")).unwrap()[..] else { panic!() };
+        for (other, what) in [
+            (Segment { id: ShmId::new(4).unwrap(), ..segment.clone() }, "id"),
+            (Segment { size: 2, ..segment.clone() }, "size"),
+            (Segment { cpid: 2, ..segment.clone() }, "cpid"),
+            (Segment { cuid: 2, ..segment.clone() }, "cuid"),
+            (Segment { cgid: 2, ..segment.clone() }, "cgid"),
+        ] {
+            assert!(segment.identity() != other.identity() && !segment.is_same_as(&other), "{what}");
+        }
+        let set = Segment { ctime: 2, uid: 2, ..segment.clone() };
+        let marked = Segment { key: Key::PRIVATE, raw_mode: 0o1600, ..segment.clone() };
+        for later in [set, marked] {
+            assert!(segment.identity() == later.identity() && !segment.is_same_as(&later), "{later:?}");
+        }
+        assert!(segment.is_same_as(&Segment { nattch: 1, lpid: 2, atime: 2, rss: Some(4096), ..segment.clone() }));
     }
 
     #[test]
