@@ -174,7 +174,10 @@ impl fmt::Display for Removal {
             Outcome::WouldRemove => "would remove",
             Outcome::Marked => "marked for destruction:",
             Outcome::Skipped => "skipped",
-            _ => "removed",
+            Outcome::Removed => "removed",
+            Outcome::Missing => "did not find",
+            Outcome::Changed => "left alone",
+            Outcome::Failed => "could not remove",
         })?;
         if let (Some(key), Some(id), Some(size)) = (self.key, self.id, self.size) {
             write!(f, " segment {key} (id {id}, {size} bytes)")?;
