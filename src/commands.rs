@@ -18,7 +18,6 @@ mod watch;
 
 use std::env;
 use std::ffi::OsString;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -27,12 +26,13 @@ use serde::Serialize;
 
 use crate::error::{Error, Result, Status};
 use crate::escape::visible;
+use crate::lookup::rows;
 use crate::namespace::{self, NamespaceRef};
 use crate::output::{ErrorRecord, Lookups, Output, note_raw, say};
 use crate::privileges;
 use crate::segment_ref::SegmentRef;
 use crate::signals;
-use crate::sysv::{self, Segment, Segments};
+use crate::sysv;
 
 /// System V shared memory: create, fill, read, list, inspect and remove segments.
 #[derive(Debug, Parser)]
@@ -140,16 +140,6 @@ enum TextOrJson {
     Text,
     /// JSON for scripts
     Json,
-}
-
-/// The rows of the kernel's table, one at a time.
-fn rows() -> Result<impl Iterator<Item = Result<Segment>>> {
-    fn unreadable(error: &io::Error) -> Error {
-        Error::io("read /proc/sysvipc/shm", error)
-            .hint("it is there where /proc is mounted and the kernel has System V IPC (CONFIG_SYSVIPC)")
-    }
-    let rows = Segments::open().map_err(|error| unreadable(&error))?;
-    Ok(rows.map(|row| row.map_err(|error| unreadable(&error))))
 }
 
 /// Reads the word that names a segment.

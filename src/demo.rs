@@ -17,7 +17,7 @@ use crate::lookup;
 use crate::mode::Mode;
 use crate::output::{Column, DEFAULT_COLUMNS, Layout, Lookups, Output, Picture, Space, View, note_raw, prompt};
 use crate::signals::{Ending, Woken};
-use crate::sysv::{self, Access, Attachment, NewSegment, Placement, Reason, Segment, Segments, ShmId};
+use crate::sysv::{self, Access, Attachment, NewSegment, Placement, Reason, Segment, ShmId};
 use crate::transfer;
 
 pub use second_process::serve;
@@ -303,9 +303,8 @@ impl Stage<'_> {
     /// The segment's row of the kernel's table.
     fn row(&self) -> Result<Option<Segment>> {
         let Some(made) = &self.made else { return Ok(None) };
-        let unreadable = |error: io::Error| Error::io("read /proc/sysvipc/shm", &error).hint("is /proc mounted?");
-        for row in Segments::open().map_err(unreadable)? {
-            let row = row.map_err(unreadable)?;
+        for row in lookup::rows()? {
+            let row = row?;
             if row.id == made.id && row.cpid.cast_unsigned() == std::process::id() {
                 return Ok(Some(row));
             }

@@ -1,12 +1,13 @@
 //! From the word that names a segment to the segment.
 
 use std::fmt;
+use std::io;
 
 use crate::error::{Error, Result};
 use crate::ftok::ftok;
 use crate::key::Key;
 use crate::segment_ref::SegmentRef;
-use crate::sysv::{self, Segment, ShmId};
+use crate::sysv::{self, Limits, Segment, Segments, ShmId, Usage};
 
 /// A segment that was named and found.
 #[derive(Debug, Clone)]
@@ -70,9 +71,26 @@ pub fn look(id: ShmId) -> Result<Option<Segment>, sysv::Error> {
     }
 }
 
-/// A segment's row of `/proc/sysvipc/shm`.
+/// A segment's row of the kernel's table.
 pub fn row(id: ShmId) -> Option<Segment> {
-    sysv::Segments::open().ok()?.filter_map(std::io::Result::ok).find(|segment| segment.id == id)
+    rows().ok()?.filter_map(Result::ok).find(|segment| segment.id == id)
+}
+
+/// The rows of the kernel's table, one at a time.
+pub fn rows() -> Result<impl Iterator<Item = Result<Segment>>> {
+    fn unreadable(error: &io::Error) -> Error {
+        Error::io("read /proc/sysvipc/shm", error)
+            .hint("it is there where /proc is mounted and the kernel has System V IPC (CONFIG_SYSVIPC)")
+    }
+    let rows = Segments::open().map_err(|error| unreadable(&error))?;
+    Ok(rows.map(|row| row.map_err(|error| unreadable(&error))))
+}
+
+/// The limits on shared memory, and what is used of them.
+pub fn limits() -> Result<(Limits, Usage)> {
+    let limits = sysv::limits().map_err(|error| Error::call("look up the limits (IPC_INFO)", error))?;
+    let usage = sysv::usage().map_err(|error| Error::call("look up what is used (SHM_INFO)", error))?;
+    Ok((limits, usage))
 }
 
 /// The error for a named segment that is not there.

@@ -4,10 +4,11 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{Context, rows};
-use crate::error::{Error, Result, Status};
+use crate::error::{Result, Status};
+use crate::lookup;
 use crate::output::{Output, grid, say};
 use crate::size::human;
-use crate::sysv::{self, page_size};
+use crate::sysv::page_size;
 
 /// From here on the kernel's default, ULONG_MAX - 2^24 (include/uapi/linux/shm.h), is meant, which limits nothing.
 const UNLIMITED: u64 = u64::MAX - (1 << 24);
@@ -114,8 +115,7 @@ impl Limits {
 
 impl Report {
     fn now() -> Result<Report> {
-        let limits = sysv::limits().map_err(|error| Error::call("look up the limits (IPC_INFO)", error))?;
-        let usage = sysv::usage().map_err(|error| Error::call("look up what is used (SHM_INFO)", error))?;
+        let (limits, usage) = lookup::limits()?;
         let mut largest = 0;
         for segment in rows()? {
             largest = largest.max(segment?.size);

@@ -6,8 +6,8 @@ use clap::Args;
 use super::{Context, rows};
 use crate::destination::Destination;
 use crate::error::{Error, Result, Status};
+use crate::lookup;
 use crate::output::OpenMetrics;
-use crate::sysv;
 
 /// Write metrics for Prometheus
 ///
@@ -24,8 +24,7 @@ pub(super) struct Metrics {
 
 impl Metrics {
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
-        let limits = sysv::limits().map_err(|error| Error::call("look up the limits (IPC_INFO)", error))?;
-        let usage = sysv::usage().map_err(|error| Error::call("look up what is used (SHM_INFO)", error))?;
+        let (limits, usage) = lookup::limits()?;
         let mut metrics = OpenMetrics::new(limits, usage);
         for segment in rows()? {
             metrics.add(&segment?, &context.lookups);

@@ -6,9 +6,9 @@ use std::fs;
 
 use clap_complete::engine::{CompletionCandidate, PathCompleter, ValueCompleter};
 
-use crate::commands::rows;
 use crate::escape::visible;
 use crate::key::Key;
+use crate::lookup::rows;
 use crate::names::Names;
 use crate::output::ALL_COLUMNS;
 use crate::size::human;
