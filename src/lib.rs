@@ -1,9 +1,10 @@
 //! System V shared memory on Linux, for the command `shmadm`.
 //!
 //! Imports point down: [`commands`], then [`demo`], [`select`], [`removal`], [`attachments`], [`changes`], [`transfer`],
-//! [`lookup`], [`memory`], [`namespace`], [`privileges`], [`child`], [`process`], [`names`], [`parallel`] and [`output`],
-//! then [`sysv`], then the value types [`key`], [`mode`], [`size`], [`duration`], [`escape`] and [`segment_ref`]. Only [`sysv`]
-//! has blocks of `unsafe`, and only [`output`] prints.
+//! [`creation`], [`destination`], [`lookup`], [`memory`], [`namespace`], [`privileges`], [`child`], [`process`],
+//! [`signals`], [`names`], [`parallel`] and [`output`], then [`error`], [`ftok`] and [`segment_ref`], then [`sysv`], then the
+//! value types [`key`], [`mode`], [`size`], [`duration`] and [`escape`]. Only [`sysv`] has blocks of `unsafe`, and only
+//! [`output`] prints, but for what clap says of bad usage.
 
 // Sizes and offsets of segments are u64 here and size_t to the kernel; the casts between them rely on this.
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]

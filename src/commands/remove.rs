@@ -1,5 +1,5 @@
 use std::collections::HashSet;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use clap::Args;
@@ -9,7 +9,7 @@ use super::{Context, TextOrJson, rows, segment_parser};
 use crate::duration::Wait;
 use crate::error::{Error, Result, Status};
 use crate::lookup;
-use crate::output::{Lookups, Output, Progress, say};
+use crate::output::{Lookups, Output, Progress, prompt, say};
 use crate::removal::{self, Choice, Outcome, Removal};
 use crate::segment_ref::SegmentRef;
 use crate::select::{Filters, Selection};
@@ -225,8 +225,8 @@ fn confirm(chosen: &[Segment]) -> Result<()> {
         )));
     }
     let mut answer = String::new();
-    let asked = write!(io::stderr(), "remove {what}? [y/N] ").and_then(|()| io::stdin().read_line(&mut answer));
-    asked.map_err(|error| Error::io("ask", &error))?;
+    prompt(&format!("remove {what}? [y/N] "));
+    io::stdin().read_line(&mut answer).map_err(|error| Error::io("ask", &error))?;
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
         _ => Err(Error::failed("nothing was removed")),
