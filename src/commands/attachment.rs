@@ -1,7 +1,5 @@
 //! What the commands that attach a segment have in common.
 
-use std::time::Duration;
-
 use clap::Args;
 
 use super::Context;
@@ -15,22 +13,11 @@ use crate::sysv::Attachment;
 #[derive(Debug, Args)]
 pub(super) struct Attaching {
     /// Stay attached, for DURATION or until a signal, so that others see the attachment
-    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    hold: Option<Hold>,
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true)]
+    hold: Option<Option<Wait>>,
     /// Attach at this address
     #[arg(long, value_name = "ADDR", value_parser = address)]
     at: Option<usize>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Hold(Option<Duration>);
-
-impl std::str::FromStr for Hold {
-    type Err = crate::duration::ParseWaitError;
-
-    fn from_str(word: &str) -> Result<Hold, Self::Err> {
-        if word.is_empty() { Ok(Hold(None)) } else { word.parse().map(|Wait(duration)| Hold(Some(duration))) }
-    }
 }
 
 impl Attaching {
@@ -44,14 +31,14 @@ impl Attaching {
 
     /// Holds the attachment, where that was asked for, and detaches. What was written to standard output is out before.
     pub(super) fn hold(&self, attachment: Attachment, name: &str, context: &mut Context) -> Result<Status> {
-        let Some(Hold(limit)) = self.hold else {
+        let Some(limit) = self.hold else {
             return Ok(Status::Done);
         };
         // Before signals are caught: who does not read must not keep one from ending us.
         context.output.flush()?;
         let ending = Ending::catch().map_err(|error| Error::io("catch signals", &error))?;
         say(format_args!("holding {name}, attached at {:#x}, as process {}", attachment.address(), std::process::id()));
-        let signal = ending.wait(limit).map_err(|error| Error::io("wait for a signal", &error))?;
+        let signal = ending.wait(limit.map(|limit| limit.0)).map_err(|error| Error::io("wait for a signal", &error))?;
         Ok(signal.map_or(Status::Done, Status::Signal))
     }
 }

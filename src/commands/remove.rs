@@ -1,6 +1,5 @@
 use std::collections::HashSet;
 use std::io::{self, IsTerminal};
-use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
@@ -51,8 +50,8 @@ pub(super) struct Remove {
     #[arg(long)]
     ignore_missing: bool,
     /// Wait until the last detach has destroyed them, for DURATION at most
-    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    wait: Option<Limit>,
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true)]
+    wait: Option<Option<Wait>>,
     /// Print nothing of what was removed
     #[arg(short, long)]
     quiet: bool,
@@ -61,17 +60,6 @@ pub(super) struct Remove {
     format: TextOrJson,
     #[command(flatten)]
     filters: Filters,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Limit(Option<Duration>);
-
-impl std::str::FromStr for Limit {
-    type Err = crate::duration::ParseWaitError;
-
-    fn from_str(word: &str) -> Result<Limit, Self::Err> {
-        if word.is_empty() { Ok(Limit(None)) } else { word.parse().map(|Wait(limit)| Limit(Some(limit))) }
-    }
 }
 
 #[derive(Serialize)]
@@ -184,10 +172,10 @@ impl Remove {
     }
 
     fn finish(&self, mut removals: Vec<Removal>, output: &mut Output) -> Result<Status> {
-        if let Some(Limit(limit)) = self.wait {
+        if let Some(limit) = self.wait {
             output.flush()?;
             let marked: Vec<_> = removals.iter().map(|removal| removal.outcome == Outcome::Marked).collect();
-            removal::wait(&mut removals, limit);
+            removal::wait(&mut removals, limit.map(|limit| limit.0));
             for (removal, _) in removals.iter().zip(marked).filter(|(_, was_marked)| *was_marked) {
                 if let Some(error) = &removal.error {
                     say(error);
