@@ -28,6 +28,16 @@ impl Names {
         let look_up = || Group::from_gid(Gid::from_raw(gid)).ok()?.map(|group| visible(group.name.as_bytes()).into());
         self.groups.borrow_mut().entry(gid).or_insert_with(look_up).clone()
     }
+
+    /// A user's name, or else the number.
+    pub fn user_or_uid(&self, uid: u32) -> Rc<str> {
+        self.user(uid).unwrap_or_else(|| uid.to_string().into())
+    }
+
+    /// A group's name, or else the number.
+    pub fn group_or_gid(&self, gid: u32) -> Rc<str> {
+        self.group(gid).unwrap_or_else(|| gid.to_string().into())
+    }
 }
 
 /// The number of a user that is named, or written as a number.

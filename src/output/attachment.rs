@@ -5,7 +5,6 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use super::record::Lookups;
-use crate::escape::visible;
 use crate::process::{command_of, user_of};
 use crate::sysv::Segment;
 
@@ -17,7 +16,7 @@ pub struct AttachmentRecord {
     /// Its effective user; `None` where it has just ended.
     pub uid: Option<u32>,
     /// That user's name, made visible.
-    pub user: Option<String>,
+    pub user: Option<Rc<str>>,
     /// Its command line, made visible.
     pub command: Option<String>,
     /// Where it begins, in the process's address space.
@@ -28,7 +27,6 @@ pub struct AttachmentRecord {
 
 /// All attachments of a segment that were found, by pid and address.
 pub fn attachment_records(segment: &Segment, lookups: &Lookups) -> Vec<AttachmentRecord> {
-    let shown = |name: Rc<str>| visible(name.as_bytes()).into_owned();
     let mut records: Vec<AttachmentRecord> = Vec::new();
     for attached in lookups.attachments().of(segment) {
         // A process with ten thousand attachments is looked at once.
@@ -37,7 +35,7 @@ pub fn attachment_records(segment: &Segment, lookups: &Lookups) -> Vec<Attachmen
             Some(last) => (last.uid, last.user.clone(), last.command.clone()),
             None => {
                 let uid = user_of(attached.pid);
-                (uid, uid.and_then(|uid| lookups.names.user(uid)).map(shown), command_of(attached.pid))
+                (uid, uid.and_then(|uid| lookups.names.user(uid)), command_of(attached.pid))
             }
         };
         records.push(AttachmentRecord {

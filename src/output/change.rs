@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::record::{Lookups, SegmentRecord};
 use super::time::Clock;
 use crate::changes::{Change, Event};
-use crate::escape::visible;
+use crate::names::Names;
 use crate::size::human;
 
 const PLAIN: Style = Style::new();
@@ -48,7 +48,7 @@ pub fn change_line(change: &Change, began: &Clock, lookups: &Lookups, color: boo
         change.original_key.unwrap_or(segment.key),
         format!("id:{}", segment.id),
         human(segment.size.into()),
-        user(segment.uid, lookups),
+        lookups.names.user_or_uid(segment.uid),
         details(change, lookups)
     );
     line.truncate(line.trim_end().len());
@@ -62,7 +62,7 @@ fn details(change: &Change, lookups: &Lookups) -> String {
         (Event::Created, _) => format!("mode {}", segment.mode()),
         (Event::Attached | Event::Detached, Some((from, to))) => format!("nattch {from} -> {to}"),
         (Event::Attached | Event::Detached, None) => "meanwhile".into(),
-        (Event::Changed, _) => settings(change, lookups),
+        (Event::Changed, _) => settings(change, &lookups.names),
         (Event::Marked, _) => format!("nattch {}", segment.nattch),
         (Event::Removed, _) => String::new(),
     };
@@ -74,14 +74,14 @@ fn details(change: &Change, lookups: &Lookups) -> String {
 }
 
 /// What IPC_SET, SHM_LOCK and SHM_UNLOCK have changed.
-fn settings(change: &Change, lookups: &Lookups) -> String {
+fn settings(change: &Change, names: &Names) -> String {
     let (Some(before), after) = (&change.before, &change.segment) else { return String::new() };
     let mut changed = Vec::new();
     if before.uid != after.uid {
-        changed.push(format!("owner {} -> {}", user(before.uid, lookups), user(after.uid, lookups)));
+        changed.push(format!("owner {} -> {}", names.user_or_uid(before.uid), names.user_or_uid(after.uid)));
     }
     if before.gid != after.gid {
-        changed.push(format!("group {} -> {}", group(before.gid, lookups), group(after.gid, lookups)));
+        changed.push(format!("group {} -> {}", names.group_or_gid(before.gid), names.group_or_gid(after.gid)));
     }
     if before.mode() != after.mode() {
         changed.push(format!("mode {} -> {}", before.mode(), after.mode()));
@@ -92,14 +92,6 @@ fn settings(change: &Change, lookups: &Lookups) -> String {
         _ => {}
     }
     changed.join(", ")
-}
-
-fn user(uid: u32, lookups: &Lookups) -> String {
-    lookups.names.user(uid).map_or_else(|| uid.to_string(), |name| visible(name.as_bytes()).into_owned())
-}
-
-fn group(gid: u32, lookups: &Lookups) -> String {
-    lookups.names.group(gid).map_or_else(|| gid.to_string(), |name| visible(name.as_bytes()).into_owned())
 }
 
 fn word(event: Event) -> &'static str {

@@ -173,6 +173,7 @@ impl Column {
             Self::Swap => put_bytes(text, segment.swap, view),
             Self::Perms => text.extend(segment.mode().words()),
             Self::Mode => put(text, segment.mode()),
+            // A list has many rows, and a number needs no text of its own.
             Self::Owner => match names.user(segment.uid) {
                 Some(user) => text.push_str(&user),
                 None => put(text, segment.uid),

@@ -11,7 +11,6 @@ use super::text::cut;
 use super::time::{Clock, TimeFormat, compact, timestamp};
 use super::{Output, grid};
 use crate::error::Result;
-use crate::escape::visible;
 use crate::mode::Mode;
 use crate::size::{human, human_bytes};
 use crate::sysv::{self, Segment};
@@ -159,7 +158,8 @@ fn print_attachments(output: &mut Output, attachments: &[AttachmentRecord]) -> R
         return Ok(());
     }
     let row = |one: &AttachmentRecord| {
-        let user = one.user.clone().or(one.uid.map(|uid| uid.to_string())).unwrap_or_default();
+        let user =
+            one.user.as_ref().map(ToString::to_string).or(one.uid.map(|uid| uid.to_string())).unwrap_or_default();
         let command = one.command.clone().unwrap_or_default();
         vec![one.pid.to_string(), user, one.access.clone(), one.address.clone(), command]
     };
@@ -206,7 +206,7 @@ fn permissions(mode: Mode) -> String {
 }
 
 fn account(uid: u32, gid: u32, lookups: &Lookups) -> String {
-    let shown = |name: Option<Rc<str>>| name.map_or("no name".into(), |name| visible(name.as_bytes()).into_owned());
+    let shown = |name: Option<Rc<str>>| name.unwrap_or_else(|| "no name".into());
     format!("{} (uid {uid}), group {} (gid {gid})", shown(lookups.names.user(uid)), shown(lookups.names.group(gid)))
 }
 

@@ -11,7 +11,6 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::record::{Lookups, is_orphan};
-use crate::escape::visible;
 use crate::sysv::{Limits, Segment, Usage, page_size};
 
 /// What every name begins with.
@@ -76,11 +75,7 @@ impl OpenMetrics {
 
     /// Counts a segment.
     pub fn add(&mut self, segment: &Segment, lookups: &Lookups) {
-        let owner = match lookups.names.user(segment.uid) {
-            Some(name) => visible(name.as_bytes()).into_owned(),
-            None => segment.uid.to_string(),
-        };
-        let sums = self.owners.entry(owner).or_default();
+        let sums = self.owners.entry(lookups.names.user_or_uid(segment.uid).to_string()).or_default();
         let resident = u128::from(segment.believable_rss().unwrap_or(0));
         let is_orphan = is_orphan(segment, lookups.processes());
         sums.segments += 1;

@@ -123,7 +123,8 @@ fn no_name_of_a_user_steers_a_terminal_either() {
         let line = [b"e\x1b[2J\xe2\x80\xae\xff\x07", format!(":x:{uid}:0::/:/bin/sh\n").as_bytes()].concat();
         ns.file("passwd", &line);
         ns.file("group", b"g\x1b[2J\x9b\x7f:x:0:\n");
-        for (line, lines) in FORMATS.into_iter().filter(|(line, _)| line.starts_with("list")).chain([("stat 1", 0)]) {
+        let more = [("stat 1", 0), ("metrics", 0)];
+        for (line, lines) in FORMATS.into_iter().filter(|(line, _)| line.starts_with("list")).chain(more) {
             let line = line.replace("-o all", "-o owner,user,group,cuser,cgroup");
             let mut sh = ns.program("unshare");
             sh.args(["--mount", "sh", "-c"]);

@@ -94,8 +94,7 @@ fn written(key: Key, word: &str) -> Option<String> {
 /// What tells a segment from others, besides what it is named by.
 fn explained(segment: &Segment, by_key: bool, names: &Names) -> String {
     let size = human(segment.size.into());
-    let owner = names.user(segment.uid).map_or_else(|| segment.uid.to_string(), |name| name.to_string());
-    let owner = visible(owner.as_bytes());
+    let owner = names.user_or_uid(segment.uid);
     match (by_key, segment.key.is_private()) {
         (true, _) => format!("id {}, {size}, {owner}", segment.id),
         (false, false) => format!("key {}, {size}, {owner}", segment.key),
