@@ -14,7 +14,7 @@ use rustix::io::ioctl_fionbio;
 use rustix::process::{self, WaitOptions, WaitStatus, waitpid};
 use signal_hook::consts::SIGCHLD;
 
-use crate::sysv::uninterrupted;
+use crate::sysv::{IGNORED, uninterrupted};
 
 /// What is handed on.
 const HANDED_ON: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
@@ -65,7 +65,7 @@ impl Drop for Blocked {
     }
 }
 
-/// Starts the command with this signal mask, and with SIGPIPE as everybody expects it: we ignore it.
+/// Starts the command with this signal mask, and with the signals that we ignore as everybody expects them.
 fn spawn(command: &[OsString], mask: &SigSet) -> Result<Pid, Errno> {
     let c_string = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| Errno::EINVAL);
     let arguments: Vec<_> = command.iter().map(|word| c_string(word.clone().into_vec())).collect::<Result<_, _>>()?;
@@ -75,7 +75,7 @@ fn spawn(command: &[OsString], mask: &SigSet) -> Result<Pid, Errno> {
     let mut attributes = PosixSpawnAttr::init()?;
     attributes.set_flags(PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF)?;
     attributes.set_sigmask(mask)?;
-    attributes.set_sigdefault(&SigSet::from_iter([Signal::SIGPIPE]))?;
+    attributes.set_sigdefault(&SigSet::from_iter(IGNORED))?;
     posix_spawnp(&arguments[0], &PosixSpawnFileActions::init()?, &attributes, &arguments, &environment)
 }
 

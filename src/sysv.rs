@@ -32,7 +32,7 @@ pub use maps::{KernelMounts, Mapping, Protection, SegmentMapping};
 pub use namespace::{owner_of, written_by_child};
 pub use procmap::{MapsReader, share_memory};
 pub use segment::{Identity, Segment, Segments, Table};
-pub use streams::secure_streams;
+pub use streams::{IGNORED, secure_streams};
 pub use trace::{is_traced, trace_to};
 
 use crate::key::Key;

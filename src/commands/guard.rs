@@ -61,17 +61,24 @@ impl Guard {
     }
 
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
-        let before = if self.shared { segments()? } else { Vec::new() };
         if !self.shared {
             namespace::enter_private().map_err(|error| refused(&error))?;
         }
+        let before = segments()?;
         // A run may last for hours, and is not to be for nothing. Not opened yet: the old report stays if we are killed.
         if let Some(path) = &self.report {
             Destination::foresee(path).map_err(|error| cannot_write(path, &error))?;
         }
         let ended = child::run(&self.command).map_err(|error| Error::io("wait for the command", &error))?;
         let (leaked, status) = match ended {
-            Ok(status) => (self.leaked(&before)?, status),
+            // What the command returned weighs more than all that fails afterwards.
+            Ok(status) => match self.leaked(&before) {
+                Ok(leaked) => (leaked, status),
+                Err(error) => {
+                    say(error);
+                    return Ok(Status::Guarded(if status == 0 { Status::Failed.code() } else { status }));
+                }
+            },
             Err(errno) => {
                 say(Error::io(format_args!("run {}", Path::new(&self.command[0]).display()), &errno.into()));
                 (Vec::new(), if errno == Errno::ENOENT { 127 } else { 126 })
@@ -83,7 +90,6 @@ impl Guard {
         let removed = self.remove && !leaked.is_empty() && self.remove_all(&leaked, &context.lookups);
         let mut status = if status == 0 && !leaked.is_empty() { self.exit_code } else { status };
         if let Some(path) = &self.report {
-            // What the command returned weighs more than a report that could not be written.
             if let Err(error) = write_report(path, &Report { leaked: records, removed, status }) {
                 say(error);
                 status = if status == 0 { Status::Failed.code() } else { status };
@@ -97,13 +103,7 @@ impl Guard {
         let mut leaked = segments()?;
         if self.shared {
             let me = geteuid().as_raw();
-            let was_there = |segment: &Segment| {
-                let same = |old: &Segment| {
-                    (old.id, old.size, old.cpid, old.cuid, old.cgid)
-                        == (segment.id, segment.size, segment.cpid, segment.cuid, segment.cgid)
-                };
-                before.iter().any(same)
-            };
+            let was_there = |segment: &Segment| before.iter().any(|old| old.identity() == segment.identity());
             leaked.retain(|segment| segment.cuid == me && !was_there(segment));
         }
         Ok(leaked)

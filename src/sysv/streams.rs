@@ -5,6 +5,9 @@ use std::process;
 use nix::errno::Errno;
 use nix::sys::signal::{SigHandler, Signal, signal};
 
+/// The signals that [`secure_streams`] sets to be ignored.
+pub const IGNORED: [Signal; 2] = [Signal::SIGPIPE, Signal::SIGXFSZ];
+
 /// Opens /dev/null in place of each standard stream that is closed, so that nothing opened later gets its number, and
 /// text meant for it. It is opened the wrong way round: to use the stream is `EBADF`, as if it were closed still.
 ///
@@ -28,7 +31,7 @@ pub fn secure_streams() {
             }
         }
     }
-    for ignored in [Signal::SIGPIPE, Signal::SIGXFSZ] {
+    for ignored in IGNORED {
         // SAFETY: to ignore a signal runs no code of ours. These can be ignored, so this does not fail.
         let _ = unsafe { signal(ignored, SigHandler::SigIgn) };
     }

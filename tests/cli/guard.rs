@@ -2,6 +2,7 @@
 
 mod forbidden;
 mod signals;
+mod unreadable;
 
 use std::process::{Command, Stdio};
 
