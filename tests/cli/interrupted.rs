@@ -121,7 +121,7 @@ fn what_waits_goes_on_waiting() {
 #[test]
 fn each_wait_that_fails_with_eintr_goes_on() {
     in_namespace(|ns| {
-        if !faults_can_be_injected(ns, "interrupted::each_wait_that_fails_with_eintr_goes_on") {
+        if !faults_can_be_injected("interrupted::each_wait_that_fails_with_eintr_goes_on") {
             return;
         }
         make(ns, b"xx");
@@ -156,7 +156,7 @@ fn each_wait_that_fails_with_eintr_goes_on() {
 #[test]
 fn each_call_that_fails_with_eintr_is_made_again() {
     in_namespace(|ns| {
-        if !faults_can_be_injected(ns, "interrupted::each_call_that_fails_with_eintr_is_made_again") {
+        if !faults_can_be_injected("interrupted::each_call_that_fails_with_eintr_is_made_again") {
             return;
         }
         let bytes = pattern(600_000);

@@ -25,10 +25,7 @@ fn where_namespaces_are_forbidden_it_says_so_and_points_to_shared() {
 #[test]
 fn where_user_namespaces_are_forbidden_it_names_what_may_do_that() {
     in_namespace(|ns| {
-        if !faults_can_be_injected(
-            ns,
-            "guard::forbidden::where_user_namespaces_are_forbidden_it_names_what_may_do_that",
-        ) {
+        if !faults_can_be_injected("guard::forbidden::where_user_namespaces_are_forbidden_it_names_what_may_do_that") {
             return;
         }
         // As seccomp and the first sysctl do it, and as AppArmor does.
