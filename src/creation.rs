@@ -1,8 +1,51 @@
-//! What becomes of a segment before others hold it: taken back where its making fails, or destroyed by the kernel.
+//! How a segment's life begins, or does not: why it could not be made, what is taken back where its making fails, and what
+//! the kernel destroys before others hold it.
 
 use crate::error::{Error, Result, Status};
+use crate::key::Key;
 use crate::lookup;
+use crate::size::human;
 use crate::sysv::{self, Reason, ShmId};
+
+/// Why a segment could not be made: the limit that was hit, with its value and the sysctl that sets it.
+pub fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error) -> Error {
+    let told = if key.is_private() {
+        Error::call(format_args!("create a private segment of {size} bytes"), error)
+    } else {
+        Error::call(format_args!("create segment {key} of {size} bytes"), error)
+    };
+    let limits = sysv::limits().ok();
+    match (error.reason, limits) {
+        (Reason::SizeOutOfRange, _) if size == 0 => told.hint("a segment has at least one byte"),
+        (Reason::SizeOutOfRange, Some(limits)) if size > limits.max_bytes => told.hint(format_args!(
+            "SHMMAX allows {} bytes; sysctl kernel.shmmax sets it",
+            limits.max_bytes
+        )),
+        (Reason::LimitReached, Some(limits)) => match sysv::usage() {
+            Ok(usage) if usage.segments >= limits.max_segments => told.hint(format_args!(
+                "SHMMNI allows {} segments and there are {}; remove some (`shmadm list`), or raise sysctl kernel.shmmni",
+                limits.max_segments, usage.segments
+            )),
+            Ok(usage) => told.hint(format_args!(
+                "SHMALL allows {} pages ({}), of which {} are taken; remove some segments (`shmadm list`), or raise \
+                 sysctl kernel.shmall",
+                limits.max_pages,
+                human(u128::from(limits.max_pages) * u128::from(sysv::page_size())),
+                usage.pages
+            )),
+            Err(_) => told,
+        },
+        (Reason::NoMemory, _) if huge => told.hint(
+            "too few huge pages of that size are free; sysctl vm.nr_hugepages reserves them, and \
+             /proc/meminfo shows how many there are",
+        ),
+        (Reason::HugePagesDenied, _) => {
+            told.hint("they need root, or membership in the group of sysctl vm.hugetlb_shm_group")
+        }
+        (Reason::NoMemory, _) => told.hint("--no-reserve makes it without reserving memory for all of it"),
+        _ => told,
+    }
+}
 
 /// Takes back what a failed call has made. That it does not exist any longer is no answer to who asked for its making.
 pub fn remove_again(id: ShmId, error: Error) -> Error {

@@ -199,7 +199,7 @@ impl Stage<'_> {
                     return Ok(id);
                 }
                 Err(error) if error.reason == Reason::Exists => self.calls.try_iter().for_each(drop),
-                Err(error) => return Err(transfer::cannot_create(key, SIZE, false, error).into()),
+                Err(error) => return Err(creation::cannot_create(key, SIZE, false, error).into()),
             }
         }
     }

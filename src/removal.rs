@@ -1,7 +1,7 @@
 //! Removing a segment that was chosen a moment ago, and what became of it.
 
 use std::fmt;
-use std::thread::sleep;
+use std::io;
 use std::time::{Duration, Instant};
 
 use serde::{Serialize, Serializer};
@@ -13,6 +13,7 @@ use crate::output::{ErrorRecord, Lookups};
 use crate::parallel::in_shares;
 use crate::segment_ref::SegmentRef;
 use crate::select::Selection;
+use crate::signals::Ending;
 use crate::sysv::{self, Reason, Segment, ShmId};
 
 /// Not worth a thread.
@@ -112,18 +113,20 @@ fn left_of(id: ShmId) -> Option<Segment> {
     .filter(Segment::is_marked)
 }
 
-/// Removes many, in this order, by as many threads as there are processors: each call spends its time in the kernel.
-pub fn remove_all(chosen: &[Segment], choice: Choice<'_>) -> Vec<Removal> {
+/// Removes many, in this order, by as many threads as there are processors: each call spends its time in the kernel. Those
+/// that a signal comes before are left out.
+pub fn remove_all(chosen: &[Segment], choice: Choice<'_>, ending: &Ending) -> Vec<Removal> {
     let remove_share = |segments: &[Segment]| {
         // Looked up anew: what held when they were chosen is what is in question.
         let lookups = Lookups::default();
-        segments.iter().map(|segment| remove(segment, choice, &lookups)).collect::<Vec<_>>()
+        let left = segments.iter().take_while(|_| ending.signal().is_none());
+        left.map(|segment| remove(segment, choice, &lookups)).collect::<Vec<_>>()
     };
     in_shares(chosen, FEW, remove_share).into_iter().flatten().collect()
 }
 
-/// Waits until what was marked is gone. What is left when the time is over has failed.
-pub fn wait(removals: &mut [Removal], limit: Option<Duration>) {
+/// Waits until what was marked is gone, or a signal comes. What is left when the time is over has failed.
+pub fn wait(removals: &mut [Removal], limit: Option<Duration>, ending: &Ending) -> io::Result<()> {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     for removal in removals.iter_mut().filter(|removal| removal.outcome == Outcome::Marked) {
         let Some(id) = removal.id else { continue };
@@ -143,9 +146,12 @@ pub fn wait(removals: &mut [Removal], limit: Option<Duration>) {
                 )));
                 break;
             }
-            sleep(LOOK);
+            if ending.wait(Some(LOOK))?.is_some() {
+                return Ok(());
+            }
         }
     }
+    Ok(())
 }
 
 impl Removal {

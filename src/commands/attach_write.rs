@@ -182,7 +182,7 @@ impl AttachWrite {
                         Ok(id) => return Ok((Named { key: Some(key), id }, true)),
                         // Another process made it since we looked.
                         Err(error) if error.reason == Reason::Exists => {}
-                        Err(error) => return Err(transfer::cannot_create(key, size, false, error)),
+                        Err(error) => return Err(creation::cannot_create(key, size, false, error)),
                     }
                 }
             }

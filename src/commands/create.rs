@@ -170,7 +170,7 @@ impl Create {
                     Ok(id) => return Ok((made(id)?, true)),
                     Err((_, error)) if error.reason == Reason::Exists && self.exist_ok => {}
                     Err((key, error)) if error.reason == Reason::Exists => return Err(exists(key, error)),
-                    Err((key, error)) => return Err(transfer::cannot_create(key, size, self.huge.is_some(), error)),
+                    Err((key, error)) => return Err(creation::cannot_create(key, size, self.huge.is_some(), error)),
                 }
             }
             let Some(key) = key else {

@@ -89,11 +89,11 @@ impl Guard {
         tell(&leaked, &context.lookups);
         let removed = self.remove && !leaked.is_empty() && self.remove_all(&leaked, &context.lookups);
         let mut status = if status == 0 && !leaked.is_empty() { self.exit_code } else { status };
-        if let Some(path) = &self.report {
-            if let Err(error) = write_report(path, &Report { leaked: records, removed, status }) {
-                say(error);
-                status = if status == 0 { Status::Failed.code() } else { status };
-            }
+        if let Some(path) = &self.report
+            && let Err(error) = write_report(path, &Report { leaked: records, removed, status })
+        {
+            say(error);
+            status = if status == 0 { Status::Failed.code() } else { status };
         }
         Ok(Status::Guarded(status))
     }

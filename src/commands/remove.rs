@@ -12,6 +12,7 @@ use crate::output::{Lookups, Output, Progress, prompt, say};
 use crate::removal::{self, Choice, Outcome, Removal};
 use crate::segment_ref::SegmentRef;
 use crate::select::{Filters, Selection};
+use crate::signals::Ending;
 use crate::size::human_bytes;
 use crate::sysv::{self, Segment};
 
@@ -77,14 +78,13 @@ impl Remove {
             return Err(Error::usage("name what to remove: a SEGMENT, filters, or --all; nothing was removed"));
         }
         let selection = self.filters.resolve()?;
-        let removals = match self.segment[..] {
-            [] => self.remove_matching(&selection, context)?,
-            _ => self.remove_named(&selection, context)?,
-        };
-        self.finish(removals, &mut context.output)
+        match self.segment[..] {
+            [] => self.remove_matching(&selection, context),
+            _ => self.remove_named(&selection, context),
+        }
     }
 
-    fn remove_named(&self, selection: &Selection, context: &mut Context) -> Result<Vec<Removal>> {
+    fn remove_named(&self, selection: &Selection, context: &mut Context) -> Result<Status> {
         let Context { output, lookups } = context;
         let mut seen = HashSet::new();
         // All are looked up before the first one goes; one that was named twice goes once.
@@ -93,7 +93,11 @@ impl Remove {
             .filter(|(_, choice)| choice.as_ref().map_or(true, |segment| seen.insert(segment.id)))
             .collect();
         let mut removals = Vec::new();
-        for (word, choice) in chosen {
+        let ending = catch()?;
+        let mut chosen = chosen.into_iter();
+        while ending.signal().is_none()
+            && let Some((word, choice)) = chosen.next()
+        {
             let removal = match choice {
                 Ok(segment) if !selection.matches(&segment, lookups) => Removal::of(&segment, Outcome::Skipped),
                 Ok(segment) if self.dry_run => Removal::of(&segment, Outcome::WouldRemove),
@@ -105,10 +109,10 @@ impl Remove {
             self.tell(&removal, output)?;
             removals.push(removal);
         }
-        Ok(removals)
+        self.finish(removals, chosen.len(), &ending, output)
     }
 
-    fn remove_matching(&self, selection: &Selection, context: &mut Context) -> Result<Vec<Removal>> {
+    fn remove_matching(&self, selection: &Selection, context: &mut Context) -> Result<Status> {
         let Context { output, lookups } = context;
         let mut attached = 0_usize;
         let mut chosen: Vec<Segment> = Vec::new();
@@ -133,14 +137,15 @@ impl Remove {
         if !(chosen.is_empty() || self.dry_run || self.yes) {
             confirm(&chosen)?;
         }
+        let ending = catch()?;
         let choice = Choice { selection, spare_attached: !self.include_attached };
         let mut progress =
             Progress::steps("removing", chosen.len() as u64).hidden_if(output.is_terminal() && !self.quiet);
         let mut removals = Vec::new();
-        for batch in chosen.chunks(BATCH) {
+        for batch in chosen.chunks(BATCH).take_while(|_| ending.signal().is_none()) {
             let mut done = match self.dry_run {
                 true => batch.iter().map(|segment| Removal::of(segment, Outcome::WouldRemove)).collect(),
-                false => removal::remove_all(batch, choice),
+                false => removal::remove_all(batch, choice, &ending),
             };
             let tell = |removal: &mut Removal| {
                 // Nobody asked for just this one: that it is another by now is worth a line, and no failure.
@@ -155,7 +160,9 @@ impl Remove {
             progress.advance(batch.len() as u64);
             removals.extend(done);
         }
-        Ok(removals)
+        drop(progress);
+        let left = chosen.len() - removals.len();
+        self.finish(removals, left, &ending, output)
     }
 
     /// Says at once what became of a segment, unless it is still to be waited for.
@@ -171,11 +178,13 @@ impl Remove {
         Ok(())
     }
 
-    fn finish(&self, mut removals: Vec<Removal>, output: &mut Output) -> Result<Status> {
+    /// Waits where that was asked for, and tells what has not been told. `left` were not come to before a signal.
+    fn finish(&self, mut removals: Vec<Removal>, left: usize, ending: &Ending, output: &mut Output) -> Result<Status> {
         if let Some(limit) = self.wait {
             output.flush()?;
             let marked: Vec<_> = removals.iter().map(|removal| removal.outcome == Outcome::Marked).collect();
-            removal::wait(&mut removals, limit.map(|limit| limit.0));
+            removal::wait(&mut removals, limit.map(|limit| limit.0), ending)
+                .map_err(|error| Error::io("wait for a signal", &error))?;
             for (removal, _) in removals.iter().zip(marked).filter(|(_, was_marked)| *was_marked) {
                 if let Some(error) = &removal.error {
                     say(error);
@@ -187,9 +196,20 @@ impl Remove {
         if self.wants_json() {
             output.json(&Report { removed: &removals })?;
         }
+        if let Some(signal) = ending.signal() {
+            if left > 0 {
+                say(format_args!("interrupted: {left} of {} were left alone", left + removals.len()));
+            }
+            return Ok(Status::Signal(signal));
+        }
         let failures = removals.iter().filter_map(|removal| removal.error.as_ref());
         Ok(failures.fold(Status::Done, |status, error| status.and(error.status)))
     }
+}
+
+/// A signal ends it between two segments: what is gone by then is told.
+fn catch() -> Result<Ending> {
+    Ending::catch().map_err(|error| Error::io("catch signals", &error))
 }
 
 /// The segment that a word names, as it is now.

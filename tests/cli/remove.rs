@@ -1,5 +1,7 @@
 //! `shmadm remove`.
 
+mod interrupted;
+
 use std::fs::{self, File};
 use std::process::Stdio;
 use std::time::{Duration, Instant};

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
@@ -285,6 +285,18 @@ impl Running {
         kill(self.pid(), signal).expect("the process");
         let status = self.0.wait().expect("its end");
         (status.code(), status.signal())
+    }
+}
+
+impl Running {
+    /// Waits for its end, and returns what it printed.
+    #[track_caller]
+    pub fn ended(mut self) -> Ended {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        // One after the other: what is said on standard error is little.
+        self.0.stdout.take().map(|mut stream| stream.read_to_end(&mut stdout).expect("its output"));
+        self.0.stderr.take().map(|mut stream| stream.read_to_end(&mut stderr).expect("its complaints"));
+        Output { status: self.0.wait().expect("its end"), stdout, stderr }.into()
     }
 }
 
