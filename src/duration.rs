@@ -8,37 +8,37 @@ use jiff::{Span, SpanRelativeTo};
 
 /// A length of time: `100ms`, `90s`, `10m`, `2h 30m`, `3d`. A day has 24 hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wait(pub Duration);
+pub struct Period(pub Duration);
 
 /// A word is not a duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ParseWaitError;
+pub struct ParsePeriodError;
 
-impl fmt::Display for ParseWaitError {
+impl fmt::Display for ParsePeriodError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a duration is a number with a unit, or several: 100ms, 90s, 10m, 2h 30m, 3d")
     }
 }
 
-impl std::error::Error for ParseWaitError {}
+impl std::error::Error for ParsePeriodError {}
 
-impl FromStr for Wait {
-    type Err = ParseWaitError;
+impl FromStr for Period {
+    type Err = ParsePeriodError;
 
-    fn from_str(word: &str) -> Result<Wait, ParseWaitError> {
+    fn from_str(word: &str) -> Result<Period, ParsePeriodError> {
         // The library also reads ISO 8601 ("PT5M"), the time of a clock ("1:07:06"), "5m ago", and blanks of all kinds
         // around: a duration here begins with a digit and ends with a unit, and is no past.
         let is_meant = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == ' ';
         let begins = word.starts_with(|c: char| c.is_ascii_digit());
         if !(begins && word.ends_with(|c: char| c.is_ascii_alphabetic()) && word.chars().all(is_meant)) {
-            return Err(ParseWaitError);
+            return Err(ParsePeriodError);
         }
         word.parse::<Span>()
             .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
             .ok()
             .and_then(|duration| Duration::try_from(duration).ok())
-            .map(Wait)
-            .ok_or(ParseWaitError)
+            .map(Period)
+            .ok_or(ParsePeriodError)
     }
 }
 
@@ -58,14 +58,14 @@ mod tests {
             ("3d", 259_200_000),
             ("0s", 0),
         ] {
-            assert_eq!(word.parse(), Ok(Wait(Duration::from_millis(ms))), "{word}");
+            assert_eq!(word.parse(), Ok(Period(Duration::from_millis(ms))), "{word}");
         }
         // What the fuzzer found to be taken.
         for word in ["1:7:6", "79:42000581414:0079070.01", "2h\r\n", "2h ", "0\u{c}d", "9w2d\t\t"] {
-            assert_eq!(word.parse::<Wait>(), Err(ParseWaitError), "{word:?}");
+            assert_eq!(word.parse::<Period>(), Err(ParsePeriodError), "{word:?}");
         }
         for word in ["", "10", "-5s", "5s ago", "PT5M", "s", "1y", "5 parsecs", "1M", "99999999999999999999d"] {
-            assert_eq!(word.parse::<Wait>(), Err(ParseWaitError), "{word:?}");
+            assert_eq!(word.parse::<Period>(), Err(ParsePeriodError), "{word:?}");
         }
     }
 }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::attachments::{self, InProcess};
-use crate::duration::Wait;
+use crate::duration::Period;
 use crate::error::{Error, Result};
 use crate::key::{Key, ParseKeyError};
 use crate::names::{gid_of, uid_of};
@@ -69,10 +69,10 @@ pub struct Filters {
     max_size: Option<Size>,
     /// Created, or changed by IPC_SET, at least DURATION ago
     #[arg(long, value_name = "DURATION")]
-    older_than: Option<Wait>,
+    older_than: Option<Period>,
     /// Neither attached, detached nor changed for DURATION
     #[arg(long, value_name = "DURATION")]
-    idle: Option<Wait>,
+    idle: Option<Period>,
     /// Created, last attached or detached, or attached now by process PID
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
     pid: Option<i32>,
@@ -200,8 +200,8 @@ impl Filters {
             known: self.not_in.as_deref().map(read_snapshot).transpose()?,
             min_size: self.min_size.map(|size| size.0),
             max_size: self.max_size.map(|size| size.0),
-            older_than: self.older_than.map(|wait| wait.0),
-            idle: self.idle.map(|wait| wait.0),
+            older_than: self.older_than.map(|period| period.0),
+            idle: self.idle.map(|period| period.0),
             process: self.pid.map(ProcessFilter::new),
             mine: self.mine.then(|| geteuid().as_raw()),
         })

@@ -16,7 +16,7 @@ use clap::Parser;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::json;
-use shmadm::duration::Wait;
+use shmadm::duration::Period;
 use shmadm::escape::visible;
 use shmadm::key::Key;
 use shmadm::mode::Mode;
@@ -177,7 +177,7 @@ proptest! {
         let begins = word.starts_with(|c: char| c.is_ascii_digit());
         let letters = |set: &str| word.chars().all(|c| c.is_ascii_digit() || set.contains(c.to_ascii_lowercase()));
         prop_assert!(parse::<Size>(&word).is_none() || begins && letters(".abcdefxkmgtpib"), "{:?}", word);
-        prop_assert!(parse::<Wait>(&word).is_none() || begins && letters(". abcdefghijklmnopqrstuvwxyz"), "{:?}", word);
+        prop_assert!(parse::<Period>(&word).is_none() || begins && letters(". abcdefghijklmnopqrstuvwxyz"), "{:?}", word);
     }
 
     #[test]
@@ -211,7 +211,7 @@ proptest! {
         let expected = Duration::from_millis((days * 24 + hours) * 3_600_000 + minutes * 60_000 + ms);
         for gap in ["", " "] {
             let word = format!("{days}d{gap}{hours}h{gap}{minutes}m{gap}{ms}ms");
-            prop_assert_eq!(parse::<Wait>(&word), Some(Wait(expected)), "{}", word);
+            prop_assert_eq!(parse::<Period>(&word), Some(Period(expected)), "{}", word);
         }
     }
 

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use shmadm::duration::Wait;
+use shmadm::duration::Period;
 use shmadm::key::Key;
 use shmadm::mode::Mode;
 use shmadm::segment_ref::SegmentRef;
@@ -69,16 +69,16 @@ fn modes() {
 
 #[test]
 fn durations() {
-    let wait = |seconds, nanoseconds| Wait(Duration::new(seconds, nanoseconds));
+    let period = |seconds, nanoseconds| Period(Duration::new(seconds, nanoseconds));
     all_are(&[
-        ("878000808h2m8s8806milli", wait(3_160_802_908_936, 806_000_000)),
-        ("0.52252300h", wait(1881, 82_800_000)),
-        ("2    h", wait(7200, 0)),
-        ("4w0.1m", wait(2_419_206, 0)),
-        ("1m1.4us", wait(60, 1400)),
-        ("0wks", wait(0, 0)),
+        ("878000808h2m8s8806milli", period(3_160_802_908_936, 806_000_000)),
+        ("0.52252300h", period(1881, 82_800_000)),
+        ("2    h", period(7200, 0)),
+        ("4w0.1m", period(2_419_206, 0)),
+        ("1m1.4us", period(60, 1400)),
+        ("0wks", period(0, 0)),
     ]);
-    none_is::<Wait>(&["", "1", "s", "-1s", "1h2", "1.5.s", "PT1H", "1h ago", "1m1h", "99999999999h", "1mo"]);
+    none_is::<Period>(&["", "1", "s", "-1s", "1h2", "1.5.s", "PT1H", "1h ago", "1m1h", "99999999999h", "1mo"]);
 }
 
 #[test]

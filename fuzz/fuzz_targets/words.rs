@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use clap::Parser;
 use libfuzzer_sys::fuzz_target;
-use shmadm::duration::Wait;
+use shmadm::duration::Period;
 use shmadm::escape::visible;
 use shmadm::key::Key;
 use shmadm::mode::Mode;
@@ -41,7 +41,7 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(Size(bytes)) = word.parse() {
         assert_eq!(bytes.to_string().parse(), Ok(Size(bytes)));
     }
-    let _ = word.parse::<Wait>();
+    let _ = word.parse::<Period>();
     if !word.contains('\0') {
         let _ = Line::try_parse_from(["list", &format!("--key={word}")]);
     }

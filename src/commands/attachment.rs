@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::Context;
-use crate::duration::Wait;
+use crate::duration::Period;
 use crate::error::{Error, Result, Status};
 use crate::key::c_integer;
 use crate::output::say;
@@ -14,7 +14,7 @@ use crate::sysv::Attachment;
 pub(super) struct Attaching {
     /// Stay attached, for DURATION or until a signal, so that others see the attachment
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true)]
-    hold: Option<Option<Wait>>,
+    hold: Option<Option<Period>>,
     /// Attach at this address
     #[arg(long, value_name = "ADDR", value_parser = address)]
     at: Option<usize>,

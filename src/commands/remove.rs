@@ -5,7 +5,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Context, TextOrJson, rows, segment_parser};
-use crate::duration::Wait;
+use crate::duration::Period;
 use crate::error::{Error, Result, Status};
 use crate::lookup;
 use crate::output::{Lookups, Output, Progress, prompt, say};
@@ -52,7 +52,7 @@ pub(super) struct Remove {
     ignore_missing: bool,
     /// Wait until the last detach has destroyed them, for DURATION at most
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true)]
-    wait: Option<Option<Wait>>,
+    wait: Option<Option<Period>>,
     /// Print nothing of what was removed
     #[arg(short, long)]
     quiet: bool,

@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 
 use super::{Context, rows};
 use crate::changes::{Change, Look};
-use crate::duration::Wait;
+use crate::duration::{ParsePeriodError, Period};
 use crate::error::{Error, Result, Status};
 use crate::output::{ChangeRecord, Clock, Lookups, change_line, say};
 use crate::select::{Filters, Selection};
@@ -32,13 +32,13 @@ pub(super) struct Watch {
     format: Format,
     /// How long to wait between two looks, 10ms or more
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
-    interval: Wait,
+    interval: Period,
     /// End after N changes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// End after DURATION
     #[arg(long = "for", value_name = "DURATION")]
-    limit: Option<Wait>,
+    limit: Option<Period>,
     #[command(flatten)]
     filters: Filters,
 }
@@ -52,9 +52,9 @@ enum Format {
     Jsonl,
 }
 
-fn interval(word: &str) -> Result<Wait, String> {
-    let wait: Wait = word.parse().map_err(|error: crate::duration::ParseWaitError| error.to_string())?;
-    if wait.0 < SHORTEST { Err("the shortest interval is 10ms".into()) } else { Ok(wait) }
+fn interval(word: &str) -> Result<Period, String> {
+    let period: Period = word.parse().map_err(|error: ParsePeriodError| error.to_string())?;
+    if period.0 < SHORTEST { Err("the shortest interval is 10ms".into()) } else { Ok(period) }
 }
 
 impl Watch {
