@@ -332,7 +332,7 @@ fn exists(key: Key, error: sysv::Error) -> Error {
     let existing = sysv::find(key).ok().flatten().and_then(|id| lookup::look(id).ok().flatten());
     let details = existing.map_or(String::new(), |segment| {
         let names = crate::names::Names::default();
-        let owner = names.user(segment.uid).map_or(segment.uid.to_string(), |name| name.to_string());
+        let owner = names.user_or_uid(segment.uid);
         format!(" (id {}, {} bytes, owner {owner})", segment.id, segment.size)
     });
     Error::call(format_args!("create segment {key}"), error).append(details).hint("use --exist-ok to take it as it is")
