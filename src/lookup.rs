@@ -79,8 +79,13 @@ pub fn row(id: ShmId) -> Option<Segment> {
 /// The rows of the kernel's table, one at a time.
 pub fn rows() -> Result<impl Iterator<Item = Result<Segment>>> {
     fn unreadable(error: &io::Error) -> Error {
-        Error::io("read /proc/sysvipc/shm", error)
-            .hint("it is there where /proc is mounted and the kernel has System V IPC (CONFIG_SYSVIPC)")
+        let told = Error::io("read /proc/sysvipc/shm", error);
+        match error.kind() {
+            io::ErrorKind::NotFound => {
+                told.hint("it is there where /proc is mounted and the kernel has System V IPC (CONFIG_SYSVIPC)")
+            }
+            _ => told,
+        }
     }
     let rows = Segments::open().map_err(|error| unreadable(&error))?;
     Ok(rows.map(|row| row.map_err(|error| unreadable(&error))))
