@@ -155,7 +155,7 @@ impl Stage<'_> {
         self.write()?;
         self.show(&story::WRITE)?;
 
-        let answer = self.second.attach(&self.ending)?;
+        let answer = self.second.attach(id, &self.ending)?;
         let address = answer.text.strip_prefix("0x").and_then(|digits| usize::from_str_radix(digits, 16).ok());
         self.b = Some(address.ok_or_else(SecondProcess::has_ended)?);
         self.theirs(answer);

@@ -16,7 +16,7 @@ use crate::key::Key;
 use crate::lookup;
 use crate::output::Output;
 use crate::signals::{Ending, Woken};
-use crate::sysv::{self, Access, Attachment, Placement};
+use crate::sysv::{self, Access, Attachment, Placement, ShmId};
 use crate::transfer;
 
 /// What an answer begins with; a call begins with its name, a complaint with the program's.
@@ -27,7 +27,8 @@ const COMPLAINT: &str = "shmadm: ";
 #[derive(Debug)]
 pub struct SecondProcess {
     child: Child,
-    words: ChildStdin,
+    /// Until the end: without input it ends by itself.
+    words: Option<ChildStdin>,
     answers: BufReader<PipeReader>,
 }
 
@@ -62,10 +63,8 @@ impl SecondProcess {
                 Error::io(format_args!("start a second process from {}", program.display()), &error)
                     .hint("if the program was moved or replaced meanwhile, run the demo again")
             })?;
-        match child.stdin.take() {
-            Some(words) => Ok(SecondProcess { child, words, answers: BufReader::new(answers) }),
-            None => Err(Error::failed("cannot talk to a second process: it has no standard input")),
-        }
+        let words = child.stdin.take();
+        Ok(SecondProcess { child, words, answers: BufReader::new(answers) })
     }
 
     /// Its pid.
@@ -78,9 +77,9 @@ impl SecondProcess {
         self.ask(&format!("key {key}"), ending).map(drop)
     }
 
-    /// Lets it find the segment, and attach it read-only. The answer is the address.
-    pub fn attach(&mut self, ending: &Ending) -> Result<Answer, Stop> {
-        self.ask("attach", ending)
+    /// Lets it find the segment, and attach it read-only if it is the one with this identifier. The answer is the address.
+    pub fn attach(&mut self, id: ShmId, ending: &Ending) -> Result<Answer, Stop> {
+        self.ask(&format!("attach {id}"), ending)
     }
 
     /// Lets it read the text that is in the segment, made visible.
@@ -105,7 +104,8 @@ impl SecondProcess {
 
     fn ask(&mut self, word: &str, ending: &Ending) -> Result<Answer, Stop> {
         // One write: where the process has gone, this fails by EPIPE.
-        if self.words.write_all(format!("{word}\n").as_bytes()).is_err() {
+        let said = self.words.as_mut().map(|words| words.write_all(format!("{word}\n").as_bytes()));
+        if said.is_none_or(|said| said.is_err()) {
             return Err(Self::has_ended().into());
         }
         let mut calls = Vec::new();
@@ -143,6 +143,8 @@ impl Drop for SecondProcess {
     fn drop(&mut self) {
         // SIGKILL, because it may be stopped. It may also have ended already.
         let _ = self.child.kill();
+        // Where kill(2) is denied, as a sandbox may do, it ends for want of input.
+        self.words = None;
         let _ = self.child.wait();
     }
 }
@@ -158,8 +160,8 @@ pub fn serve(first: i32, words: impl BufRead, output: &mut Output) -> Result<()>
                 key = Some(word.parse::<Key>().map_err(|error| Error::failed(error.to_string()))?);
                 String::new()
             }
-            (_, "attach") => {
-                let attached = attach(key)?;
+            (Some(("attach", id)), _) => {
+                let attached = attach(key, id, first)?;
                 let address = format!("{:#x}", attached.address());
                 attachment = Some(attached);
                 address
@@ -185,11 +187,22 @@ pub fn serve(first: i32, words: impl BufRead, output: &mut Output) -> Result<()>
     Ok(())
 }
 
-fn attach(key: Option<Key>) -> Result<Attachment> {
+/// Finds the segment by its key, and attaches it if it is the first process's: to attach another one is to touch it.
+fn attach(key: Option<Key>, id: &str, first: i32) -> Result<Attachment> {
     let Some(key) = key else { return Err(Error::failed("cannot attach a segment: no key was named")) };
     let found = sysv::find(key).map_err(|error| Error::call(format_args!("find segment {key}"), error))?;
-    let id = found.ok_or_else(|| lookup::missing("attach", &format_args!("segment {key}"), None))?;
-    transfer::attach(id, &format!("segment {key} (id {id})"), "attach", Access::Read, Placement::default())
+    let name = format!("segment {key} (id {id})");
+    let missing = || lookup::missing("attach", &name, None);
+    let found = found.ok_or_else(missing)?;
+    let look = lookup::look(found).map_err(|error| Error::call(format_args!("look at {name}"), error))?;
+    let now = look.ok_or_else(missing)?;
+    if found.to_string() != id || now.cpid != first {
+        return Err(Error::failed(format!(
+            "cannot attach {name}: somebody has removed it, and its key has another segment by now (id {found}); run the \
+             demo again"
+        )));
+    }
+    transfer::attach(found, &name, "attach", Access::Read, Placement::default())
 }
 
 /// The text at the beginning of an attached segment, up to its NUL, made visible.

@@ -1,6 +1,10 @@
 //! However it ends, and whatever others do meanwhile: nothing is left.
 
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use super::*;
+use crate::support::{is_installed, skip};
 
 #[test]
 fn a_signal_at_any_step_ends_it_and_leaves_nothing() {
@@ -143,5 +147,87 @@ fn what_others_do_to_the_segment_meanwhile_is_told() {
         assert_eq!(ns.table()[0][2], "1600");
         third.end(Signal::SIGTERM);
         nothing_is_left(ns, second, "attached by another");
+    });
+}
+
+#[test]
+fn a_key_that_has_another_segment_by_now_is_not_attached_by_b() {
+    in_namespace(|ns| {
+        for step in 1..=3 {
+            let mut show = Show::at(ns, step);
+            let (_, second) = show.pids();
+            let row = ns.table().swap_remove(0);
+            ns.run("ipcrm", ["-m", &row[1]]);
+            ns.run("perl", ["-e", "shmget($ARGV[0], 4096, 01600) // die $!", &row[0]]);
+            let strangers = || ns.table().into_iter().find(|now| now[0] == row[0]).expect("the stranger's");
+            let before = strangers();
+            // What A has attached outlives its mark, until B is to find it by its key.
+            while step > 1 && show.calls().iter().all(|call| !call.starts_with("A  in C: strcpy")) {
+                show.next();
+            }
+            show.enter.as_mut().expect("an input").write_all(b"\n").expect("Enter");
+            let ended = show.end();
+            let key = format!("{:#010x}", row[0].parse::<i32>().expect("a key"));
+            let why = if step == 1 {
+                "there is no such segment; somebody has removed it".to_owned()
+            } else {
+                format!(
+                    "cannot go on: the second process cannot attach segment {key} (id {}): somebody has removed it, and its \
+                     key has another segment by now (id {}); run the demo again\n",
+                    row[1], before[1]
+                )
+            };
+            assert!(ended.err.contains(&why), "step {step}: {ended:?}");
+            assert_eq!((ended.code, ended.signal), (Some(1), None), "step {step}: {ended:?}");
+            // Not even looked into: neither its times nor who used it last have moved.
+            assert_eq!(ns.table(), [before], "step {step}");
+            ns.run("ipcrm", ["-M", &key]);
+            nothing_is_left(ns, second, &format!("step {step}"));
+        }
+    });
+}
+
+#[test]
+fn where_kill_is_denied_it_ends_nevertheless() {
+    in_namespace(|ns| {
+        let name = "demo::endings::where_kill_is_denied_it_ends_nevertheless";
+        if !is_installed("strace") {
+            return skip(name, "strace is not installed");
+        }
+        let strace = |words: &[&str]| {
+            let mut strace = ns.program("strace");
+            strace.args(["-f", "-qq", "-o", "log", "-e", "inject=kill,pidfd_send_signal:error=EPERM"]);
+            strace.args(words).stdin(Stdio::null());
+            strace
+        };
+        let tried = ended(&mut strace(&["true"]));
+        if tried.code != Some(0) {
+            return skip(name, &format!("strace cannot inject faults here: {}", tried.err.trim()));
+        }
+        for (words, title) in [(&["demo"][..], "8 of 8"), (&["demo", "--pause"], "Ended early")] {
+            let mut demo = strace(&[&[env!("CARGO_BIN_EXE_shmadm")], words].concat());
+            let output = |name| std::fs::File::create(ns.path(name)).expect("a file");
+            let mut demo = Running(demo.stdout(output("out")).stderr(output("err")).spawn().expect("strace"));
+            let read = |name| std::fs::read_to_string(ns.path(name)).expect("a file");
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while demo.0.try_wait().expect("its state").is_none() {
+                if Instant::now() > deadline {
+                    // strace does not end what it watches; and without the first process the second one ends.
+                    let first = read("log").split(' ').next().and_then(|pid| pid.parse().ok()).expect("a pid");
+                    kill(Pid::from_raw(first), Signal::SIGKILL).expect("the process");
+                    panic!("{words:?} waits for ever: {}", read("out"));
+                }
+                sleep(Duration::from_millis(10));
+            }
+            assert!(read("log").contains("(INJECTED)"), "{words:?}");
+            assert!(
+                read("out").contains(title) && !read("err").contains("shmadm: "),
+                "{words:?}: {} {}",
+                read("out"),
+                read("err")
+            );
+            assert_eq!(demo.0.wait().expect("its end").code(), Some(0), "{words:?}");
+            assert!(ns.table().is_empty(), "{words:?}");
+        }
     });
 }
