@@ -1,0 +1,379 @@
+//! A command that strace(1) stops behind a call of its own, and a rival who acts meanwhile.
+
+use std::collections::HashMap;
+use std::fs;
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::support::{Ended, Namespace, Running, ended, is_installed, skip};
+
+/// Makes the segment (of `o`), holds it attached until its input ends, removes it, or removes it and makes another (of
+/// `s`, with another mode) with its key and at its place in the table, which the kernel gives in turn; or even with its
+/// identifier, which the kernel does when identifiers have gone round, or when it is told to.
+const RIVAL: &str = r#"
+    #include <fcntl.h>
+    #include <stdio.h>
+    #include <stdlib.h>
+    #include <string.h>
+    #include <sys/shm.h>
+    #include <unistd.h>
+    static int place(int id) { return id & 0x7fff; }
+    static int make(key_t key, int letter, int mode, int low, int high) {
+        for (int i = 0; i < 40000; i++) {
+            int id = shmget(key, 64, IPC_CREAT | IPC_EXCL | mode);
+            if (id == -1) return perror("shmget"), 1;
+            if (place(id) >= low && place(id) <= high) {
+                char *bytes = shmat(id, NULL, 0);
+                if (bytes == (void *)-1) return perror("shmat"), 1;
+                memset(bytes, letter, 64);
+                return shmdt(bytes);
+            }
+            shmctl(id, IPC_RMID, NULL);
+        }
+        return fputs("no such place\n", stderr), 1;
+    }
+    int main(int argc, char **argv) {
+        key_t key = atoi(argv[2]);
+        int old = shmget(key, 0, 0);
+        struct shmid_ds ds;
+        /* Far from the first place, so that shmadm reads the table, and does not ask for each place. */
+        if (strcmp(argv[1], "make") == 0) return make(key, 'o', 0600, 9, 0x7fff);
+        if (strcmp(argv[1], "hold") == 0) {
+            if (shmat(old, NULL, 0) == (void *)-1) return perror("shmat"), 1;
+            puts("held");
+            fflush(stdout);
+            return getchar() == 'x';
+        }
+        if (old != -1) shmctl(old, IPC_RMID, NULL);
+        if (strcmp(argv[1], "remove") == 0) return 0;
+        if (strcmp(argv[1], "reuse") == 0) {
+            int next = open("/proc/sys/kernel/shm_next_id", O_WRONLY);
+            if (dprintf(next, "%d", old) < 0) return perror("shm_next_id"), 1;
+            return make(key, 's', 0604, place(old), place(old));
+        }
+        /* What is attached keeps its place. */
+        if (old != -1 && shmctl(old, IPC_STAT, &ds) == -1) return make(key, 's', 0604, place(old), place(old));
+        return make(key, 's', 0604, 0, 0x7fff);
+    }"#;
+
+/// What there is before the command runs.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Before {
+    Nothing,
+    Segment,
+    /// And a process that has it attached, until the rival has acted.
+    Attached,
+}
+
+/// What the rival does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Act {
+    Remove,
+    Take,
+    /// Takes its identifier, too.
+    Reuse,
+}
+
+/// Where a command may use the new segment, as it has not found or chosen the one that is to be used yet.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Until {
+    Never,
+    /// Its first look for the key: what that found is gone, and --create takes what there is.
+    Found,
+    /// Its last look at the table, from which it chooses.
+    Listed,
+}
+
+/// A command line, and what is allowed to come of it.
+#[derive(Clone, Copy)]
+pub struct Line {
+    /// `{id}` is the segment's identifier; the key is 42.
+    words: &'static str,
+    before: Before,
+    /// The exit statuses.
+    codes: &'static [i32],
+    /// What each line on standard error has one of; with exit status 3 it is "there is no such segment".
+    says: &'static [&'static str],
+    uses: Until,
+}
+
+pub const fn line(words: &'static str, codes: &'static [i32]) -> Line {
+    Line { words, before: Before::Segment, codes, says: &[], uses: Until::Never }
+}
+
+impl Line {
+    pub const fn of(self, before: Before) -> Line {
+        Line { before, ..self }
+    }
+
+    pub const fn says(self, says: &'static [&'static str]) -> Line {
+        Line { says, ..self }
+    }
+
+    pub const fn uses(self, uses: Until) -> Line {
+        Line { uses, ..self }
+    }
+}
+
+/// A call behind which the command is stopped: the process, by the order in which they came, and which call of this name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    pub process: usize,
+    pub call: String,
+    pub nth: usize,
+    /// Whether the table is not read any more after it.
+    pub is_last_look: bool,
+}
+
+/// A run of a command.
+struct Round {
+    /// The kernel's rows.
+    old: Option<Vec<String>>,
+    new: Option<Vec<String>>,
+    ended: Ended,
+    log: String,
+    has_stopped: bool,
+}
+
+/// The kernel's row without what the kernel does by itself.
+fn identity(row: &[String]) -> &[String] {
+    &row[..14]
+}
+
+/// The traced processes in the order in which they came.
+fn processes(log: &str) -> Vec<&str> {
+    let mut pids = Vec::new();
+    for pid in log.lines().filter_map(|line| line.split(' ').next()) {
+        if !pids.contains(&pid) {
+            pids.push(pid);
+        }
+    }
+    pids
+}
+
+/// The steps of a command, as strace saw them: its calls for segments, and its reads of the table.
+fn steps(log: &str) -> Vec<Step> {
+    let pids = processes(log);
+    let mut counts = HashMap::new();
+    let mut steps = Vec::new();
+    let mut last_look = 0;
+    for line in log.lines() {
+        let Some((pid, call)) = line.split_once(' ') else { continue };
+        let Some((name, _)) = call.trim_start().split_once('(') else { continue };
+        let nth = counts.entry((pid, name)).or_insert(0);
+        *nth += 1;
+        let is_look = name == "read" && line.contains("</proc/sysvipc/shm>");
+        if is_look || name.starts_with("shm") {
+            let process = pids.iter().position(|known| *known == pid).expect("a process");
+            last_look = if is_look && process == 0 { steps.len() } else { last_look };
+            steps.push(Step { process, call: name.into(), nth: *nth, is_last_look: false });
+        }
+    }
+    steps.iter_mut().skip(last_look).for_each(|step| step.is_last_look = true);
+    steps
+}
+
+/// Runs a command under strace; where it stops, the rival acts.
+fn run(ns: &Namespace, line: &Line, pause: Option<(&Step, Act)>) -> Round {
+    if !ns.table().is_empty() {
+        ns.run("ipcrm", ["--all=shm"]);
+    }
+    for file in ["out", "log"] {
+        let _ = fs::remove_file(ns.path(file));
+    }
+    if line.before != Before::Nothing {
+        ns.run("./rival", ["make", "42"]);
+    }
+    let old = ns.table().pop();
+    let mut holder = (line.before == Before::Attached).then(|| {
+        let mut rival = ns.program("./rival");
+        let mut holder =
+            Running(rival.args(["hold", "42"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a rival"));
+        let mut held = [0; 5];
+        std::io::Read::read_exact(holder.0.stdout.as_mut().expect("a pipe"), &mut held).expect("it holds");
+        holder
+    });
+    let id = old.as_ref().map_or("", |row| &row[1]);
+    let words = line.words.replace("{id}", id);
+
+    let mut strace = ns.program("strace");
+    strace.args(["-f", "-qq", "-y", "-o", "log", "-e", "trace=shmget,shmat,shmctl,shmdt,read"]);
+    if let Some((step, _)) = pause {
+        strace.args(["-e", &format!("inject={}:signal=SIGSTOP:when={}", step.call, step.nth)]);
+    }
+    strace.arg(env!("CARGO_BIN_EXE_shmadm")).args(words.split(' '));
+    let output = |name| fs::File::create(ns.path(name)).expect("a file");
+    strace.stdin(Stdio::null()).stdout(output("stdout")).stderr(output("stderr"));
+    let mut running = Running(strace.spawn().expect("strace"));
+
+    let log = || fs::read_to_string(ns.path("log")).unwrap_or_default();
+    let (mut seen, mut new, mut has_stopped) = (0, None, false);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while running.0.try_wait().expect("its state").is_none() {
+        let log = log();
+        if Instant::now() > deadline {
+            // Without strace a stopped process would stay.
+            for pid in processes(&log) {
+                let _ = kill(number(pid), Signal::SIGKILL);
+            }
+            panic!("{words:?}, {pause:?}: it does not end: {log}");
+        }
+        let stopped: Vec<_> = log.lines().filter(|line| line.ends_with("--- stopped by SIGSTOP ---")).collect();
+        for stop in stopped.iter().skip(seen) {
+            let pid = stop.split(' ').next().expect("a pid");
+            let (step, act) = pause.expect("nobody else stops it");
+            let named = processes(&log).get(step.process).map(|pid| (*pid).to_owned());
+            if named.as_deref() == Some(pid) && !has_stopped {
+                has_stopped = true;
+                new = rival(ns, act);
+            } else if named.is_some_and(|named| fs::exists(format!("/proc/{named}/task/{pid}")).unwrap_or(false)) {
+                // Another thread of it; the one that made the call stops at once, too.
+                continue;
+            }
+            let _ = kill(number(pid), Signal::SIGCONT);
+        }
+        seen = stopped.len();
+        // remove --wait waits for its end.
+        if has_stopped || (pause.is_none() && log.contains("IPC_RMID")) {
+            holder = None;
+        }
+        sleep(Duration::from_millis(1));
+    }
+    drop(holder);
+    let status = running.0.wait().expect("its end");
+    let read = |name| fs::read(ns.path(name)).expect("its output");
+    let (stdout, stderr) = (read("stdout"), read("stderr"));
+    Round { old, new, ended: std::process::Output { status, stdout, stderr }.into(), log: log(), has_stopped }
+}
+
+fn number(pid: &str) -> Pid {
+    Pid::from_raw(pid.parse().expect("a pid"))
+}
+
+/// Removes the segment that is there, or takes its key and its place. Returns the row of the new one.
+fn rival(ns: &Namespace, act: Act) -> Option<Vec<String>> {
+    // The demonstration chooses a key itself.
+    let key = ns.table().into_iter().map(|mut row| row.swap_remove(0)).find(|key| key != "0");
+    let key = key.unwrap_or_else(|| "42".into());
+    if act == Act::Remove {
+        ns.run("./rival", ["remove", &key]);
+        return None;
+    }
+    ns.run("./rival", [if act == Act::Take { "take" } else { "reuse" }, &key]);
+    let new = ns.table().into_iter().find(|row| row[0] == key);
+    assert!(new.is_some(), "it has taken {key}");
+    new
+}
+
+/// Whether what came of it is what is allowed.
+fn judge(ns: &Namespace, line: &Line, step: &Step, act: Act, round: &Round) {
+    let Round { old, new, ended, .. } = round;
+    let told =
+        || format!("{:?}, {act:?} behind {step:?}: {ended:?}\nold {old:?}\nnew {new:?}\n{}", line.words, round.log);
+    let code = ended.code.unwrap_or_else(|| panic!("{}", told()));
+    assert!(line.codes.contains(&code), "{}", told());
+    for said in ended.err.lines() {
+        let is_missing = code == 3 && said.contains("there is no such segment");
+        assert!(is_missing || line.says.iter().any(|words| said.contains(words)), "{}", told());
+    }
+    assert!(code == 0 || !ended.err.is_empty(), "{}", told());
+    assert!(act != Act::Reuse || ended.err.contains("it changed since it was chosen"), "{}", told());
+
+    // The stranger's segment is there, and as it was.
+    let table = ns.table();
+    let may_use = match line.uses {
+        Until::Never => false,
+        Until::Found => step.call == "shmget" && step.nth == 1,
+        Until::Listed => !step.is_last_look,
+    };
+    if let Some(new) = new.as_ref().filter(|_| !may_use) {
+        let now = table.iter().find(|row| row[1] == new[1]);
+        assert_eq!(now.map(|row| identity(row)), Some(identity(new)), "touched: {}", told());
+    }
+    // Nothing else is left but what a command has made that says so.
+    let is_known = |row: &[String]| new.as_ref().is_some_and(|new| new[1] == row[1]);
+    let makes = code == 0 && (line.words.starts_with("create ") || line.words.contains(" --create "));
+    assert!(makes || table.iter().all(|row| is_known(row)), "{table:?} is left: {}", told());
+
+    if line.words.starts_with("read ") {
+        let file = fs::read(ns.path("out")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&file) + &*ended.out;
+        let has = |letters: &str, hex: &str| text.contains(letters) || text.contains(hex);
+        assert_eq!(has("oooo", "6f 6f 6f 6f"), code == 0, "{}", told());
+        assert!(!has("s", "73 73"), "{}", told());
+    }
+    // What is shown of a segment is all of that one.
+    for shown in shown(&ended.out) {
+        let row = [old, new].into_iter().flatten().find(|row| shown["id"].as_i64() == row[1].parse().ok());
+        let row = row.unwrap_or_else(|| panic!("{shown}: {}", told()));
+        assert_eq!(
+            (shown["mode"].as_str(), shown["cpid"].to_string()),
+            (Some(&*format!("0{}", row[2])), row[4].clone())
+        );
+    }
+}
+
+/// The segments in output that is JSON.
+fn shown(out: &str) -> Vec<Value> {
+    let values =
+        out.lines().filter(|line| line.starts_with(['{', '['])).filter_map(|line| serde_json::from_str(line).ok());
+    let each = values.flat_map(|value: Value| match value {
+        Value::Array(values) => values,
+        Value::Object(mut object) => match object.remove("segment").or_else(|| object.remove("segments")) {
+            Some(Value::Array(values)) => values,
+            Some(value) => vec![value],
+            None => vec![Value::Object(object)],
+        },
+        _ => Vec::new(),
+    });
+    each.filter(|value| value["mode"].is_string() && value["cpid"].is_number()).collect()
+}
+
+/// Whether strace can stop a process here. Says so where it cannot.
+fn can_stop(ns: &Namespace, test: &str) -> bool {
+    let name = format!("races::steps::{test}");
+    if !is_installed("strace") {
+        skip(&name, "strace is not installed");
+        return false;
+    }
+    let tried =
+        ended(ns.program("strace").args(["-f", "-o", "/dev/null", "-e", "inject=mkdir:signal=SIGCONT", "true"]));
+    if tried.code != Some(0) {
+        skip(&name, &format!("strace cannot stop a process here: {}", tried.err.trim()));
+    }
+    tried.code == Some(0)
+}
+
+/// Walks all steps of these lines, with each act. `chosen` leaves out steps that are not worth it.
+pub fn walk(ns: &Namespace, test: &str, lines: &[Line], acts: &[Act], chosen: fn(&Step) -> bool) {
+    if !can_stop(ns, test) {
+        return;
+    }
+    ns.compile("rival", RIVAL);
+    ns.file("in", "ZZZZ");
+    ns.file("before", r#"{"segments":[]}"#);
+    for line in lines {
+        let plain = run(ns, line, None);
+        assert!(line.codes.contains(&plain.ended.code.unwrap_or(-1)), "{:?}: {:?}", line.words, plain.ended);
+        let steps = steps(&plain.log);
+        let mut stopped = 0;
+        for step in steps.iter().filter(|step| chosen(step)) {
+            for &act in acts {
+                let round = run(ns, line, Some((step, act)));
+                // How often it looks again is a matter of time.
+                let varies = ["watch", "--wait"].iter().any(|word| line.words.contains(word));
+                assert!(round.has_stopped || varies, "{:?} has no {step:?}: {}", line.words, round.log);
+                if round.has_stopped {
+                    stopped += 1;
+                    judge(ns, line, step, act, &round);
+                }
+            }
+        }
+        assert!(stopped > 0, "{:?} was never stopped: {}", line.words, plain.log);
+    }
+}

@@ -1,0 +1,130 @@
+//! Between each two steps of every command its segment is removed, or another takes its key and its place in the kernel's
+//! table: strace(1) stops the command behind a call of its own, the rival acts, and the command goes on.
+
+use super::paused::{Act, Before, Line, Step, Until, line, walk};
+use crate::support::in_namespace;
+
+const BOTH: &[Act] = &[Act::Remove, Act::Take];
+
+/// Those of the command itself, and not of one that it runs.
+fn own(step: &Step) -> bool {
+    step.process == 0
+}
+
+#[test]
+fn what_reads_reads_the_one_that_was_found() {
+    const LINES: &[Line] = &[
+        line("read 42", &[0, 3]),
+        line("read 42 -f hex", &[0, 3]),
+        line("read 42 -f string", &[0, 3]),
+        line("read 42 -o out", &[0, 3]),
+        line("read id:{id}", &[0, 3]),
+        line("read 42 --hold=1ms", &[0, 3]).says(&["holding segment 0x0000002a"]),
+        line("read 42", &[0, 3]).of(Before::Attached),
+    ];
+    in_namespace(|ns| walk(ns, "what_reads_reads_the_one_that_was_found", LINES, BOTH, own));
+}
+
+#[test]
+fn what_writes_writes_to_the_one_that_was_found() {
+    const LINES: &[Line] = &[
+        line("write 42 ZZZZ", &[0, 3]),
+        line("write 42 ZZZZ --fill 7", &[0, 3]),
+        line("write 42 --file in --zero", &[0, 3]),
+        line("write id:{id} ZZZZ", &[0, 3]),
+        line("write 42 ZZZZ --hold=1ms", &[0, 3]).says(&["holding segment 0x0000002a"]),
+        line("write 42 ZZZZ", &[0, 3]).of(Before::Attached),
+        line("write 42 ZZZZ --create 64", &[0, 3]).uses(Until::Found),
+        line("write 42 ZZZZ --create 64", &[0, 1])
+            .of(Before::Nothing)
+            .says(&["; the new segment is gone, too"])
+            .uses(Until::Found),
+    ];
+    in_namespace(|ns| walk(ns, "what_writes_writes_to_the_one_that_was_found", LINES, BOTH, own));
+}
+
+#[test]
+fn what_is_made_or_changed_is_the_one_that_was_made_or_found() {
+    const GONE: &[&str] = &["was removed by another process at once", "; the new segment is gone, too"];
+    const LINES: &[Line] = &[
+        line("create 42 --size 64", &[0, 1]).of(Before::Nothing).says(GONE),
+        line("create 42 --from in --mode 640", &[0, 1]).of(Before::Nothing).says(GONE),
+        line("create 42 --size 64 --owner 0:0", &[0, 1]).of(Before::Nothing).says(GONE),
+        line("create 42 --size 64 --lock", &[0, 1]).of(Before::Nothing).says(GONE),
+        line("create 42 --size 64", &[1]).says(&["it exists already"]),
+        line("create 42 --size 64 --exist-ok", &[0]),
+        line("create 42 --exist-ok", &[0, 3]),
+        line("set 42 --mode 7", &[0, 3]),
+        line("set 42 --owner 0 --group 0 --lock", &[0, 3]),
+        line("set id:{id} --mode 7", &[0, 3]),
+        line("set 42 --mode 7", &[0, 3]).of(Before::Attached),
+    ];
+    in_namespace(|ns| walk(ns, "what_is_made_or_changed_is_the_one_that_was_made_or_found", LINES, BOTH, own));
+}
+
+#[test]
+fn what_is_removed_is_the_one_that_was_chosen() {
+    const CHANGED: &[&str] = &["since it was chosen", "passed over 1 that are attached"];
+    const LEFT: &[&str] = &["the command left ", "  segment 0x", "removed segment 0x", "shmget: File exists"];
+    const LINES: &[Line] = &[
+        line("remove 42", &[0, 3]),
+        line("remove id:{id}", &[0, 3]),
+        line("remove 42 --mine", &[0, 3]),
+        line("remove 42 --wait", &[0, 3]),
+        line("remove 42 --wait", &[0, 1, 3]).of(Before::Attached).says(CHANGED),
+        line("remove --key 42 --yes", &[0]).uses(Until::Listed),
+        line("remove --not-in before --yes", &[0]).uses(Until::Listed),
+        line("remove --orphaned --yes", &[0]).uses(Until::Listed),
+        line("remove --all --include-attached --yes", &[0]).of(Before::Attached).says(CHANGED).uses(Until::Listed),
+        line("guard --shared --remove -- ./rival make 42", &[1]).of(Before::Nothing).says(LEFT).uses(Until::Listed),
+    ];
+    in_namespace(|ns| walk(ns, "what_is_removed_is_the_one_that_was_chosen", LINES, BOTH, own));
+}
+
+#[test]
+fn what_has_its_identifier_by_now_is_not_removed() {
+    const CHANGED: &[&str] =
+        &["it changed since it was chosen", "the command left ", "  segment 0x", "removed segment 0x"];
+    const NAMED: &[Line] =
+        &[line("remove 42", &[0, 1]).says(CHANGED), line("remove id:{id} --wait", &[0, 1]).says(CHANGED)];
+    const LISTED: &[Line] = &[
+        line("remove --key 42 --yes", &[0]).says(CHANGED),
+        line("remove --not-in before --yes", &[0]).says(CHANGED),
+        line("guard --shared --remove -- ./rival make 42", &[1]).of(Before::Nothing).says(CHANGED),
+    ];
+    // Behind the look by which it was chosen. Behind the last one there is no telling: the kernel removes by identifier.
+    let looked_up: fn(&Step) -> bool = |step| step.call == "shmctl" && step.nth == 1;
+    let listed: fn(&Step) -> bool = |step| own(step) && step.call == "read" && step.is_last_look;
+    in_namespace(|ns| {
+        for (lines, chosen) in [(NAMED, looked_up), (LISTED, listed)] {
+            walk(ns, "what_has_its_identifier_by_now_is_not_removed", lines, &[Act::Reuse], chosen);
+        }
+    });
+}
+
+#[test]
+fn what_only_looks_touches_nothing() {
+    const LINES: &[Line] = &[
+        line("stat 42", &[0, 3]),
+        line("stat 42 -f json", &[0, 3]).of(Before::Attached),
+        line("stat id:{id} -f json", &[0, 3]),
+        line("list -f jsonl", &[0]),
+        line("list -o id,pids,origkey", &[0]).of(Before::Attached),
+        line("limits", &[0]),
+        line("limits -f json --check 99", &[0]),
+        line("metrics", &[0]),
+        line("metrics -o out", &[0]),
+        line("watch --for 30ms --interval 10ms -f jsonl", &[0]).says(&["watching 1 segment"]),
+        line("completions bash --words-before 2 -- shmadm read ", &[0]),
+        line("completions fish --words-before 3 -- shmadm remove --key 4", &[0]),
+    ];
+    in_namespace(|ns| walk(ns, "what_only_looks_touches_nothing", LINES, BOTH, own));
+}
+
+#[test]
+fn the_demonstration_uses_its_own() {
+    const SAYS: &[&str] = &["somebody has removed it", "the second process cannot attach segment 0x"];
+    const LINES: &[Line] = &[line("demo", &[0, 1]).of(Before::Nothing).says(SAYS)];
+    // Its many looks at the table are for the eye.
+    in_namespace(|ns| walk(ns, "the_demonstration_uses_its_own", LINES, BOTH, |step| step.call != "read"));
+}
