@@ -1,5 +1,6 @@
 //! util-linux's tools as oracles over random populations: ipcs and lsipc for what is shown, ipcrm for what is removed.
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
@@ -9,17 +10,30 @@ use serde_json::Value;
 use crate::support::{Namespace, Running, in_namespace};
 
 /// Makes a population that its argument, a seed, decides: of any key, size and mode, some locked, some attached once or
-/// more, some of these marked. It stays until its standard input ends.
+/// more, some of these marked. By root with a second argument, every other one is made by a user and a group, and given
+/// to others, so that no two of the four numbers are the same: what shows one for another is found out. (A user
+/// namespace has one user, and there they are all 0.) It stays until its standard input ends.
 const POPULATION: &str = r#"
     #include <stdio.h>
     #include <stdlib.h>
     #include <sys/shm.h>
+    #include <unistd.h>
     int main(int argc, char **argv) {
         srand(atoi(argv[1]));
         for (int n = 5 + rand() % 60; n > 0; n--) {
+            int others = argc > 2 && n % 2;
             key_t key = rand() % 4 ? (key_t)(rand() * 7) : IPC_PRIVATE;
+            if (others && (setegid(100000 + rand() % 3) || seteuid(200000 + rand() % 3))) return perror("seteuid"), 1;
             int id = shmget(key, 1 + rand() % 20000, IPC_CREAT | IPC_EXCL | (rand() & 0777));
+            if (others && (seteuid(0) || setegid(0))) return perror("seteuid"), 1;
             if (id == -1) continue;
+            struct shmid_ds ds;
+            if (others) {
+                if (shmctl(id, IPC_STAT, &ds) == -1) return perror("IPC_STAT"), 1;
+                ds.shm_perm.gid = 300000 + rand() % 3;
+                ds.shm_perm.uid = 400000 + rand() % 3;
+                if (shmctl(id, IPC_SET, &ds) == -1) return perror("IPC_SET"), 1;
+            }
             int attachments = rand() % 3 ? 0 : 1 + rand() % 3, marked = rand() % 2, locked = rand() % 8 == 0;
             for (int i = 0; i < attachments; i++) shmat(id, NULL, rand() % 2 ? SHM_RDONLY : 0);
             if (locked && argc > 2) shmctl(id, SHM_LOCK, NULL);
@@ -52,7 +66,10 @@ fn on_populations(ns: &Namespace, act: impl Fn(&str)) {
     for _ in 0..4 {
         let seed = fastrand::u32(1..1_000_000);
         let population = populate(ns, seed, &[]);
-        assert!(!ns.table().is_empty(), "population {seed}");
+        let table = ns.table();
+        assert!(!table.is_empty(), "population {seed}");
+        let differ = |row: &Vec<String>| row[7..11].iter().collect::<HashSet<_>>().len() == 4;
+        assert_eq!(table.iter().any(differ), ns.is_root, "population {seed}");
         act(&format!("population {seed}"));
         drop(population);
         ns.run("ipcrm", ["--all=shm"]);
@@ -104,7 +121,8 @@ fn ipcs_lists_the_same_rows_in_the_same_order() {
 fn lsipc_shows_the_same_of_each() {
     in_namespace(|ns| {
         on_populations(ns, |population| {
-            let columns = "KEY,ID,OWNER,PERMS,MODE,SIZE,NATTCH,CPID,LPID,CUID,CGID,UID,GID";
+            // In CGID lsipc 2.38 shows CUID; ipcs has it right, above.
+            let columns = "KEY,ID,OWNER,PERMS,MODE,SIZE,NATTCH,CPID,LPID,CUID,UID,GID";
             let theirs = ns.run("lsipc", ["-m", "--json", "-b", "-o", &columns.replace("MODE,", "")]);
             let theirs: Value = serde_json::from_str(&theirs).expect("JSON");
             let rows = theirs["sharedmemory"].as_array().expect("an array");
@@ -123,6 +141,7 @@ fn lsipc_shows_the_same_of_each() {
 #[test]
 fn limits_are_what_the_files_and_lsipc_say_whatever_they_are() {
     in_namespace(|ns| {
+        let page: u64 = ns.run("getconf", ["PAGE_SIZE"]).trim().parse().expect("a size");
         on_populations(ns, |population| {
             let mut rng = Rng::new();
             // Any number of bits, and what there is may be more than that.
@@ -142,10 +161,16 @@ fn limits_are_what_the_files_and_lsipc_say_whatever_they_are() {
                 assert_eq!(ours["limit"].to_string(), file.trim(), "{population}: {shown}");
                 let theirs = lsipc.lines().map(words).find(|row| row[0] == name).expect("lsipc has it");
                 assert_eq!(ours["limit"].to_string(), theirs[1], "{population}: {lsipc}");
-                if name == "SHMMNI" {
-                    assert_eq!(ours["used"].to_string(), theirs[2], "{population}: {lsipc}");
-                    assert_eq!(ours["used"], ns.table().len(), "{population}");
-                }
+                let sizes: Vec<u64> = ns.table().iter().map(|row| row[3].parse().expect("a size")).collect();
+                let (bytes, segments) = (sizes.iter().sum::<u64>(), sizes.len() as u64);
+                let (used, theirs_used) = match &*name {
+                    // lsipc looks for no largest one, and divides the sum of the bytes by a page's.
+                    "SHMMAX" => (sizes.into_iter().max().unwrap_or(0), "-".into()),
+                    "SHMALL" => (sizes.into_iter().map(|size| size.div_ceil(page)).sum(), (bytes / page).to_string()),
+                    _ => (segments, segments.to_string()),
+                };
+                assert_eq!(ours["used"], used, "{population}: {name}: {shown}");
+                assert_eq!(theirs_used, theirs[2], "{population}: {lsipc}");
             }
             // For the next population.
             for (file, _) in set {
