@@ -45,6 +45,42 @@ static const char *put(int id, size_t offset, int zero, int fill, const char *he
     return "ok";
 }
 
+/* Makes one if there is none, and takes one that is large enough: its id, or -1. */
+static int take(key_t key, size_t size, long mode, int *made) {
+    struct shmid_ds ds;
+    int id = shmget(key, size, IPC_CREAT | IPC_EXCL | mode);
+    *made = id != -1;
+    if (*made || errno != EEXIST) return id;
+    id = shmget(key, 0, 0);
+    return id == -1 || shmctl(id, IPC_STAT, &ds) == -1 || ds.shm_segsz < size ? -1 : id;
+}
+
+/* What was just made is undone with what fails. */
+static const char *put_new(int id, int made, size_t offset, int zero, int fill, const char *hex) {
+    if (id == -1) return "failed";
+    const char *word = put(id, offset, zero, fill, hex);
+    if (made && strcmp(word, "ok") != 0) shmctl(id, IPC_RMID, NULL);
+    return word;
+}
+
+/* The bytes after the word, in hexadecimal. Length -1 is all the rest. */
+static void get(int id, size_t offset, long length) {
+    struct shmid_ds ds;
+    if (id == -1 || shmctl(id, IPC_STAT, &ds) == -1) {
+        printf("%s", failure());
+        return;
+    }
+    size_t end = length < 0 ? ds.shm_segsz : offset + length;
+    unsigned char *segment;
+    if (offset > ds.shm_segsz || end > ds.shm_segsz || (segment = shmat(id, NULL, SHM_RDONLY)) == (void *)-1) {
+        printf("failed");
+        return;
+    }
+    printf("ok ");
+    for (size_t i = offset; i < end; i++) printf("%02x", segment[i]);
+    shmdt(segment);
+}
+
 static const char *set(int id, long uid, long gid, long mode, long lock) {
     struct shmid_ds ds;
     if (id == -1 || shmctl(id, IPC_STAT, &ds) == -1) return failure();
@@ -79,10 +115,24 @@ int main(void) {
     if (wide == -1 || write(wide, "6", 1) != 1) return perror("shmmni"), 1;
     while (fgets(line, sizeof line, stdin)) {
         char kind;
-        long number, a, b, c, d;
+        long number, a, b, c, d, e;
         hex[0] = 0;
         if (sscanf(line, "create %ld %ld %lo", &number, &a, &b) == 3) {
             printf("%s", shmget((key_t)number, a, IPC_CREAT | IPC_EXCL | b) == -1 ? "failed" : "ok");
+        } else if (sscanf(line, "take %ld %ld %lo", &number, &a, &b) == 3) {
+            int made, id = a < 0 ? shmget((key_t)number, 0, 0) : take((key_t)number, a, b, &made);
+            printf("%s", id != -1 ? "ok" : a < 0 ? "missing" : "failed");
+        } else if (sscanf(line, "from %ld %lo %s", &number, &a, hex) >= 2) {
+            /* Filled with a mode of its own, and given the one asked for then. */
+            size_t length = strlen(hex) / 2;
+            int id = shmget((key_t)number, length, IPC_CREAT | IPC_EXCL | 0600);
+            printf("%s", id == -1 ? "failed" : put(id, 0, 0, -1, hex));
+            if (id != -1) set(id, -1, -1, a, -1);
+        } else if (sscanf(line, "make %ld %ld %lo %ld %ld %ld %s", &number, &d, &e, &a, &b, &c, hex) >= 6) {
+            int made, id = take((key_t)number, d, e, &made);
+            printf("%s", put_new(id, made, a, b, c, hex));
+        } else if (sscanf(line, "read %c %ld %ld %ld", &kind, &number, &a, &b) == 4) {
+            get(find(kind, number), a, b);
         } else if (sscanf(line, "write %c %ld %ld %ld %ld %s", &kind, &number, &a, &b, &c, hex) >= 5) {
             printf("%s", put(find(kind, number), a, b, c, hex));
         } else if (sscanf(line, "set %c %ld %ld %ld %ld %ld", &kind, &number, &a, &b, &c, &d) == 6) {

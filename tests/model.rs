@@ -1,4 +1,4 @@
-//! A model test: random sequences of create, write, set, remove, hold and release, by shmadm in one private namespace
+//! A model test: random sequences of create, write, read, set, remove, hold and release, by shmadm in one private namespace
 //! and by system calls (tests/model.c) in another. After each step both have the same segments with the same bytes.
 
 #[path = "cli/support.rs"]
@@ -15,7 +15,7 @@ use support::{Namespace, Running, in_namespace};
 
 /// A sequence that went wrong is run again with this variable set to its seed.
 const SEED: &str = "SHMADM_TEST_SEED";
-const STEPS: usize = 300;
+const STEPS: usize = 400;
 const KEYS: [i32; 4] = [42, -5, 0x1234_5678, i32::MIN];
 const SIZES: [u64; 7] = [0, 1, 100, 4096, 4097, 10_000, 65_536];
 const OWNERS: [i64; 4] = [-1, 0, 9, 100_000];
@@ -70,6 +70,8 @@ struct Sides<'a> {
     observer: Model,
     model: Model,
     holds: Vec<Running>,
+    /// How often `read` has shown something, raw and in hexadecimal.
+    shown: [usize; 2],
     /// Identifiers on both sides, in the same order; the last ones may be gone.
     ids: Vec<(String, String)>,
 }
@@ -87,8 +89,11 @@ impl Sides<'_> {
 
     /// One random step on both sides: what was done, and what came of it here and there.
     fn step(&mut self) -> (String, &'static str, String) {
-        let (line, asked) = match self.rng.u8(..16) {
+        let (line, asked) = match self.rng.u8(..22) {
             0..=3 => self.create(),
+            16 => self.create_from(),
+            17 => self.take(),
+            18..=21 => return self.read(),
             4..=8 => self.write(),
             9..=11 => self.set(),
             12 => return self.release(),
@@ -116,26 +121,94 @@ impl Sides<'_> {
         (line.into(), format!("create {} {size} {mode:o}", key.unwrap_or(0)))
     }
 
+    fn create_from(&mut self) -> (Vec<String>, String) {
+        let (key, mode) = (self.rng.choice(KEYS).expect("a key"), self.rng.u32(..=0o777));
+        // Of none can none be made.
+        let length = self.rng.choice([0, 1, 4096, 5000]).expect("a length");
+        let (file, hex) = self.file(length);
+        let line = ["create", &key.to_string(), "--from", &file, "-m", &format!("{mode:o}")].map(Into::into);
+        (line.into(), format!("from {key} {mode:o} {hex}"))
+    }
+
+    /// `create --exist-ok`.
+    fn take(&mut self) -> (Vec<String>, String) {
+        let (key, mode) = (self.rng.choice(KEYS).expect("a key"), self.rng.u32(..=0o777));
+        let mut line = ["create", &key.to_string(), "--exist-ok", "-m", &format!("{mode:o}")].map(Into::into).to_vec();
+        let size = (self.rng.u8(..4) > 0).then(|| self.rng.choice(SIZES).expect("a size"));
+        line.extend(size.iter().flat_map(|size| ["--size".into(), size.to_string()]));
+        (line, format!("take {key} {} {mode:o}", size.map_or(-1, u64::cast_signed)))
+    }
+
+    /// A file of random bytes, and these in hexadecimal.
+    fn file(&mut self, length: usize) -> (String, String) {
+        let bytes: Vec<_> = std::iter::repeat_with(|| self.rng.u8(..)).take(length).collect();
+        (self.ns.file("input", &bytes).to_str().expect("a path").into(), hex(&bytes))
+    }
+
+    /// Bytes are compared here, the result by the caller.
+    fn read(&mut self) -> (String, &'static str, String) {
+        let Named { to_shmadm, to_model } = self.name();
+        let (offset, length) =
+            (self.rng.choice(SIZES).expect("an offset"), self.rng.bool().then(|| self.rng.u64(..5000)));
+        let mut line = ["read", &to_shmadm, "--offset", &offset.to_string()].map(String::from).to_vec();
+        line.extend(length.iter().flat_map(|length| ["--length".into(), length.to_string()]));
+        let told = self.model.ask(&format!("read {to_model} {offset} {}", length.map_or(-1, u64::cast_signed)));
+        let (word, bytes) = told.split_once(' ').unwrap_or((&told, ""));
+        let is_hex = self.rng.bool();
+        line.extend(["-f".into(), if is_hex { "hex" } else { "raw" }.into()]);
+        let ended = self.ns.shmadm(&line);
+        let result = match ended.code {
+            // Of nothing, hexdump shows the address.
+            Some(0) if is_hex && !bytes.is_empty() => {
+                // hexdump is given what is before it too, to count from there.
+                let mut before = vec![b'x'; offset as usize];
+                before.extend(unhex(bytes));
+                let file = self.ns.file("dumped", before);
+                let hexdump = self.ns.program("hexdump").args(["-C", "-s", &offset.to_string()]).arg(file).output();
+                let hexdump = hexdump.expect("hexdump").stdout;
+                assert!(ended.bytes == hexdump, "{line:?}: {} {}", ended.out, String::from_utf8_lossy(&hexdump));
+                "ok"
+            }
+            Some(0) => {
+                assert!(ended.bytes == unhex(bytes), "{line:?}: {} is not {bytes}", hex(&ended.bytes));
+                "ok"
+            }
+            Some(1) => "failed",
+            Some(3) => "missing",
+            _ => panic!("{line:?}: {ended:?}"),
+        };
+        assert!(result == "ok" || ended.bytes.is_empty(), "{line:?}: {ended:?}");
+        self.shown[usize::from(is_hex)] += usize::from(!ended.bytes.is_empty());
+        (format!("{line:?}"), result, word.into())
+    }
+
     fn write(&mut self) -> (Vec<String>, String) {
         let Named { to_shmadm, to_model } = self.name();
         let (offset, length) = (self.rng.choice(SIZES).expect("an offset"), self.rng.usize(..5000));
         let mut line = ["write", &to_shmadm, "--offset", &offset.to_string()].map(Into::into).to_vec();
-        let mut bytes: Vec<u8>;
-        if self.rng.bool() {
-            bytes = std::iter::repeat_with(|| self.rng.u8(..)).take(length).collect();
-            line.extend(["--file".into(), self.ns.file("input", &bytes).to_str().expect("a path").into()]);
+        let bytes = if self.rng.bool() {
+            let (file, bytes) = self.file(length);
+            line.extend(["--file".into(), file]);
+            bytes
         } else {
-            bytes = std::iter::repeat_with(|| self.rng.alphanumeric() as u8).take(length % 50).collect();
-            line.push(String::from_utf8(bytes.clone()).expect("text"));
-            bytes.push(0);
-        }
+            let text: String = std::iter::repeat_with(|| self.rng.alphanumeric()).take(length % 50).collect();
+            line.push(text.clone());
+            hex(text.as_bytes()) + "00"
+        };
         let zero = self.rng.u8(..4) == 0;
         line.extend(zero.then(|| "--zero".into()));
         let fill = (self.rng.u8(..4) == 0).then(|| self.rng.u8(..));
         line.extend(fill.map(|byte| format!("--fill={byte}")));
         let fill = fill.map_or(-1, i32::from);
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        (line, format!("write {to_model} {offset} {} {fill} {hex}", u8::from(zero)))
+        let what = format!("{offset} {} {fill} {bytes}", u8::from(zero));
+        match to_model.strip_prefix("k ") {
+            Some(key) if self.rng.u8(..3) == 0 => {
+                let (size, mode) = (self.rng.choice(SIZES).expect("a size"), self.rng.u32(..=0o777));
+                line.extend(["--create".into(), size.to_string(), format!("--mode={mode:o}")]);
+                (line, format!("make {key} {size} {mode:o} {what}"))
+            }
+            _ => (line, format!("write {to_model} {what}")),
+        }
     }
 
     fn set(&mut self) -> (Vec<String>, String) {
@@ -179,6 +252,15 @@ impl Sides<'_> {
     }
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let bytes = (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16));
+    bytes.collect::<Result<_, _>>().expect("hexadecimal")
+}
+
 #[test]
 #[allow(clippy::print_stderr, reason = "the harness shows it where the test fails")]
 fn random_sequences_leave_what_the_system_calls_leave() {
@@ -188,7 +270,7 @@ fn random_sequences_leave_what_the_system_calls_leave() {
         let observer = Model::start(ns, &program, &[]);
         let model = Model::start(ns, &program, &["unshare", "--ipc"]);
         let rng = Rng::with_seed(seed);
-        let mut sides = Sides { ns, rng, observer, model, holds: Vec::new(), ids: Vec::new() };
+        let mut sides = Sides { ns, rng, observer, model, holds: Vec::new(), shown: [0; 2], ids: Vec::new() };
         let mut done = [0; 3];
         eprintln!("{SEED}={seed}");
         for step in 0..STEPS {
@@ -205,5 +287,6 @@ fn random_sequences_leave_what_the_system_calls_leave() {
             sides.ids.extend(gone);
         }
         assert!(done.iter().all(|times| *times > STEPS / 50), "{SEED}={seed}: {done:?} is no mixture");
+        assert!(sides.shown.iter().all(|times| *times > 1), "{SEED}={seed}: {:?} reads", sides.shown);
     });
 }
