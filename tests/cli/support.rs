@@ -381,3 +381,18 @@ pub fn huge_segment(ns: &Namespace, key: i32) -> Result<(), String> {
         Err(format!("no segment of huge pages can be made: {}", made.err.trim()))
     }
 }
+
+/// Whether huge pages of 2 MiB are to be had: enough for every test that takes one, or none at all; `None` where it cannot
+/// be told.
+pub fn huge_pages() -> Option<bool> {
+    let number = |name: &str| -> Option<i64> {
+        let path = format!("/sys/kernel/mm/hugepages/hugepages-2048kB/{name}_hugepages");
+        std::fs::read_to_string(path).ok()?.trim().parse().ok()
+    };
+    let free = number("free")? - number("resv")?;
+    match (free, number("nr_overcommit")?) {
+        (..=0, 0) => Some(false),
+        (4.., _) => Some(true),
+        _ => None,
+    }
+}
