@@ -1,9 +1,8 @@
-//! What holds for every command: bad words, help, version, and streams that fail.
+//! What holds for every command: bad words, help, version.
 
-use std::fs::File;
 use std::process::{Command, Stdio};
 
-use crate::support::{Ended, ended, in_namespace};
+use crate::support::{ended, in_namespace};
 
 fn shmadm(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shmadm"));
@@ -15,55 +14,6 @@ fn shmadm(args: &[&str]) -> Command {
 fn help_and_version_are_exit_0() {
     assert!(ended(&mut shmadm(&["--help"])).ok().contains("attach-write"));
     assert_eq!(ended(&mut shmadm(&["--version"])).ok(), format!("shmadm {}\n", env!("CARGO_PKG_VERSION")));
-}
-
-#[test]
-fn a_full_disk_is_exit_1_with_a_message() {
-    in_namespace(|ns| {
-        ns.shmadm(["create", "1", "--size", "64K"]).ok();
-        let lines: [&[&str]; 8] = [
-            &["--help"],
-            &["--version"],
-            &["list"],
-            &["list", "-f", "json"],
-            &["stat", "1"],
-            &["read", "1"],
-            &["read", "1", "-f", "hex"],
-            &["create", "2", "--size", "1"],
-        ];
-        for args in lines {
-            let full = File::options().write(true).open("/dev/full").expect("/dev/full");
-            let error = Ended::from(ns.command(args).stdout(full).stderr(Stdio::piped()).output().expect("shmadm"));
-            assert!(error.fails(1).contains("No space left on device"), "{args:?}");
-        }
-    });
-}
-
-#[test]
-fn a_segment_that_nobody_could_be_told_of_is_removed_and_said_to_be() {
-    in_namespace(|ns| {
-        for format in ["text", "json"] {
-            let full = File::options().write(true).open("/dev/full").expect("/dev/full");
-            let mut create = ns.command(["create", "2", "--size", "1", "-f", format]);
-            let error = Ended::from(create.stdout(full).stderr(Stdio::piped()).output().expect("shmadm"));
-            assert!(error.fails(1).contains("the new segment was removed again"), "{format}");
-            assert!(ns.table().is_empty(), "{format}");
-        }
-    });
-}
-
-#[test]
-fn a_reader_that_leaves_ends_it_quietly() {
-    in_namespace(|ns| {
-        ns.shmadm(["create", "1", "--size", "8M"]).ok();
-        for args in [&["read", "1"][..], &["read", "1", "-f", "hex", "--length", "100"], &["list"], &["--help"]] {
-            let (reader, writer) = std::io::pipe().expect("a pipe");
-            drop(reader);
-            let output = ns.command(args).stdout(writer).stderr(Stdio::piped()).output().expect("shmadm");
-            let gone = Ended::from(output);
-            assert_eq!((gone.signal, gone.err.as_str()), (Some(13), ""), "{args:?}");
-        }
-    });
 }
 
 #[test]

@@ -1,0 +1,163 @@
+//! Output that nobody takes: a full disk, and a reader that has left.
+
+use std::fs::File;
+use std::process::Stdio;
+
+use crate::support::{Ended, Namespace, ended, in_namespace};
+
+const SHMADM: &str = env!("CARGO_BIN_EXE_shmadm");
+
+/// Lines that print something, and the keys of the segments that are left after each; before, there are 1, 2 and 3. What
+/// was removed stays removed, though nobody was told; what was made is not left where nobody knows of it.
+const LINES: &[(&str, &[&str])] = &[
+    ("--help", &["1", "2", "3"]),
+    ("--version", &["1", "2", "3"]),
+    ("list", &["1", "2", "3"]),
+    ("list -q", &["1", "2", "3"]),
+    ("list -f json", &["1", "2", "3"]),
+    ("list -f raw", &["1", "2", "3"]),
+    ("list --all-namespaces", &["1", "2", "3"]),
+    ("stat 1", &["1", "2", "3"]),
+    ("stat 1 2 -f json", &["1", "2", "3"]),
+    ("read 1", &["1", "2", "3"]),
+    ("read 1 -f hex", &["1", "2", "3"]),
+    ("read 1 -f hex --length 100", &["1", "2", "3"]),
+    ("create 4 --size 1", &["1", "2", "3"]),
+    ("create 4 --size 1 -q", &["1", "2", "3"]),
+    ("create 4 --size 1 -f json", &["1", "2", "3"]),
+    ("create 1 --exist-ok", &["1", "2", "3"]),
+    ("create 1 --exist-ok -f json", &["1", "2", "3"]),
+    ("remove 1 2", &["3"]),
+    ("remove 1 2 -f json", &["3"]),
+    ("remove 1 9 --ignore-missing -f json", &["2", "3"]),
+    ("remove --all --yes", &[]),
+    ("remove --all --dry-run", &["1", "2", "3"]),
+    ("remove 3 --wait", &["1", "2"]),
+    ("limits", &["1", "2", "3"]),
+    ("limits -f json", &["1", "2", "3"]),
+    ("metrics", &["1", "2", "3"]),
+    ("ftok file", &["1", "2", "3"]),
+    ("ftok --find KEY .", &["1", "2", "3"]),
+    ("demo", &["1", "2", "3"]),
+];
+
+/// Runs a line of [`LINES`] with this as its standard output, and checks what it leaves.
+#[track_caller]
+fn run(ns: &Namespace, (line, left): (&str, &[&str]), out: impl Into<Stdio>) -> Ended {
+    ns.file("file", "");
+    ns.run("sh", ["-ec", "$0 remove --all --yes -q; for key in 1 2 3; do $0 create $key --size 64K -q; done", SHMADM]);
+    let key = ns.shmadm(["ftok", "file"]).ok();
+    let words = line.split(' ').map(|word| if word == "KEY" { key.trim() } else { word });
+    let ended = ns.command(words).stdin(Stdio::null()).stdout(out).stderr(Stdio::piped()).output();
+    let keys: Vec<_> = ns.table().into_iter().map(|row| row[0].clone()).collect();
+    // In the order of their places in the kernel's table.
+    assert_eq!(keys.len(), left.len(), "{line}: {keys:?}");
+    assert!(keys.iter().all(|key| left.contains(&&**key)), "{line}: {keys:?}");
+    ended.expect("shmadm").into()
+}
+
+fn dev_full() -> File {
+    File::options().write(true).open("/dev/full").expect("/dev/full")
+}
+
+#[test]
+fn a_full_disk_is_exit_1_with_a_message() {
+    in_namespace(|ns| {
+        for line in LINES {
+            let error = run(ns, *line, dev_full()).fails(1);
+            let told = error.strip_prefix("shmadm: cannot write standard output: No space left on device");
+            let more = if line.0.contains("create 4") { "; the new segment was removed again\n" } else { "\n" };
+            assert_eq!(told, Some(more), "{line:?}: {error}");
+        }
+        // What has nothing to say does not notice.
+        for line in ["set 1 --mode 640", "remove 2 -q", "write 1 x", "guard -- sh -c :", "guard -- sh -c exit"] {
+            let words = line.splitn(5, ' ').collect::<Vec<_>>();
+            let quiet = ns.command(words).stdin(Stdio::null()).stdout(dev_full()).stderr(Stdio::piped()).output();
+            assert_eq!((Ended::from(quiet.expect("shmadm")).ok()), "", "{line}");
+        }
+    });
+}
+
+#[test]
+fn a_reader_that_leaves_ends_it_quietly() {
+    in_namespace(|ns| {
+        for line in LINES {
+            let (reader, writer) = std::io::pipe().expect("a pipe");
+            drop(reader);
+            let gone = run(ns, *line, writer);
+            assert_eq!((gone.signal, gone.err.as_str()), (Some(13), ""), "{line:?}");
+        }
+    });
+}
+
+#[test]
+fn a_reader_that_leaves_later_ends_it_quietly_too() {
+    in_namespace(|ns| {
+        let make = "for my $key (1 .. 250) { shmget($key, 1, 01600) // die $! }";
+        ns.run("perl", ["-e", make]);
+        let all = (1..=250).map(|key| key.to_string()).collect::<Vec<_>>().join(" ");
+        for (line, fits) in [
+            ("list -f json", false),
+            ("stat ALL", false),
+            ("stat ALL -f json", false),
+            // A pipe holds it, and then it may be done before the reader leaves.
+            ("remove ALL", true),
+        ] {
+            let line = format!("($0 {}; echo $? >&2) | head -c 1 >/dev/null", line.replace("ALL", &all));
+            let ended = ended(ns.program("sh").args(["-c", &line, SHMADM]));
+            assert!(
+                ended.code == Some(0) && (ended.err == "141\n" || fits && ended.err == "0\n"),
+                "{line:.30} {ended:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_1_where_the_command_had_no_status() {
+    const LEAK: &str = "shmget(1, 1, 01600) // die";
+    in_namespace(|ns| {
+        for way in [&[][..], &["--shared"]] {
+            for (more, command, status, lines) in [
+                (&[][..], &["true"][..], 1, 1),
+                (&["--exit-code=9"], &["true"], 1, 1),
+                (&[], &["sh", "-c", "exit 7"], 7, 1),
+                (&[], &["sh", "-c", "kill -9 $$"], 137, 1),
+                (&[], &["./none"], 127, 2),
+                (&["--remove", "--exit-code=9"], &["perl", "-e", LEAK], 9, 4),
+                // A leak that is none for the status: there is still something that failed.
+                (&["--remove", "--exit-code=0"], &["perl", "-e", LEAK], 1, 4),
+            ] {
+                let words = [&["guard", "--report", "/dev/full"], way, more, &["--"], command].concat();
+                let ended = ns.shmadm(&words);
+                assert_eq!((ended.code, ended.err.lines().count()), (Some(status), lines), "{words:?}: {ended:?}");
+                let last = ended.err.lines().last();
+                assert_eq!(last, Some("shmadm: cannot write /dev/full: No space left on device"), "{words:?}");
+                assert!(ns.table().is_empty(), "{words:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_file_whole() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "1", "--size", "1"]).ok();
+        // A page for the old file and one for what fills the disk: there is room for a new name, and for no byte.
+        let script = "mkdir full; mount -t tmpfs -o size=8k none full; echo old > full/old; echo x > full/fills
+             for file in full/old full/new; do
+                 $0 metrics -o $file || echo $?
+                 $0 guard --report $file -- true || echo $?
+                 $0 guard --report $file -- sh -c 'exit 7' || echo $?
+                 $0 guard --shared --report $file -- true || echo $?
+             done 2>&1; ls -A full; cat full/old; rm full/fills; $0 metrics -o full/old; $0 metrics | cmp - full/old";
+        let seen = ns.run("unshare", ["--mount", "sh", "-ec", script, SHMADM]);
+        let mut expected = String::new();
+        for file in ["full/old", "full/new"] {
+            for status in [1, 1, 7, 1] {
+                expected += &format!("shmadm: cannot write {file}: No space left on device\n{status}\n");
+            }
+        }
+        assert_eq!(seen, expected + "fills\nold\nold\n");
+    });
+}

@@ -1,0 +1,112 @@
+//! Where `metrics -o` and `guard --report` lead: what is no regular file is written in place or refused, a link stays, and
+//! what fails leaves all as it was. `read -o` has tests of its own (read/output_file.rs).
+
+use std::os::unix::net::UnixListener;
+
+use crate::support::{Namespace, Running, in_namespace};
+
+const SHMADM: &str = env!("CARGO_BIN_EXE_shmadm");
+/// Command lines before the file, and after it.
+const WAYS: [(&str, &str); 3] =
+    [("metrics -o", ""), ("guard --report", "-- true"), ("guard --shared --report", "-- true")];
+
+/// What such a line writes, where there is no segment.
+#[track_caller]
+fn text(ns: &Namespace, (before, _): (&str, &str)) -> String {
+    if before.starts_with("metrics") {
+        ns.shmadm(["metrics"]).ok()
+    } else {
+        "{\"leaked\":[],\"removed\":false,\"status\":0}\n".to_owned()
+    }
+}
+
+fn words<'a>((before, after): (&'a str, &'a str), target: &'a str) -> Vec<&'a str> {
+    before.split(' ').chain([target]).chain(after.split_whitespace()).collect()
+}
+
+/// What a shell script prints, which knows shmadm as `$0` and has mounts of its own; its first failure ends it.
+#[track_caller]
+fn script(ns: &Namespace, script: &str) -> String {
+    ns.run("unshare", ["--mount", "sh", "-ec", script, SHMADM])
+}
+
+#[test]
+fn what_fails_leaves_nothing_beside_and_the_old_file_whole() {
+    in_namespace(|ns| {
+        script(
+            ns,
+            "mkdir directory closed; ln -s nowhere dangling; ln -s loop loop; ln -s directory/ to-directory
+             ln -s missing/file far; printf old > old; printf old > closed/old; printf old > mine",
+        );
+        let _listener = UnixListener::bind(ns.path("socket")).expect("a socket");
+        ns.open_to_all();
+        ns.run("chmod", ["555", "closed"]);
+        ns.run("chmod", ["444", "mine"]);
+        let before = ns.run("ls", ["-lAR"]);
+        for way in WAYS.into_iter().filter(|(before, _)| *before != "guard --report") {
+            for (target, cause) in [
+                ("directory", "Is a directory"),
+                ("directory/", "Is a directory"),
+                ("to-directory", "Is a directory"),
+                (".", "Is a directory"),
+                ("missing/out", "No such file or directory"),
+                ("old/out", "Not a directory"),
+                ("dangling", "No such file or directory"),
+                ("far", "No such file or directory"),
+                ("loop", "Too many symbolic links encountered"),
+                ("closed/out", "Permission denied"),
+                ("closed/old", "Permission denied"),
+                ("mine", "Permission denied"),
+                ("socket", "No such device or address"),
+            ] {
+                let error = ns.shmadm_unprivileged(words(way, target)).fails(1);
+                assert_eq!(error, format!("shmadm: cannot write {target}: {cause}\n"), "{way:?}");
+            }
+        }
+        // The other way has to make a user namespace where there is no privilege. A command's own status weighs more.
+        for target in ["directory", "dangling", "socket", "missing/out"] {
+            ns.shmadm(words(WAYS[1], target)).fails(1);
+            ns.shmadm(["guard", "--report", target, "--", "sh", "-c", "exit 7"]).fails(7);
+        }
+        assert_eq!(ns.run("ls", ["-lAR"]), before);
+        assert_eq!(ns.run("cat", ["old", "closed/old", "mine"]), "oldoldold");
+    });
+}
+
+#[test]
+fn a_link_stays_and_its_file_is_replaced() {
+    in_namespace(|ns| {
+        for way in WAYS {
+            let line = words(way, "chain").join(" ");
+            let seen = script(
+                ns,
+                &format!(
+                    "rm -rf elsewhere link chain; mkdir elsewhere; echo old > elsewhere/file; exec 3< elsewhere/file
+                     ln -s elsewhere/file link; ln -s link chain; umask 077; $0 {line}
+                     readlink chain link; ls -A elsewhere; stat -c '%a %F' elsewhere/file; cat <&3; cat elsewhere/file"
+                ),
+            );
+            let expected = format!("link\nelsewhere/file\nfile\n644 regular file\nold\n{}", text(ns, way));
+            assert_eq!(seen, expected, "{way:?}");
+        }
+    });
+}
+
+#[test]
+fn a_device_a_fifo_and_a_pipe_are_written_in_place() {
+    in_namespace(|ns| {
+        ns.run("mkfifo", ["fifo"]);
+        for way in WAYS {
+            let reader = ns.program("sh").args(["-c", "exec cat fifo > got"]).spawn();
+            let mut reader = Running(reader.expect("a reader"));
+            ns.shmadm(words(way, "fifo")).ok();
+            assert!(reader.0.wait().expect("its end").success(), "{way:?}");
+            assert_eq!(std::fs::read_to_string(ns.path("got")).expect("a file"), text(ns, way), "{way:?}");
+            assert_eq!(ns.shmadm(words(way, "/dev/stdout")).ok(), text(ns, way), "{way:?}");
+            // The machine's own /dev/null is not risked: a mount point cannot be renamed over.
+            let line = words(way, "null").join(" ");
+            let line = format!("touch null; mount --bind /dev/null null; $0 {line}; stat -c %F null fifo");
+            assert_eq!(script(ns, &line), "character special file\nfifo\n", "{way:?}");
+        }
+    });
+}
