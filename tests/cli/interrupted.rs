@@ -1,5 +1,7 @@
 //! System calls that a signal interrupts (EINTR): they are made again, and no byte is lost or doubled.
 
+mod files;
+
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
@@ -153,70 +155,96 @@ fn each_wait_that_fails_with_eintr_goes_on() {
     });
 }
 
+/// Lines of sh, and whether `out` then has the bytes of the segment. The first ones move them.
+const CALLING: [(&str, bool); 10] = [
+    ("$0 read 5 >out", true),
+    ("$0 read 5 | cat >out", true),
+    ("$0 read 5 -o out", true),
+    ("cat bytes | $0 write 5 && cat bytes >out", true),
+    ("$0 write 5 --file bytes && cat bytes >out", true),
+    ("$0 write 5 --fill 7 >out", false),
+    ("$0 read 5 -f hex >out", false),
+    ("$0 list >out", false),
+    ("$0 list -f json | cat >out", false),
+    ("$0 stat 5 -f json >out", false),
+];
+
+/// Runs each line as this user or as one without privilege, with every other of these calls interrupted: what it prints
+/// and writes is what it is without. Returns how many of each were interrupted.
+#[track_caller]
+fn calls_are_made_again(ns: &Namespace, lines: &[(&str, bool)], calls: &[&str], privileged: bool) -> Vec<usize> {
+    let bytes = pattern(600_000);
+    ns.file("bytes", &bytes);
+    ns.file("other", pattern(500_000));
+    ns.shmadm(["create", "5", "--from", "bytes", "--mode", "666"]).ok();
+    ns.open_to_all();
+    let program = |name: &str| if privileged { ns.program(name) } else { ns.unprivileged(name) };
+    // What the loader and the C library read first is not shmadm's: as many calls as --version makes.
+    let loader = |call: &str| {
+        let log = ["-f", "-qq", "-e", &format!("trace={call}"), "-e", "signal=none", "-o", "log"];
+        ended(ns.program("strace").args(log).args([env!("CARGO_BIN_EXE_shmadm"), "--version"])).ok();
+        let log = fs::read_to_string(ns.path("log")).expect("a log");
+        log.lines().filter(|line| !line.contains(" write(1, ")).count()
+    };
+    // Times and process ids differ from run to run. The C library gives up a user's name if /etc/nsswitch.conf fails
+    // with EINTR, which a regular file does only here.
+    let letters = |text: &[u8]| {
+        let letters: String = text.iter().copied().filter(u8::is_ascii_alphabetic).map(char::from).collect();
+        letters.replace("root", "").replace("null", "")
+    };
+    let mut injected = vec![0; calls.len()];
+    for (line, result) in lines {
+        let sh = |line: &str, shmadm: &str| {
+            ns.run("rm", ["-f", "out", "log"]);
+            // Other bytes are there before each write.
+            let before = if line.contains(" write ") { "other" } else { "bytes" };
+            ns.shmadm(["write", "5", "--file", before]).ok();
+            let line = line.replace("$0", shmadm);
+            let run = ended(program("bash").args(["-o", "pipefail", "-c", &line, env!("CARGO_BIN_EXE_shmadm")]));
+            assert_eq!((run.code, &*run.err), (Some(0), ""), "{line}");
+            (fs::read(ns.path("out")).expect("its output"), ns.shmadm(["read", "5"]).bytes)
+        };
+        let (plain, left) = sh(line, "$0");
+        for (call, injected) in calls.iter().zip(&mut injected) {
+            // Every other one: the one that is made again goes through.
+            let inject = format!("inject={call}:error=EINTR:when={}+2", loader(call) + 1);
+            let strace = format!("strace -f --seccomp-bpf -qq -e trace={call} -e '{inject}' -e signal=none -o log $0");
+            let (out, now) = sh(line, &strace);
+            *injected += fs::read_to_string(ns.path("log")).expect("a log").matches("(INJECTED)").count();
+            assert!(now == left, "{line}, {inject}: the segment differs");
+            if *result {
+                assert!(out == bytes, "{line}, {inject}: {} bytes", out.len());
+            } else if line.contains("-f hex") {
+                assert!(out == plain, "{line}, {inject}");
+            } else {
+                assert_eq!(letters(&out), letters(&plain), "{line}, {inject}");
+            }
+        }
+    }
+    injected
+}
+
 #[test]
 fn each_call_that_fails_with_eintr_is_made_again() {
     in_namespace(|ns| {
-        if !faults_can_be_injected("interrupted::each_call_that_fails_with_eintr_is_made_again") {
-            return;
+        if faults_can_be_injected("interrupted::each_call_that_fails_with_eintr_is_made_again") {
+            // Whether a line makes such a call at all is its own matter; that many do is checked at the end.
+            let calls = ["read", "write", "splice", "sendfile"];
+            let injected = calls_are_made_again(ns, &CALLING, &calls, true);
+            assert!(injected.iter().sum::<usize>() > 40, "{injected:?}");
         }
-        let bytes = pattern(600_000);
-        make(ns, &bytes);
-        ns.file("other", pattern(500_000));
-        // What the loader and the C library read first is not shmadm's: as many calls as --version makes.
-        let loader = |call: &str| {
-            let log = ["-f", "-qq", "-e", &format!("trace={call}"), "-e", "signal=none", "-o", "log"];
-            ended(ns.program("strace").args(log).args([env!("CARGO_BIN_EXE_shmadm"), "--version"])).ok();
-            let log = fs::read_to_string(ns.path("log")).expect("a log");
-            log.lines().filter(|line| !line.contains(" write(1, ")).count()
-        };
-        // Times and process ids differ from run to run. The C library gives up a user's name if /etc/nsswitch.conf
-        // fails with EINTR, which a regular file does only here.
-        let letters = |text: &[u8]| {
-            let letters: String = text.iter().copied().filter(u8::is_ascii_alphabetic).map(char::from).collect();
-            letters.replace("root", "").replace("null", "")
-        };
-        // Whether it makes such a call at all is its own matter; that many do is checked at the end.
-        let mut injected = 0;
-        for (line, result) in [
-            ("$0 read 5 >out", true),
-            ("$0 read 5 | cat >out", true),
-            ("$0 read 5 -o out", true),
-            ("cat bytes | $0 write 5 && cat bytes >out", true),
-            ("$0 write 5 --file bytes && cat bytes >out", true),
-            ("$0 write 5 --fill 7 >out", false),
-            ("$0 read 5 -f hex >out", false),
-            ("$0 list >out", false),
-            ("$0 list -f json | cat >out", false),
-            ("$0 stat 5 -f json >out", false),
-        ] {
-            let sh = |line: &str, shmadm: &str| {
-                ns.run("rm", ["-f", "out"]);
-                // Other bytes are there before each write.
-                let before = if line.contains(" write ") { "other" } else { "bytes" };
-                ns.shmadm(["write", "5", "--file", before]).ok();
-                let line = line.replace("$0", shmadm);
-                let run = ended(ns.program("bash").args(["-o", "pipefail", "-c", &line, env!("CARGO_BIN_EXE_shmadm")]));
-                assert_eq!((run.code, &*run.err), (Some(0), ""), "{line}");
-                (fs::read(ns.path("out")).expect("its output"), ns.shmadm(["read", "5"]).bytes)
-            };
-            let (plain, left) = sh(line, "$0");
-            for call in ["read", "write", "splice", "sendfile"] {
-                // Every other one: the one that is made again goes through.
-                let inject = format!("inject={call}:error=EINTR:when={}+2", loader(call) + 1);
-                let strace =
-                    format!("strace -f --seccomp-bpf -qq -e trace={call} -e '{inject}' -e signal=none -o log $0");
-                let (out, now) = sh(line, &strace);
-                injected += fs::read_to_string(ns.path("log")).expect("a log").matches("(INJECTED)").count();
-                assert!(now == left, "{line}, {inject}: the segment differs");
-                if result {
-                    assert!(out == bytes, "{line}, {inject}: {} bytes", out.len());
-                } else if line.contains("-f hex") {
-                    assert!(out == plain, "{line}, {inject}");
-                } else {
-                    assert_eq!(letters(&out), letters(&plain), "{line}, {inject}");
-                }
-            }
+    });
+}
+
+#[test]
+fn each_call_without_privilege_too() {
+    in_namespace(|ns| {
+        if faults_can_be_injected("interrupted::each_call_without_privilege_too") {
+            // Not process_vm_readv(2) and its twin: they fail with EINTR for a process that is being killed alone.
+            let calls = ["read", "write", "vmsplice"];
+            let injected = calls_are_made_again(ns, &CALLING[..7], &calls, false);
+            // This way needs all of them.
+            assert!(injected.iter().all(|times| *times > 0), "{calls:?}: {injected:?}");
         }
-        assert!(injected > 40, "{injected}");
     });
 }

@@ -1,0 +1,123 @@
+//! Opening a FIFO, flushing a file, waiting for a line or for a detach: one call of them fails with EINTR.
+
+use super::*;
+
+/// Runs a line of sh in which `$0` is shmadm, with so many calls on one path, or all of them, interrupted.
+#[track_caller]
+fn injected(ns: &Namespace, line: &str, call: &str, path: &str, when: &str) -> crate::support::Ended {
+    // The whole path, as the line has it: strace compares words.
+    let path = fs::canonicalize(ns.path(path)).expect("the file");
+    let path = if path.is_dir() { String::new() } else { format!("-P {}", path.display()) };
+    let inject = format!("inject={call}:error=EINTR:when={when}");
+    let strace = format!("strace -f -qq {path} -e trace={call} -e '{inject}' -e signal=none -o log $0");
+    ns.run("rm", ["-f", "log", "out"]);
+    let line = line.replace("$0", &strace);
+    let mut sh = ns.program("sh");
+    let sh = sh.args(["-c", &line, env!("CARGO_BIN_EXE_shmadm")]).env("SHMADM", env!("CARGO_BIN_EXE_shmadm"));
+    let run = ended(sh.env("FIFO", fs::canonicalize(ns.path("")).expect("it").join("fifo")).stdin(Stdio::null()));
+    let log = fs::read_to_string(ns.path("log")).expect("a log");
+    assert!(log.contains("(INJECTED)"), "{line}: {log}");
+    run
+}
+
+#[test]
+fn a_fifo_that_is_opened_is_opened_after_all() {
+    in_namespace(|ns| {
+        if !faults_can_be_injected("interrupted::files::a_fifo_that_is_opened_is_opened_after_all") {
+            return;
+        }
+        let bytes = pattern(100_000);
+        make(ns, &bytes);
+        ns.run("mkfifo", ["fifo"]);
+        for line in [
+            "cat bytes >fifo & $0 write 5 --file $FIFO && cat bytes >out",
+            "cat bytes >fifo & $0 create 6 --size 100000 --from $FIFO -q >id && $SHMADM read 6 >out && $SHMADM remove 6 -q",
+            "cat bytes >fifo & $0 write 6 --create 100000 --file $FIFO && $SHMADM read 6 >out && $SHMADM remove 6 -q",
+            "cat fifo >out & $0 read 5 -o $FIFO; wait",
+        ] {
+            let run = injected(ns, line, "openat", "fifo", "1..2");
+            assert_eq!((run.code, &*run.err), (Some(0), ""), "{line}");
+            assert!(fs::read(ns.path("out")).expect("its output") == bytes, "{line}");
+            assert!(ns.shmadm(["read", "5"]).bytes == bytes, "{line}");
+        }
+        for line in ["metrics -o", "guard --shared --report"] {
+            let command = if line.starts_with("guard") { "-- true" } else { "" };
+            let run =
+                injected(ns, &format!("cat fifo >out & $0 {line} $FIFO {command}; wait"), "openat", "fifo", "1..2");
+            assert_eq!((run.code, &*run.err), (Some(0), ""), "{line}");
+            assert!(!fs::read(ns.path("out")).expect("its output").is_empty(), "{line}");
+        }
+    });
+}
+
+#[test]
+fn a_file_is_flushed_after_all() {
+    in_namespace(|ns| {
+        if !faults_can_be_injected("interrupted::files::a_file_is_flushed_after_all") {
+            return;
+        }
+        make(ns, b"some bytes");
+        for line in ["read 5 -o out", "metrics -o out", "guard --report out -- true"] {
+            let run = injected(ns, &format!("$0 {line}"), "fsync", "", "1..2");
+            assert_eq!((run.code, &*run.err), (Some(0), ""), "{line}");
+            // Flushed in the end, not given up, and nothing is left beside it.
+            let log = fs::read_to_string(ns.path("log")).expect("a log");
+            assert!(log.lines().any(|line| line.contains("fsync(") && line.ends_with("= 0")), "{line}: {log}");
+            assert!(!fs::read(ns.path("out")).expect("its output").is_empty(), "{line}");
+            assert_eq!(ns.run("ls", ["-A"]), "bytes\nlog\nout\n", "{line}");
+        }
+    });
+}
+
+#[test]
+fn a_removal_that_waits_sees_the_end() {
+    in_namespace(|ns| {
+        if !faults_can_be_injected("interrupted::files::a_removal_that_waits_sees_the_end") {
+            return;
+        }
+        let mut injected = 0;
+        for call in ["clock_nanosleep", "poll", "recvfrom"] {
+            make(ns, b"x");
+            let _holder = ns.hold(["read", "5", "--hold=300ms"]);
+            // Every other one: each is a look, or part of one.
+            let line = "$0 remove 5 --wait";
+            let strace = format!("strace -f -qq -e trace={call} -e inject={call}:error=EINTR:when=1+2 -o log $0");
+            let line = line.replace("$0", &strace);
+            let run = ended(ns.program("sh").args(["-c", &line, env!("CARGO_BIN_EXE_shmadm")]));
+            assert_eq!((run.code, &*run.err), (Some(0), ""), "{call}");
+            assert!(run.out.contains("removed"), "{call}: {run:?}");
+            assert!(ns.table().is_empty(), "{call}");
+            injected += fs::read_to_string(ns.path("log")).expect("a log").matches("(INJECTED)").count();
+        }
+        // It waits by one of them.
+        assert!(injected > 1, "{injected}");
+    });
+}
+
+#[test]
+fn an_answer_on_a_terminal_is_read_after_all() {
+    in_namespace(|ns| {
+        if !faults_can_be_injected("interrupted::files::an_answer_on_a_terminal_is_read_after_all") {
+            return;
+        }
+        for (line, answers, told) in [
+            ("remove --all", "y\n", "removed segment 0x00000005"),
+            // A line for each step.
+            ("demo --pause", "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n", "gone"),
+        ] {
+            make(ns, b"x");
+            // What is read from the terminal, and nothing else: not what the loader reads.
+            let shell = format!(
+                "strace -f -qq -P $(tty) -e trace=read -e inject=read:error=EINTR:when=1+2 -e signal=none -o log $SHMADM {line}"
+            );
+            let mut script = ns.program("script");
+            script.env("SHMADM", env!("CARGO_BIN_EXE_shmadm")).env("SHELL", "/bin/sh");
+            let run = crate::support::with_input(script.args(["-qec", &shell, "/dev/null"]), answers.as_bytes());
+            assert_eq!(run.code, Some(0), "{line}: {run:?}");
+            let log = fs::read_to_string(ns.path("log")).expect("a log");
+            assert!(log.contains("(INJECTED)"), "{line}: {log}");
+            assert!(run.out.contains(told), "{line}: {run:?}");
+            ns.run("ipcrm", ["--all=shm"]);
+        }
+    });
+}
