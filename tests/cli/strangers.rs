@@ -1,5 +1,6 @@
 //! What others choose: command lines, names of users, and the environment that shmadm is started in.
 
+mod names;
 mod words;
 
 use std::collections::HashSet;
@@ -9,7 +10,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
-use nix::unistd::geteuid;
 use serde_json::Value;
 
 use crate::support::{Namespace, Running, ended, in_namespace, wait_until};
@@ -111,28 +111,6 @@ fn what_is_watched_is_told_in_a_line_each() {
             watch.end(Signal::SIGTERM);
             drop(strangers);
             ns.shmadm(["remove", "--all", "--yes"]).ok();
-        }
-    });
-}
-
-#[test]
-fn no_name_of_a_user_steers_a_terminal_either() {
-    in_namespace(|ns| {
-        ns.shmadm(["create", "1", "--size", "1"]).ok();
-        let uid = if ns.is_root { geteuid().as_raw() } else { 0 };
-        let line = [b"e\x1b[2J\xe2\x80\xae\xff\x07", format!(":x:{uid}:0::/:/bin/sh\n").as_bytes()].concat();
-        ns.file("passwd", &line);
-        ns.file("group", b"g\x1b[2J\x9b\x7f:x:0:\n");
-        let more = [("stat 1", 0), ("metrics", 0)];
-        for (line, lines) in FORMATS.into_iter().filter(|(line, _)| line.starts_with("list")).chain(more) {
-            let line = line.replace("-o all", "-o owner,user,group,cuser,cgroup");
-            let mut sh = ns.program("unshare");
-            sh.args(["--mount", "sh", "-c"]);
-            sh.arg(r#"mount --bind passwd /etc/passwd && mount --bind group /etc/group && exec "$@""#).arg("sh");
-            let out = ended(sh.arg(env!("CARGO_BIN_EXE_shmadm")).args(line.split(' ')).stdin(Stdio::null()));
-            assert_eq!(out.code, Some(0), "{out:?}");
-            let expected = if lines == 0 { out.out.lines().count() } else { lines - 2 };
-            plain(&line, &out.bytes, expected);
         }
     });
 }
