@@ -7,10 +7,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::Parser;
 use shmadm::duration::Period;
 use shmadm::key::Key;
 use shmadm::mode::Mode;
+use shmadm::output::Lookups;
 use shmadm::segment_ref::SegmentRef;
+use shmadm::select::Filters;
 use shmadm::size::Size;
 use shmadm::sysv::{KernelMounts, Mapping, Segments};
 
@@ -139,5 +142,105 @@ fn lines_of_memory_maps() {
         let mapping = Mapping::from_line(line);
         assert_eq!(mapping.is_some(), is_mapping, "{}", line.escape_ascii());
         assert!(mapping.is_none_or(|mapping| mapping.segment(&kernel).is_none()), "{}", line.escape_ascii());
+    }
+}
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    filters: Filters,
+}
+
+/// The segments that are there now: an ordinary one, the next one, and one of the largest numbers.
+const NOW: &[u8] = b"       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid
+         1          0   600                  8192 19763     0      0     0     0     0     0 0 0 0 0 0
+         2          1   600                  8192 19765     0      0     0     0     0     0 0 0 0 0 0
+         3 2147483647   600  18446744073709551615     2     0      0     0     0 4294967295 4294967295 0 0 0 0 0\n";
+
+/// The identifiers of those that are not in a snapshot, or what is wrong with it.
+fn new_since(snapshot: &[u8]) -> Result<Vec<String>, String> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("snapshot");
+    std::fs::write(&path, snapshot).expect("a file");
+    let line = Line::try_parse_from(["list".as_ref(), "--not-in".as_ref(), path.as_os_str()]).expect("a line");
+    let selection = line.filters.resolve().map_err(|error| error.to_string())?;
+    let lookups = Lookups::default();
+    let now = Segments::new(NOW).expect("titles").map(|row| row.expect("a row"));
+    Ok(now.filter(|segment| selection.matches(segment, &lookups)).map(|segment| segment.id.to_string()).collect())
+}
+
+#[test]
+fn snapshots() {
+    const FIRST: &[u8] = br#""id":0,"size":8192,"cuid":0,"cgid":0,"cpid":19763"#;
+    let all = ["0", "1", "2147483647"];
+    let with_first = |before: &[u8], after: &[u8]| [before, FIRST, after].concat();
+    for (snapshot, new) in [
+        // Blanks of all kinds, and members that are none of ours.
+        (b"\r\n{\r\r\r\t\"segments\"\n\n:\n[\n\n]}\n\n\r\r\t ".to_vec(), &all[..]),
+        (b"{\"kec\":\"01%\",\t\"c\":\"0\",\t\t\"segments\"\n:[]}".to_vec(), &all),
+        (b"{\"k]owner]]]]]]]]\":\"\",\t\"\":[{\"\":-4.3e-1}],\"segments\":[]}\t\t".to_vec(), &all),
+        (br#"{"\u0073egment\u0073":[]}"#.to_vec(), &all),
+        // What is not asked for can be anything, and be there twice.
+        (
+            with_first(
+                b"{\"segments\":[\n{\"key\":\"0x0000000exi0:05Z\",\"mode\":\"0600t\",\"status\":0,",
+                b",\"comid\":0,\"uid\":-1,\"creator\":\"exite026-11-25T14:20:05Z\",\"swap\":1e99,\"status\":[\"nrphan\"]}\n]}",
+            ),
+            &all[1..],
+        ),
+        // One that is there twice, in namespaces that are told or are not.
+        (
+            [with_first(b"{\"segments\":[{\"ns\":1,", b"},\n{\"ns\":null,"), with_first(b"", b"}]}")].concat(),
+            &all[1..],
+        ),
+        (with_first(b"{\"segments\":[{\"ns\":18446744073709551615,", b"}]}"), &all[1..]),
+        // Nearly the first one.
+        (br#"{"segments":[{"id":0,"size":8191,"cuid":0,"cgid":0,"cpid":19763}]}"#.to_vec(), &all),
+        (br#"{"segments":[{"id":0,"size":8192,"cuid":0,"cgid":1,"cpid":19763}]}"#.to_vec(), &all),
+        (br#"{"segments":[{"id":0,"size":8192,"cuid":0,"cgid":0,"cpid":19765}]}"#.to_vec(), &all),
+        (
+            br#"{"segments":[{"size":18446744073709551615,"id":2147483647,"cgid":4294967295,"cpid":2,"cuid":4294967295}]}"#
+                .to_vec(),
+            &all[..2],
+        ),
+    ] {
+        let seen = new_since(&snapshot);
+        assert_eq!(seen.as_deref(), Ok(&new.iter().map(ToString::to_string).collect::<Vec<_>>()[..]));
+    }
+    let deep = [&b"{\"segments\":[],\"\":"[..], &b"[".repeat(200), &b"]".repeat(200), b"}"].concat();
+    let first_but = |from: &str, to: &str| {
+        let first = str::from_utf8(FIRST).expect("text");
+        assert!(first.contains(from));
+        format!("{{\"segments\":[{{{}}}]}}", first.replace(from, to)).into_bytes()
+    };
+    for (snapshot, error) in [
+        (b"".to_vec(), "EOF"),
+        (b"-2".to_vec(), "invalid type: integer `-2`"),
+        (b"[[]]".to_vec(), "invalid type: sequence"),
+        (b"{}".to_vec(), "missing field `segments`"),
+        (b"{\"segmenty\":[]}".to_vec(), "missing field `segments`"),
+        (b"{\"segments\":[]".to_vec(), "EOF"),
+        (b"{\"segments\":[]}\0".to_vec(), "trailing characters"),
+        (b"\n\n{\"segments\"\n:[\n]}\t\n\r\r:{\r".to_vec(), "trailing characters"),
+        (b"\xef\xbb\xbf{\"segments\":[]}".to_vec(), "expected value"),
+        (b"{\"segments\":{}}".to_vec(), "invalid type: map"),
+        (b"{\"segments\":null}".to_vec(), "invalid type: null"),
+        (b"{\"segments\":[0]}".to_vec(), "invalid type: integer `0`"),
+        (b"{\"segments\":[[0,8192,19763,0,0,null]]}".to_vec(), "invalid type: sequence"),
+        (b"{\"segments\":[],\"segments\":[]}".to_vec(), "duplicate field `segments`"),
+        (b"{\"segments\":[],\"\\ud800\":0}".to_vec(), "hex escape"),
+        (b"{\"segments\":[],\"\xff\":0}".to_vec(), "unicode"),
+        (deep, "recursion limit"),
+        (first_but("\"id\":0", "\"id\":2147483648"), "invalid value: integer `2147483648`"),
+        (first_but("\"id\":0", "\"id\":-0.0"), "invalid type: floating point `-0.0`"),
+        (first_but("\"cuid\":0", "\"cuid\":-1"), "invalid value: integer `-1`"),
+        (first_but("8192", "18446744073709551616"), "invalid type: floating point"),
+        (first_but("8192", "\"8192\""), "invalid type: string"),
+        (first_but("\"cgid\":0", "\"cpid\":0"), "duplicate field `cpid`"),
+        (first_but("\"cgid\":0", "\"cid\":0"), "missing field `cgid`"),
+    ] {
+        let told = new_since(&snapshot);
+        let shown = snapshot.escape_ascii();
+        assert!(told.as_ref().is_err_and(|told| told.contains(error)), "{shown:.100}: {told:?}");
     }
 }
