@@ -32,12 +32,15 @@ const WITHOUT_SHM: &str = r#"
         return perror("execv"), 99;
     }"#;
 
-/// Every command, in an order in which each finds what it works on.
+/// Every command, in an order in which each finds what it works on. KEY stands for the key of the test's directory.
 const LINES: &[&str] = &[
     "create 42 --size 4096",
     "write 42 hello",
     "read 42 -f string",
     "read 42 -f hex --length 16",
+    "read 42 -o out",
+    "read 42 -o out --hold=1ms",
+    "write 42 hello --hold=1ms",
     "list",
     "list -q",
     "list -f json",
@@ -54,15 +57,28 @@ const LINES: &[&str] = &[
     "guard -- sh -c :",
     "demo",
     "ftok .",
+    "ftok --find KEY .",
     "completions zsh",
     "remove 42",
+    "create 43 --size 10",
+    "write 43 hello --create 10 --hold=1ms",
+    "remove 43 --wait",
+    "remove 44 --ignore-missing --wait=1ms",
     "create random --size 1",
     "remove --all --yes",
 ];
 
+fn with_key(ns: &Namespace, line: &str) -> String {
+    if !line.contains("KEY") {
+        return line.to_owned();
+    }
+    line.replace("KEY", ns.shmadm(["ftok", "."]).ok().trim())
+}
+
 /// Runs shmadm where this has been mounted, or with another program in front.
 #[track_caller]
 fn shmadm(ns: &Namespace, mount: &str, before: &str, line: &str) -> Ended {
+    let line = with_key(ns, line);
     let mut sh = ns.program("unshare");
     sh.args(["--mount", "sh", "-c", &format!(r#"{mount} && exec {before} "$@""#), "sh"]);
     ended(sh.arg(env!("CARGO_BIN_EXE_shmadm")).args(line.split_whitespace()).stdin(Stdio::null()))
@@ -84,6 +100,8 @@ fn without_proc_each_command_works_or_says_that_it_is_missing() {
         for line in LINES {
             let Some(told) = complaint(line, shmadm(ns, "mount -t tmpfs none /proc", "", line)) else { continue };
             assert!(told.contains("/proc") && told.contains("mounted"), "{line}: {told}");
+            // No file, and none beside its place.
+            assert_eq!(ns.run("ls", ["-A"]), "", "{line}");
             assert!(
                 ["read", "write", "list", "limits", "watch", "metrics", "guard", "demo"]
                     .contains(&line.split(' ').next().unwrap_or_default()),
@@ -144,7 +162,7 @@ fn where_proc_hides_processes_an_ordinary_user_has_all_else() {
             ended(sh.stdin(Stdio::null()))
         };
         for line in LINES {
-            let done = run(line);
+            let done = run(&with_key(ns, line));
             assert_eq!(done.code, Some(0), "{line}: {done:?}");
         }
         // Root's processes are there, and not to be seen: their segments are not taken for orphans.
