@@ -1,5 +1,6 @@
 //! From the word that names a segment to the segment.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 
@@ -72,8 +73,14 @@ pub fn look(id: ShmId) -> Result<Option<Segment>, sysv::Error> {
 }
 
 /// A segment's row of the kernel's table.
-pub fn row(id: ShmId) -> Option<Segment> {
-    rows().ok()?.filter_map(Result::ok).find(|segment| segment.id == id)
+fn row(id: ShmId) -> Option<Segment> {
+    rows_of(&HashSet::from([id])).remove(&id)
+}
+
+/// These segments' rows of the kernel's table, which is read once; those that are not to be had are left out.
+pub fn rows_of(ids: &HashSet<ShmId>) -> HashMap<ShmId, Segment> {
+    let rows = rows().into_iter().flatten().filter_map(Result::ok);
+    rows.filter(|row| ids.contains(&row.id)).take(ids.len()).map(|row| (row.id, row)).collect()
 }
 
 /// The rows of the kernel's table, one at a time.

@@ -95,7 +95,7 @@ impl Stat {
     /// Looks at the segments, at all processes, and at the segments once more: if nobody attached or detached meanwhile,
     /// what was found and what is missing add up.
     fn look(&self) -> (Vec<Result<Looked>>, Attachments) {
-        let look_at_segments = || self.segment.iter().map(look).collect::<Vec<_>>();
+        let look_at_segments = || look_at(&self.segment);
         let mut results = look_at_segments();
         // Nobody need be looked at where nobody is.
         if results.iter().flatten().all(|looked| looked.segment.nattch == 0) {
@@ -129,10 +129,14 @@ impl StatRecord {
     }
 }
 
-/// Looks at a segment in both ways.
-fn look(word: &SegmentRef) -> Result<Looked> {
-    let named = lookup::find("stat", word)?;
-    let row = lookup::row(named.id);
+/// Looks at segments in both ways.
+fn look_at(words: &[SegmentRef]) -> Vec<Result<Looked>> {
+    let named: Vec<_> = words.iter().map(|word| lookup::find("stat", word)).collect();
+    let rows = lookup::rows_of(&named.iter().flatten().map(|named| named.id).collect());
+    named.into_iter().map(|named| named.and_then(|named| look(&named, rows.get(&named.id).cloned()))).collect()
+}
+
+fn look(named: &Named, row: Option<Segment>) -> Result<Looked> {
     match sysv::stat(named.id) {
         // The kernel's answer to a call is of one moment; only the table has the memory.
         Ok(segment) => {
@@ -141,9 +145,9 @@ fn look(word: &SegmentRef) -> Result<Looked> {
         }
         Err(error) if error.reason == Reason::PermissionDenied => match row.or_else(|| sysv::stat_any(named.id).ok()) {
             Some(segment) => Ok(Looked { segment, denied: Some(error) }),
-            None => Err(gone(&named, error)),
+            None => Err(gone(named, error)),
         },
-        Err(error) if error.reason == Reason::NoSuchSegment => Err(gone(&named, error)),
+        Err(error) if error.reason == Reason::NoSuchSegment => Err(gone(named, error)),
         Err(error) => Err(Error::call(format_args!("stat {named}"), error)),
     }
 }
