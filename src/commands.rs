@@ -25,14 +25,14 @@ use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use crate::error::{Error, Result, Status};
-use crate::escape::visible;
-use crate::lookup::rows;
-use crate::namespace::{self, NamespaceRef};
 use crate::output::{ErrorRecord, Lookups, Output, note_raw, say};
-use crate::privileges;
-use crate::segment_ref::SegmentRef;
-use crate::signals;
+use crate::segments::lookup::rows;
+use crate::system::namespace::{self, NamespaceRef};
+use crate::system::privileges;
+use crate::system::signals;
 use crate::sysv;
+use crate::values::segment_ref::SegmentRef;
+use crate::values::visible::visible;
 
 /// System V shared memory: create, fill, read, list, inspect and remove segments.
 #[derive(Debug, Parser)]

@@ -10,15 +10,15 @@ use std::sync::mpsc::{Receiver, channel};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::creation;
+use crate::contents::transfer;
 use crate::error::{Error, Result};
-use crate::key::Key;
-use crate::lookup;
-use crate::mode::Mode;
 use crate::output::{Column, DEFAULT_COLUMNS, Layout, Lookups, Output, Picture, Space, View, note_raw, prompt};
-use crate::signals::{Ending, Woken};
+use crate::segments::create;
+use crate::segments::lookup;
+use crate::system::signals::{Ending, Woken};
 use crate::sysv::{self, Access, Attachment, NewSegment, Placement, Reason, Segment, ShmId};
-use crate::transfer;
+use crate::values::key::Key;
+use crate::values::mode::Mode;
 
 pub use second_process::serve;
 use second_process::{Answer, SecondProcess, text};
@@ -138,7 +138,7 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     fn play(&mut self) -> Result<(), Stop> {
-        let is_forced = creation::is_rmid_forced();
+        let is_forced = create::is_rmid_forced();
         self.lines(story::INTRODUCTION)?;
         if self.pauses.is_some() {
             self.lines(story::LOOK)?;
@@ -199,7 +199,7 @@ impl Stage<'_> {
                     return Ok(id);
                 }
                 Err(error) if error.reason == Reason::Exists => self.calls.try_iter().for_each(drop),
-                Err(error) => return Err(creation::cannot_create(key, SIZE, false, error).into()),
+                Err(error) => return Err(create::cannot_create(key, SIZE, false, error).into()),
             }
         }
     }

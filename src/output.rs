@@ -24,7 +24,7 @@ use anstream::{AutoStream, ColorChoice};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::escape::visible;
+use crate::values::visible::visible;
 
 pub use attachment::{AttachmentRecord, attachment_records};
 pub use change::{ChangeRecord, change_line};

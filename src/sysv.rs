@@ -7,6 +7,7 @@
 
 mod attachment;
 mod contents;
+mod ftok;
 mod limits;
 mod maps;
 mod namespace;
@@ -27,6 +28,7 @@ use nix::unistd::geteuid;
 
 pub use attachment::{Access, Attachment, Placement, attach};
 pub use contents::{Contents, Extent, MoveError, Stream};
+pub use ftok::ftok;
 pub use limits::{Limits, Usage, limits, usage};
 pub use maps::{KernelMounts, Mapping, Protection, SegmentMapping};
 pub use namespace::{owner_of, written_by_child};
@@ -35,8 +37,8 @@ pub use segment::{Identity, Segment, Segments, Table};
 pub use streams::{IGNORED, secure_streams};
 pub use trace::{is_traced, trace_to};
 
-use crate::key::Key;
-use crate::mode::Mode;
+use crate::values::key::Key;
+use crate::values::mode::Mode;
 
 // Linux's values (include/uapi/linux/shm.h), which libc does not have.
 const SHM_STAT_ANY: libc::c_int = 15;

@@ -16,15 +16,15 @@ use clap::Parser;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::json;
-use shmadm::duration::Period;
-use shmadm::escape::visible;
-use shmadm::key::Key;
-use shmadm::mode::Mode;
 use shmadm::output::{Hexdump, Lookups};
-use shmadm::segment_ref::{ProjectId, SegmentRef};
-use shmadm::select::{Filters, Selection};
-use shmadm::size::Size;
+use shmadm::segments::filter::{Filters, Selection};
 use shmadm::sysv::{KernelMounts, Mapping, Segment, Segments, ShmId};
+use shmadm::values::key::Key;
+use shmadm::values::mode::Mode;
+use shmadm::values::period::Period;
+use shmadm::values::segment_ref::{ProjectId, SegmentRef};
+use shmadm::values::size::Size;
+use shmadm::values::visible::visible;
 
 const TITLES: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      \
                       atime      dtime      ctime                   rss                  swap\n";

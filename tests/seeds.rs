@@ -8,14 +8,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Parser;
-use shmadm::duration::Period;
-use shmadm::key::Key;
-use shmadm::mode::Mode;
 use shmadm::output::Lookups;
-use shmadm::segment_ref::SegmentRef;
-use shmadm::select::Filters;
-use shmadm::size::Size;
+use shmadm::segments::filter::Filters;
 use shmadm::sysv::{KernelMounts, Mapping, Segments};
+use shmadm::values::key::Key;
+use shmadm::values::mode::Mode;
+use shmadm::values::period::Period;
+use shmadm::values::segment_ref::SegmentRef;
+use shmadm::values::size::Size;
 
 #[track_caller]
 fn all_are<T: FromStr + PartialEq + Debug>(words: &[(&str, T)])

@@ -4,7 +4,7 @@
 
 use clap::Parser;
 use libfuzzer_sys::fuzz_target;
-use shmadm::select::Filters;
+use shmadm::segments::filter::Filters;
 
 #[derive(Parser)]
 struct Line {

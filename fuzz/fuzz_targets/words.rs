@@ -7,13 +7,13 @@ use std::os::unix::ffi::OsStrExt;
 
 use clap::Parser;
 use libfuzzer_sys::fuzz_target;
-use shmadm::duration::Period;
-use shmadm::escape::visible;
-use shmadm::key::Key;
-use shmadm::mode::Mode;
-use shmadm::segment_ref::SegmentRef;
-use shmadm::select::Filters;
-use shmadm::size::Size;
+use shmadm::values::period::Period;
+use shmadm::values::visible::visible;
+use shmadm::values::key::Key;
+use shmadm::values::mode::Mode;
+use shmadm::values::segment_ref::SegmentRef;
+use shmadm::segments::filter::Filters;
+use shmadm::values::size::Size;
 
 #[derive(Parser)]
 struct Line {

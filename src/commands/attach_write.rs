@@ -8,18 +8,18 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Context, attachment, segment_parser};
-use crate::creation;
+use crate::contents::shortage;
+use crate::contents::transfer::{self, Input};
 use crate::error::{Error, Result, Status};
-use crate::key::{Key, c_integer};
-use crate::lookup::{self, Named};
-use crate::memory;
-use crate::mode::Mode;
 use crate::output::say;
-use crate::segment_ref::SegmentRef;
-use crate::signals::HeldOff;
-use crate::size::Size;
+use crate::segments::create;
+use crate::segments::lookup::{self, Named};
+use crate::system::signals::HeldOff;
 use crate::sysv::{self, Access, Attachment, NewSegment, Reason, Segment, ShmId};
-use crate::transfer::{self, Input};
+use crate::values::key::{Key, c_integer};
+use crate::values::mode::Mode;
+use crate::values::segment_ref::SegmentRef;
+use crate::values::size::Size;
 
 /// Attach a segment and write to it
 ///
@@ -88,7 +88,7 @@ impl AttachWrite {
         let undo = held_off.filter(|_| created).map(|held_off| held_off.undoing(remove));
         let name = named.to_string();
         let attachment = self.write(id, &name, created, input).map_err(|error| match created {
-            true => creation::remove_again(id, error),
+            true => create::remove_again(id, error),
             false => error,
         })?;
         drop(undo);
@@ -97,7 +97,7 @@ impl AttachWrite {
 
     fn write(&self, id: ShmId, name: &str, created: bool, input: Option<Input>) -> Result<Attachment> {
         if !created {
-            creation::outlives_a_detach(id, name, "write to")?;
+            create::outlives_a_detach(id, name, "write to")?;
         }
         let placement = sysv::Placement { address: self.attaching.at(), round: self.round, remap: self.remap };
         let attachment = transfer::attach(id, name, "write to", Access::ReadWrite, placement)?;
@@ -112,7 +112,7 @@ impl AttachWrite {
         }
         let length = input.as_ref().and_then(Input::length).unwrap_or(0);
         let end = if self.fill.is_some() { size } else { offset + length };
-        if let Some(warning) = memory::shortage(&contents, name, offset..end) {
+        if let Some(warning) = shortage::shortage(&contents, name, offset..end) {
             say(warning);
         }
         let end = match input {
@@ -125,7 +125,7 @@ impl AttachWrite {
         if self.verbose {
             say(format_args!("wrote {} bytes to {name} from byte {offset} on", end - offset));
         }
-        if created && let Some(warning) = creation::fleeting() {
+        if created && let Some(warning) = create::fleeting() {
             say(warning);
         }
         drop(contents);
@@ -182,7 +182,7 @@ impl AttachWrite {
                         Ok(id) => return Ok((Named { key: Some(key), id }, true)),
                         // Another process made it since we looked.
                         Err(error) if error.reason == Reason::Exists => {}
-                        Err(error) => return Err(creation::cannot_create(key, size, false, error)),
+                        Err(error) => return Err(create::cannot_create(key, size, false, error)),
                     }
                 }
             }

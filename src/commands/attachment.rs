@@ -3,12 +3,12 @@
 use clap::Args;
 
 use super::Context;
-use crate::duration::Period;
 use crate::error::{Error, Result, Status};
-use crate::key::c_integer;
 use crate::output::say;
-use crate::signals::Ending;
+use crate::system::signals::Ending;
 use crate::sysv::Attachment;
+use crate::values::key::c_integer;
+use crate::values::period::Period;
 
 #[derive(Debug, Args)]
 pub(super) struct Attaching {

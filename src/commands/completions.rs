@@ -9,9 +9,9 @@ use clap_complete::engine::{self, ArgValueCandidates, ArgValueCompleter, Complet
 
 use super::{Context, all_commands};
 use crate::error::{Result, Status};
-use crate::namespace::{self, NamespaceRef};
 use crate::output::{Column, Output};
-use crate::segment_ref::SegmentRef;
+use crate::system::namespace::{self, NamespaceRef};
+use crate::values::segment_ref::SegmentRef;
 
 /// What the scripts take for "complete the name of a file, as you do for any program".
 const FILES: &str = ":files";

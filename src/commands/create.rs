@@ -7,19 +7,19 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{Context, TextOrJson};
-use crate::creation;
+use crate::contents::shortage;
+use crate::contents::transfer::{self, Input};
 use crate::error::{Error, Result, Status};
-use crate::key::Key;
-use crate::lookup;
-use crate::memory;
-use crate::mode::Mode;
-use crate::names::{gid_of, uid_of};
 use crate::output::say;
-use crate::segment_ref::{ParseSegmentRefError, SegmentRef};
-use crate::signals::HeldOff;
-use crate::size::Size;
+use crate::segments::create;
+use crate::segments::lookup;
+use crate::system::names::{gid_of, uid_of};
+use crate::system::signals::HeldOff;
 use crate::sysv::{self, Access, Attachment, HugePages, NewSegment, Reason, Segment, ShmId};
-use crate::transfer::{self, Input};
+use crate::values::key::Key;
+use crate::values::mode::Mode;
+use crate::values::segment_ref::{ParseSegmentRefError, SegmentRef};
+use crate::values::size::Size;
 
 /// Create a segment
 ///
@@ -91,7 +91,7 @@ impl FromStr for NewKey {
                  which is then named by its identifier, id:N"
                     .into())
             }
-            Err(ParseSegmentRefError::Key(crate::key::ParseKeyError::NotANumber)) => {
+            Err(ParseSegmentRefError::Key(crate::values::key::ParseKeyError::NotANumber)) => {
                 Err("a key is a number (0x2a, 42, 052), ftok:PROJECT:PATH, `private` or `random`".into())
             }
             Err(error) => Err(error.to_string()),
@@ -147,9 +147,9 @@ impl Create {
             finished
                 .and_then(|segment| self.print(context, &segment, created))
                 .and_then(|()| context.output.flush())
-                .map_err(|error| creation::remove_again(segment.id, error))?;
+                .map_err(|error| create::remove_again(segment.id, error))?;
             drop(undo);
-            if let Some(warning) = creation::fleeting() {
+            if let Some(warning) = create::fleeting() {
                 say(warning);
             }
             return Ok(Status::Done);
@@ -170,7 +170,7 @@ impl Create {
                     Ok(id) => return Ok((made(id)?, true)),
                     Err((_, error)) if error.reason == Reason::Exists && self.exist_ok => {}
                     Err((key, error)) if error.reason == Reason::Exists => return Err(exists(key, error)),
-                    Err((key, error)) => return Err(creation::cannot_create(key, size, self.huge.is_some(), error)),
+                    Err((key, error)) => return Err(create::cannot_create(key, size, self.huge.is_some(), error)),
                 }
             }
             let Some(key) = key else {
@@ -313,7 +313,7 @@ struct Source {
 fn fill(segment: &Segment, name: &str, source: Source) -> Result<Attachment> {
     let attachment = transfer::attach(segment.id, name, "fill", Access::ReadWrite, sysv::Placement::default())?;
     let contents = transfer::contents(&attachment, name, Access::ReadWrite)?;
-    if let Some(warning) = memory::shortage(&contents, name, 0..source.input.length().unwrap_or(0)) {
+    if let Some(warning) = shortage::shortage(&contents, name, 0..source.input.length().unwrap_or(0)) {
         say(warning);
     }
     transfer::fill_from(&contents, name, &source.input, 0, segment.size)?;
@@ -331,7 +331,7 @@ fn made(id: ShmId) -> Result<Segment> {
 fn exists(key: Key, error: sysv::Error) -> Error {
     let existing = sysv::find(key).ok().flatten().and_then(|id| lookup::look(id).ok().flatten());
     let details = existing.map_or(String::new(), |segment| {
-        let names = crate::names::Names::default();
+        let names = crate::system::names::Names::default();
         let owner = names.user_or_uid(segment.uid);
         format!(" (id {}, {} bytes, owner {owner})", segment.id, segment.size)
     });

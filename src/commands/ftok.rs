@@ -8,12 +8,12 @@ use walkdir::WalkDir;
 
 use super::Context;
 use crate::error::{Error, Result, Status};
-use crate::escape::visible;
-use crate::ftok::ftok;
-use crate::key::Key;
-use crate::lookup::key_of;
 use crate::output::{Output, say};
-use crate::segment_ref::{ProjectId, SegmentRef};
+use crate::segments::lookup::key_of;
+use crate::sysv::ftok;
+use crate::values::key::Key;
+use crate::values::segment_ref::{ProjectId, SegmentRef};
+use crate::values::visible::visible;
 
 /// What perl's IPC::SysV takes where no project id is given; ftok(3) itself has no default.
 const DEFAULT_PROJECT: ProjectId = ProjectId(1);

@@ -8,13 +8,13 @@ use nix::unistd::geteuid;
 use serde::Serialize;
 
 use super::{Context, rows};
-use crate::child;
-use crate::destination::{Destination, cannot_write};
+use crate::contents::destination::{Destination, cannot_write};
 use crate::error::{Error, Result, Status};
-use crate::namespace::{self, Refused};
 use crate::output::{Lookups, SegmentRecord, say};
-use crate::removal::{self, Choice, Outcome};
-use crate::select::Selection;
+use crate::segments::filter::Selection;
+use crate::segments::remove::{self, Choice, Outcome};
+use crate::system::namespace::{self, Refused};
+use crate::system::spawn;
 use crate::sysv::Segment;
 
 /// Run a command, and name the segments that it leaves behind
@@ -69,7 +69,7 @@ impl Guard {
         if let Some(path) = &self.report {
             Destination::foresee(path).map_err(|error| cannot_write(path, &error))?;
         }
-        let ended = child::run(&self.command).map_err(|error| Error::io("wait for the command", &error))?;
+        let ended = spawn::run(&self.command).map_err(|error| Error::io("wait for the command", &error))?;
         let (leaked, status) = match ended {
             // What the command returned weighs more than all that fails afterwards.
             Ok(status) => match self.leaked(&before) {
@@ -119,7 +119,7 @@ impl Guard {
                 continue;
             }
             let choice = Choice { selection: &Selection::default(), spare_attached: self.shared };
-            let removal = removal::remove(segment, choice, lookups);
+            let removal = remove::remove(segment, choice, lookups);
             match &removal.error {
                 Some(error) => say(error),
                 None => say(&removal),

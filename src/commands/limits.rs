@@ -5,10 +5,10 @@ use serde::Serialize;
 
 use super::{Context, rows};
 use crate::error::{Result, Status};
-use crate::lookup;
 use crate::output::{Output, grid, say};
-use crate::size::human;
+use crate::segments::lookup;
 use crate::sysv::page_size;
+use crate::values::size::human;
 
 /// From here on the kernel's default, ULONG_MAX - 2^24 (include/uapi/linux/shm.h), is meant, which limits nothing.
 const UNLIMITED: u64 = u64::MAX - (1 << 24);

@@ -5,12 +5,12 @@ use clap::{Args, ValueEnum};
 use self::everywhere::Everywhere;
 use super::{Context, rows};
 use crate::error::{Error, Result, Status};
-use crate::namespace::Identity;
 use crate::output::{
     ALL_COLUMNS, Column, DEFAULT_COLUMNS, Delimited, DelimitedFormat, Layout, Output, SegmentRecord, TimeFormat,
     Totals, View,
 };
-use crate::select::Filters;
+use crate::segments::filter::Filters;
+use crate::system::namespace::Identity;
 use crate::sysv::Segment;
 
 /// List the segments

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Context, rows};
-use crate::destination::Destination;
+use crate::contents::destination::Destination;
 use crate::error::{Error, Result, Status};
-use crate::lookup;
 use crate::output::OpenMetrics;
+use crate::segments::lookup;
 
 /// Write metrics for Prometheus
 ///

@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::{Context, attachment, segment_parser};
-use crate::creation;
-use crate::destination::{Destination, Sink, cannot_write};
+use crate::contents::destination::{Destination, Sink, cannot_write};
+use crate::contents::transfer;
 use crate::error::{Error, Result, Status};
-use crate::lookup;
 use crate::output::{Hexdump, Progress, Text, escaped_lines, whole_characters};
-use crate::segment_ref::SegmentRef;
-use crate::size::Size;
+use crate::segments::create;
+use crate::segments::lookup;
 use crate::sysv::{Access, Contents, Extent, Placement};
-use crate::transfer;
+use crate::values::segment_ref::SegmentRef;
+use crate::values::size::Size;
 
 /// How much is copied at a time.
 const PIECE: u64 = 1 << 20;
@@ -72,7 +72,7 @@ impl Read {
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
         let named = lookup::find("read", &self.segment)?;
         let name = named.to_string();
-        creation::outlives_a_detach(named.id, &name, "read")?;
+        create::outlives_a_detach(named.id, &name, "read")?;
         let placement = Placement { address: self.attaching.at(), ..Placement::default() };
         let attachment = transfer::attach(named.id, &name, "read", Access::Read, placement)?;
         let (start, end) = self.range(&name, attachment.size())?;

@@ -5,16 +5,16 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Context, TextOrJson, rows, segment_parser};
-use crate::duration::Period;
 use crate::error::{Error, Result, Status};
-use crate::lookup;
 use crate::output::{Lookups, Output, Progress, prompt, say};
-use crate::removal::{self, Choice, Outcome, Removal};
-use crate::segment_ref::SegmentRef;
-use crate::select::{Filters, Selection};
-use crate::signals::Ending;
-use crate::size::human_bytes;
+use crate::segments::filter::{Filters, Selection};
+use crate::segments::lookup;
+use crate::segments::remove::{self, Choice, Outcome, Removal};
+use crate::system::signals::Ending;
 use crate::sysv::{self, Segment};
+use crate::values::period::Period;
+use crate::values::segment_ref::SegmentRef;
+use crate::values::size::human_bytes;
 
 /// How many are removed before the next ones are told of.
 const BATCH: usize = 4096;
@@ -102,7 +102,7 @@ impl Remove {
                 Ok(segment) if !selection.matches(&segment, lookups) => Removal::of(&segment, Outcome::Skipped),
                 Ok(segment) if self.dry_run => Removal::of(&segment, Outcome::WouldRemove),
                 Ok(segment) => {
-                    removal::remove(&segment, Choice { selection, spare_attached: false }, &Lookups::default())
+                    remove::remove(&segment, Choice { selection, spare_attached: false }, &Lookups::default())
                 }
                 Err(error) => Removal::not_found(word, error, self.ignore_missing),
             };
@@ -145,7 +145,7 @@ impl Remove {
         for batch in chosen.chunks(BATCH).take_while(|_| ending.signal().is_none()) {
             let mut done = match self.dry_run {
                 true => batch.iter().map(|segment| Removal::of(segment, Outcome::WouldRemove)).collect(),
-                false => removal::remove_all(batch, choice, &ending),
+                false => remove::remove_all(batch, choice, &ending),
             };
             let tell = |removal: &mut Removal| {
                 // Nobody asked for just this one: that it is another by now is worth a line, and no failure.
@@ -183,7 +183,7 @@ impl Remove {
         if let Some(limit) = self.wait {
             output.flush()?;
             let marked: Vec<_> = removals.iter().map(|removal| removal.outcome == Outcome::Marked).collect();
-            removal::wait(&mut removals, limit.map(|limit| limit.0), ending)
+            remove::wait(&mut removals, limit.map(|limit| limit.0), ending)
                 .map_err(|error| Error::io("wait for a signal", &error))?;
             for (removal, _) in removals.iter().zip(marked).filter(|(_, was_marked)| *was_marked) {
                 if let Some(error) = &removal.error {

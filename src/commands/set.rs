@@ -2,11 +2,11 @@ use clap::{ArgGroup, Args};
 
 use super::segment_parser;
 use crate::error::{Error, Result, Status};
-use crate::lookup;
-use crate::mode::Mode;
-use crate::names::{gid_of, uid_of};
-use crate::segment_ref::SegmentRef;
+use crate::segments::lookup;
+use crate::system::names::{gid_of, uid_of};
 use crate::sysv;
+use crate::values::mode::Mode;
+use crate::values::segment_ref::SegmentRef;
 
 /// Change a segment's owner, group, mode or lock
 ///

@@ -2,12 +2,12 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Context, TextOrJson, segment_parser};
-use crate::attachments::Attachments;
 use crate::error::{Error, Result, Status};
-use crate::lookup::{self, Named};
 use crate::output::{AttachmentRecord, Description, ErrorRecord, Lookups, SegmentRecord, attachment_records, say};
-use crate::segment_ref::SegmentRef;
+use crate::segments::attachments::Attachments;
+use crate::segments::lookup::{self, Named};
 use crate::sysv::{self, Reason, Segment};
+use crate::values::segment_ref::SegmentRef;
 
 /// How often the processes are looked at, where attachments come and go meanwhile.
 const LOOKS: usize = 3;

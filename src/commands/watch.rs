@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use super::{Context, rows};
-use crate::changes::{Change, Look};
-use crate::duration::{ParsePeriodError, Period};
 use crate::error::{Error, Result, Status};
 use crate::output::{ChangeRecord, Clock, Lookups, change_line, say};
-use crate::select::{Filters, Selection};
-use crate::signals::Ending;
+use crate::segments::changes::{Change, Look};
+use crate::segments::filter::{Filters, Selection};
+use crate::system::signals::Ending;
 use crate::sysv::Segment;
+use crate::values::period::{ParsePeriodError, Period};
 
 /// The shortest interval: looks without a pause would keep a processor busy and tell no more.
 const SHORTEST: Duration = Duration::from_millis(10);

@@ -10,14 +10,14 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use super::Stop;
+use crate::contents::transfer;
 use crate::error::{Error, Result};
-use crate::escape::visible;
-use crate::key::Key;
-use crate::lookup;
 use crate::output::Output;
-use crate::signals::{Ending, Woken};
+use crate::segments::lookup;
+use crate::system::signals::{Ending, Woken};
 use crate::sysv::{self, Access, Attachment, Placement, ShmId};
-use crate::transfer;
+use crate::values::key::Key;
+use crate::values::visible::visible;
 
 /// What an answer begins with; a call begins with its name, a complaint with the program's.
 const ANSWER: &str = "done ";

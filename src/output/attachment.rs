@@ -5,7 +5,7 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use super::record::Lookups;
-use crate::process::{command_of, user_of};
+use crate::system::process::{command_of, user_of};
 use crate::sysv::Segment;
 
 /// One attachment of a segment.

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::record::{Lookups, SegmentRecord};
 use super::time::Clock;
-use crate::changes::{Change, Event};
-use crate::names::Names;
-use crate::size::human;
+use crate::segments::changes::{Change, Event};
+use crate::system::names::Names;
+use crate::values::size::human;
 
 const PLAIN: Style = Style::new();
 const CREATED: Style = AnsiColor::Green.on_default();

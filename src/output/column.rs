@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use super::record::{Lookups, View, original_key, status_words};
 use super::time::{TimeFormat, compact, timestamp};
-use crate::size::human;
 use crate::sysv::Segment;
+use crate::values::size::human;
 
 /// A column of `list`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use super::column::Column;
 use super::record::View;
-use crate::escape::escape;
 use crate::sysv::Segment;
+use crate::values::visible::escape;
 
 /// One of these formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

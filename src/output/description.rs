@@ -11,9 +11,9 @@ use super::text::cut;
 use super::time::{Clock, TimeFormat, compact, timestamp};
 use super::{Output, grid};
 use crate::error::Result;
-use crate::mode::Mode;
-use crate::size::{human, human_bytes};
 use crate::sysv::{self, Segment};
+use crate::values::mode::Mode;
+use crate::values::size::{human, human_bytes};
 
 const HEADING: Style = Style::new().bold();
 /// Below this width of a terminal the bar is half as long, and blanks are saved.

@@ -6,8 +6,8 @@ use serde::Serialize;
 use super::Output;
 use super::text::cut;
 use crate::error::Result;
-use crate::namespace::Inhabited;
-use crate::process::command_of;
+use crate::system::namespace::Inhabited;
+use crate::system::process::command_of;
 
 const HEADING: Style = Style::new().bold();
 

@@ -137,8 +137,8 @@ fn edge(left: char, title: &str, right: char) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::Key;
     use crate::sysv::{Segments, ShmId};
+    use crate::values::key::Key;
 
     fn segment(key: i32, mode: &str, nattch: u64) -> Segment {
         let row = format!("titles\n{key} 5 {mode} 4096 1 2 {nattch} 0 0 0 0 0 0 0 4096 0\n");

@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::time::{Clock, TimeFormat, timestamp};
-use crate::attachments::Attachments;
-use crate::key::Key;
-use crate::mode::Mode;
-use crate::names::Names;
-use crate::process::{Creator, Processes};
+use crate::segments::attachments::Attachments;
+use crate::system::names::Names;
+use crate::system::process::{Creator, Processes};
 use crate::sysv::Segment;
+use crate::values::key::Key;
+use crate::values::mode::Mode;
 
 /// What was looked up so far, each thing once and only when something shows it.
 #[derive(Debug, Default)]

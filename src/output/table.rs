@@ -9,8 +9,8 @@ use super::Output;
 use super::column::Column;
 use super::record::{View, is_orphan};
 use crate::error::{Error, Result};
-use crate::size::human_bytes;
 use crate::sysv::Segment;
+use crate::values::size::human_bytes;
 
 /// Rows that are laid out at a time. A table of all of them would keep every cell in memory; the cells of a few take the
 /// place of those before them, which is a tenth quicker than with hundreds.

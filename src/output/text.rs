@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::escape::visible;
+use crate::values::visible::visible;
 
 /// Text with its line ends and tabs as they are, and all else that steers a terminal escaped.
 pub fn escaped_lines(bytes: &[u8]) -> String {

@@ -6,8 +6,8 @@ use std::io::{self, BufRead, BufReader};
 use procfs::{Current, FromBufRead, ProcError, ProcResult};
 
 use super::ShmId;
-use crate::key::Key;
-use crate::mode::Mode;
+use crate::values::key::Key;
+use crate::values::mode::Mode;
 
 /// Marked for destruction (include/linux/shm.h).
 const SHM_DEST: u16 = 0o1000;

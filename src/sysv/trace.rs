@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use nix::errno::Errno;
 
 use super::cause;
-use crate::key::Key;
+use crate::values::key::Key;
 
 type Sink = Box<dyn Fn(&dyn Display) + Send + Sync>;
 

@@ -6,13 +6,13 @@ use std::fs;
 
 use clap_complete::engine::{CompletionCandidate, PathCompleter, ValueCompleter};
 
-use crate::escape::visible;
-use crate::key::Key;
-use crate::lookup::rows;
-use crate::names::Names;
 use crate::output::ALL_COLUMNS;
-use crate::size::human;
+use crate::segments::lookup::rows;
+use crate::system::names::Names;
 use crate::sysv::Segment;
+use crate::values::key::Key;
+use crate::values::size::human;
+use crate::values::visible::visible;
 
 fn existing() -> impl Iterator<Item = Segment> {
     rows().into_iter().flatten().map_while(Result::ok)

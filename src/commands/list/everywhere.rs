@@ -8,8 +8,8 @@ use std::iter;
 use nix::unistd::geteuid;
 
 use crate::error::{Error, Result, Status};
-use crate::namespace::{Inhabited, Survey, survey};
 use crate::output::{NamespaceRecord, say};
+use crate::system::namespace::{Inhabited, Survey, survey};
 use crate::sysv::Segment;
 
 /// The IPC namespaces of the machine, while their segments are listed.

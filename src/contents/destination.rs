@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access};
 use tempfile::NamedTempFile;
 
+use crate::contents::transfer::page_error;
 use crate::error::{Error, Result};
 use crate::output::{Output, Progress};
-use crate::signals::{HeldOff, Undo};
+use crate::system::signals::{HeldOff, Undo};
 use crate::sysv::{Contents, MoveError, Stream};
-use crate::transfer::page_error;
 
 /// How many zeros are written at a time.
 const PIECE: u64 = 256 << 10;

@@ -6,11 +6,11 @@ use std::io;
 
 use nix::unistd::Pid;
 
-use crate::key::Key;
-use crate::namespace::Identity;
-use crate::parallel::in_shares;
-use crate::process::is_kernel_thread;
+use crate::system::namespace::Identity;
+use crate::system::parallel::in_shares;
+use crate::system::process::is_kernel_thread;
 use crate::sysv::{MapsReader, Segment, SegmentMapping, ShmId, share_memory};
+use crate::values::key::Key;
 
 /// So few processes are not worth a thread.
 const FEW: usize = 256;

@@ -5,8 +5,8 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use crate::key::{Key, ParseKeyError};
 use crate::sysv::ShmId;
+use crate::values::key::{Key, ParseKeyError};
 
 /// A segment as a user names it: by key, by identifier, or by the path that its key derives from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use nix::unistd::{Gid, Group, Uid, User};
 
 use crate::error::{Error, Result};
-use crate::escape::visible;
+use crate::values::visible::visible;
 
 /// The names met so far, made visible. A machine has many segments and few owners: such a map is small, and quick to ask.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use procfs::Current;
 
 use super::named::{Identity, Namespace, NamespaceRef};
 use super::owners::Owners;
-use crate::process::proc_is_ours;
+use crate::system::process::proc_is_ours;
 use crate::sysv::{self, Segment, Segments, Table};
 
 /// The namespaces that were found: our own first, the others by their inodes.

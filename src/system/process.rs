@@ -13,8 +13,8 @@ use nix::unistd::Pid;
 use procfs::process::{Process, StatFlags};
 use serde::Serialize;
 
-use crate::escape::visible;
 use crate::sysv::Segment;
+use crate::values::visible::visible;
 
 /// Whether the process that made a segment is still there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

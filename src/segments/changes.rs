@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 
-use crate::key::Key;
 use crate::sysv::{Segment, ShmId};
+use crate::values::key::Key;
 
 /// What can happen to a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

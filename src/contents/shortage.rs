@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use procfs::ProcResult;
 use procfs::process::{MountInfo, Process};
 
-use crate::size::human;
 use crate::sysv::Contents;
+use crate::values::size::human;
 
 /// So much is always to be had, or else nothing goes any more: it is not worth asking for.
 const LITTLE: u64 = 1 << 20;

@@ -14,7 +14,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::{emulate_default_handler, pipe};
 
 pub use self::undo::{HeldOff, Undo};
-use crate::process::status_line;
+use crate::system::process::status_line;
 use crate::sysv::uninterrupted;
 
 /// What a wait ended with.

@@ -2,10 +2,10 @@
 //! the kernel destroys before others hold it.
 
 use crate::error::{Error, Result, Status};
-use crate::key::Key;
-use crate::lookup;
-use crate::size::human;
+use crate::segments::lookup;
 use crate::sysv::{self, Reason, ShmId};
+use crate::values::key::Key;
+use crate::values::size::human;
 
 /// Why a segment could not be made: the limit that was hit, with its value and the sysctl that sets it.
 pub fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error) -> Error {

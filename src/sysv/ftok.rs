@@ -5,8 +5,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::key::Key;
-use crate::segment_ref::ProjectId;
+use crate::values::key::Key;
+use crate::values::segment_ref::ProjectId;
 
 /// ftok(3), as glibc computes it (sysvipc/ftok.c): the low bits of the file's inode and device under the project id.
 ///

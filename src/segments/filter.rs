@@ -13,16 +13,16 @@ use nix::unistd::geteuid;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::attachments::{self, InProcess};
-use crate::duration::Period;
 use crate::error::{Error, Result};
-use crate::key::{Key, ParseKeyError};
-use crate::names::{gid_of, uid_of};
-use crate::namespace;
 use crate::output::{Lookups, is_orphan, say};
-use crate::process::{Creator, is_hidden};
-use crate::size::Size;
+use crate::segments::attachments::{self, InProcess};
+use crate::system::names::{gid_of, uid_of};
+use crate::system::namespace;
+use crate::system::process::{Creator, is_hidden};
 use crate::sysv::{Identity, Segment, ShmId};
+use crate::values::key::{Key, ParseKeyError};
+use crate::values::period::Period;
+use crate::values::size::Size;
 
 /// Filters as they are written. Where there are several, all must hold.
 #[derive(Debug, Clone, Default, PartialEq, Args)]

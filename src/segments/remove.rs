@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Result, Status};
-use crate::key::Key;
-use crate::lookup;
 use crate::output::{ErrorRecord, Lookups};
-use crate::parallel::in_shares;
-use crate::segment_ref::SegmentRef;
-use crate::select::Selection;
-use crate::signals::Ending;
+use crate::segments::filter::Selection;
+use crate::segments::lookup;
+use crate::system::parallel::in_shares;
+use crate::system::signals::Ending;
 use crate::sysv::{self, Reason, Segment, ShmId};
+use crate::values::key::Key;
+use crate::values::segment_ref::SegmentRef;
 
 /// Not worth a thread.
 const FEW: usize = 64;

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 
 use crate::error::{Error, Result};
-use crate::process::is_hidden;
+use crate::system::process::is_hidden;
 use crate::sysv;
 
 /// A namespace as `--ns` takes it: a number is a process, everything else a path.

@@ -5,10 +5,10 @@ use std::fmt;
 use std::io;
 
 use crate::error::{Error, Result};
-use crate::ftok::ftok;
-use crate::key::Key;
-use crate::segment_ref::SegmentRef;
+use crate::sysv::ftok;
 use crate::sysv::{self, Limits, Segment, Segments, ShmId, Usage};
+use crate::values::key::Key;
+use crate::values::segment_ref::SegmentRef;
 
 /// A segment that was named and found.
 #[derive(Debug, Clone)]

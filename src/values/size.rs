@@ -6,7 +6,7 @@ use std::str::FromStr;
 use parse_size::Config;
 use unit_prefix::NumberPrefix;
 
-use crate::key::c_integer;
+use crate::values::key::c_integer;
 
 /// A number of bytes, as a user writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
