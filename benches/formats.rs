@@ -5,10 +5,10 @@ use std::io;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use procfs::FromBufRead;
-use shmadm::output::{
-    ALL_COLUMNS, Column, DEFAULT_COLUMNS, Delimited, DelimitedFormat, Lookups, SegmentRecord, TimeFormat, View,
+use shmadm::internals::{
+    ALL_COLUMNS, Column, DEFAULT_COLUMNS, Delimited, DelimitedFormat, Lookups, Segment, SegmentRecord, Table,
+    TimeFormat, View,
 };
-use shmadm::sysv::{Segment, Table};
 
 const ROWS: usize = 1000;
 const TITLES: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      \

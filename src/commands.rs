@@ -31,8 +31,7 @@ use crate::system::namespace::{self, NamespaceRef};
 use crate::system::privileges;
 use crate::system::signals;
 use crate::sysv;
-use crate::values::segment_ref::SegmentRef;
-use crate::values::visible::visible;
+use crate::values::{SegmentRef, visible};
 
 /// System V shared memory: create, fill, read, list, inspect and remove segments.
 #[derive(Debug, Parser)]

@@ -1,5 +1,5 @@
 //! Bytes between a segment and a file, a pipe or a terminal.
 
-pub mod destination;
-pub mod shortage;
-pub mod transfer;
+pub(crate) mod destination;
+pub(crate) mod shortage;
+pub(crate) mod transfer;

@@ -16,11 +16,10 @@ use crate::output::{Column, DEFAULT_COLUMNS, Layout, Lookups, Output, Picture, S
 use crate::segments::create;
 use crate::segments::lookup;
 use crate::system::signals::{Ending, Woken};
-use crate::sysv::{self, Access, Attachment, NewSegment, Placement, Reason, Segment, ShmId};
-use crate::values::key::Key;
-use crate::values::mode::Mode;
+use crate::sysv::{self, Access, Attachment, NewSegment, Placement, Reason, Segment};
+use crate::values::{Key, Mode, ShmId};
 
-pub use second_process::serve;
+pub(crate) use second_process::serve;
 use second_process::{Answer, SecondProcess, text};
 use story::Step;
 
@@ -37,7 +36,7 @@ const B: Style = AnsiColor::Green.on_default();
 
 /// How a demonstration ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// At its end, or where the user ended it.
     Done,
     /// A signal came.
@@ -46,7 +45,7 @@ pub enum End {
 
 /// Why it does not go on.
 #[derive(Debug)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// A signal came.
     Signal(i32),
     /// Nobody will press Enter any more.
@@ -64,7 +63,7 @@ impl From<Error> for Stop {
 /// Gives the demonstration. Where `pauses`, it waits for a line on standard input before each step.
 ///
 /// Errors: of every call; the segment and the second process are gone by then, and where a signal came, too.
-pub fn play(output: &mut Output, pauses: bool) -> Result<End> {
+pub(crate) fn play(output: &mut Output, pauses: bool) -> Result<End> {
     let ending = Ending::catch().map_err(|error| Error::io("catch signals", &error))?;
     let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(|error| Error::io("read standard input", &error))?;
     let is_traced = sysv::is_traced();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::sysv::{self, Errno};
+use crate::values::ShmId;
 
 /// How a command ended, as its exit status tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +63,7 @@ pub struct Error {
 }
 
 /// What a command's functions return.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// A failure, exit status 1.
@@ -91,7 +92,7 @@ impl Error {
     }
 
     /// The same, of a call that only some may make on this segment: tells how to see who they are.
-    pub fn call_on(what: impl fmt::Display, id: sysv::ShmId, error: sysv::Error) -> Error {
+    pub fn call_on(what: impl fmt::Display, id: ShmId, error: sysv::Error) -> Error {
         let told = Error::call(what, error);
         match error.reason {
             sysv::Reason::NotPermitted => told.hint(format_args!("`shmadm stat id:{id}` shows who they are")),

@@ -7,12 +7,27 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("shmadm is for Linux on 64-bit machines");
 
-pub mod commands;
-pub mod contents;
-pub mod demo;
-pub mod error;
-pub mod output;
-pub mod segments;
-pub mod system;
-pub mod sysv;
-pub mod values;
+mod commands;
+mod contents;
+mod demo;
+mod error;
+mod output;
+mod segments;
+mod system;
+mod sysv;
+mod values;
+
+pub use commands::main;
+pub use sysv::secure_streams;
+
+/// What tests, fuzz targets and benchmarks call directly. Not an interface: it changes without notice.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::output::{
+        ALL_COLUMNS, Column, DEFAULT_COLUMNS, Delimited, DelimitedFormat, Hexdump, Lookups, SegmentRecord, TimeFormat,
+        View,
+    };
+    pub use crate::segments::filter::{Filters, Selection};
+    pub use crate::sysv::{KernelMounts, Mapping, Segment, Segments, Table};
+    pub use crate::values::{Key, Mode, Period, ProjectId, SegmentRef, ShmId, Size, visible};
+}

@@ -2,11 +2,9 @@
 
 #![cfg_attr(target_env = "gnu", no_main)]
 
-use shmadm::commands;
-
 /// The C library calls this one. The `main` of the standard library would first read /proc/self/maps to find where the
 /// stack ends, and set up signal handlers to tell of its overflow: a tenth of the time of a short list. The rest of what
-/// it does is [`shmadm::sysv::secure_streams`]. The words of the command line are there without it, but with glibc alone
+/// it does is [`shmadm::secure_streams`]. The words of the command line are there without it, but with glibc alone
 /// (std::env::args, "Platform-specific behavior").
 #[cfg(target_env = "gnu")]
 #[expect(unsafe_code, reason = "the name of a symbol")]
@@ -14,11 +12,11 @@ use shmadm::commands;
 // caller puts them into registers). Two of the name would not link.
 #[unsafe(no_mangle)]
 extern "C" fn main() -> std::ffi::c_int {
-    shmadm::sysv::secure_streams();
-    commands::main().into()
+    shmadm::secure_streams();
+    shmadm::main().into()
 }
 
 #[cfg(not(target_env = "gnu"))]
 fn main() -> std::process::ExitCode {
-    commands::main().into()
+    shmadm::main().into()
 }

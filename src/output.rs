@@ -24,26 +24,28 @@ use anstream::{AutoStream, ColorChoice};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::values::visible::visible;
+use crate::values::visible;
 
-pub use attachment::{AttachmentRecord, attachment_records};
-pub use change::{ChangeRecord, change_line};
-pub use column::{ALL as ALL_COLUMNS, Column, DEFAULT as DEFAULT_COLUMNS, ParseColumnError};
+pub(crate) use attachment::{AttachmentRecord, attachment_records};
+pub(crate) use change::{ChangeRecord, change_line};
+pub use column::{ALL as ALL_COLUMNS, Column, DEFAULT as DEFAULT_COLUMNS};
 pub use delimited::{Delimited, DelimitedFormat};
-pub use description::Description;
+pub(crate) use description::Description;
 pub use hexdump::Hexdump;
-pub use namespace::NamespaceRecord;
-pub use openmetrics::OpenMetrics;
-pub use picture::{Picture, Space};
-pub use progress::Progress;
-pub use record::{Lookups, SegmentRecord, View, is_orphan, status_words};
-pub use table::{Layout, Totals, grid};
-pub use text::{Text, escaped_lines, whole_characters};
-pub use time::{Clock, TimeFormat, compact, timestamp};
+pub(crate) use namespace::NamespaceRecord;
+pub(crate) use openmetrics::OpenMetrics;
+pub(crate) use picture::{Picture, Space};
+pub(crate) use progress::Progress;
+pub(crate) use record::is_orphan;
+pub use record::{Lookups, SegmentRecord, View};
+pub(crate) use table::{Layout, Totals, grid};
+pub(crate) use text::{Text, escaped_lines, whole_characters};
+pub(crate) use time::Clock;
+pub use time::TimeFormat;
 
 /// Standard output and standard error, with what they can show: decided once, here.
 #[derive(Debug)]
-pub struct Output {
+pub(crate) struct Output {
     stdout: BufWriter<File>,
     is_terminal: bool,
     width: Option<u16>,
@@ -52,7 +54,7 @@ pub struct Output {
 
 impl Output {
     /// Takes standard output. `color` is the user's word; in `Auto` NO_COLOR, CLICOLOR_FORCE and TERM=dumb count.
-    pub fn new(color: ColorChoice) -> Result<Output> {
+    pub(crate) fn new(color: ColorChoice) -> Result<Output> {
         let stdout = io::stdout();
         let is_terminal = stdout.is_terminal();
         let color = match color {
@@ -71,48 +73,48 @@ impl Output {
     }
 
     /// Whether a person reads standard output.
-    pub fn is_terminal(&self) -> bool {
+    pub(crate) fn is_terminal(&self) -> bool {
         self.is_terminal
     }
 
     /// The terminal's width in columns.
-    pub fn width(&self) -> Option<u16> {
+    pub(crate) fn width(&self) -> Option<u16> {
         self.width
     }
 
     /// Whether to colour standard output.
-    pub fn color(&self) -> bool {
+    pub(crate) fn color(&self) -> bool {
         self.color
     }
 
     /// Writes bytes as they are.
-    pub fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
         self.stdout.write_all(bytes).map_err(|error| Error::output(&error))
     }
 
     /// Writes a line.
-    pub fn line(&mut self, line: impl Display) -> Result<()> {
+    pub(crate) fn line(&mut self, line: impl Display) -> Result<()> {
         writeln!(self.stdout, "{line}").map_err(|error| Error::output(&error))
     }
 
     /// Writes a value as a line of JSON.
-    pub fn json(&mut self, value: &impl Serialize) -> Result<()> {
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<()> {
         self.json_value(value)?;
         self.bytes(b"\n")
     }
 
     /// Writes a value as JSON, without an end of line.
-    pub fn json_value(&mut self, value: &impl Serialize) -> Result<()> {
+    pub(crate) fn json_value(&mut self, value: &impl Serialize) -> Result<()> {
         serde_json::to_writer(&mut self.stdout, value).map_err(|error| Error::output(&error.into()))
     }
 
     /// The stream itself, for those that write to one.
-    pub fn writer(&mut self) -> &mut impl Write {
+    pub(crate) fn writer(&mut self) -> &mut impl Write {
         &mut self.stdout
     }
 
     /// Ends a program that has nothing to write for long and whose reader has gone away: only a write would tell it.
-    pub fn check_reader(&self) -> Result<()> {
+    pub(crate) fn check_reader(&self) -> Result<()> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let mut stdout = [PollFd::new(self.stdout.get_ref(), PollFlags::empty())];
         // Where it cannot be asked, the next write tells.
@@ -124,36 +126,36 @@ impl Output {
     }
 
     /// The file beneath, for those that write to it past the buffer, which is written out before.
-    pub fn file(&mut self) -> Result<&File> {
+    pub(crate) fn file(&mut self) -> Result<&File> {
         self.flush()?;
         Ok(self.stdout.get_ref())
     }
 
     /// Sees all that was written on its way: a disk that is full shows here at the latest.
-    pub fn flush(&mut self) -> Result<()> {
+    pub(crate) fn flush(&mut self) -> Result<()> {
         self.stdout.flush().map_err(|error| Error::output(&error))
     }
 }
 
 /// Says something to the person at the terminal, on standard error: `shmadm: …`, one line whatever is in it.
-pub fn say(message: impl Display) {
+pub(crate) fn say(message: impl Display) {
     note_raw(&format!("shmadm: {}", visible(message.to_string().as_bytes())));
 }
 
 /// Asks for a line, on standard error: the answer is typed behind it.
-pub fn prompt(question: &str) {
+pub(crate) fn prompt(question: &str) {
     let _ = io::stderr().lock().write_all(question.as_bytes());
 }
 
 /// Writes one line to standard error as it is.
-pub fn note_raw(line: &str) {
+pub(crate) fn note_raw(line: &str) {
     // One write: lines of processes that share a terminal do not mix. Where standard error is gone, nobody listens.
     let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }
 
 /// A failure as scripts get it.
 #[derive(Debug, Clone, Serialize)]
-pub struct ErrorRecord {
+pub(crate) struct ErrorRecord {
     errno: Option<String>,
     message: String,
 }

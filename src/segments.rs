@@ -1,8 +1,8 @@
 //! What is known and decided about segments. Prints nothing.
 
-pub mod attachments;
-pub mod changes;
-pub mod create;
-pub mod filter;
-pub mod lookup;
-pub mod remove;
+pub(crate) mod attachments;
+pub(crate) mod changes;
+pub(crate) mod create;
+pub(crate) mod filter;
+pub(crate) mod lookup;
+pub(crate) mod remove;

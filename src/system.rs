@@ -1,9 +1,9 @@
 //! The machine around segments: processes, names, namespaces, signals.
 
-pub mod names;
-pub mod namespace;
-pub mod parallel;
-pub mod privileges;
-pub mod process;
-pub mod signals;
-pub mod spawn;
+pub(crate) mod names;
+pub(crate) mod namespace;
+pub(crate) mod parallel;
+pub(crate) mod privileges;
+pub(crate) mod process;
+pub(crate) mod signals;
+pub(crate) mod spawn;

@@ -22,49 +22,29 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-pub use nix::errno::Errno;
+pub(crate) use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::geteuid;
 
-pub use attachment::{Access, Attachment, Placement, attach};
-pub use contents::{Contents, Extent, MoveError, Stream};
-pub use ftok::ftok;
-pub use limits::{Limits, Usage, limits, usage};
-pub use maps::{KernelMounts, Mapping, Protection, SegmentMapping};
-pub use namespace::{owner_of, written_by_child};
-pub use procmap::{MapsReader, share_memory};
-pub use segment::{Identity, Segment, Segments, Table};
-pub use streams::{IGNORED, secure_streams};
-pub use trace::{is_traced, trace_to};
+pub(crate) use attachment::{Access, Attachment, Placement, attach};
+pub(crate) use contents::{Contents, Extent, MoveError, Stream};
+pub(crate) use ftok::ftok;
+pub(crate) use limits::{Limits, Usage, limits, usage};
+pub(crate) use maps::SegmentMapping;
+pub use maps::{KernelMounts, Mapping};
+pub(crate) use namespace::{owner_of, written_by_child};
+pub(crate) use procmap::{MapsReader, share_memory};
+pub(crate) use segment::Identity;
+pub use segment::{Segment, Segments, Table};
+pub(crate) use streams::IGNORED;
+pub use streams::secure_streams;
+pub(crate) use trace::{is_traced, trace_to};
 
-use crate::values::key::Key;
-use crate::values::mode::Mode;
+use crate::values::{Key, Mode, ShmId};
 
 // Linux's values (include/uapi/linux/shm.h), which libc does not have.
 const SHM_STAT_ANY: libc::c_int = 15;
 const SHM_HUGE_SHIFT: libc::c_int = 26;
-
-/// A segment's identifier (shmid): 0 or more, and 0 is as good as any.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ShmId(i32);
-
-impl ShmId {
-    /// An identifier from its number; none is negative.
-    pub fn new(id: i32) -> Option<ShmId> {
-        (id >= 0).then_some(ShmId(id))
-    }
-
-    /// The number.
-    pub fn as_raw(self) -> i32 {
-        self.0
-    }
-}
-
-impl fmt::Display for ShmId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// What an errno means for the call that gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +126,7 @@ impl std::error::Error for Error {}
 
 /// An error's own words: for an errno those of strerror(3), which are strace's and everybody's. nix has others for some
 /// ("Try again").
-pub fn cause(error: &io::Error) -> String {
+pub(crate) fn cause(error: &io::Error) -> String {
     match error.raw_os_error() {
         // Rust adds the number.
         Some(errno) => error.to_string().replace(&format!(" (os error {errno})"), ""),
@@ -156,7 +136,7 @@ pub fn cause(error: &io::Error) -> String {
 
 /// The page sizes that `SHM_HUGETLB` can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HugePages {
+pub(crate) enum HugePages {
     /// The machine's default (`Hugepagesize` in /proc/meminfo).
     Default,
     /// 2 MiB.
@@ -167,7 +147,7 @@ pub enum HugePages {
 
 /// What a new segment shall be.
 #[derive(Debug, Clone, Copy)]
-pub struct NewSegment {
+pub(crate) struct NewSegment {
     /// Its key, or [`Key::PRIVATE`].
     pub key: Key,
     /// Bytes, from 1 to SHMMAX.
@@ -186,7 +166,7 @@ pub struct NewSegment {
 ///
 /// Errors: `EACCES` of a security module is [`Reason::PermissionDenied`], `ENOSYS` (as of every call here)
 /// [`Reason::NotSupported`].
-pub fn find(key: Key) -> Result<Option<ShmId>, Error> {
+pub(crate) fn find(key: Key) -> Result<Option<ShmId>, Error> {
     debug_assert!(!key.is_private(), "shmget(IPC_PRIVATE) always creates");
     match shmget(key, 0, 0) {
         Ok(id) => Ok(Some(id)),
@@ -200,7 +180,7 @@ pub fn find(key: Key) -> Result<Option<ShmId>, Error> {
 /// Errors: `EEXIST` is [`Reason::Exists`], `EINVAL` [`Reason::SizeOutOfRange`], `ENOSPC` [`Reason::LimitReached`],
 /// `ENOMEM` [`Reason::NoMemory`] (for huge pages: none are free), `EPERM` [`Reason::HugePagesDenied`] where there were to
 /// be huge pages.
-pub fn create(new: &NewSegment) -> Result<ShmId, Error> {
+pub(crate) fn create(new: &NewSegment) -> Result<ShmId, Error> {
     let mut flags = libc::IPC_CREAT | libc::IPC_EXCL | libc::c_int::from(new.mode.bits());
     if let Some(pages) = new.huge {
         let log2 = match pages {
@@ -230,8 +210,8 @@ pub fn create(new: &NewSegment) -> Result<ShmId, Error> {
 /// The kernel does not tell [`Segment::rss`] and [`Segment::swap`] here: they are `None`.
 ///
 /// Errors: `EACCES` is [`Reason::PermissionDenied`], `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`].
-pub fn stat(id: ShmId) -> Result<Segment, Error> {
-    let (_, ds) = shmctl_read(id.0, libc::IPC_STAT, "IPC_STAT").map_err(by_id)?;
+pub(crate) fn stat(id: ShmId) -> Result<Segment, Error> {
+    let (_, ds) = shmctl_read(id.as_raw(), libc::IPC_STAT, "IPC_STAT").map_err(by_id)?;
     Ok(Segment::from_status(id, &ds))
 }
 
@@ -243,9 +223,9 @@ pub fn stat(id: ShmId) -> Result<Segment, Error> {
 ///
 /// Errors: `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], and so is an older kernel's `EINVAL`; `EACCES` of a security
 /// module is [`Reason::PermissionDenied`].
-pub fn stat_any(id: ShmId) -> Result<Segment, Error> {
-    match shmctl_read(id.0, SHM_STAT_ANY, "SHM_STAT_ANY") {
-        Ok((found, ds)) if found == id.0 => Ok(Segment::from_status(id, &ds)),
+pub(crate) fn stat_any(id: ShmId) -> Result<Segment, Error> {
+    match shmctl_read(id.as_raw(), SHM_STAT_ANY, "SHM_STAT_ANY") {
+        Ok((found, ds)) if found == id.as_raw() => Ok(Segment::from_status(id, &ds)),
         Ok(_) => Err(by_id(Errno::EINVAL)),
         Err(errno) => Err(by_id(errno)),
     }
@@ -256,7 +236,7 @@ pub fn stat_any(id: ShmId) -> Result<Segment, Error> {
 ///
 /// `None` where the table is the better way: the indices in use are sparse, the kernel is older than 4.17, or a security
 /// module forbids a look at one of them, which the table has nevertheless.
-pub fn stat_all() -> Option<Vec<Segment>> {
+pub(crate) fn stat_all() -> Option<Vec<Segment>> {
     let (highest, usage) = limits::highest_index().ok()?;
     // An empty index costs a third of what a row of the table does.
     if u64::from(highest.cast_unsigned()) > 4 * usage.segments {
@@ -265,7 +245,7 @@ pub fn stat_all() -> Option<Vec<Segment>> {
     let mut found = Vec::new();
     for index in 0..=highest {
         match shmctl_read(index, SHM_STAT_ANY, "SHM_STAT_ANY") {
-            Ok((id, ds)) => found.push(Segment::from_status(ShmId(id), &ds)),
+            Ok((id, ds)) => found.push(Segment::from_status(ShmId::from_kernel(id), &ds)),
             // Nothing has this index.
             Err(Errno::EINVAL | Errno::EIDRM) => {}
             Err(_) => return None,
@@ -278,7 +258,7 @@ pub fn stat_all() -> Option<Vec<Segment>> {
 /// detach. The key is free again at once. A second call on a marked segment succeeds.
 ///
 /// Errors: `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], `EPERM` is [`Reason::NotPermitted`].
-pub fn remove(id: ShmId) -> Result<(), Error> {
+pub(crate) fn remove(id: ShmId) -> Result<(), Error> {
     shmctl_plain(id, libc::IPC_RMID, "IPC_RMID").map_err(by_id)
 }
 
@@ -286,13 +266,13 @@ pub fn remove(id: ShmId) -> Result<(), Error> {
 ///
 /// Errors: `EPERM` is [`Reason::NotPermitted`], `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], or
 /// [`Reason::InvalidOwner`] where the segment is there.
-pub fn set(id: ShmId, uid: u32, gid: u32, mode: Mode) -> Result<(), Error> {
+pub(crate) fn set(id: ShmId, uid: u32, gid: u32, mode: Mode) -> Result<(), Error> {
     let mut ds = empty_status();
     ds.shm_perm.uid = uid;
     ds.shm_perm.gid = gid;
     ds.shm_perm.mode = mode.bits();
     // SAFETY: `ds` is a whole shmid_ds, of which IPC_SET reads three fields and which it does not write.
-    let ret = unsafe { libc::shmctl(id.0, libc::IPC_SET, &raw mut ds) };
+    let ret = unsafe { libc::shmctl(id.as_raw(), libc::IPC_SET, &raw mut ds) };
     let result = Errno::result(ret);
     trace::returned(&result, |f| {
         write!(f, "shmctl({id}, IPC_SET, {{shm_perm={{uid={uid}, gid={gid}, mode={}}}}})", trace::ModeBits(mode.bits()))
@@ -307,7 +287,7 @@ pub fn set(id: ShmId, uid: u32, gid: u32, mode: Mode) -> Result<(), Error> {
 ///
 /// Errors: `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], `ENOMEM` is [`Reason::LockLimitReached`], `EPERM`
 /// [`Reason::NotPermitted`], or [`Reason::LockLimitReached`] where RLIMIT_MEMLOCK is 0 for its owner or creator.
-pub fn lock(id: ShmId) -> Result<(), Error> {
+pub(crate) fn lock(id: ShmId) -> Result<(), Error> {
     shmctl_plain(id, libc::SHM_LOCK, "SHM_LOCK").map_err(|errno| match errno {
         Errno::ENOMEM => Error { reason: Reason::LockLimitReached, errno },
         // ipc/shm.c answers like this to those who may lock it, too, where they may lock nothing at all.
@@ -321,12 +301,12 @@ pub fn lock(id: ShmId) -> Result<(), Error> {
 /// shmctl(2) `SHM_UNLOCK`: pages may be swapped out again.
 ///
 /// Errors: `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], `EPERM` is [`Reason::NotPermitted`].
-pub fn unlock(id: ShmId) -> Result<(), Error> {
+pub(crate) fn unlock(id: ShmId) -> Result<(), Error> {
     shmctl_plain(id, libc::SHM_UNLOCK, "SHM_UNLOCK").map_err(by_id)
 }
 
 /// A page's size, in bytes: sysconf(3) `_SC_PAGESIZE`.
-pub fn page_size() -> u64 {
+pub(crate) fn page_size() -> u64 {
     procfs::page_size()
 }
 
@@ -358,12 +338,12 @@ fn shmget(key: Key, size: u64, flags: libc::c_int) -> Result<ShmId, Errno> {
     let ret = unsafe { libc::shmget(key.as_raw(), size as libc::size_t, flags) };
     let result = Errno::result(ret);
     trace::returned(&result, |f| write!(f, "shmget({}, {size}, {})", trace::key(key), trace::GetFlags(flags)));
-    result.map(ShmId)
+    result.map(ShmId::from_kernel)
 }
 
 fn shmctl_plain(id: ShmId, command: libc::c_int, name: &str) -> Result<(), Errno> {
     // SAFETY: called with IPC_RMID, SHM_LOCK and SHM_UNLOCK only, which look at no buffer.
-    let ret = unsafe { libc::shmctl(id.0, command, ptr::null_mut()) };
+    let ret = unsafe { libc::shmctl(id.as_raw(), command, ptr::null_mut()) };
     let result = Errno::result(ret);
     trace::returned(&result, |f| write!(f, "shmctl({id}, {name}, NULL)"));
     result.map(drop)
@@ -387,7 +367,7 @@ fn empty_status() -> libc::shmid_ds {
 }
 
 /// Makes a call again where a signal came between (`EINTR`, signal(7)).
-pub fn uninterrupted<T, E: Into<io::Error>>(mut call: impl FnMut() -> Result<T, E>) -> io::Result<T> {
+pub(crate) fn uninterrupted<T, E: Into<io::Error>>(mut call: impl FnMut() -> Result<T, E>) -> io::Result<T> {
     loop {
         match call().map_err(E::into) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -1,8 +1,22 @@
-//! Key, Mode, Size, Period and the words that name a segment: grammar and display.
+//! Keys, modes, sizes, durations and the words that name a segment: their grammar, and how they are shown.
 
-pub mod key;
-pub mod mode;
-pub mod period;
-pub mod segment_ref;
-pub mod size;
-pub mod visible;
+mod key;
+mod mode;
+mod period;
+mod segment_ref;
+mod shm_id;
+mod size;
+mod visible;
+
+pub use key::Key;
+pub(crate) use key::{ParseKeyError, c_integer};
+pub use mode::Mode;
+pub(crate) use period::ParsePeriodError;
+pub use period::Period;
+pub(crate) use segment_ref::ParseSegmentRefError;
+pub use segment_ref::{ProjectId, SegmentRef};
+pub use shm_id::ShmId;
+pub use size::Size;
+pub(crate) use size::{human, human_bytes};
+pub(crate) use visible::escape;
+pub use visible::visible;

@@ -16,15 +16,10 @@ use clap::Parser;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::json;
-use shmadm::output::{Hexdump, Lookups};
-use shmadm::segments::filter::{Filters, Selection};
-use shmadm::sysv::{KernelMounts, Mapping, Segment, Segments, ShmId};
-use shmadm::values::key::Key;
-use shmadm::values::mode::Mode;
-use shmadm::values::period::Period;
-use shmadm::values::segment_ref::{ProjectId, SegmentRef};
-use shmadm::values::size::Size;
-use shmadm::values::visible::visible;
+use shmadm::internals::{
+    Filters, Hexdump, KernelMounts, Key, Lookups, Mapping, Mode, Period, ProjectId, Segment, SegmentRef, Segments,
+    Selection, ShmId, Size, visible,
+};
 
 const TITLES: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      \
                       atime      dtime      ctime                   rss                  swap\n";

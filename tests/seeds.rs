@@ -8,14 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Parser;
-use shmadm::output::Lookups;
-use shmadm::segments::filter::Filters;
-use shmadm::sysv::{KernelMounts, Mapping, Segments};
-use shmadm::values::key::Key;
-use shmadm::values::mode::Mode;
-use shmadm::values::period::Period;
-use shmadm::values::segment_ref::SegmentRef;
-use shmadm::values::size::Size;
+use shmadm::internals::{Filters, KernelMounts, Key, Lookups, Mapping, Mode, Period, SegmentRef, Segments, Size};
 
 #[track_caller]
 fn all_are<T: FromStr + PartialEq + Debug>(words: &[(&str, T)])

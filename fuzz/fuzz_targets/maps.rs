@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use shmadm::sysv::{KernelMounts, Mapping};
+use shmadm::internals::{KernelMounts, Mapping};
 
 static KERNEL: LazyLock<KernelMounts> = LazyLock::new(|| KernelMounts::learn().expect("a memfd"));
 

@@ -4,7 +4,7 @@
 
 use clap::Parser;
 use libfuzzer_sys::fuzz_target;
-use shmadm::segments::filter::Filters;
+use shmadm::internals::Filters;
 
 #[derive(Parser)]
 struct Line {

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shmadm::sysv::Segments;
+use shmadm::internals::Segments;
 
 fuzz_target!(|table: &[u8]| {
     let Ok(segments) = Segments::new(table) else { return };

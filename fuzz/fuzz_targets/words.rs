@@ -7,13 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use clap::Parser;
 use libfuzzer_sys::fuzz_target;
-use shmadm::values::period::Period;
-use shmadm::values::visible::visible;
-use shmadm::values::key::Key;
-use shmadm::values::mode::Mode;
-use shmadm::values::segment_ref::SegmentRef;
-use shmadm::segments::filter::Filters;
-use shmadm::values::size::Size;
+use shmadm::internals::{Filters, Key, Mode, Period, SegmentRef, Size, visible};
 
 #[derive(Parser)]
 struct Line {

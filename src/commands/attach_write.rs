@@ -15,11 +15,8 @@ use crate::output::say;
 use crate::segments::create;
 use crate::segments::lookup::{self, Named};
 use crate::system::signals::HeldOff;
-use crate::sysv::{self, Access, Attachment, NewSegment, Reason, Segment, ShmId};
-use crate::values::key::{Key, c_integer};
-use crate::values::mode::Mode;
-use crate::values::segment_ref::SegmentRef;
-use crate::values::size::Size;
+use crate::sysv::{self, Access, Attachment, NewSegment, Reason, Segment};
+use crate::values::{Key, Mode, SegmentRef, ShmId, Size, c_integer};
 
 /// Attach a segment and write to it
 ///

@@ -7,8 +7,7 @@ use crate::error::{Error, Result, Status};
 use crate::output::say;
 use crate::system::signals::Ending;
 use crate::sysv::Attachment;
-use crate::values::key::c_integer;
-use crate::values::period::Period;
+use crate::values::{Period, c_integer};
 
 #[derive(Debug, Args)]
 pub(super) struct Attaching {

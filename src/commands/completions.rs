@@ -11,7 +11,7 @@ use super::{Context, all_commands};
 use crate::error::{Result, Status};
 use crate::output::{Column, Output};
 use crate::system::namespace::{self, NamespaceRef};
-use crate::values::segment_ref::SegmentRef;
+use crate::values::SegmentRef;
 
 /// What the scripts take for "complete the name of a file, as you do for any program".
 const FILES: &str = ":files";

@@ -15,11 +15,8 @@ use crate::segments::create;
 use crate::segments::lookup;
 use crate::system::names::{gid_of, uid_of};
 use crate::system::signals::HeldOff;
-use crate::sysv::{self, Access, Attachment, HugePages, NewSegment, Reason, Segment, ShmId};
-use crate::values::key::Key;
-use crate::values::mode::Mode;
-use crate::values::segment_ref::{ParseSegmentRefError, SegmentRef};
-use crate::values::size::Size;
+use crate::sysv::{self, Access, Attachment, HugePages, NewSegment, Reason, Segment};
+use crate::values::{Key, Mode, ParseSegmentRefError, SegmentRef, ShmId, Size};
 
 /// Create a segment
 ///
@@ -91,7 +88,7 @@ impl FromStr for NewKey {
                  which is then named by its identifier, id:N"
                     .into())
             }
-            Err(ParseSegmentRefError::Key(crate::values::key::ParseKeyError::NotANumber)) => {
+            Err(ParseSegmentRefError::Key(crate::values::ParseKeyError::NotANumber)) => {
                 Err("a key is a number (0x2a, 42, 052), ftok:PROJECT:PATH, `private` or `random`".into())
             }
             Err(error) => Err(error.to_string()),

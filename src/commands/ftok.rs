@@ -11,9 +11,7 @@ use crate::error::{Error, Result, Status};
 use crate::output::{Output, say};
 use crate::segments::lookup::key_of;
 use crate::sysv::ftok;
-use crate::values::key::Key;
-use crate::values::segment_ref::{ProjectId, SegmentRef};
-use crate::values::visible::visible;
+use crate::values::{Key, ProjectId, SegmentRef, visible};
 
 /// What perl's IPC::SysV takes where no project id is given; ftok(3) itself has no default.
 const DEFAULT_PROJECT: ProjectId = ProjectId(1);

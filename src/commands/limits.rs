@@ -8,7 +8,7 @@ use crate::error::{Result, Status};
 use crate::output::{Output, grid, say};
 use crate::segments::lookup;
 use crate::sysv::page_size;
-use crate::values::size::human;
+use crate::values::human;
 
 /// From here on the kernel's default, ULONG_MAX - 2^24 (include/uapi/linux/shm.h), is meant, which limits nothing.
 const UNLIMITED: u64 = u64::MAX - (1 << 24);

@@ -11,8 +11,7 @@ use crate::output::{Hexdump, Progress, Text, escaped_lines, whole_characters};
 use crate::segments::create;
 use crate::segments::lookup;
 use crate::sysv::{Access, Contents, Extent, Placement};
-use crate::values::segment_ref::SegmentRef;
-use crate::values::size::Size;
+use crate::values::{SegmentRef, Size};
 
 /// How much is copied at a time.
 const PIECE: u64 = 1 << 20;

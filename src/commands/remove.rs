@@ -12,9 +12,7 @@ use crate::segments::lookup;
 use crate::segments::remove::{self, Choice, Outcome, Removal};
 use crate::system::signals::Ending;
 use crate::sysv::{self, Segment};
-use crate::values::period::Period;
-use crate::values::segment_ref::SegmentRef;
-use crate::values::size::human_bytes;
+use crate::values::{Period, SegmentRef, human_bytes};
 
 /// How many are removed before the next ones are told of.
 const BATCH: usize = 4096;

@@ -5,8 +5,7 @@ use crate::error::{Error, Result, Status};
 use crate::segments::lookup;
 use crate::system::names::{gid_of, uid_of};
 use crate::sysv;
-use crate::values::mode::Mode;
-use crate::values::segment_ref::SegmentRef;
+use crate::values::{Mode, SegmentRef};
 
 /// Change a segment's owner, group, mode or lock
 ///

@@ -7,7 +7,7 @@ use crate::output::{AttachmentRecord, Description, ErrorRecord, Lookups, Segment
 use crate::segments::attachments::Attachments;
 use crate::segments::lookup::{self, Named};
 use crate::sysv::{self, Reason, Segment};
-use crate::values::segment_ref::SegmentRef;
+use crate::values::SegmentRef;
 
 /// How often the processes are looked at, where attachments come and go meanwhile.
 const LOOKS: usize = 3;

@@ -10,7 +10,7 @@ use crate::segments::changes::{Change, Look};
 use crate::segments::filter::{Filters, Selection};
 use crate::system::signals::Ending;
 use crate::sysv::Segment;
-use crate::values::period::{ParsePeriodError, Period};
+use crate::values::{ParsePeriodError, Period};
 
 /// The shortest interval: looks without a pause would keep a processor busy and tell no more.
 const SHORTEST: Duration = Duration::from_millis(10);

@@ -23,7 +23,7 @@ const FEW: u64 = 64 << 10;
 
 /// Where `-o FILE` leads.
 #[derive(Debug)]
-pub enum Destination {
+pub(crate) enum Destination {
     /// A device, a FIFO: written to as it is.
     InPlace(File),
     /// A regular file, or none yet: written beside its place, and put there when it is whole.
@@ -40,7 +40,7 @@ pub enum Destination {
 impl Destination {
     /// Opens what is to be written, so that it will be at `path` with this mode. A symbolic link stands for what it leads
     /// to, as for every program that opens it.
-    pub fn open(path: &Path, mode: u32) -> io::Result<Destination> {
+    pub(crate) fn open(path: &Path, mode: u32) -> io::Result<Destination> {
         let existing = match existing(path)? {
             Some(file) if !file.metadata()?.is_file() => return Ok(Destination::InPlace(file)),
             existing => existing,
@@ -64,7 +64,7 @@ impl Destination {
 
     /// The error that [`Destination::open`] would have, as far as that can be known when nothing is made and nobody is
     /// waited for.
-    pub fn foresee(path: &Path) -> io::Result<()> {
+    pub(crate) fn foresee(path: &Path) -> io::Result<()> {
         match fs::metadata(path) {
             // To open a FIFO waits for its reader.
             Ok(found) if !found.is_file() && !found.is_dir() => Ok(access(path, AccessFlags::W_OK)?),
@@ -73,7 +73,7 @@ impl Destination {
     }
 
     /// What to write to.
-    pub fn file(&self) -> io::Result<File> {
+    pub(crate) fn file(&self) -> io::Result<File> {
         match self {
             Self::InPlace(file) => file.try_clone(),
             Self::Replace { temporary, .. } => temporary.as_file().try_clone(),
@@ -81,12 +81,12 @@ impl Destination {
     }
 
     /// Whether it is a new file, in which holes can be left.
-    pub fn is_new_file(&self) -> bool {
+    pub(crate) fn is_new_file(&self) -> bool {
         matches!(self, Self::Replace { .. })
     }
 
     /// Puts the whole file in its place. Where this is not reached, the old one stays as it was.
-    pub fn finish(self) -> io::Result<()> {
+    pub(crate) fn finish(self) -> io::Result<()> {
         match self {
             Self::InPlace(_) => Ok(()),
             Self::Replace { mut temporary, target, undo } => {
@@ -139,7 +139,7 @@ fn directory(file: &Path) -> &Path {
 
 /// What is written to, at the place where it stands.
 #[derive(Debug)]
-pub enum Sink<'a> {
+pub(crate) enum Sink<'a> {
     /// Standard output.
     Output(&'a mut Output),
     /// A file.
@@ -155,7 +155,7 @@ pub enum Sink<'a> {
 
 impl Sink<'_> {
     /// Writes bytes.
-    pub fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
         match self {
             Self::Output(output) => output.bytes(bytes),
             Self::File { file, path, .. } => file.write_all(bytes).map_err(|error| cannot_write(path, &error)),
@@ -163,7 +163,7 @@ impl Sink<'_> {
     }
 
     /// Writes so many zeros, or leaves a hole.
-    pub fn zeros(&mut self, count: u64, progress: &mut Progress) -> Result<()> {
+    pub(crate) fn zeros(&mut self, count: u64, progress: &mut Progress) -> Result<()> {
         if let Self::File { file, path, punch: true } = self {
             progress.advance(count);
             return match file.seek(SeekFrom::Current(count.cast_signed())) {
@@ -183,7 +183,7 @@ impl Sink<'_> {
     }
 
     /// Moves a part of a segment there, past all buffers.
-    pub fn send(
+    pub(crate) fn send(
         &mut self,
         contents: &Contents<'_>,
         name: &str,
@@ -206,7 +206,7 @@ impl Sink<'_> {
     }
 
     /// Gets ready for so many bytes: a pipe is made larger for many.
-    pub fn make_ready_for(&mut self, count: u64) -> Result<()> {
+    pub(crate) fn make_ready_for(&mut self, count: u64) -> Result<()> {
         if count > FEW {
             self.stream()?.enlarge();
         }
@@ -229,6 +229,6 @@ impl Sink<'_> {
 }
 
 /// The error of writing to a file that the user named.
-pub fn cannot_write(path: &Path, error: &io::Error) -> Error {
+pub(crate) fn cannot_write(path: &Path, error: &io::Error) -> Error {
     Error::io(format_args!("write {}", path.display()), error)
 }

@@ -10,14 +10,14 @@ use procfs::ProcResult;
 use procfs::process::{MountInfo, Process};
 
 use crate::sysv::Contents;
-use crate::values::size::human;
+use crate::values::human;
 
 /// So much is always to be had, or else nothing goes any more: it is not worth asking for.
 const LITTLE: u64 = 1 << 20;
 
 /// A warning, where writing to a part of a segment takes more memory than is left. `None` also where that cannot be
 /// known: /proc or the cgroups are not to be seen.
-pub fn shortage(contents: &Contents<'_>, name: &str, part: Range<u64>) -> Option<String> {
+pub(crate) fn shortage(contents: &Contents<'_>, name: &str, part: Range<u64>) -> Option<String> {
     let length = part.end - part.start;
     if length <= LITTLE {
         return None;

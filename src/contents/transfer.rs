@@ -8,14 +8,15 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::output::Progress;
-use crate::sysv::{self, Access, Attachment, Contents, Errno, MoveError, Placement, Reason, ShmId, Stream};
+use crate::sysv::{self, Access, Attachment, Contents, Errno, MoveError, Placement, Reason, Stream};
+use crate::values::ShmId;
 
 /// How much is written at a time of what is in memory.
 const PIECE: u64 = 1 << 20;
 
 /// Where bytes for a segment come from.
 #[derive(Debug)]
-pub struct Input {
+pub(crate) struct Input {
     source: Source,
     /// What is added behind it.
     tail: &'static [u8],
@@ -31,13 +32,13 @@ enum Source {
 
 impl Input {
     /// These bytes.
-    pub fn bytes(bytes: Vec<u8>) -> Input {
+    pub(crate) fn bytes(bytes: Vec<u8>) -> Input {
         let length = Some(bytes.len() as u64);
         Input { source: Source::Bytes(bytes), tail: b"", name: "the text".into(), length }
     }
 
     /// What is left of an open file. How much that is, is known beforehand for a regular file only.
-    pub fn file(mut file: File, name: &Path) -> io::Result<Input> {
+    pub(crate) fn file(mut file: File, name: &Path) -> io::Result<Input> {
         let metadata = file.metadata()?;
         if metadata.is_dir() {
             return Err(io::Error::from_raw_os_error(libc::EISDIR));
@@ -50,12 +51,12 @@ impl Input {
     }
 
     /// How many bytes will come, where that is known.
-    pub fn length(&self) -> Option<u64> {
+    pub(crate) fn length(&self) -> Option<u64> {
         self.length
     }
 
     /// Adds bytes behind the last one.
-    pub fn and_then(self, tail: &'static [u8]) -> Input {
+    pub(crate) fn and_then(self, tail: &'static [u8]) -> Input {
         let length = self.length.map(|length| length + tail.len() as u64);
         Input { tail, length, ..self }
     }
@@ -66,7 +67,7 @@ impl Input {
 }
 
 /// Attaches a segment, to do to it what `verb` says.
-pub fn attach(id: ShmId, name: &str, verb: &str, access: Access, placement: Placement) -> Result<Attachment> {
+pub(crate) fn attach(id: ShmId, name: &str, verb: &str, access: Access, placement: Placement) -> Result<Attachment> {
     sysv::attach(id, access, placement).map_err(|error| {
         let needs = match access {
             Access::Read => "read",
@@ -90,7 +91,7 @@ pub fn attach(id: ShmId, name: &str, verb: &str, access: Access, placement: Plac
 }
 
 /// Opens the way to what is in an attached segment.
-pub fn contents<'a>(attachment: &'a Attachment, name: &str, access: Access) -> Result<Contents<'a>> {
+pub(crate) fn contents<'a>(attachment: &'a Attachment, name: &str, access: Access) -> Result<Contents<'a>> {
     attachment.contents(access).map_err(|error| {
         let told = Error::io(format_args!("reach the contents of {name}"), &error);
         match error.kind() {
@@ -101,7 +102,7 @@ pub fn contents<'a>(attachment: &'a Attachment, name: &str, access: Access) -> R
 }
 
 /// Copies the whole input into a segment from `offset` on, where `size` ends it. Returns where the input ended.
-pub fn fill_from(contents: &Contents<'_>, name: &str, input: &Input, offset: u64, size: u64) -> Result<u64> {
+pub(crate) fn fill_from(contents: &Contents<'_>, name: &str, input: &Input, offset: u64, size: u64) -> Result<u64> {
     let is_full = |at: u64| {
         let written = at - offset;
         Error::failed(format!(
@@ -154,7 +155,7 @@ fn receive(contents: &Contents<'_>, name: &str, input: &Input, from: &Stream<'_>
 }
 
 /// Fills a part of a segment with one byte.
-pub fn fill_with(contents: &Contents<'_>, name: &str, byte: u8, part: Range<u64>) -> Result<()> {
+pub(crate) fn fill_with(contents: &Contents<'_>, name: &str, byte: u8, part: Range<u64>) -> Result<()> {
     let mut progress = Progress::bytes("filling", Some(part.end - part.start));
     let buffer = vec![byte; PIECE.min(part.end - part.start) as usize];
     let mut at = part.start;
@@ -168,7 +169,7 @@ pub fn fill_with(contents: &Contents<'_>, name: &str, byte: u8, part: Range<u64>
 }
 
 /// Clears a segment. Its pages are given back, and where the kernel does not do that, written over.
-pub fn clear(contents: &Contents<'_>, name: &str, size: u64) -> Result<()> {
+pub(crate) fn clear(contents: &Contents<'_>, name: &str, size: u64) -> Result<()> {
     // In few steps, of which each takes its time only where there are pages.
     let step = (size / 64).next_multiple_of(1 << 30).max(1 << 30);
     let mut progress = Progress::bytes("clearing", Some(size));
@@ -190,7 +191,7 @@ fn write_at(contents: &Contents<'_>, name: &str, bytes: &[u8], offset: u64) -> R
 }
 
 /// The error of a copy: `EFAULT` means a page that is not to be had.
-pub fn page_error(what: impl std::fmt::Display, error: &io::Error) -> Error {
+pub(crate) fn page_error(what: impl std::fmt::Display, error: &io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::EFAULT) => Error {
             errno: Some(Errno::EFAULT),

@@ -15,9 +15,8 @@ use crate::error::{Error, Result};
 use crate::output::Output;
 use crate::segments::lookup;
 use crate::system::signals::{Ending, Woken};
-use crate::sysv::{self, Access, Attachment, Placement, ShmId};
-use crate::values::key::Key;
-use crate::values::visible::visible;
+use crate::sysv::{self, Access, Attachment, Placement};
+use crate::values::{Key, ShmId, visible};
 
 /// What an answer begins with; a call begins with its name, a complaint with the program's.
 const ANSWER: &str = "done ";
@@ -25,7 +24,7 @@ const COMPLAINT: &str = "shmadm: ";
 
 /// As the first process sees it.
 #[derive(Debug)]
-pub struct SecondProcess {
+pub(super) struct SecondProcess {
     child: Child,
     /// Until the end: without input it ends by itself.
     words: Option<ChildStdin>,
@@ -34,7 +33,7 @@ pub struct SecondProcess {
 
 /// What the second process did, and what came of it.
 #[derive(Debug)]
-pub struct Answer {
+pub(super) struct Answer {
     /// Its calls, as strace(1) writes them.
     pub calls: Vec<String>,
     /// The result: an address, or a text.
@@ -43,7 +42,7 @@ pub struct Answer {
 
 impl SecondProcess {
     /// Starts it, by the command line that [`serve`]s.
-    pub fn start() -> Result<SecondProcess> {
+    pub(super) fn start() -> Result<SecondProcess> {
         let cannot = |error: &io::Error| Error::io("start a second process", error);
         let program = std::env::current_exe().map_err(|error| {
             Error::io("find the program shmadm, to start it a second time", &error).hint("is /proc mounted?")
@@ -68,37 +67,37 @@ impl SecondProcess {
     }
 
     /// Its pid.
-    pub fn pid(&self) -> u32 {
+    pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Tells it the key of the segment that it is to remove if we cannot.
-    pub fn watch(&mut self, key: Key, ending: &Ending) -> Result<(), Stop> {
+    pub(super) fn watch(&mut self, key: Key, ending: &Ending) -> Result<(), Stop> {
         self.ask(&format!("key {key}"), ending).map(drop)
     }
 
     /// Lets it find the segment, and attach it read-only if it is the one with this identifier. The answer is the address.
-    pub fn attach(&mut self, id: ShmId, ending: &Ending) -> Result<Answer, Stop> {
+    pub(super) fn attach(&mut self, id: ShmId, ending: &Ending) -> Result<Answer, Stop> {
         self.ask(&format!("attach {id}"), ending)
     }
 
     /// Lets it read the text that is in the segment, made visible.
-    pub fn read(&mut self, ending: &Ending) -> Result<Answer, Stop> {
+    pub(super) fn read(&mut self, ending: &Ending) -> Result<Answer, Stop> {
         self.ask("read", ending)
     }
 
     /// Lets it detach.
-    pub fn detach(&mut self, ending: &Ending) -> Result<Answer, Stop> {
+    pub(super) fn detach(&mut self, ending: &Ending) -> Result<Answer, Stop> {
         self.ask("detach", ending)
     }
 
     /// What can be read from when it has ended, and else only after a word.
-    pub fn as_source(&self) -> std::os::fd::BorrowedFd<'_> {
+    pub(super) fn as_source(&self) -> std::os::fd::BorrowedFd<'_> {
         self.answers.get_ref().as_fd()
     }
 
     /// Why nothing more can be done with it.
-    pub fn has_ended() -> Error {
+    pub(super) fn has_ended() -> Error {
         Error::failed("cannot go on: the second process has ended, and not by our doing; run the demo again")
     }
 
@@ -150,7 +149,7 @@ impl Drop for SecondProcess {
 }
 
 /// What the second process does, from its first word to the end of its input. `first` is the pid of the first one.
-pub fn serve(first: i32, words: impl BufRead, output: &mut Output) -> Result<()> {
+pub(crate) fn serve(first: i32, words: impl BufRead, output: &mut Output) -> Result<()> {
     let mut key = None;
     let mut attachment = None;
     for word in words.lines() {
@@ -206,7 +205,7 @@ fn attach(key: Option<Key>, id: &str, first: i32) -> Result<Attachment> {
 }
 
 /// The text at the beginning of an attached segment, up to its NUL, made visible.
-pub fn text(attachment: &Attachment) -> Result<String> {
+pub(super) fn text(attachment: &Attachment) -> Result<String> {
     let name = format!("segment id:{}", attachment.id());
     let contents = transfer::contents(attachment, &name, Access::Read)?;
     let mut bytes = [0; 64];

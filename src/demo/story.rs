@@ -2,7 +2,7 @@
 
 /// A step's words.
 #[derive(Debug)]
-pub struct Step {
+pub(super) struct Step {
     pub title: &'static str,
     pub text: &'static [&'static str],
     /// Whether nothing comes after it.
@@ -13,16 +13,16 @@ const fn step(title: &'static str, text: &'static [&'static str]) -> Step {
     Step { title, text, is_last: false }
 }
 
-pub const INTRODUCTION: &[&str] = &[
+pub(super) const INTRODUCTION: &[&str] = &[
     "System V shared memory: two real processes, A and B, share a real segment.",
     "Each step shows the system calls and what they returned, who has the segment",
     "attached and at which address, and the segment's row as `shmadm list` has it.",
 ];
 
-pub const LOOK: &[&str] =
+pub(super) const LOOK: &[&str] =
     &["It waits between the steps: look from another terminal meanwhile, with", "`shmadm list` or `ipcs -m`."];
 
-pub const CREATE: Step = step(
+pub(super) const CREATE: Step = step(
     "1 of 8: A creates the segment",
     &[
         "A asks for 4096 bytes under a key, a number that other programs can know too;",
@@ -32,7 +32,7 @@ pub const CREATE: Step = step(
     ],
 );
 
-pub const CREATE_FORCED: Step = step(
+pub(super) const CREATE_FORCED: Step = step(
     "1 of 8: A creates the segment",
     &[
         "A asks for 4096 bytes under a key, a number that other programs can know too;",
@@ -42,7 +42,7 @@ pub const CREATE_FORCED: Step = step(
     ],
 );
 
-pub const ATTACH: Step = step(
+pub(super) const ATTACH: Step = step(
     "2 of 8: A attaches it",
     &[
         "Nobody can read or write a segment that is not attached: so A has the kernel",
@@ -51,7 +51,7 @@ pub const ATTACH: Step = step(
     ],
 );
 
-pub const WRITE: Step = step(
+pub(super) const WRITE: Step = step(
     "3 of 8: A writes to it",
     &[
         "A stores a text there. That needs no System V call: attached, it is memory like",
@@ -59,7 +59,7 @@ pub const WRITE: Step = step(
     ],
 );
 
-pub const SECOND: Step = step(
+pub(super) const SECOND: Step = step(
     "4 of 8: B attaches it too",
     &[
         "B knows the key and finds the segment by it, to get the same identifier. It",
@@ -67,7 +67,7 @@ pub const SECOND: Step = step(
     ],
 );
 
-pub const READ: Step = step(
+pub(super) const READ: Step = step(
     "5 of 8: B reads what A has written",
     &[
         "B looks at its address and sees what A stored at another: both mean the same",
@@ -76,7 +76,7 @@ pub const READ: Step = step(
     ],
 );
 
-pub const DETACH: Step = step(
+pub(super) const DETACH: Step = step(
     "6 of 8: A detaches it",
     &[
         "A gives its attachment up, and can use that address no more. The segment stays,",
@@ -84,7 +84,7 @@ pub const DETACH: Step = step(
     ],
 );
 
-pub const REMOVE: Step = step(
+pub(super) const REMOVE: Step = step(
     "7 of 8: A removes it while B has it attached",
     &[
         "The kernel does not take memory away from B: it only marks the segment for",
@@ -93,7 +93,7 @@ pub const REMOVE: Step = step(
     ],
 );
 
-pub const LAST: Step = Step {
+pub(super) const LAST: Step = Step {
     title: "8 of 8: B detaches it, and it is gone",
     text: &[
         "That was the last attachment of a segment that is marked: the kernel destroys",
@@ -102,7 +102,7 @@ pub const LAST: Step = Step {
     is_last: true,
 };
 
-pub const NOT_LAST: Step = Step {
+pub(super) const NOT_LAST: Step = Step {
     title: "8 of 8: B detaches it, but somebody else has it attached",
     text: &[
         "Had that been the last attachment, the kernel would have destroyed the segment.",
@@ -112,12 +112,12 @@ pub const NOT_LAST: Step = Step {
     is_last: true,
 };
 
-pub const END: &[&str] = &[
+pub(super) const END: &[&str] = &[
     "Had nobody removed it, it would still be there, whether A and B run or not.",
     "`shmadm list` shows such segments, and `shmadm remove` removes them.",
 ];
 
-pub const END_FORCED: &[&str] = &[
+pub(super) const END_FORCED: &[&str] = &[
     "Here (kernel.shm_rmid_forced is 1) the last detach would have destroyed it",
     "without step 7, too. Elsewhere it stays until `shmadm remove` removes it.",
 ];

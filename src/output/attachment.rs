@@ -10,7 +10,7 @@ use crate::sysv::Segment;
 
 /// One attachment of a segment.
 #[derive(Debug, Serialize)]
-pub struct AttachmentRecord {
+pub(crate) struct AttachmentRecord {
     /// The process.
     pub pid: i32,
     /// Its effective user; `None` where it has just ended.
@@ -26,7 +26,7 @@ pub struct AttachmentRecord {
 }
 
 /// All attachments of a segment that were found, by pid and address.
-pub fn attachment_records(segment: &Segment, lookups: &Lookups) -> Vec<AttachmentRecord> {
+pub(crate) fn attachment_records(segment: &Segment, lookups: &Lookups) -> Vec<AttachmentRecord> {
     let mut records: Vec<AttachmentRecord> = Vec::new();
     for attached in lookups.attachments().of(segment) {
         // A process with ten thousand attachments is looked at once.

@@ -9,7 +9,7 @@ use super::record::{Lookups, SegmentRecord};
 use super::time::Clock;
 use crate::segments::changes::{Change, Event};
 use crate::system::names::Names;
-use crate::values::size::human;
+use crate::values::human;
 
 const PLAIN: Style = Style::new();
 const CREATED: Style = AnsiColor::Green.on_default();
@@ -18,7 +18,7 @@ const GOING: Style = AnsiColor::Red.on_default();
 
 /// What happened to a segment, in JSON.
 #[derive(Debug, Serialize)]
-pub struct ChangeRecord {
+pub(crate) struct ChangeRecord {
     event: &'static str,
     time: String,
     segment: SegmentRecord,
@@ -27,7 +27,7 @@ pub struct ChangeRecord {
 
 impl ChangeRecord {
     /// The record of a change; the clock of `lookups` is when it was seen.
-    pub fn new(change: &Change, lookups: &Lookups) -> ChangeRecord {
+    pub(crate) fn new(change: &Change, lookups: &Lookups) -> ChangeRecord {
         ChangeRecord {
             event: word(change.event),
             time: lookups.clock().utc(),
@@ -38,7 +38,7 @@ impl ChangeRecord {
 }
 
 /// The line of a change. It fits 80 columns, unless numbers or names are long, or several things changed at once.
-pub fn change_line(change: &Change, began: &Clock, lookups: &Lookups, color: bool) -> String {
+pub(crate) fn change_line(change: &Change, began: &Clock, lookups: &Lookups, color: bool) -> String {
     let segment = &change.segment;
     let style = if color { style_of(change.event) } else { PLAIN };
     let mut line = format!(

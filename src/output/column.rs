@@ -7,11 +7,11 @@ use std::str::FromStr;
 use super::record::{Lookups, View, original_key, status_words};
 use super::time::{TimeFormat, compact, timestamp};
 use crate::sysv::Segment;
-use crate::values::size::human;
+use crate::values::human;
 
 /// A column of `list`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is its title, and the manual says what it holds")]
+#[expect(missing_docs, reason = "each is its title, and its help line says what it holds")]
 pub enum Column {
     Key,
     Id,
@@ -94,7 +94,7 @@ pub const DEFAULT: &[Column] = &[
 ];
 
 /// What a narrow terminal does without, the first of these first.
-pub const EXPENDABLE: &[Column] = &[Column::Command, Column::Rss, Column::Idle, Column::Perms, Column::Owner];
+pub(super) const EXPENDABLE: &[Column] = &[Column::Command, Column::Rss, Column::Idle, Column::Perms, Column::Owner];
 
 impl Column {
     /// The column's title.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::column::Column;
 use super::record::View;
 use crate::sysv::Segment;
-use crate::values::visible::escape;
+use crate::values::escape;
 
 /// One of these formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

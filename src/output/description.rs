@@ -12,8 +12,7 @@ use super::time::{Clock, TimeFormat, compact, timestamp};
 use super::{Output, grid};
 use crate::error::Result;
 use crate::sysv::{self, Segment};
-use crate::values::mode::Mode;
-use crate::values::size::{human, human_bytes};
+use crate::values::{Mode, human, human_bytes};
 
 const HEADING: Style = Style::new().bold();
 /// Below this width of a terminal the bar is half as long, and blanks are saved.
@@ -27,7 +26,7 @@ const INDENT: usize = 4;
 
 /// A segment, and why `IPC_STAT` of it was denied, if it was.
 #[derive(Debug, Clone, Copy)]
-pub struct Description<'a> {
+pub(crate) struct Description<'a> {
     /// The segment.
     pub segment: &'a Segment,
     /// What the kernel said to `IPC_STAT`.
@@ -38,7 +37,7 @@ pub struct Description<'a> {
 
 impl Description<'_> {
     /// Writes it.
-    pub fn print(self, output: &mut Output) -> Result<()> {
+    pub(crate) fn print(self, output: &mut Output) -> Result<()> {
         group(output, "identity", &self.identity())?;
         let bar = if is_narrow(output) { BAR / 2 } else { BAR };
         group(output, "memory", &self.memory(bar))?;

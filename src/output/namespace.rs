@@ -13,7 +13,7 @@ const HEADING: Style = Style::new().bold();
 
 /// An IPC namespace, with a process in it.
 #[derive(Debug, Serialize)]
-pub struct NamespaceRecord {
+pub(crate) struct NamespaceRecord {
     ns: u64,
     pid: i32,
     command: Option<String>,
@@ -25,7 +25,7 @@ pub struct NamespaceRecord {
 
 impl NamespaceRecord {
     /// The record of a namespace of which so many segments are listed.
-    pub fn new(namespace: &Inhabited, segments: Option<u64>) -> NamespaceRecord {
+    pub(crate) fn new(namespace: &Inhabited, segments: Option<u64>) -> NamespaceRecord {
         NamespaceRecord {
             ns: namespace.inode(),
             pid: namespace.pid(),
@@ -36,7 +36,7 @@ impl NamespaceRecord {
     }
 
     /// Writes it as a line, which is cut where the terminal ends: the command is last.
-    pub fn print_heading(&self, output: &mut Output) -> Result<()> {
+    pub(crate) fn print_heading(&self, output: &mut Output) -> Result<()> {
         let text = self.heading();
         let text = cut(&text, output.width().map_or(usize::MAX, usize::from));
         if output.color() { output.line(format_args!("{HEADING}{text}{HEADING:#}")) } else { output.line(text) }

@@ -18,7 +18,7 @@ const PREFIX: &str = "shmadm";
 
 /// What there is by owner, and of the limits. Sums are kept in 128 bits: sizes alone can pass 64.
 #[derive(Debug)]
-pub struct OpenMetrics {
+pub(crate) struct OpenMetrics {
     /// By the owner's name. Two uids can have the same one, and two samples of one name would spoil the whole file.
     owners: BTreeMap<String, Sums>,
     limits: Limits,
@@ -69,12 +69,12 @@ fn bytes(pages: u64) -> u128 {
 
 impl OpenMetrics {
     /// No segments yet.
-    pub fn new(limits: Limits, usage: Usage) -> OpenMetrics {
+    pub(crate) fn new(limits: Limits, usage: Usage) -> OpenMetrics {
         OpenMetrics { owners: BTreeMap::new(), limits, usage }
     }
 
     /// Counts a segment.
-    pub fn add(&mut self, segment: &Segment, lookups: &Lookups) {
+    pub(crate) fn add(&mut self, segment: &Segment, lookups: &Lookups) {
         let sums = self.owners.entry(lookups.names.user_or_uid(segment.uid).to_string()).or_default();
         let resident = u128::from(segment.believable_rss().unwrap_or(0));
         let is_orphan = is_orphan(segment, lookups.processes());
@@ -90,7 +90,7 @@ impl OpenMetrics {
     }
 
     /// The text, to its `# EOF`.
-    pub fn text(self) -> Result<String, fmt::Error> {
+    pub(crate) fn text(self) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix(PREFIX);
         registry.register_collector(Box::new(self));
         let mut text = String::new();

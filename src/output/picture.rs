@@ -16,7 +16,7 @@ const MARKED: Style = AnsiColor::Red.on_default();
 
 /// A process, as the picture shows it.
 #[derive(Debug, Clone, Copy)]
-pub struct Space {
+pub(crate) struct Space {
     /// What the text calls it.
     pub name: char,
     /// Its pid.
@@ -29,7 +29,7 @@ pub struct Space {
 
 /// Two processes, and the segment if there is one.
 #[derive(Debug, Clone, Copy)]
-pub struct Picture<'a> {
+pub(crate) struct Picture<'a> {
     /// The process on the left.
     pub left: Space,
     /// The process on the right.
@@ -42,7 +42,7 @@ pub struct Picture<'a> {
 
 impl Picture<'_> {
     /// Its lines, all of them 78 columns wide at most.
-    pub fn lines(&self, color: bool) -> Vec<String> {
+    pub(crate) fn lines(&self, color: bool) -> Vec<String> {
         let middle = self.middle();
         let rows = middle.len();
         let link = rows - 2;
@@ -137,8 +137,8 @@ fn edge(left: char, title: &str, right: char) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sysv::{Segments, ShmId};
-    use crate::values::key::Key;
+    use crate::sysv::Segments;
+    use crate::values::{Key, ShmId};
 
     fn segment(key: i32, mode: &str, nattch: u64) -> Segment {
         let row = format!("titles\n{key} 5 {mode} 4096 1 2 {nattch} 0 0 0 0 0 0 0 4096 0\n");

@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A bar on standard error, where that is a terminal, from the second second on. It goes with its owner.
 #[derive(Debug)]
-pub struct Progress {
+pub(crate) struct Progress {
     bar: ProgressBar,
     /// When it is to be shown; `None` once that is settled.
     due: Option<Instant>,
@@ -19,7 +19,7 @@ pub struct Progress {
 
 impl Progress {
     /// For work on so many bytes, or on an unknown number of them. `what` is said before the bar.
-    pub fn bytes(what: impl Into<Cow<'static, str>>, total: Option<u64>) -> Progress {
+    pub(crate) fn bytes(what: impl Into<Cow<'static, str>>, total: Option<u64>) -> Progress {
         let template = match total {
             Some(_) => "{msg} [{bar:20}] {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left",
             None => "{msg} {bytes}, {binary_bytes_per_sec}",
@@ -28,7 +28,7 @@ impl Progress {
     }
 
     /// For work on so many things.
-    pub fn steps(what: impl Into<Cow<'static, str>>, total: u64) -> Progress {
+    pub(crate) fn steps(what: impl Into<Cow<'static, str>>, total: u64) -> Progress {
         Progress::new(what, Some(total), "{msg} [{bar:20}] {pos} of {len}, {eta} left")
     }
 
@@ -43,13 +43,13 @@ impl Progress {
     }
 
     /// The same, but never shown where `hidden`: the terminal is written to meanwhile.
-    pub fn hidden_if(mut self, hidden: bool) -> Progress {
+    pub(crate) fn hidden_if(mut self, hidden: bool) -> Progress {
         self.due = self.due.filter(|_| !hidden);
         self
     }
 
     /// So much more is done.
-    pub fn advance(&mut self, by: u64) {
+    pub(crate) fn advance(&mut self, by: u64) {
         if self.due.is_some_and(|due| Instant::now() >= due) {
             self.due = None;
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
@@ -58,7 +58,7 @@ impl Progress {
     }
 
     /// Writes lines to the terminal, with the bar out of their way.
-    pub fn suspend<T>(&self, lines: impl FnOnce() -> T) -> T {
+    pub(crate) fn suspend<T>(&self, lines: impl FnOnce() -> T) -> T {
         self.bar.suspend(lines)
     }
 }

@@ -12,8 +12,7 @@ use crate::segments::attachments::Attachments;
 use crate::system::names::Names;
 use crate::system::process::{Creator, Processes};
 use crate::sysv::Segment;
-use crate::values::key::Key;
-use crate::values::mode::Mode;
+use crate::values::{Key, Mode};
 
 /// What was looked up so far, each thing once and only when something shows it.
 #[derive(Debug, Default)]
@@ -136,19 +135,19 @@ impl SegmentRecord {
 }
 
 /// The key that a marked segment had. Nobody need be looked at for the others.
-pub fn original_key(segment: &Segment, lookups: &Lookups) -> Option<Key> {
+pub(super) fn original_key(segment: &Segment, lookups: &Lookups) -> Option<Key> {
     if segment.is_marked() { lookups.attachments().original_key(segment) } else { None }
 }
 
 /// What is special about a segment: `dest`, `locked`, `orphan`.
-pub fn status_words(segment: &Segment, processes: &Processes) -> impl Iterator<Item = &'static str> + use<> {
+pub(super) fn status_words(segment: &Segment, processes: &Processes) -> impl Iterator<Item = &'static str> + use<> {
     let words =
         [(segment.is_marked(), "dest"), (segment.is_locked(), "locked"), (is_orphan(segment, processes), "orphan")];
     words.into_iter().filter_map(|(holds, word)| holds.then_some(word))
 }
 
 /// Whether a segment is left behind for sure: nobody is attached, and its creator has exited.
-pub fn is_orphan(segment: &Segment, processes: &Processes) -> bool {
+pub(crate) fn is_orphan(segment: &Segment, processes: &Processes) -> bool {
     segment.nattch == 0 && processes.creator(segment) == Creator::Exited
 }
 

@@ -10,7 +10,7 @@ use super::column::Column;
 use super::record::{View, is_orphan};
 use crate::error::{Error, Result};
 use crate::sysv::Segment;
-use crate::values::size::human_bytes;
+use crate::values::human_bytes;
 
 /// Rows that are laid out at a time. A table of all of them would keep every cell in memory; the cells of a few take the
 /// place of those before them, which is a tenth quicker than with hundreds.
@@ -27,7 +27,7 @@ const TOTALS: Style = Style::new().dimmed();
 
 /// The columns of a table, with the width of each.
 #[derive(Debug, Clone)]
-pub struct Layout {
+pub(crate) struct Layout {
     columns: Vec<(Column, u16)>,
     gap: u16,
     headings: bool,
@@ -36,7 +36,7 @@ pub struct Layout {
 impl Layout {
     /// Gives each column the width of its widest text. Where `width` is not enough for all, and these are not the
     /// columns that the user asked for, some may be left out (`column::EXPENDABLE`); the command is cut first.
-    pub fn new(
+    pub(crate) fn new(
         columns: &[Column],
         may_leave_out: bool,
         headings: bool,
@@ -107,7 +107,7 @@ impl Layout {
     }
 
     /// Writes the line of titles, if there shall be one.
-    pub fn print_titles(&self, output: &mut Output) -> Result<()> {
+    pub(crate) fn print_titles(&self, output: &mut Output) -> Result<()> {
         if !self.headings {
             return Ok(());
         }
@@ -118,7 +118,7 @@ impl Layout {
     }
 
     /// Writes rows, in colour where the output has it.
-    pub fn print(&self, output: &mut Output, segments: &[Segment], view: &View<'_>) -> Result<()> {
+    pub(crate) fn print(&self, output: &mut Output, segments: &[Segment], view: &View<'_>) -> Result<()> {
         let color = output.color();
         let written = self.write(output.writer(), segments, view, color);
         written.map_err(|error| Error::output(&error))
@@ -159,7 +159,7 @@ impl Layout {
 }
 
 /// A small table of texts: titles, each with whether its column is numeric, and rows.
-pub fn grid(titles: &[(&str, bool)], rows: Vec<Vec<String>>) -> Vec<String> {
+pub(crate) fn grid(titles: &[(&str, bool)], rows: Vec<Vec<String>>) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(TableStyle::new());
     table.set_content_arrangement(ContentArrangement::Disabled);
@@ -242,7 +242,7 @@ fn enough_of(mut text: String, width: u16) -> String {
 
 /// What all segments of a list come to. Sums are kept in 128 bits: sizes alone can pass 64.
 #[derive(Debug, Default)]
-pub struct Totals {
+pub(crate) struct Totals {
     segments: u64,
     size: u128,
     resident: u128,
@@ -253,7 +253,7 @@ pub struct Totals {
 
 impl Totals {
     /// Counts segments.
-    pub fn of(segments: &[Segment], view: &View<'_>) -> Totals {
+    pub(crate) fn of(segments: &[Segment], view: &View<'_>) -> Totals {
         let mut totals = Totals::default();
         for segment in segments {
             totals.segments += 1;
@@ -267,7 +267,7 @@ impl Totals {
     }
 
     /// Writes them as a line.
-    pub fn print(&self, output: &mut Output) -> Result<()> {
+    pub(crate) fn print(&self, output: &mut Output) -> Result<()> {
         let text = self.fitted(output.width().map_or(usize::MAX, usize::from));
         if output.color() { output.line(format_args!("{TOTALS}{text}{TOTALS:#}")) } else { output.line(text) }
     }

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::values::visible::visible;
+use crate::values::visible;
 
 /// Text with its line ends and tabs as they are, and all else that steers a terminal escaped.
-pub fn escaped_lines(bytes: &[u8]) -> String {
+pub(crate) fn escaped_lines(bytes: &[u8]) -> String {
     let pieces = bytes.split_inclusive(|b| matches!(b, b'\n' | b'\t'));
     pieces.fold(String::new(), |mut shown, piece| {
         let kept = usize::from(matches!(piece.last(), Some(b'\n' | b'\t')));
@@ -32,7 +32,7 @@ pub(super) fn cut(text: &str, width: usize) -> Cow<'_, str> {
 }
 
 /// How many of the bytes are whole characters, where the last one may be cut.
-pub fn whole_characters(bytes: &[u8]) -> usize {
+pub(crate) fn whole_characters(bytes: &[u8]) -> usize {
     match str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => error.valid_up_to(),
         _ => bytes.len(),
@@ -41,7 +41,7 @@ pub fn whole_characters(bytes: &[u8]) -> usize {
 
 /// Decides, piece by piece, whether bytes are text that NULs follow.
 #[derive(Debug)]
-pub struct Text {
+pub(crate) struct Text {
     is_possible: bool,
     any: bool,
     ended: bool,
@@ -56,7 +56,7 @@ impl Default for Text {
 
 impl Text {
     /// The next piece.
-    pub fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         let (text, nuls) = match bytes.iter().position(|b| *b == 0) {
             _ if self.ended => bytes.split_at(0),
             Some(nul) => bytes.split_at(nul),
@@ -75,12 +75,12 @@ impl Text {
     }
 
     /// Whether it can still become text: where not, nothing more need be read.
-    pub fn is_possible(&self) -> bool {
+    pub(crate) fn is_possible(&self) -> bool {
         self.is_possible
     }
 
     /// Whether all of it was text, and there was some.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.is_possible && self.any && self.cut.is_empty()
     }
 }

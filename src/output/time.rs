@@ -89,12 +89,12 @@ fn time_zone() -> TimeZone {
 }
 
 /// A kernel time as a point in time; `None` for 0, which means never.
-pub fn timestamp(seconds: i64) -> Option<Timestamp> {
+pub(super) fn timestamp(seconds: i64) -> Option<Timestamp> {
     Timestamp::from_second(seconds).ok().filter(|_| seconds != 0)
 }
 
 /// A length of time in its largest unit: `42s`, `5m`, `3h`, `12d`.
-pub fn compact(seconds: u64) -> String {
+pub(super) fn compact(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3_600 => format!("{}m", seconds / 60),

@@ -9,8 +9,8 @@ use nix::unistd::Pid;
 use crate::system::namespace::Identity;
 use crate::system::parallel::in_shares;
 use crate::system::process::is_kernel_thread;
-use crate::sysv::{MapsReader, Segment, SegmentMapping, ShmId, share_memory};
-use crate::values::key::Key;
+use crate::sysv::{MapsReader, Segment, SegmentMapping, share_memory};
+use crate::values::{Key, ShmId};
 
 /// So few processes are not worth a thread.
 const FEW: usize = 256;
@@ -125,7 +125,7 @@ fn leave_out_repeated(found: &mut Vec<&Attached>) {
 
 /// What one process has attached.
 #[derive(Debug)]
-pub struct InProcess {
+pub(crate) struct InProcess {
     /// The inode of the IPC namespace that it is in. What it attached before it came there looks the same, and the kernel
     /// does not tell.
     pub namespace: u64,
@@ -136,7 +136,7 @@ pub struct InProcess {
 /// What a process has attached; `None` where it has nothing, or there is no such process.
 ///
 /// Errors: `PermissionDenied` for another user's process.
-pub fn of_process(pid: i32) -> io::Result<Option<InProcess>> {
+pub(crate) fn of_process(pid: i32) -> io::Result<Option<InProcess>> {
     of_process_by(&MapsReader::new()?, pid)
 }
 

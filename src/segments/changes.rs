@@ -5,12 +5,12 @@
 
 use std::collections::HashMap;
 
-use crate::sysv::{Segment, ShmId};
-use crate::values::key::Key;
+use crate::sysv::Segment;
+use crate::values::{Key, ShmId};
 
 /// What can happen to a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// It was made.
     Created,
     /// A mapping of it was made, by shmat(2), fork(2) or a split.
@@ -27,7 +27,7 @@ pub enum Event {
 
 /// Something that happened to a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub(crate) struct Change {
     /// What.
     pub event: Event,
     /// The segment in the later look; what is removed is shown as it was seen last.
@@ -44,7 +44,7 @@ pub struct Change {
 
 /// The segments at one time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Look {
+pub(crate) struct Look {
     segments: Vec<Segment>,
     /// Of those that were marked since the first look: they have lost theirs.
     original_keys: HashMap<ShmId, Key>,
@@ -52,18 +52,18 @@ pub struct Look {
 
 impl Look {
     /// The first look, with which the later ones are compared.
-    pub fn first(segments: Vec<Segment>) -> Look {
+    pub(crate) fn first(segments: Vec<Segment>) -> Look {
         Look { segments, original_keys: HashMap::new() }
     }
 
     /// What was seen, in the kernel's order.
-    pub fn segments(&self) -> &[Segment] {
+    pub(crate) fn segments(&self) -> &[Segment] {
         &self.segments
     }
 
     /// A later look, and what happened since this one: first the removals, then all else, each in the kernel's order. What
     /// happened to one segment stands together, as life goes.
-    pub fn next(&self, segments: Vec<Segment>) -> (Look, Vec<Change>) {
+    pub(crate) fn next(&self, segments: Vec<Segment>) -> (Look, Vec<Change>) {
         let mut changes = Vec::new();
         let mut original_keys = HashMap::new();
         if self.segments == segments {

@@ -3,12 +3,11 @@
 
 use crate::error::{Error, Result, Status};
 use crate::segments::lookup;
-use crate::sysv::{self, Reason, ShmId};
-use crate::values::key::Key;
-use crate::values::size::human;
+use crate::sysv::{self, Reason};
+use crate::values::{Key, ShmId, human};
 
 /// Why a segment could not be made: the limit that was hit, with its value and the sysctl that sets it.
-pub fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error) -> Error {
+pub(crate) fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error) -> Error {
     let told = if key.is_private() {
         Error::call(format_args!("create a private segment of {size} bytes"), error)
     } else {
@@ -48,7 +47,7 @@ pub fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error) -> Err
 }
 
 /// Takes back what a failed call has made. That it does not exist any longer is no answer to who asked for its making.
-pub fn remove_again(id: ShmId, error: Error) -> Error {
+pub(crate) fn remove_again(id: ShmId, error: Error) -> Error {
     let error = if error.status == Status::Missing { Error { status: Status::Failed, ..error } } else { error };
     match sysv::remove(id) {
         Ok(()) => error.hint("the new segment was removed again"),
@@ -59,12 +58,12 @@ pub fn remove_again(id: ShmId, error: Error) -> Error {
 
 /// Whether the kernel destroys each segment with its last detach (kernel.shm_rmid_forced, proc_sys_kernel(5)). The sysctl
 /// belongs to the IPC namespace; where /proc does not show it, it is taken not to be set.
-pub fn is_rmid_forced() -> bool {
+pub(crate) fn is_rmid_forced() -> bool {
     std::fs::read_to_string("/proc/sys/kernel/shm_rmid_forced").is_ok_and(|value| value.trim() == "1")
 }
 
 /// What to say of a new segment that does not outlive us.
-pub fn fleeting() -> Option<&'static str> {
+pub(crate) fn fleeting() -> Option<&'static str> {
     is_rmid_forced().then_some(
         "warning: kernel.shm_rmid_forced is 1: the kernel destroys this segment as shmadm exits, unless another \
          process is attached by then",
@@ -72,7 +71,7 @@ pub fn fleeting() -> Option<&'static str> {
 }
 
 /// Refuses to attach an existing segment that our own detach would destroy, with all that is in it.
-pub fn outlives_a_detach(id: ShmId, name: &str, verb: &str) -> Result<()> {
+pub(crate) fn outlives_a_detach(id: ShmId, name: &str, verb: &str) -> Result<()> {
     let is_attached = || lookup::look(id).is_ok_and(|segment| segment.is_none_or(|segment| segment.nattch > 0));
     if !is_rmid_forced() || is_attached() {
         return Ok(());

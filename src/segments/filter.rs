@@ -19,10 +19,8 @@ use crate::segments::attachments::{self, InProcess};
 use crate::system::names::{gid_of, uid_of};
 use crate::system::namespace;
 use crate::system::process::{Creator, is_hidden};
-use crate::sysv::{Identity, Segment, ShmId};
-use crate::values::key::{Key, ParseKeyError};
-use crate::values::period::Period;
-use crate::values::size::Size;
+use crate::sysv::{Identity, Segment};
+use crate::values::{Key, ParseKeyError, Period, ShmId, Size};
 
 /// Filters as they are written. Where there are several, all must hold.
 #[derive(Debug, Clone, Default, PartialEq, Args)]

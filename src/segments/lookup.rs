@@ -6,13 +6,12 @@ use std::io;
 
 use crate::error::{Error, Result};
 use crate::sysv::ftok;
-use crate::sysv::{self, Limits, Segment, Segments, ShmId, Usage};
-use crate::values::key::Key;
-use crate::values::segment_ref::SegmentRef;
+use crate::sysv::{self, Limits, Segment, Segments, Usage};
+use crate::values::{Key, SegmentRef, ShmId};
 
 /// A segment that was named and found.
 #[derive(Debug, Clone)]
-pub struct Named {
+pub(crate) struct Named {
     /// The key that it was named by, if it was.
     pub key: Option<Key>,
     /// Its identifier.
@@ -31,7 +30,7 @@ impl fmt::Display for Named {
 /// The key that a word stands for; `None` for an identifier.
 ///
 /// Errors: a path that is not there is exit status 1.
-pub fn key_of(segment: &SegmentRef) -> Result<Option<Key>> {
+pub(crate) fn key_of(segment: &SegmentRef) -> Result<Option<Key>> {
     match segment {
         SegmentRef::Key(key) => Ok(Some(*key)),
         SegmentRef::Id(_) => Ok(None),
@@ -44,7 +43,7 @@ pub fn key_of(segment: &SegmentRef) -> Result<Option<Key>> {
 /// Finds a segment by its key; an identifier is taken as it is, and the call that uses it tells whether it exists.
 ///
 /// `verb` is what it is wanted for, as in "cannot read segment …".
-pub fn find(verb: &str, segment: &SegmentRef) -> Result<Named> {
+pub(crate) fn find(verb: &str, segment: &SegmentRef) -> Result<Named> {
     if let SegmentRef::Id(id) = segment {
         return Ok(Named { key: None, id: *id });
     }
@@ -60,7 +59,7 @@ pub fn find(verb: &str, segment: &SegmentRef) -> Result<Named> {
 }
 
 /// A segment's state, whatever its mode allows: by SHM_STAT_ANY, or on an old kernel from its row of the table.
-pub fn look(id: ShmId) -> Result<Option<Segment>, sysv::Error> {
+pub(crate) fn look(id: ShmId) -> Result<Option<Segment>, sysv::Error> {
     match sysv::stat_any(id) {
         Ok(segment) => Ok(Some(segment)),
         // Before Linux 4.17 the command itself is invalid, which looks like a segment that is gone: IPC_STAT tells.
@@ -78,13 +77,13 @@ fn row(id: ShmId) -> Option<Segment> {
 }
 
 /// These segments' rows of the kernel's table, which is read once; those that are not to be had are left out.
-pub fn rows_of(ids: &HashSet<ShmId>) -> HashMap<ShmId, Segment> {
+pub(crate) fn rows_of(ids: &HashSet<ShmId>) -> HashMap<ShmId, Segment> {
     let rows = rows().into_iter().flatten().filter_map(Result::ok);
     rows.filter(|row| ids.contains(&row.id)).take(ids.len()).map(|row| (row.id, row)).collect()
 }
 
 /// The rows of the kernel's table, one at a time.
-pub fn rows() -> Result<impl Iterator<Item = Result<Segment>>> {
+pub(crate) fn rows() -> Result<impl Iterator<Item = Result<Segment>>> {
     fn unreadable(error: &io::Error) -> Error {
         let told = Error::io("read /proc/sysvipc/shm", error);
         match error.kind() {
@@ -99,14 +98,14 @@ pub fn rows() -> Result<impl Iterator<Item = Result<Segment>>> {
 }
 
 /// The limits on shared memory, and what is used of them.
-pub fn limits() -> Result<(Limits, Usage)> {
+pub(crate) fn limits() -> Result<(Limits, Usage)> {
     let limits = sysv::limits().map_err(|error| Error::call("look up the limits (IPC_INFO)", error))?;
     let usage = sysv::usage().map_err(|error| Error::call("look up what is used (SHM_INFO)", error))?;
     Ok((limits, usage))
 }
 
 /// The error for a named segment that is not there.
-pub fn missing(verb: &str, word: &impl fmt::Display, errno: Option<sysv::Errno>) -> Error {
+pub(crate) fn missing(verb: &str, word: &impl fmt::Display, errno: Option<sysv::Errno>) -> Error {
     let mut error = Error::missing(format!("cannot {verb} {word}: there is no such segment"));
     error.errno = errno;
     error.hint("`shmadm list` shows those that exist")

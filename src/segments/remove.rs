@@ -12,9 +12,8 @@ use crate::segments::filter::Selection;
 use crate::segments::lookup;
 use crate::system::parallel::in_shares;
 use crate::system::signals::Ending;
-use crate::sysv::{self, Reason, Segment, ShmId};
-use crate::values::key::Key;
-use crate::values::segment_ref::SegmentRef;
+use crate::sysv::{self, Reason, Segment};
+use crate::values::{Key, SegmentRef, ShmId};
 
 /// Not worth a thread.
 const FEW: usize = 64;
@@ -24,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// What became of one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// It is gone.
     Removed,
     /// It goes with its last detach.
@@ -43,7 +42,7 @@ pub enum Outcome {
 
 /// One line, or one JSON object, about one segment.
 #[derive(Debug, Serialize)]
-pub struct Removal {
+pub(crate) struct Removal {
     #[serde(serialize_with = "as_text")]
     key: Option<Key>,
     #[serde(serialize_with = "as_number")]
@@ -61,7 +60,7 @@ pub struct Removal {
 
 /// Why segments were chosen, to be asked again right before each goes.
 #[derive(Debug, Clone, Copy)]
-pub struct Choice<'a> {
+pub(crate) struct Choice<'a> {
     /// The filters that held.
     pub selection: &'a Selection,
     /// Whether none that is attached was chosen.
@@ -72,7 +71,7 @@ pub struct Choice<'a> {
 ///
 /// The kernel has no "remove if unattached": between the last look and IPC_RMID somebody can attach, and the segment is
 /// then marked for destruction.
-pub fn remove(chosen: &Segment, choice: Choice<'_>, lookups: &Lookups) -> Removal {
+pub(crate) fn remove(chosen: &Segment, choice: Choice<'_>, lookups: &Lookups) -> Removal {
     let name = format_args!("segment {} (id {})", chosen.key, chosen.id);
     let failed = |error| Removal { error: Some(error), ..Removal::of(chosen, Outcome::Failed) };
     let changed = |how: &str| {
@@ -115,7 +114,7 @@ fn left_of(id: ShmId) -> Option<Segment> {
 
 /// Removes many, in this order, by as many threads as there are processors: each call spends its time in the kernel. Those
 /// that a signal comes before are left out.
-pub fn remove_all(chosen: &[Segment], choice: Choice<'_>, ending: &Ending) -> Vec<Removal> {
+pub(crate) fn remove_all(chosen: &[Segment], choice: Choice<'_>, ending: &Ending) -> Vec<Removal> {
     let remove_share = |segments: &[Segment]| {
         // Looked up anew: what held when they were chosen is what is in question.
         let lookups = Lookups::default();
@@ -126,7 +125,7 @@ pub fn remove_all(chosen: &[Segment], choice: Choice<'_>, ending: &Ending) -> Ve
 }
 
 /// Waits until what was marked is gone, or a signal comes. What is left when the time is over has failed.
-pub fn wait(removals: &mut [Removal], limit: Option<Duration>, ending: &Ending) -> io::Result<()> {
+pub(crate) fn wait(removals: &mut [Removal], limit: Option<Duration>, ending: &Ending) -> io::Result<()> {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     for removal in removals.iter_mut().filter(|removal| removal.outcome == Outcome::Marked) {
         let Some(id) = removal.id else { continue };
@@ -156,13 +155,13 @@ pub fn wait(removals: &mut [Removal], limit: Option<Duration>, ending: &Ending) 
 
 impl Removal {
     /// A segment, and what became of it.
-    pub fn of(segment: &Segment, outcome: Outcome) -> Removal {
+    pub(crate) fn of(segment: &Segment, outcome: Outcome) -> Removal {
         let (key, id, size) = (Some(segment.key), Some(segment.id), Some(segment.size));
         Removal { key, id, size, outcome, error: None, nattch: segment.nattch }
     }
 
     /// A word that names no segment, which may be no failure, or that could not be looked up.
-    pub fn not_found(word: &SegmentRef, error: Error, ignore_missing: bool) -> Removal {
+    pub(crate) fn not_found(word: &SegmentRef, error: Error, ignore_missing: bool) -> Removal {
         let outcome = if error.status == Status::Missing { Outcome::Missing } else { Outcome::Failed };
         let error = Some(error).filter(|_| !(ignore_missing && outcome == Outcome::Missing));
         let (key, id) = match word {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use nix::unistd::{Gid, Group, Uid, User};
 
 use crate::error::{Error, Result};
-use crate::values::visible::visible;
+use crate::values::visible;
 
 /// The names met so far, made visible. A machine has many segments and few owners: such a map is small, and quick to ask.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ impl Names {
 }
 
 /// The number of a user that is named, or written as a number.
-pub fn uid_of(word: &str) -> Result<u32> {
+pub(crate) fn uid_of(word: &str) -> Result<u32> {
     let named = User::from_name(word).map_err(|errno| Error::io(format!("look up user {word:?}"), &errno.into()))?;
     named
         .map(|user| user.uid.as_raw())
@@ -50,7 +50,7 @@ pub fn uid_of(word: &str) -> Result<u32> {
 }
 
 /// The number of a group that is named, or written as a number.
-pub fn gid_of(word: &str) -> Result<u32> {
+pub(crate) fn gid_of(word: &str) -> Result<u32> {
     let named = Group::from_name(word).map_err(|errno| Error::io(format!("look up group {word:?}"), &errno.into()))?;
     named
         .map(|group| group.gid.as_raw())

@@ -13,12 +13,12 @@ use nix::unistd::{getegid, geteuid};
 
 use crate::sysv;
 
-pub use all::{Inhabited, Rows, Survey, survey};
-pub use named::{Identity, Namespace, NamespaceRef, ParseNamespaceError, enter};
+pub(crate) use all::{Inhabited, Survey, survey};
+pub(crate) use named::{Identity, NamespaceRef, enter};
 
 /// Why no namespace could be made.
 #[derive(Debug)]
-pub struct Refused {
+pub(crate) struct Refused {
     /// What the kernel said.
     pub errno: Errno,
     what: &'static str,
@@ -43,7 +43,7 @@ impl fmt::Display for Refused {
 ///
 /// Who may not do that gets a user namespace around it, in which the caller keeps uid and gid; what is executed there
 /// has no privilege. unshare(2) of a user namespace wants a process of a single thread: to be called before there are more.
-pub fn enter_private() -> Result<(), Refused> {
+pub(crate) fn enter_private() -> Result<(), Refused> {
     match unshare(CloneFlags::CLONE_NEWIPC) {
         Ok(()) => return Ok(()),
         Err(Errno::EPERM) => {}

@@ -8,7 +8,7 @@ use std::thread::{Builder, ScopedJoinHandle, available_parallelism, scope};
 /// Works on shares of `all`, at least `few` in each, and returns what came of each, in order.
 ///
 /// A namespace belongs to a thread (setns(2)), and a new thread begins in those of the one that started it.
-pub fn in_shares<T: Sync, R: Send>(all: &[T], few: usize, work: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
+pub(crate) fn in_shares<T: Sync, R: Send>(all: &[T], few: usize, work: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
     let threads = available_parallelism().map_or(1, NonZero::get);
     let share = all.len().div_ceil(threads).max(few);
     if share >= all.len() {

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 ///
 /// The kernel's own word, `AT_SECURE`, is no good here: under SELinux and AppArmor it is also set where a program is
 /// started by a service manager and has gained nothing.
-pub fn refuse_foreign() -> Result<()> {
+pub(crate) fn refuse_foreign() -> Result<()> {
     let refuse = |how: &str, whose: String, bit: &str| {
         Err(Error::failed(format!(
             "cannot run {how}: {whose}, and shmadm does not guard them against its caller; \

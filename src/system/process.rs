@@ -14,7 +14,7 @@ use procfs::process::{Process, StatFlags};
 use serde::Serialize;
 
 use crate::sysv::Segment;
-use crate::values::visible::visible;
+use crate::values::visible;
 
 /// Whether the process that made a segment is still there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -105,23 +105,23 @@ impl Default for Processes {
 }
 
 /// Whether /proc shows the pids of our own pid namespace. Where it is another's, its numbers mean other processes.
-pub fn proc_is_ours() -> bool {
+pub(crate) fn proc_is_ours() -> bool {
     fs::read_link("/proc/self").is_ok_and(|link| link.to_str() == Some(&Pid::this().as_raw().to_string()))
 }
 
 /// Whether there is such a process that /proc does not show: it is mounted with hidepid (proc(5)), or not at all.
-pub fn is_hidden(pid: i32) -> bool {
+pub(crate) fn is_hidden(pid: i32) -> bool {
     !Path::new(&format!("/proc/{pid}")).exists() && kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
 }
 
 /// The command line of the process that has this number in /proc, made visible; `None` where it is not to be seen.
-pub fn command_of(pid: i32) -> Option<String> {
+pub(crate) fn command_of(pid: i32) -> Option<String> {
     let stat = Process::new(pid).and_then(|process| process.stat()).ok()?;
     Some(command_line(pid, &stat.comm))
 }
 
 /// The effective user of a process, which is not always the owner of its files in /proc; `None` where it is not to be seen.
-pub fn user_of(pid: i32) -> Option<u32> {
+pub(crate) fn user_of(pid: i32) -> Option<u32> {
     let uids = status_line(&pid.to_string(), "Uid:")?;
     uids.split_whitespace().nth(1)?.parse().ok()
 }
@@ -129,14 +129,14 @@ pub fn user_of(pid: i32) -> Option<u32> {
 /// What stands behind a name in `/proc/PID/status` (proc_pid_status(5)); `None` where it is not to be seen.
 ///
 /// procfs reads all sixty lines, which is a hundredth of our program, and none where a command's name is not UTF-8.
-pub fn status_line(pid: &str, name: &str) -> Option<String> {
+pub(crate) fn status_line(pid: &str, name: &str) -> Option<String> {
     let status = fs::read(format!("/proc/{pid}/status")).ok()?;
     let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name.as_bytes()))?;
     Some(str::from_utf8(line).ok()?.trim().to_owned())
 }
 
 /// Whether it is a thread of the kernel's own, which has no address space.
-pub fn is_kernel_thread(pid: i32) -> bool {
+pub(crate) fn is_kernel_thread(pid: i32) -> bool {
     let flags = Process::new(pid).and_then(|process| process.stat()).and_then(|stat| stat.flags());
     flags.is_ok_and(|flags| flags.contains(StatFlags::PF_KTHREAD))
 }

@@ -13,13 +13,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::{emulate_default_handler, pipe};
 
-pub use self::undo::{HeldOff, Undo};
+pub(crate) use self::undo::{HeldOff, Undo};
 use crate::system::process::status_line;
 use crate::sysv::uninterrupted;
 
 /// What a wait ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Woken {
+pub(crate) enum Woken {
     /// A signal came.
     Signal(i32),
     /// The source with this index can be read, or has lost its other end.
@@ -36,14 +36,14 @@ fn ending_signals() -> impl Iterator<Item = i32> {
 /// These signals, caught from the moment that this is made. The second one of a kind ends the process at once: whatever
 /// keeps it from asking for the first.
 #[derive(Debug)]
-pub struct Ending {
+pub(crate) struct Ending {
     woken: UnixStream,
     signal: Arc<AtomicUsize>,
 }
 
 impl Ending {
     /// Begins to catch.
-    pub fn catch() -> io::Result<Ending> {
+    pub(crate) fn catch() -> io::Result<Ending> {
         let (woken, waker) = UnixStream::pair()?;
         let signal = Arc::new(AtomicUsize::new(0));
         for number in ending_signals() {
@@ -58,7 +58,7 @@ impl Ending {
     }
 
     /// Waits until a signal comes, which it returns, or until `limit` is over.
-    pub fn wait(&self, limit: Option<Duration>) -> io::Result<Option<i32>> {
+    pub(crate) fn wait(&self, limit: Option<Duration>) -> io::Result<Option<i32>> {
         // A limit too long for the clock is none.
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         loop {
@@ -79,7 +79,7 @@ impl Ending {
     }
 
     /// Waits until a signal comes, or until one of these can be read or has lost its other end.
-    pub fn wait_or_read(&self, sources: &[BorrowedFd<'_>]) -> io::Result<Woken> {
+    pub(crate) fn wait_or_read(&self, sources: &[BorrowedFd<'_>]) -> io::Result<Woken> {
         let polled = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let mut fds: Vec<_> = sources.iter().copied().chain([self.woken.as_fd()]).map(polled).collect();
         loop {
@@ -98,7 +98,7 @@ impl Ending {
     /// Waits until this can be written to, or has lost its other end: `None`; else, while it cannot, for a signal.
     ///
     /// A pipe that can be written to takes 4096 bytes (pipe(7), `PIPE_BUF`).
-    pub fn wait_to_write(&self, sink: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+    pub(crate) fn wait_to_write(&self, sink: BorrowedFd<'_>) -> io::Result<Option<i32>> {
         let sink = PollFd::new(sink, PollFlags::POLLOUT);
         let mut fds = [sink, PollFd::new(self.woken.as_fd(), PollFlags::POLLIN)];
         loop {
@@ -113,7 +113,7 @@ impl Ending {
     }
 
     /// The signal that has come, if one has.
-    pub fn signal(&self) -> Option<i32> {
+    pub(crate) fn signal(&self) -> Option<i32> {
         match self.signal.load(Ordering::SeqCst) {
             0 => None,
             number => i32::try_from(number).ok(),
@@ -123,7 +123,7 @@ impl Ending {
 
 /// Ends the process as the signal does where nobody catches it, so that whoever waits for it sees why it ended.
 /// Returns only where the signal cannot end it (to the first process of a pid namespace).
-pub fn end_by(signal: i32) {
+pub(crate) fn end_by(signal: i32) {
     // An unknown signal is the only error, and these are not.
     let _ = emulate_default_handler(signal);
 }

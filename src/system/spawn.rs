@@ -27,7 +27,7 @@ const SI_KERNEL: i32 = 0x80;
 /// end is handed on to it, but not what a terminal sends to both of us.
 ///
 /// Errors: of waiting for it; and, within, of starting it.
-pub fn run(command: &[OsString]) -> io::Result<Result<u8, Errno>> {
+pub(crate) fn run(command: &[OsString]) -> io::Result<Result<u8, Errno>> {
     let mut watched = SigSet::from_iter(HANDED_ON);
     watched.add(Signal::SIGCHLD);
     // A parent may have SIGCHLD ignored, and then nobody is told of an end. Any handler undoes that, here and, since

@@ -10,7 +10,7 @@ use super::{Error, Reason, ShmId, exists, stat, trace};
 
 /// What an attachment may do. There is no write-only attach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     /// `SHM_RDONLY`.
     Read,
     /// Both.
@@ -19,7 +19,7 @@ pub enum Access {
 
 /// Where to attach.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Placement {
+pub(crate) struct Placement {
     /// The address; the kernel chooses where it is `None`.
     pub address: Option<usize>,
     /// `SHM_RND`: round the address down to a multiple of SHMLBA.
@@ -33,7 +33,7 @@ pub struct Placement {
 /// Other processes write to it at any time, bytes beyond its size can be written without a fault, and a page may be
 /// missing: no reference into it is ever made. [`Attachment::contents`] copies by system calls.
 #[derive(Debug)]
-pub struct Attachment {
+pub(crate) struct Attachment {
     address: *mut c_void,
     id: ShmId,
     size: u64,
@@ -49,7 +49,7 @@ pub struct Attachment {
 /// Errors: `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], `EACCES` is [`Reason::PermissionDenied`], `ENOMEM`
 /// [`Reason::NoMemory`] (no room in the address space, or RLIMIT_AS is reached). Where an address was asked for,
 /// [`Reason::BadAddress`] is `EINVAL` if the segment exists, `EPERM`, and `ENOMEM` if RLIMIT_AS cannot be its cause.
-pub fn attach(id: ShmId, access: Access, placement: Placement) -> Result<Attachment, Error> {
+pub(crate) fn attach(id: ShmId, access: Access, placement: Placement) -> Result<Attachment, Error> {
     let mut flags = match access {
         Access::Read => libc::SHM_RDONLY,
         Access::ReadWrite => 0,
@@ -59,7 +59,7 @@ pub fn attach(id: ShmId, access: Access, placement: Placement) -> Result<Attachm
     let wanted = placement.address.map_or(ptr::null(), ptr::without_provenance);
     // SAFETY: without SHM_REMAP the kernel only takes addresses that are free, which no object of ours can be at. With
     // SHM_REMAP that is not so, and nothing is promised: the function's documentation says what can be lost.
-    let address = unsafe { libc::shmat(id.0, wanted, flags) };
+    let address = unsafe { libc::shmat(id.as_raw(), wanted, flags) };
     // shmat(2) returns (void *)-1 where it fails.
     let result = if address.addr() == usize::MAX { Err(Errno::last()) } else { Ok(Address(address.addr())) };
     trace::returned(&result, |f| write!(f, "shmat({id}, {}, {})", Address(wanted.addr()), trace::AttachFlags(flags)));
@@ -84,17 +84,17 @@ pub fn attach(id: ShmId, access: Access, placement: Placement) -> Result<Attachm
 
 impl Attachment {
     /// Where it is.
-    pub fn address(&self) -> usize {
+    pub(crate) fn address(&self) -> usize {
         self.address.addr()
     }
 
     /// The segment's size in bytes: what may be read and written, though the last page goes on.
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
     /// The segment that is attached.
-    pub fn id(&self) -> ShmId {
+    pub(crate) fn id(&self) -> ShmId {
         self.id
     }
 }

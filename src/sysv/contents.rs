@@ -23,7 +23,7 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use self::file::SegmentFile;
 use self::mapping::MappedSegment;
-pub use self::stream::Stream;
+pub(crate) use self::stream::Stream;
 use super::attachment::{Access, Attachment};
 use super::maps::{KernelMounts, Mapping};
 
@@ -34,7 +34,7 @@ const BUFFER: u64 = 128 << 10;
 
 /// A run of bytes that begins where it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
+pub(crate) struct Extent {
     /// Its end, excluded.
     pub end: u64,
     /// Whether nothing was ever written there, so that it reads as zeros.
@@ -43,7 +43,7 @@ pub struct Extent {
 
 /// Which side of a move failed.
 #[derive(Debug)]
-pub enum MoveError {
+pub(crate) enum MoveError {
     /// The segment: `EFAULT` where a page cannot be had, `InvalidInput` past its end.
     Segment(io::Error),
     /// The file or stream that the bytes come from or go to.
@@ -52,7 +52,7 @@ pub enum MoveError {
 
 /// The bytes of an attached segment.
 #[derive(Debug)]
-pub struct Contents<'a> {
+pub(crate) struct Contents<'a> {
     attachment: &'a Attachment,
     way: Box<dyn Way + 'a>,
 }
@@ -75,7 +75,7 @@ impl Attachment {
     /// The way to what is in this attachment, chosen here once.
     ///
     /// Errors: those of reading `/proc/self/maps`, and `NotFound` where that does not show the attachment.
-    pub fn contents(&self, access: Access) -> io::Result<Contents<'_>> {
+    pub(crate) fn contents(&self, access: Access) -> io::Result<Contents<'_>> {
         let start = self.address() as u64;
         let (end, is_on_tmpfs) = own_mapping(start)?;
         let file = OpenOptions::new()
@@ -98,7 +98,7 @@ impl Contents<'_> {
     /// Copies `buffer.len()` bytes from `offset` on out of the segment.
     ///
     /// Errors: `EFAULT` where a page cannot be had. `InvalidInput` past the segment's end.
-    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.within(&range(offset, buffer.len()))?;
         self.way.read_at(buffer, offset)
     }
@@ -106,7 +106,7 @@ impl Contents<'_> {
     /// Copies `bytes` into the segment at `offset`.
     ///
     /// Errors: `EFAULT` where a page cannot be had. `InvalidInput` past the segment's end.
-    pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.within(&range(offset, bytes.len()))?;
         self.way.write_at(bytes, offset)
     }
@@ -114,7 +114,7 @@ impl Contents<'_> {
     /// The run of data, or of nothing, that begins where `range` does, and ends where it does at the latest.
     ///
     /// Errors: `InvalidInput` past the segment's end.
-    pub fn extent(&self, range: Range<u64>) -> io::Result<Extent> {
+    pub(crate) fn extent(&self, range: Range<u64>) -> io::Result<Extent> {
         self.within(&range)?;
         if range.is_empty() { Ok(Extent { end: range.end, is_hole: false }) } else { self.way.extent(range) }
     }
@@ -124,7 +124,7 @@ impl Contents<'_> {
     ///
     /// A pipe gets the segment's pages themselves, not copies: until its reader has read them, what others write to
     /// the segment shows there too.
-    pub fn send(&self, range: Range<u64>, to: &Stream<'_>) -> Result<u64, MoveError> {
+    pub(crate) fn send(&self, range: Range<u64>, to: &Stream<'_>) -> Result<u64, MoveError> {
         let range = self.piece(range)?;
         match self.way.send(range.clone(), to) {
             Ok(Some(count)) if count > 0 => Ok(count as u64),
@@ -134,7 +134,7 @@ impl Contents<'_> {
     }
 
     /// Moves bytes from where a stream stands to the beginning of `range`. How many those were: 0 at the stream's end.
-    pub fn receive(&self, range: Range<u64>, from: &Stream<'_>) -> Result<u64, MoveError> {
+    pub(crate) fn receive(&self, range: Range<u64>, from: &Stream<'_>) -> Result<u64, MoveError> {
         let range = self.piece(range)?;
         match self.way.receive(range.clone(), from) {
             Ok(Some(count)) => Ok(count as u64),
@@ -145,7 +145,7 @@ impl Contents<'_> {
     /// Clears a range: madvise(2) `MADV_REMOVE` gives its pages back, so that a sparse segment is sparse again.
     ///
     /// Errors: `EINVAL` where it is not made of whole pages.
-    pub fn clear(&self, range: Range<u64>) -> io::Result<()> {
+    pub(crate) fn clear(&self, range: Range<u64>) -> io::Result<()> {
         self.within(&range)?;
         mapping::advise(self.attachment, &range, libc::MADV_REMOVE)
     }

@@ -5,13 +5,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::values::key::Key;
-use crate::values::segment_ref::ProjectId;
+use crate::values::{Key, ProjectId};
 
 /// ftok(3), as glibc computes it (sysvipc/ftok.c): the low bits of the file's inode and device under the project id.
 ///
 /// Computed here and not by libc's function, because that returns -1 both for a missing file and for key 0xffffffff.
-pub fn ftok(path: &Path, project: ProjectId) -> io::Result<Key> {
+pub(crate) fn ftok(path: &Path, project: ProjectId) -> io::Result<Key> {
     let file = fs::metadata(path)?;
     let low = |number: u64, bits: u32| (number & ((1 << bits) - 1)) as u32;
     let key = low(file.ino(), 16) | low(file.dev(), 8) << 16 | u32::from(project.0) << 24;

@@ -11,7 +11,7 @@ const SHM_INFO: libc::c_int = 14;
 
 /// The namespace's limits, as `IPC_INFO` has them (Linux; ipc/shm.c).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// SHMMAX: a segment's largest size, in bytes.
     pub max_bytes: u64,
     /// SHMMIN: a segment's smallest size, in bytes.
@@ -25,7 +25,7 @@ pub struct Limits {
 /// shmctl(2) `IPC_INFO`: the namespace's limits. Needs no permission.
 ///
 /// Errors: `ENOSYS` is [`Reason::NotSupported`], `EACCES` of a security module [`Reason::PermissionDenied`].
-pub fn limits() -> Result<Limits, Error> {
+pub(crate) fn limits() -> Result<Limits, Error> {
     let mut info = MaybeUninit::<ShmInfo>::zeroed();
     // SAFETY: IPC_INFO writes a struct shminfo, which `ShmInfo` has the layout of; the identifier is not looked at.
     let ret = unsafe { libc::shmctl(0, libc::IPC_INFO, info.as_mut_ptr().cast()) };
@@ -45,7 +45,7 @@ pub fn limits() -> Result<Limits, Error> {
 
 /// What all segments of the namespace use, as `SHM_INFO` counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// Segments.
     pub segments: u64,
     /// Pages that the segments' sizes come to: what SHMALL limits.
@@ -59,7 +59,7 @@ pub struct Usage {
 /// shmctl(2) `SHM_INFO`: what all segments of the namespace use. Needs no permission.
 ///
 /// Errors: those of [`limits`].
-pub fn usage() -> Result<Usage, Error> {
+pub(crate) fn usage() -> Result<Usage, Error> {
     highest_index().map(|(_, usage)| usage)
 }
 

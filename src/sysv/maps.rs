@@ -10,7 +10,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{fstat, major, minor};
 
 use super::{Segment, ShmId};
-use crate::values::key::Key;
+use crate::values::Key;
 
 /// A file system's device: major and minor number.
 pub(super) type Device = (u64, u64);

@@ -22,7 +22,7 @@ nix::ioctl_none!(
 /// ioctl_ns(2) `NS_GET_USERNS`: the user namespace that owns a namespace.
 ///
 /// Errors: `EPERM` where it is no descendant of our own user namespace, `ENOTTY` where this is no namespace.
-pub fn owner_of(namespace: impl AsFd) -> Result<OwnedFd, Errno> {
+pub(crate) fn owner_of(namespace: impl AsFd) -> Result<OwnedFd, Errno> {
     // SAFETY: NS_GET_USERNS takes no argument and touches no memory of ours; another file's driver that takes the number
     // for its own finds no argument either. The descriptor is open as long as it is borrowed.
     let owner = unsafe { ns_get_userns(namespace.as_fd().as_raw_fd()) }?;
@@ -34,7 +34,7 @@ pub fn owner_of(namespace: impl AsFd) -> Result<OwnedFd, Errno> {
 /// setns(2) of a user namespace, is gone with it. `look` is told its pid before that is anybody else's.
 ///
 /// To be called while this process has one thread. Errors: those of `work`, and of fork(2).
-pub fn written_by_child<T>(
+pub(crate) fn written_by_child<T>(
     work: impl FnOnce(File) -> io::Result<()>,
     look: impl FnOnce(Pid) -> io::Result<T>,
 ) -> io::Result<(Vec<u8>, T)> {

@@ -13,14 +13,14 @@ use super::maps::{KernelMounts, Mapping, Protection, SegmentMapping};
 /// Reads memory maps. Since Linux 6.11 the kernel is asked for shared mappings of files alone (`PROCMAP_QUERY`), before
 /// that it writes out all of them as text.
 #[derive(Debug)]
-pub struct MapsReader {
+pub(crate) struct MapsReader {
     kernel: KernelMounts,
     can_query: bool,
 }
 
 impl MapsReader {
     /// Learns the kernel's mounts, and which way it offers.
-    pub fn new() -> io::Result<MapsReader> {
+    pub(crate) fn new() -> io::Result<MapsReader> {
         let kernel = KernelMounts::learn()?;
         // ENOENT is an answer, too: we have no such mapping.
         let asked = query(&File::open("/proc/self/maps")?, 0, ANY_SEGMENT, &mut []);
@@ -32,7 +32,7 @@ impl MapsReader {
     /// process whose first thread has ended (another thread's file shows it then).
     ///
     /// Errors: `ESRCH` of a process that ends meanwhile is `None`, too.
-    pub fn segments(&self, maps: &File) -> io::Result<Option<Vec<SegmentMapping>>> {
+    pub(crate) fn segments(&self, maps: &File) -> io::Result<Option<Vec<SegmentMapping>>> {
         if self.can_query { self.by_query(maps) } else { self.by_text(maps) }
     }
 
@@ -80,7 +80,7 @@ impl MapsReader {
 
 /// Whether two processes have one address space, as a child of vfork(2) and its parent: kcmp(2) `KCMP_VM`. `false` too where the
 /// kernel does not tell.
-pub fn share_memory(one: Pid, other: Pid) -> bool {
+pub(crate) fn share_memory(one: Pid, other: Pid) -> bool {
     // include/uapi/linux/kcmp.h
     const KCMP_VM: libc::c_long = 1;
     let (one, other) = (libc::c_long::from(one.as_raw()), libc::c_long::from(other.as_raw()));
@@ -105,7 +105,7 @@ const ANY_SEGMENT: u64 = VMA_SHARED | FILE_BACKED_VMA | COVERING_OR_NEXT_VMA;
 /// `struct procmap_query` of include/uapi/linux/fs.h.
 #[repr(C)]
 #[derive(Debug, Default)]
-pub struct ProcmapQuery {
+pub(super) struct ProcmapQuery {
     size: u64,
     query_flags: u64,
     query_addr: u64,

@@ -6,8 +6,7 @@ use std::io::{self, BufRead, BufReader};
 use procfs::{Current, FromBufRead, ProcError, ProcResult};
 
 use super::ShmId;
-use crate::values::key::Key;
-use crate::values::mode::Mode;
+use crate::values::{Key, Mode};
 
 /// Marked for destruction (include/linux/shm.h).
 const SHM_DEST: u16 = 0o1000;

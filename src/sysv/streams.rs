@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigHandler, Signal, signal};
 
 /// The signals that [`secure_streams`] sets to be ignored.
-pub const IGNORED: [Signal; 2] = [Signal::SIGPIPE, Signal::SIGXFSZ];
+pub(crate) const IGNORED: [Signal; 2] = [Signal::SIGPIPE, Signal::SIGXFSZ];
 
 /// Opens /dev/null in place of each standard stream that is closed, so that nothing opened later gets its number, and
 /// text meant for it. It is opened the wrong way round: to use the stream is `EBADF`, as if it were closed still.

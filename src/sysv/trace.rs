@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use nix::errno::Errno;
 
 use super::cause;
-use crate::values::key::Key;
+use crate::values::Key;
 
 type Sink = Box<dyn Fn(&dyn Display) + Send + Sync>;
 
@@ -15,7 +15,7 @@ type Sink = Box<dyn Fn(&dyn Display) + Send + Sync>;
 static SINKS: [OnceLock<Sink>; 2] = [const { OnceLock::new() }; 2];
 
 /// Hands every System V call from now on to `sink`, as one line without its end. There is room for two sinks, for good.
-pub fn trace_to(sink: impl Fn(&dyn Display) + Send + Sync + 'static) {
+pub(crate) fn trace_to(sink: impl Fn(&dyn Display) + Send + Sync + 'static) {
     let mut sink: Sink = Box::new(sink);
     for place in &SINKS {
         match place.set(sink) {
@@ -26,7 +26,7 @@ pub fn trace_to(sink: impl Fn(&dyn Display) + Send + Sync + 'static) {
 }
 
 /// Whether somebody is told of the calls already.
-pub fn is_traced() -> bool {
+pub(crate) fn is_traced() -> bool {
     SINKS[0].get().is_some()
 }
 

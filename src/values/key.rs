@@ -81,7 +81,7 @@ impl FromStr for Key {
 
 /// Why [`c_integer`] refused a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotCInteger {
+pub(crate) enum NotCInteger {
     /// No number in C notation.
     Syntax,
     /// More than 64 bits.
@@ -89,7 +89,7 @@ pub enum NotCInteger {
 }
 
 /// Reads the whole word as an unsigned C integer constant: decimal, octal after `0`, hexadecimal after `0x`.
-pub fn c_integer(word: &str) -> Result<u64, NotCInteger> {
+pub(crate) fn c_integer(word: &str) -> Result<u64, NotCInteger> {
     let hexadecimal = word.strip_prefix("0x").or_else(|| word.strip_prefix("0X"));
     let (digits, radix) = match (hexadecimal, word.strip_prefix('0')) {
         (Some(digits), _) => (digits, 16),

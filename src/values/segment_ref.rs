@@ -5,8 +5,7 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use crate::sysv::ShmId;
-use crate::values::key::{Key, ParseKeyError};
+use crate::values::{Key, ParseKeyError, ShmId};
 
 /// A segment as a user names it: by key, by identifier, or by the path that its key derives from.
 #[derive(Debug, Clone, PartialEq, Eq)]

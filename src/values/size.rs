@@ -6,7 +6,7 @@ use std::str::FromStr;
 use parse_size::Config;
 use unit_prefix::NumberPrefix;
 
-use crate::values::key::c_integer;
+use crate::values::c_integer;
 
 /// A number of bytes, as a user writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ fn is_unit(unit: &str) -> bool {
 }
 
 /// A number of bytes for people, by 1024 and with one letter: `512`, `4K`, `1.5M`.
-pub fn human(bytes: u128) -> String {
+pub(crate) fn human(bytes: u128) -> String {
     // Three digits are what a column of sizes needs, and f64 has fifteen.
     #[expect(clippy::cast_precision_loss)]
     match NumberPrefix::binary(bytes as f64) {
@@ -81,7 +81,7 @@ pub fn human(bytes: u128) -> String {
 }
 
 /// The same in a sentence, where a number without a letter needs its unit: `10 bytes`.
-pub fn human_bytes(bytes: u128) -> String {
+pub(crate) fn human_bytes(bytes: u128) -> String {
     match bytes {
         1 => "1 byte".into(),
         ..1024 => format!("{bytes} bytes"),

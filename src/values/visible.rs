@@ -26,7 +26,7 @@ pub fn visible(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 /// Appends each byte as `\xNN`.
-pub fn escape(shown: &mut String, bytes: &[u8]) {
+pub(crate) fn escape(shown: &mut String, bytes: &[u8]) {
     for byte in bytes {
         // Writing to a String does not fail.
         let _ = write!(shown, "\\x{byte:02x}");

@@ -10,9 +10,7 @@ use crate::output::ALL_COLUMNS;
 use crate::segments::lookup::rows;
 use crate::system::names::Names;
 use crate::sysv::Segment;
-use crate::values::key::Key;
-use crate::values::size::human;
-use crate::values::visible::visible;
+use crate::values::{Key, human, visible};
 
 fn existing() -> impl Iterator<Item = Segment> {
     rows().into_iter().flatten().map_while(Result::ok)

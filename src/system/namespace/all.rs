@@ -15,7 +15,7 @@ use crate::sysv::{self, Segment, Segments, Table};
 
 /// The namespaces that were found: our own first, the others by their inodes.
 #[derive(Debug)]
-pub struct Survey {
+pub(crate) struct Survey {
     /// Each of them once.
     pub namespaces: Vec<Inhabited>,
     /// How many processes may not be looked at.
@@ -24,7 +24,7 @@ pub struct Survey {
 
 /// A namespace with processes in it.
 #[derive(Debug)]
-pub struct Inhabited {
+pub(crate) struct Inhabited {
     identity: Identity,
     is_ours: bool,
     /// The lowest first.
@@ -32,13 +32,13 @@ pub struct Inhabited {
 }
 
 /// The rows of a namespace's table.
-pub type Rows = Box<dyn Iterator<Item = io::Result<Segment>>>;
+pub(crate) type Rows = Box<dyn Iterator<Item = io::Result<Segment>>>;
 
 /// Looks at the namespace of every process. A process is seen by its first thread alone, and a namespace that only a
 /// mount or an open file keeps is not seen.
 ///
 /// Errors: /proc cannot be read.
-pub fn survey() -> io::Result<Survey> {
+pub(crate) fn survey() -> io::Result<Survey> {
     let ours = Identity::ours().ok();
     let mut unseen = 0;
     let mut found = BTreeMap::<_, Vec<i32>>::new();
@@ -66,24 +66,24 @@ pub fn survey() -> io::Result<Survey> {
 
 impl Inhabited {
     /// The number that lsns(8) shows.
-    pub fn inode(&self) -> u64 {
+    pub(crate) fn inode(&self) -> u64 {
         self.identity.inode
     }
 
     /// Whether it is this thread's own.
-    pub fn is_ours(&self) -> bool {
+    pub(crate) fn is_ours(&self) -> bool {
         self.is_ours
     }
 
     /// A process in it: of those that are seen the one with the lowest pid, which mostly was there first.
-    pub fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.pids.first().copied().unwrap_or(0)
     }
 
     /// Its segments. The namespace of this thread stays what it is; to be called while the process has one thread.
     ///
     /// `None` where it has gone meanwhile. Errors: `PermissionDenied` where it may not be entered.
-    pub fn rows(&self) -> io::Result<Option<Rows>> {
+    pub(crate) fn rows(&self) -> io::Result<Option<Rows>> {
         let inode = self.inode();
         let mark = move |row: io::Result<Segment>| row.map(|row| Segment { namespace: Some(inode), ..row });
         if self.is_ours {

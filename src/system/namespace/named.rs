@@ -18,7 +18,7 @@ use crate::sysv;
 
 /// A namespace as `--ns` takes it: a number is a process, everything else a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NamespaceRef {
+pub(crate) enum NamespaceRef {
     /// The IPC namespace of this process, which has this number in /proc.
     Process(i32),
     /// A namespace file: `/proc/PID/ns/ipc`, or what one is mounted on.
@@ -27,7 +27,7 @@ pub enum NamespaceRef {
 
 /// A word that names no namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ParseNamespaceError;
+pub(crate) struct ParseNamespaceError;
 
 impl fmt::Display for ParseNamespaceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,7 +61,7 @@ impl fmt::Display for NamespaceRef {
 
 /// What tells a namespace from all others that there are now: the device and the inode of its files (namespaces(7)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// The number that lsns(8) and `ls -l /proc/PID/ns` show.
     pub inode: u64,
     device: u64,
@@ -69,17 +69,17 @@ pub struct Identity {
 
 impl Identity {
     /// Errors: `PermissionDenied` for a process that may not be looked at, `NotFound` where there is none or it has ended.
-    pub fn of_process(pid: i32) -> io::Result<Identity> {
+    pub(crate) fn of_process(pid: i32) -> io::Result<Identity> {
         Identity::of_file(Path::new(&format!("/proc/{pid}/ns/ipc")))
     }
 
     /// The namespace that a namespace file is of.
-    pub fn of_file(path: &Path) -> io::Result<Identity> {
+    pub(crate) fn of_file(path: &Path) -> io::Result<Identity> {
         fs::metadata(path).map(|metadata| Identity::from(&metadata))
     }
 
     /// The IPC namespace of this thread.
-    pub fn ours() -> io::Result<Identity> {
+    pub(crate) fn ours() -> io::Result<Identity> {
         Identity::of_file(Path::new("/proc/thread-self/ns/ipc"))
     }
 }
@@ -92,7 +92,7 @@ impl From<&fs::Metadata> for Identity {
 
 /// An open namespace file, which keeps the namespace.
 #[derive(Debug)]
-pub struct Namespace {
+pub(crate) struct Namespace {
     file: File,
     /// Which one it is.
     pub identity: Identity,
@@ -100,7 +100,7 @@ pub struct Namespace {
 
 impl Namespace {
     /// Opens a namespace file, or what shall prove to be one.
-    pub fn open(named: &NamespaceRef) -> io::Result<Namespace> {
+    pub(crate) fn open(named: &NamespaceRef) -> io::Result<Namespace> {
         let path = match named {
             NamespaceRef::Process(pid) => format!("/proc/{pid}/ns/ipc").into(),
             NamespaceRef::Path(path) => path.clone(),
@@ -114,14 +114,14 @@ impl Namespace {
     /// setns(2): moves this thread into it.
     ///
     /// Errors: `EINVAL` where this is no IPC namespace, `EPERM` for whom it is not.
-    pub fn enter(&self) -> Result<(), Errno> {
+    pub(crate) fn enter(&self) -> Result<(), Errno> {
         setns(&self.file, CloneFlags::CLONE_NEWIPC)
     }
 
     /// Does something in it, in a thread of its own: the namespace of this thread stays what it is.
     ///
     /// Errors: those of [`Namespace::enter`], and those of what is done.
-    pub fn inside<T: Send>(&self, act: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    pub(crate) fn inside<T: Send>(&self, act: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         thread::scope(|scope| {
             let thread = thread::Builder::new().spawn_scoped(scope, || {
                 self.enter()?;
@@ -135,7 +135,7 @@ impl Namespace {
     /// its root. Only for a process of a single thread.
     ///
     /// Errors: `EPERM` for everyone else.
-    pub fn enter_as_owner(&self) -> Result<(), Errno> {
+    pub(crate) fn enter_as_owner(&self) -> Result<(), Errno> {
         let owner = sysv::owner_of(&self.file)?;
         match setns(owner, CloneFlags::CLONE_NEWUSER) {
             Ok(()) => self.enter(),
@@ -149,7 +149,7 @@ impl Namespace {
 /// Moves this process, which has a single thread, into a namespace for good.
 ///
 /// Errors: exit status 1, with what can be done about it.
-pub fn enter(named: &NamespaceRef) -> Result<()> {
+pub(crate) fn enter(named: &NamespaceRef) -> Result<()> {
     let cannot = |error: io::Error| explain(named, &error);
     let namespace = Namespace::open(named).map_err(cannot)?;
     // Into the one that we are in already the kernel lets only root.

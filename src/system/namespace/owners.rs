@@ -10,7 +10,7 @@ const NOBODY: u32 = 65534;
 
 /// How a user namespace below ours numbers users and groups (user_namespaces(7)).
 #[derive(Debug)]
-pub struct Owners {
+pub(super) struct Owners {
     users: Vec<Range>,
     groups: Vec<Range>,
 }
@@ -24,13 +24,13 @@ struct Range {
 
 impl Owners {
     /// Those of a process's user namespace, which is not ours: then the kernel writes the map in our numbers.
-    pub fn of_process(pid: i32) -> io::Result<Owners> {
+    pub(super) fn of_process(pid: i32) -> io::Result<Owners> {
         let read = |file| fs::read_to_string(format!("/proc/{pid}/{file}")).map(|map| ranges(&map));
         Ok(Owners { users: read("uid_map")?, groups: read("gid_map")? })
     }
 
     /// A segment that was read there, with its owner and creator as they are here.
-    pub fn as_seen_here(&self, segment: Segment) -> Segment {
+    pub(super) fn as_seen_here(&self, segment: Segment) -> Segment {
         let (user, group) = (|id| translate(&self.users, id), |id| translate(&self.groups, id));
         Segment {
             uid: user(segment.uid),

@@ -14,7 +14,7 @@ use crate::sysv::uninterrupted;
 
 /// SIGINT, SIGTERM and SIGHUP wait, as long as this lives: what is made meanwhile is made, and known, when they come.
 #[derive(Debug)]
-pub struct HeldOff {
+pub(crate) struct HeldOff {
     signals: SigSet,
     /// The mask of this thread before.
     before: SigSet,
@@ -22,7 +22,7 @@ pub struct HeldOff {
 
 /// Something that is begun, and undone where one of the signals comes while this lives; by that signal we end then.
 #[derive(Debug)]
-pub struct Undo {
+pub(crate) struct Undo {
     /// The thread that waits, and what ends it.
     waiting: Option<(UnixStream, JoinHandle<()>)>,
     /// To be dropped last: the thread must have ended.
@@ -31,7 +31,7 @@ pub struct Undo {
 
 impl HeldOff {
     /// Holds off those of the signals that are not ignored. To be called by the only thread there is.
-    pub fn until_dropped() -> HeldOff {
+    pub(crate) fn until_dropped() -> HeldOff {
         let signals: SigSet = ending_signals().filter_map(|number| Signal::try_from(number).ok()).collect();
         // It fails for an unknown `how` alone.
         let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK).unwrap_or_else(|_| SigSet::empty());
@@ -40,7 +40,7 @@ impl HeldOff {
 
     /// Has `undo` run should a signal come: by a thread of its own, as this one may wait for a reader or a writer that
     /// never comes. Where there is no room for that, signals end us again as they always do.
-    pub fn undoing(self, undo: impl FnOnce() + Send + 'static) -> Undo {
+    pub(crate) fn undoing(self, undo: impl FnOnce() + Send + 'static) -> Undo {
         let waiting = self.wait_for_one(undo).ok();
         if waiting.is_none() {
             let _ = self.before.thread_set_mask();

@@ -12,14 +12,14 @@ use crate::sysv::uninterrupted;
 
 /// An open file that bytes are read from or written to where it stands.
 #[derive(Debug)]
-pub struct Stream<'a> {
+pub(crate) struct Stream<'a> {
     fd: BorrowedFd<'a>,
     kind: FileType,
 }
 
 impl Stream<'_> {
     /// Looks at what an open file is.
-    pub fn new(fd: BorrowedFd<'_>) -> Stream<'_> {
+    pub(crate) fn new(fd: BorrowedFd<'_>) -> Stream<'_> {
         // One that cannot even be asked is read or written as any, and tells then what is wrong with it.
         let kind = fstat(fd).map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode));
         Stream { fd, kind }
@@ -27,7 +27,7 @@ impl Stream<'_> {
 
     /// Lets a pipe hold as much as is moved at once: with the default of 64 KiB, its two ends wait for each other most
     /// of the time. Where that is refused (fs.pipe-max-size, the user's pages in pipes) it stays as it is.
-    pub fn enlarge(&self) {
+    pub(crate) fn enlarge(&self) {
         let wanted = PIECE as usize;
         if self.is_pipe() && fcntl_getpipe_size(self.fd).is_ok_and(|size| size < wanted) {
             let _ = fcntl_setpipe_size(self.fd, wanted);
@@ -35,7 +35,7 @@ impl Stream<'_> {
     }
 
     /// Whether it is a pipe or a FIFO.
-    pub fn is_pipe(&self) -> bool {
+    pub(crate) fn is_pipe(&self) -> bool {
         self.kind == FileType::Fifo
     }
 
@@ -44,7 +44,7 @@ impl Stream<'_> {
     }
 
     /// read(2): up to `buffer.len()` bytes, and none at the end.
-    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         uninterrupted(|| nix::unistd::read(self.fd, buffer))
     }
 

@@ -42,14 +42,14 @@ fn a_fill_that_the_machine_has_no_memory_for_is_warned_of_first() {
 }
 
 /// A memory cgroup with a limit, and one below it; both go with this.
-pub struct Cgroup {
+pub(super) struct Cgroup {
     outer: PathBuf,
     limit: &'static str,
 }
 
 impl Cgroup {
     /// Of version 1 or 2, whichever has memory on this machine.
-    pub fn new(limit: &str) -> Option<Cgroup> {
+    pub(super) fn new(limit: &str) -> Option<Cgroup> {
         let name = format!("shmadm-test-{}", fastrand::u64(..));
         let roots = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
         roots.into_iter().find_map(|(root, file)| {
@@ -69,14 +69,14 @@ impl Cgroup {
     }
 
     /// How many bytes are charged to it.
-    pub fn usage(&self) -> u64 {
+    pub(super) fn usage(&self) -> u64 {
         let file = if self.limit == "memory.max" { "memory.current" } else { "memory.usage_in_bytes" };
         let bytes = fs::read_to_string(self.outer.join(file)).expect("the usage");
         bytes.trim().parse().expect("a number")
     }
 
     /// A shell script in the inner one.
-    pub fn sh(&self, ns: &Namespace, line: &str) -> Command {
+    pub(super) fn sh(&self, ns: &Namespace, line: &str) -> Command {
         let mut sh = ns.program("sh");
         sh.args(["-ec", &format!("echo $$ > $1/cgroup.procs; {line}"), SHMADM]).arg(self.inner());
         sh

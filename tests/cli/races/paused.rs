@@ -63,7 +63,7 @@ const RIVAL: &str = r#"
 
 /// What there is before the command runs.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Before {
+pub(super) enum Before {
     Nothing,
     Segment,
     /// And a process that has it attached, until the rival has acted.
@@ -72,7 +72,7 @@ pub enum Before {
 
 /// What the rival does.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Act {
+pub(super) enum Act {
     Remove,
     Take,
     /// Takes its identifier, too.
@@ -81,7 +81,7 @@ pub enum Act {
 
 /// Where a command may use the new segment, as it has not found or chosen the one that is to be used yet.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Until {
+pub(super) enum Until {
     Never,
     /// Its first look for the key: what that found is gone, and --create takes what there is.
     Found,
@@ -91,7 +91,7 @@ pub enum Until {
 
 /// A command line, and what is allowed to come of it.
 #[derive(Clone, Copy)]
-pub struct Line {
+pub(super) struct Line {
     /// `{id}` is the segment's identifier; the key is 42.
     words: &'static str,
     before: Before,
@@ -102,27 +102,27 @@ pub struct Line {
     uses: Until,
 }
 
-pub const fn line(words: &'static str, codes: &'static [i32]) -> Line {
+pub(super) const fn line(words: &'static str, codes: &'static [i32]) -> Line {
     Line { words, before: Before::Segment, codes, says: &[], uses: Until::Never }
 }
 
 impl Line {
-    pub const fn of(self, before: Before) -> Line {
+    pub(super) const fn of(self, before: Before) -> Line {
         Line { before, ..self }
     }
 
-    pub const fn says(self, says: &'static [&'static str]) -> Line {
+    pub(super) const fn says(self, says: &'static [&'static str]) -> Line {
         Line { says, ..self }
     }
 
-    pub const fn uses(self, uses: Until) -> Line {
+    pub(super) const fn uses(self, uses: Until) -> Line {
         Line { uses, ..self }
     }
 }
 
 /// A call behind which the command is stopped: the process, by the order in which they came, and which call of this name.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Step {
+pub(super) struct Step {
     pub process: usize,
     pub call: String,
     pub nth: usize,
@@ -350,7 +350,7 @@ fn can_stop(ns: &Namespace, test: &str) -> bool {
 }
 
 /// Walks all steps of these lines, with each act. `chosen` leaves out steps that are not worth it.
-pub fn walk(ns: &Namespace, test: &str, lines: &[Line], acts: &[Act], chosen: fn(&Step) -> bool) {
+pub(super) fn walk(ns: &Namespace, test: &str, lines: &[Line], acts: &[Act], chosen: fn(&Step) -> bool) {
     if !can_stop(ns, test) {
         return;
     }
