@@ -17,7 +17,6 @@ pub(super) type Device = (u64, u64);
 
 /// What a process may do with a mapping: the `PROT_` flags of mmap(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is its name")]
 pub struct Protection {
     pub read: bool,
     pub write: bool,

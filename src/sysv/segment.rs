@@ -55,7 +55,6 @@ pub struct Segment {
 /// What never changes in a segment's life: an identifier can be reused, and then another of these differs, as far as can
 /// be told. The key goes with the mark, and ctime moves with every IPC_SET.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each is the segment's field of that name")]
 pub struct Identity {
     pub id: ShmId,
     pub size: u64,
