@@ -24,7 +24,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
-use crate::error::{Error, Result, Status};
+use crate::error::{Error, Kind, Result, Status};
 use crate::output::{ErrorRecord, Lookups, Output, note_raw, say};
 use crate::segments::lookup::rows;
 use crate::system::namespace::{self, NamespaceRef};
@@ -219,11 +219,10 @@ struct JsonError {
 }
 
 fn fail(error: &Error) -> u8 {
-    if error.reader_left {
-        return exit(Status::Signal(signal_hook::consts::SIGPIPE));
+    if error.kind != Kind::ReaderGone {
+        say(error);
     }
-    say(error);
-    exit(error.status)
+    exit(error.status())
 }
 
 fn exit(status: Status) -> u8 {

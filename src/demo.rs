@@ -221,8 +221,9 @@ impl Stage<'_> {
         let told = Error::call(format_args!("{verb} segment{name}"), error);
         match error.reason {
             // It was not the user who named it: this is a failure, and not exit status 3.
-            Reason::NoSuchSegment => Error { status: crate::error::Status::Failed, ..told }
-                .hint("somebody has removed it; run the demo again"),
+            Reason::NoSuchSegment => {
+                Error { kind: crate::error::Kind::Failed, ..told }.hint("somebody has removed it; run the demo again")
+            }
             _ => told,
         }
     }

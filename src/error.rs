@@ -1,4 +1,4 @@
-//! What a command says when it cannot do what it was asked to.
+//! Why a command failed: the text for a person, the fields for a script, and the exit status.
 
 use std::fmt;
 use std::io;
@@ -6,9 +6,9 @@ use std::io;
 use crate::sysv::{self, Errno};
 use crate::values::ShmId;
 
-/// How a command ended, as its exit status tells.
+/// How a command ended. Its exit status follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub(crate) enum Status {
     /// 0: all done.
     Done,
     /// 1: something failed; the rest was still tried.
@@ -24,8 +24,8 @@ pub enum Status {
 }
 
 impl Status {
-    /// The process's exit status.
-    pub fn code(self) -> u8 {
+    /// Returns the process's exit status.
+    pub(crate) fn code(self) -> u8 {
         match self {
             Self::Done => 0,
             Self::Failed => 1,
@@ -36,8 +36,8 @@ impl Status {
         }
     }
 
-    /// The status of two pieces of work together: a failure outweighs what is merely missing.
-    pub fn and(self, other: Status) -> Status {
+    /// Combines the status of two pieces of work: a failure outweighs a missing segment.
+    pub(crate) fn and(self, other: Status) -> Status {
         let weight = |status| match status {
             Self::Done => 0,
             Self::Missing => 1,
@@ -49,86 +49,159 @@ impl Status {
     }
 }
 
-/// A failure, for a person (one line: what was tried on which segment, the cause, what to do) and for a script.
+/// What sort of failure an [`Error`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Something could not be done.
+    Failed,
+    /// The command line cannot be right. Found before anything was done.
+    Usage,
+    /// A named segment does not exist.
+    Missing,
+    /// The reader of standard output closed the pipe. Nobody reads a message about that.
+    ReaderGone,
+}
+
+/// A failure: for a person one line, `cannot ACTION: CAUSE; HINT`, for a script its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
-    /// The exit status that it leads to.
-    pub status: Status,
-    /// The kernel's errno, where there was one.
-    pub errno: Option<Errno>,
-    /// The line, without `shmadm: ` before it.
-    pub message: String,
-    /// The reader of standard output has gone away: nothing is said, and the process ends as SIGPIPE ends it.
-    pub reader_left: bool,
+    /// Which sort of failure this is. The exit status follows from it.
+    pub(crate) kind: Kind,
+    /// What was tried, on which segment: `remove segment 0x0000002a (id 5)`. `None` where the cause is a whole sentence.
+    pub(crate) action: Option<String>,
+    /// Why it could not be done.
+    pub(crate) cause: String,
+    /// What the user can do about it.
+    pub(crate) hint: Option<String>,
+    /// The kernel's errno, where a system call failed.
+    pub(crate) errno: Option<Errno>,
 }
 
 /// What a command's functions return.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// A failure, exit status 1.
-    pub fn failed(message: impl Into<String>) -> Error {
-        Error { status: Status::Failed, errno: None, message: message.into(), reader_left: false }
+    /// Returns a failure whose cause is a whole sentence: exit status 1.
+    pub(crate) fn failed(cause: impl Into<String>) -> Error {
+        Error { kind: Kind::Failed, action: None, cause: cause.into(), hint: None, errno: None }
     }
 
-    /// Bad usage, exit status 2: found before anything was done.
-    pub fn usage(message: impl Into<String>) -> Error {
-        Error { status: Status::Usage, ..Error::failed(message) }
+    /// Returns a failure to do something (`remove segment 0x0000002a`): exit status 1.
+    pub(crate) fn cannot(action: impl fmt::Display, cause: impl Into<String>) -> Error {
+        Error { action: Some(action.to_string()), ..Error::failed(cause) }
     }
 
-    /// A named segment that does not exist, exit status 3.
-    pub fn missing(message: impl Into<String>) -> Error {
-        Error { status: Status::Missing, ..Error::failed(message) }
+    /// Returns bad usage: exit status 2.
+    pub(crate) fn usage(cause: impl Into<String>) -> Error {
+        Error { kind: Kind::Usage, ..Error::failed(cause) }
     }
 
-    /// A system call on a segment failed: `what` was tried (`remove segment 0x2a`), and the cause is the call's.
-    pub fn call(what: impl fmt::Display, error: sysv::Error) -> Error {
-        let message = format!("cannot {what}: {error}");
-        let status = match error.reason {
-            sysv::Reason::NoSuchSegment => Status::Missing,
-            _ => Status::Failed,
+    /// Returns the failure that a named segment does not exist: exit status 3.
+    pub(crate) fn missing(cause: impl Into<String>) -> Error {
+        Error { kind: Kind::Missing, ..Error::failed(cause) }
+    }
+
+    /// Returns the failure of a System V call, which was made to do `action`. A segment that does not exist is
+    /// [`Kind::Missing`].
+    pub(crate) fn call(action: impl fmt::Display, error: sysv::Error) -> Error {
+        let kind = match error.reason {
+            sysv::Reason::NoSuchSegment => Kind::Missing,
+            _ => Kind::Failed,
         };
-        Error { status, errno: Some(error.errno), message, reader_left: false }
+        Error { kind, errno: Some(error.errno), ..Error::cannot(action, error.to_string()) }
     }
 
-    /// The same, of a call that only some may make on this segment: tells how to see who they are.
-    pub fn call_on(what: impl fmt::Display, id: ShmId, error: sysv::Error) -> Error {
-        let told = Error::call(what, error);
+    /// Returns the same as [`Error::call`] for a call that only some users may make on this segment, and says how to
+    /// see who they are.
+    pub(crate) fn call_on(action: impl fmt::Display, id: ShmId, error: sysv::Error) -> Error {
+        let told = Error::call(action, error);
         match error.reason {
             sysv::Reason::NotPermitted => told.hint(format_args!("`shmadm stat id:{id}` shows who they are")),
             _ => told,
         }
     }
 
-    /// Reading or writing something that is no segment failed.
-    pub fn io(what: impl fmt::Display, error: &io::Error) -> Error {
+    /// Returns the failure of an operation on something other than a segment.
+    pub(crate) fn io(action: impl fmt::Display, error: &io::Error) -> Error {
         let errno = error.raw_os_error().map(Errno::from_raw);
-        Error { errno, ..Error::failed(format!("cannot {what}: {}", sysv::cause(error))) }
+        Error { errno, ..Error::cannot(action, sysv::cause(error)) }
     }
 
-    /// Standard output could not be written.
-    pub fn output(error: &io::Error) -> Error {
-        let reader_left = error.kind() == io::ErrorKind::BrokenPipe;
-        Error { reader_left, ..Error::io("write standard output", error) }
+    /// Returns the failure to write standard output.
+    pub(crate) fn output(error: &io::Error) -> Error {
+        let kind = match error.kind() {
+            io::ErrorKind::BrokenPipe => Kind::ReaderGone,
+            _ => Kind::Failed,
+        };
+        Error { kind, ..Error::io("write standard output", error) }
     }
 
-    /// The same, with more of the cause.
-    pub fn append(mut self, details: impl fmt::Display) -> Error {
-        self.message = format!("{}{details}", self.message);
+    /// Adds what the user can do about it, after the hints there are.
+    pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Error {
+        self.hint = Some(match self.hint {
+            Some(earlier) => format!("{earlier}; {hint}"),
+            None => hint.to_string(),
+        });
         self
     }
 
-    /// The same, with what the user can do about it.
-    pub fn hint(mut self, hint: impl fmt::Display) -> Error {
-        self.message = format!("{}; {hint}", self.message);
-        self
+    /// Returns the line without the hint: `cannot ACTION: CAUSE`.
+    pub(crate) fn message(&self) -> String {
+        match &self.action {
+            Some(action) => format!("cannot {action}: {}", self.cause),
+            None => self.cause.clone(),
+        }
+    }
+
+    /// Returns the status that a command ends with for this failure.
+    pub(crate) fn status(&self) -> Status {
+        match self.kind {
+            Kind::Failed => Status::Failed,
+            Kind::Usage => Status::Usage,
+            Kind::Missing => Status::Missing,
+            Kind::ReaderGone => Status::Signal(libc::SIGPIPE),
+        }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.message())?;
+        match &self.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
     }
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_gets_one_line_and_a_script_the_parts() {
+        let error = Error::cannot("read segment 0x0000002a", "permission denied").hint("ask root").hint("or its owner");
+        assert_eq!(error.to_string(), "cannot read segment 0x0000002a: permission denied; ask root; or its owner");
+        assert_eq!(error.message(), "cannot read segment 0x0000002a: permission denied");
+        assert_eq!(error.hint.as_deref(), Some("ask root; or its owner"));
+        assert_eq!(Error::usage("name a SEGMENT").to_string(), "name a SEGMENT");
+    }
+
+    #[test]
+    fn the_status_follows_from_the_kind() {
+        let gone = sysv::Error { reason: sysv::Reason::NoSuchSegment, errno: Errno::EINVAL };
+        let denied = sysv::Error { reason: sysv::Reason::PermissionDenied, errno: Errno::EACCES };
+        let closed = io::Error::from_raw_os_error(libc::EPIPE);
+        for (error, status) in [
+            (Error::failed("no"), Status::Failed),
+            (Error::usage("no"), Status::Usage),
+            (Error::call("read", gone), Status::Missing),
+            (Error::call("read", denied), Status::Failed),
+            (Error::output(&closed), Status::Signal(libc::SIGPIPE)),
+        ] {
+            assert_eq!(error.status(), status, "{error}");
+        }
+    }
+}

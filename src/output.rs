@@ -158,13 +158,15 @@ pub(crate) fn note_raw(line: &str) {
 pub(crate) struct ErrorRecord {
     errno: Option<String>,
     message: String,
+    hint: Option<String>,
 }
 
 impl From<&Error> for ErrorRecord {
     fn from(error: &Error) -> ErrorRecord {
         ErrorRecord {
             errno: error.errno.map(|errno| format!("{errno:?}")),
-            message: visible(error.message.as_bytes()).into_owned(),
+            message: visible(error.message().as_bytes()).into_owned(),
+            hint: error.hint.as_ref().map(|hint| visible(hint.as_bytes()).into_owned()),
         }
     }
 }

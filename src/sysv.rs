@@ -48,7 +48,7 @@ const SHM_HUGE_SHIFT: libc::c_int = 26;
 
 /// What an errno means for the call that gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// `EEXIST`: the key is taken.
     Exists,
     /// `EINVAL` or `EIDRM` where an identifier was given, `ENOENT` where a key was.
@@ -80,7 +80,7 @@ pub enum Reason {
 
 /// A call that failed, and what that means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Error {
+pub(crate) struct Error {
     /// The meaning.
     pub reason: Reason,
     /// The bare errno.

@@ -327,12 +327,13 @@ fn made(id: ShmId) -> Result<Segment> {
 
 fn exists(key: Key, error: sysv::Error) -> Error {
     let existing = sysv::find(key).ok().flatten().and_then(|id| lookup::look(id).ok().flatten());
-    let details = existing.map_or(String::new(), |segment| {
+    let mut told = Error::call(format_args!("create segment {key}"), error);
+    if let Some(segment) = existing {
         let names = crate::system::names::Names::default();
         let owner = names.user_or_uid(segment.uid);
-        format!(" (id {}, {} bytes, owner {owner})", segment.id, segment.size)
-    });
-    Error::call(format_args!("create segment {key}"), error).append(details).hint("use --exist-ok to take it as it is")
+        told.cause = format!("{error} (id {}, {} bytes, owner {owner})", segment.id, segment.size);
+    }
+    told.hint("use --exist-ok to take it as it is")
 }
 
 fn owner_numbers(owner: &str) -> Result<(u32, Option<u32>)> {

@@ -141,20 +141,11 @@ impl Remove {
             Progress::steps("removing", chosen.len() as u64).hidden_if(output.is_terminal() && !self.quiet);
         let mut removals = Vec::new();
         for batch in chosen.chunks(BATCH).take_while(|_| ending.signal().is_none()) {
-            let mut done = match self.dry_run {
+            let done = match self.dry_run {
                 true => batch.iter().map(|segment| Removal::of(segment, Outcome::WouldRemove)).collect(),
                 false => remove::remove_all(batch, choice, &ending),
             };
-            let tell = |removal: &mut Removal| {
-                // Nobody asked for just this one: that it is another by now is worth a line, and no failure.
-                if let Some(error) = &mut removal.error
-                    && removal.outcome == Outcome::Changed
-                {
-                    error.status = Status::Done;
-                }
-                self.tell(removal, output)
-            };
-            progress.suspend(|| done.iter_mut().try_for_each(tell))?;
+            progress.suspend(|| done.iter().try_for_each(|removal| self.tell(removal, output)))?;
             progress.advance(batch.len() as u64);
             removals.extend(done);
         }
@@ -200,8 +191,10 @@ impl Remove {
             }
             return Ok(Status::Signal(signal));
         }
-        let failures = removals.iter().filter_map(|removal| removal.error.as_ref());
-        Ok(failures.fold(Status::Done, |status, error| status.and(error.status)))
+        // Nobody asked for a particular one of those that the filters chose: that it changed meanwhile is no failure.
+        let is_failure = |removal: &&Removal| !self.segment.is_empty() || removal.outcome != Outcome::Changed;
+        let failures = removals.iter().filter(is_failure).filter_map(|removal| removal.error.as_ref());
+        Ok(failures.fold(Status::Done, |status, error| status.and(error.status())))
     }
 }
 

@@ -59,16 +59,11 @@ impl Stat {
     }
 
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
-        let (mut results, attachments) = self.look();
-        if results.len() == 1
-            && let Some(Err(error)) = results.pop_if(|result| result.is_err())
-        {
-            return Err(error);
-        }
+        let (results, attachments) = self.look();
         let mut status = Status::Done;
         for error in results.iter().filter_map(|result| result.as_ref().err()) {
             say(error);
-            status = status.and(error.status);
+            status = status.and(error.status());
         }
         let output = &mut context.output;
         let lookups = Lookups::with_attachments(attachments);

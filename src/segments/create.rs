@@ -1,7 +1,7 @@
 //! How a segment's life begins, or does not: why it could not be made, what is taken back where its making fails, and what
 //! the kernel destroys before others hold it.
 
-use crate::error::{Error, Result, Status};
+use crate::error::{Error, Kind, Result};
 use crate::segments::lookup;
 use crate::sysv::{self, Reason};
 use crate::values::{Key, ShmId, human};
@@ -48,7 +48,7 @@ pub(crate) fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error)
 
 /// Takes back what a failed call has made. That it does not exist any longer is no answer to who asked for its making.
 pub(crate) fn remove_again(id: ShmId, error: Error) -> Error {
-    let error = if error.status == Status::Missing { Error { status: Status::Failed, ..error } } else { error };
+    let error = if error.kind == Kind::Missing { Error { kind: Kind::Failed, ..error } } else { error };
     match sysv::remove(id) {
         Ok(()) => error.hint("the new segment was removed again"),
         Err(gone) if gone.reason == Reason::NoSuchSegment => error.hint("the new segment is gone, too"),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Serialize, Serializer};
 
-use crate::error::{Error, Result, Status};
+use crate::error::{Error, Kind, Result};
 use crate::output::{ErrorRecord, Lookups};
 use crate::segments::filter::Selection;
 use crate::segments::lookup;
@@ -75,10 +75,8 @@ pub(crate) fn remove(chosen: &Segment, choice: Choice<'_>, lookups: &Lookups) ->
     let name = format_args!("segment {} (id {})", chosen.key, chosen.id);
     let failed = |error| Removal { error: Some(error), ..Removal::of(chosen, Outcome::Failed) };
     let changed = |how: &str| {
-        let error = Error::failed(format!(
-            "left {name} alone: {how} since it was chosen; `shmadm stat id:{}` shows what it is now",
-            chosen.id
-        ));
+        let error = Error::failed(format!("left {name} alone: {how} since it was chosen"))
+            .hint(format_args!("`shmadm stat id:{}` shows what it is now", chosen.id));
         Removal { error: Some(error), ..Removal::of(chosen, Outcome::Changed) }
     };
     match lookup::look(chosen.id) {
@@ -138,11 +136,9 @@ pub(crate) fn wait(removals: &mut [Removal], limit: Option<Duration>, ending: &E
                 }
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                removal.error = Some(Error::failed(format!(
-                    "segment id:{id} is marked for destruction, but {} {} left; `shmadm stat id:{id}` shows more",
-                    removal.nattch,
-                    if removal.nattch == 1 { "attachment is" } else { "attachments are" }
-                )));
+                let left = if removal.nattch == 1 { "attachment is" } else { "attachments are" };
+                let cause = format!("segment id:{id} is marked for destruction, but {} {left} left", removal.nattch);
+                removal.error = Some(Error::failed(cause).hint(format_args!("`shmadm stat id:{id}` shows more")));
                 break;
             }
             if ending.wait(Some(LOOK))?.is_some() {
@@ -162,7 +158,7 @@ impl Removal {
 
     /// A word that names no segment, which may be no failure, or that could not be looked up.
     pub(crate) fn not_found(word: &SegmentRef, error: Error, ignore_missing: bool) -> Removal {
-        let outcome = if error.status == Status::Missing { Outcome::Missing } else { Outcome::Failed };
+        let outcome = if error.kind == Kind::Missing { Outcome::Missing } else { Outcome::Failed };
         let error = Some(error).filter(|_| !(ignore_missing && outcome == Outcome::Missing));
         let (key, id) = match word {
             SegmentRef::Key(key) => (Some(*key), None),

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::{Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root};
+use crate::support::{Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root, line_of};
 
 // The columns of the kernel's table.
 const KEY: usize = 0;
@@ -136,8 +136,10 @@ fn a_taken_key_fails_says_what_has_it_and_changes_nothing() {
 
         let failed = create(ns, "42 --size 4K -f json");
         let json: Value = serde_json::from_str(&failed.out).expect("JSON");
-        let message = failed.fails(1).trim_end().trim_start_matches("shmadm: ").to_owned();
-        assert_eq!(json, serde_json::json!({"error": {"errno": "EEXIST", "message": message}}));
+        let message = format!("cannot create segment 0x0000002a: {}", holder.trim_end_matches("; "));
+        let hint = "use --exist-ok to take it as it is";
+        assert_eq!(json, serde_json::json!({"error": {"errno": "EEXIST", "message": message, "hint": hint}}));
+        assert_eq!(failed.fails(1), line_of(&json["error"]));
         assert_eq!(ns.table(), before);
     });
 }

@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 
 use serde_json::{Value, json};
 
-use crate::support::{Ended, Namespace, Running, ended, in_namespace, on_terminal, wait_until};
+use crate::support::{Ended, Namespace, Running, ended, in_namespace, line_of, on_terminal, wait_until};
 
 /// Runs `stat` with these words.
 #[track_caller]
@@ -138,8 +138,9 @@ fn a_missing_segment_is_exit_3_and_json_says_so_too() {
             let line = text.fails(code);
             let failed = stat(ns, &format!("{word} -f json"));
             let json: Value = serde_json::from_str(&failed.out).expect("JSON");
-            assert_eq!(line, format!("shmadm: {}\n", json["error"]["message"].as_str().expect("a message")));
-            assert_eq!(json, json!({ "error": { "errno": errno, "message": json["error"]["message"] } }));
+            assert_eq!(line, line_of(&json[0]["error"]));
+            assert_eq!(json, json!([{ "segment": json[0]["segment"], "error": json[0]["error"] }]));
+            assert_eq!(json[0]["error"]["errno"], errno);
             assert_eq!(failed.fails(code), line);
 
             // The other one is shown.

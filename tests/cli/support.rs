@@ -252,6 +252,13 @@ impl From<Output> for Ended {
     }
 }
 
+/// The line on standard error for a failure that is this in JSON.
+pub(crate) fn line_of(error: &serde_json::Value) -> String {
+    let message = error["message"].as_str().expect("a message");
+    let hint = error["hint"].as_str().map_or(String::new(), |hint| format!("; {hint}"));
+    format!("shmadm: {message}{hint}\n")
+}
+
 /// Runs a command to its end.
 #[track_caller]
 pub(crate) fn ended(command: &mut Command) -> Ended {

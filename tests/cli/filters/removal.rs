@@ -152,7 +152,7 @@ fn a_file_that_is_no_snapshot_removes_nothing() {
         let cut = &whole[..whole.len() / 2];
         let twice = format!("{whole}{whole}");
         let no_id = r#"{"segments":[{"key":"0x00000001","size":1}]}"#;
-        let failed = r#"{"error":{"errno":null,"message":"cannot list"}}"#;
+        let failed = r#"{"error":{"errno":null,"message":"cannot list","hint":null}}"#;
         let bad = ["", "nonsense", "{}", "[]", "[[]]", "null", r#"{"segments":null}"#, no_id, failed, cut, &twice];
         for contents in bad.into_iter().chain([jsonl.as_str()]) {
             ns.file("bad", contents);
