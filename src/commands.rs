@@ -153,6 +153,7 @@ fn namespace_parser() -> impl TypedValueParser<Value = NamespaceRef> {
 
 /// Parses the command line, runs the command, and turns what came of it into messages and the exit status.
 pub fn main() -> u8 {
+    signals::ignore_file_size_limit();
     // Before anything else: not even the words of the command line are looked at with the rights of others.
     if let Err(error) = privileges::refuse_foreign() {
         return fail(&error);

@@ -1,7 +1,7 @@
 //! System V shared memory on Linux, for the command `shmadm`.
 //!
 //! The rooms, from the roof down: [`commands`], [`demo`], [`contents`], [`output`], [`segments`], [`system`], [`error`],
-//! [`sysv`], [`values`]. Imports point down this list.
+//! [`sysv`], [`linux`], [`values`]. Imports point down this list.
 
 // Sizes and offsets of segments are u64 here and size_t to the kernel; the casts between them rely on this.
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
@@ -11,6 +11,7 @@ mod commands;
 mod contents;
 mod demo;
 mod error;
+mod linux;
 mod output;
 mod segments;
 mod system;
@@ -18,7 +19,6 @@ mod sysv;
 mod values;
 
 pub use commands::main;
-pub use sysv::secure_streams;
 
 /// What tests, fuzz targets and benchmarks call directly. Not an interface: it changes without notice.
 #[doc(hidden)]

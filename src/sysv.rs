@@ -11,10 +11,8 @@ mod ftok;
 mod limits;
 mod maps;
 mod namespace;
-mod pow;
 mod procmap;
 mod segment;
-mod streams;
 mod trace;
 
 use std::fmt;
@@ -36,8 +34,6 @@ pub(crate) use namespace::{owner_of, written_by_child};
 pub(crate) use procmap::{MapsReader, share_memory};
 pub(crate) use segment::Identity;
 pub use segment::{Segment, Segments, Table};
-pub(crate) use streams::IGNORED;
-pub use streams::secure_streams;
 pub(crate) use trace::{is_traced, trace_to};
 
 use crate::values::{Key, Mode, ShmId};

@@ -10,12 +10,25 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::{emulate_default_handler, pipe};
 
 pub(crate) use self::undo::{HeldOff, Undo};
+use crate::linux;
 use crate::system::process::status_line;
 use crate::sysv::uninterrupted;
+
+/// The signals that this process ignores, and a command that it runs shall not: the standard library ignores SIGPIPE
+/// before `main`, [`ignore_file_size_limit`] the other.
+pub(crate) const IGNORED: [Signal; 2] = [Signal::SIGPIPE, Signal::SIGXFSZ];
+
+/// Ignores SIGXFSZ: a write past RLIMIT_FSIZE then fails with `EFBIG` instead of ending the process, so that the error
+/// is reported and what was begun is undone.
+pub(crate) fn ignore_file_size_limit() {
+    // It can only fail for a signal that cannot be ignored.
+    let _ = linux::ignore(Signal::SIGXFSZ);
+}
 
 /// What a wait ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
