@@ -1,5 +1,16 @@
 //! Bytes between a segment and a file, a pipe or a terminal.
+//!
+//! Functions that can take long report each piece they finish through [`Advance`]. Whether anybody sees that as a bar is
+//! the caller's decision.
 
+pub(crate) mod attach;
+pub(crate) mod copy;
 pub(crate) mod destination;
+pub(crate) mod input;
+pub(crate) mod part;
 pub(crate) mod shortage;
-pub(crate) mod transfer;
+pub(crate) mod show;
+pub(crate) mod sink;
+
+/// Called with the number of bytes finished since the last call.
+pub(crate) type Advance<'a> = &'a mut dyn FnMut(u64);

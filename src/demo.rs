@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::contents::transfer;
+use crate::contents::attach;
 use crate::error::{Error, Result};
 use crate::output::{Column, DEFAULT_COLUMNS, Layout, Lookups, Output, Picture, Space, View, note_raw, prompt};
 use crate::segments::create;
@@ -206,8 +206,8 @@ impl Stage<'_> {
     fn write(&mut self) -> Result<(), Stop> {
         if let Some(attachment) = &self.attachment {
             let name = format!("segment id:{}", attachment.id());
-            let cannot = |error: &io::Error| transfer::page_error(format_args!("write to {name}"), error);
-            let contents = transfer::contents(attachment, &name, Access::ReadWrite)?;
+            let cannot = |error: &io::Error| attach::page_error(format_args!("write to {name}"), error);
+            let contents = attach::contents(attachment, &name, Access::ReadWrite)?;
             contents.write_at(format!("{TEXT}\0").as_bytes(), 0).map_err(|error| cannot(&error))?;
             self.shown.push(('A', format!("in C: strcpy({:#x}, \"{TEXT}\")", attachment.address())));
             self.is_written = true;

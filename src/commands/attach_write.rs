@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Context, attachment, segment_parser};
+use crate::contents::input::Input;
 use crate::contents::shortage;
-use crate::contents::transfer::{self, Input};
+use crate::contents::{attach, copy};
 use crate::error::{Error, Result, Status};
-use crate::output::say;
+use crate::output::{Progress, say};
 use crate::segments::create;
 use crate::segments::lookup::{self, Named};
 use crate::system::signals::HeldOff;
@@ -97,15 +98,16 @@ impl AttachWrite {
             create::outlives_a_detach(id, name, "write to")?;
         }
         let placement = sysv::Placement { address: self.attaching.at(), round: self.round, remap: self.remap };
-        let attachment = transfer::attach(id, name, "write to", Access::ReadWrite, placement)?;
+        let attachment = attach::attach(id, name, "write to", Access::ReadWrite, placement)?;
         if self.verbose {
             say(format_args!("{name} is attached at {:#x}", attachment.address()));
         }
         let (offset, size) = (self.offset.0, attachment.size());
         fits(name, input.as_ref(), offset, size)?;
-        let contents = transfer::contents(&attachment, name, Access::ReadWrite)?;
+        let contents = attach::contents(&attachment, name, Access::ReadWrite)?;
         if self.zero {
-            transfer::clear(&contents, name, size)?;
+            let mut progress = Progress::bytes("clearing", Some(size));
+            copy::clear(&contents, name, size, &mut |count| progress.advance(count))?;
         }
         let length = input.as_ref().and_then(Input::length).unwrap_or(0);
         let end = if self.fill.is_some() { size } else { offset + length };
@@ -113,11 +115,15 @@ impl AttachWrite {
             say(warning);
         }
         let end = match input {
-            Some(input) => transfer::fill_from(&contents, name, &input, offset, size)?,
+            Some(input) => {
+                let mut progress = Progress::bytes("writing", input.length());
+                copy::fill_from(&contents, name, &input, offset, size, &mut |count| progress.advance(count))?
+            }
             None => offset,
         };
         if let Some(byte) = self.fill {
-            transfer::fill_with(&contents, name, byte, end..size)?;
+            let mut progress = Progress::bytes("filling", Some(size - end));
+            copy::fill_with(&contents, name, byte, end..size, &mut |count| progress.advance(count))?;
         }
         if self.verbose {
             say(format_args!("wrote {} bytes to {name} from byte {offset} on", end - offset));

@@ -7,10 +7,11 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{Context, TextOrJson};
+use crate::contents::input::Input;
 use crate::contents::shortage;
-use crate::contents::transfer::{self, Input};
+use crate::contents::{attach, copy};
 use crate::error::{Error, Result, Status};
-use crate::output::say;
+use crate::output::{Progress, say};
 use crate::segments::create;
 use crate::segments::lookup;
 use crate::system::names::{gid_of, uid_of};
@@ -308,12 +309,13 @@ struct Source {
 }
 
 fn fill(segment: &Segment, name: &str, source: Source) -> Result<Attachment> {
-    let attachment = transfer::attach(segment.id, name, "fill", Access::ReadWrite, sysv::Placement::default())?;
-    let contents = transfer::contents(&attachment, name, Access::ReadWrite)?;
+    let attachment = attach::attach(segment.id, name, "fill", Access::ReadWrite, sysv::Placement::default())?;
+    let contents = attach::contents(&attachment, name, Access::ReadWrite)?;
     if let Some(warning) = shortage::shortage(&contents, name, 0..source.input.length().unwrap_or(0)) {
         say(warning);
     }
-    transfer::fill_from(&contents, name, &source.input, 0, segment.size)?;
+    let mut progress = Progress::bytes("writing", source.input.length());
+    copy::fill_from(&contents, name, &source.input, 0, segment.size, &mut |count| progress.advance(count))?;
     drop(contents);
     Ok(attachment)
 }

@@ -67,7 +67,7 @@ impl Guard {
         let before = segments()?;
         // A run may last for hours, and is not to be for nothing. Not opened yet: the old report stays if we are killed.
         if let Some(path) = &self.report {
-            Destination::foresee(path).map_err(|error| cannot_write(path, &error))?;
+            Destination::check_writable(path).map_err(|error| cannot_write(path, &error))?;
         }
         let ended = spawn::run(&self.command).map_err(|error| Error::io("wait for the command", &error))?;
         let (leaked, status) = match ended {

@@ -1,25 +1,16 @@
 //! Where the bytes of a segment go: standard output, or a file that is written whole or not at all.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Seek, SeekFrom, Write};
-use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd};
+use std::io::{self, Seek};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 use tempfile::NamedTempFile;
 
-use crate::contents::transfer::page_error;
-use crate::error::{Error, Result};
-use crate::output::{Output, Progress};
+use crate::error::Error;
 use crate::system::signals::{HeldOff, Undo};
-use crate::sysv::{Contents, MoveError, Stream};
-
-/// How many zeros are written at a time.
-const PIECE: u64 = 256 << 10;
-/// What a pipe holds anyway.
-const FEW: u64 = 64 << 10;
 
 /// Where `-o FILE` leads.
 #[derive(Debug)]
@@ -62,9 +53,9 @@ impl Destination {
         Ok(Destination::Replace { temporary, target, undo })
     }
 
-    /// The error that [`Destination::open`] would have, as far as that can be known when nothing is made and nobody is
-    /// waited for.
-    pub(crate) fn foresee(path: &Path) -> io::Result<()> {
+    /// The error that [`Destination::open`] would have, as far as that is known without making anything or waiting for
+    /// anybody.
+    pub(crate) fn check_writable(path: &Path) -> io::Result<()> {
         match fs::metadata(path) {
             // To open a FIFO waits for its reader.
             Ok(found) if !found.is_file() && !found.is_dir() => Ok(access(path, AccessFlags::W_OK)?),
@@ -137,98 +128,7 @@ fn directory(file: &Path) -> &Path {
     file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// What is written to, at the place where it stands.
-#[derive(Debug)]
-pub(crate) enum Sink<'a> {
-    /// Standard output.
-    Output(&'a mut Output),
-    /// A file.
-    File {
-        /// Open to be written to.
-        file: File,
-        /// Its name, for errors.
-        path: &'a Path,
-        /// Whether holes can be left in it.
-        punch: bool,
-    },
-}
-
-impl Sink<'_> {
-    /// Writes bytes.
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        match self {
-            Self::Output(output) => output.bytes(bytes),
-            Self::File { file, path, .. } => file.write_all(bytes).map_err(|error| cannot_write(path, &error)),
-        }
-    }
-
-    /// Writes so many zeros, or leaves a hole.
-    pub(crate) fn zeros(&mut self, count: u64, progress: &mut Progress) -> Result<()> {
-        if let Self::File { file, path, punch: true } = self {
-            progress.advance(count);
-            return match file.seek(SeekFrom::Current(count.cast_signed())) {
-                Ok(_) => Ok(()),
-                Err(error) => Err(cannot_write(path, &error)),
-            };
-        }
-        let zeros = vec![0; PIECE.min(count) as usize];
-        let mut left = count;
-        while left > 0 {
-            let now = left.min(PIECE);
-            self.bytes(&zeros[..now as usize])?;
-            progress.advance(now);
-            left -= now;
-        }
-        Ok(())
-    }
-
-    /// Moves a part of a segment there, past all buffers.
-    pub(crate) fn send(
-        &mut self,
-        contents: &Contents<'_>,
-        name: &str,
-        part: Range<u64>,
-        progress: &mut Progress,
-    ) -> Result<()> {
-        let stream = self.stream()?;
-        let mut at = part.start;
-        while at < part.end {
-            match contents.send(at..part.end, &stream) {
-                Ok(count) => {
-                    at += count;
-                    progress.advance(count);
-                }
-                Err(MoveError::Segment(error)) => return Err(page_error(format_args!("read {name} at {at}"), &error)),
-                Err(MoveError::Stream(error)) => return Err(self.cannot_write(&error)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Gets ready for so many bytes: a pipe is made larger for many.
-    pub(crate) fn make_ready_for(&mut self, count: u64) -> Result<()> {
-        if count > FEW {
-            self.stream()?.enlarge();
-        }
-        Ok(())
-    }
-
-    fn stream(&mut self) -> Result<Stream<'_>> {
-        match self {
-            Self::Output(output) => Ok(Stream::new(output.file()?.as_fd())),
-            Self::File { file, .. } => Ok(Stream::new((*file).as_fd())),
-        }
-    }
-
-    fn cannot_write(&self, error: &io::Error) -> Error {
-        match self {
-            Self::Output(_) => Error::output(error),
-            Self::File { path, .. } => cannot_write(path, error),
-        }
-    }
-}
-
-/// The error of writing to a file that the user named.
+/// Returns the error of writing to a file that the user named.
 pub(crate) fn cannot_write(path: &Path, error: &io::Error) -> Error {
     Error::io(format_args!("write {}", path.display()), error)
 }

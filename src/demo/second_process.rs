@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use super::Stop;
-use crate::contents::transfer;
+use crate::contents::attach;
 use crate::error::{Error, Result};
 use crate::output::Output;
 use crate::segments::lookup;
@@ -201,15 +201,15 @@ fn attach(key: Option<Key>, id: &str, first: i32) -> Result<Attachment> {
              demo again"
         )));
     }
-    transfer::attach(found, &name, "attach", Access::Read, Placement::default())
+    attach::attach(found, &name, "attach", Access::Read, Placement::default())
 }
 
 /// The text at the beginning of an attached segment, up to its NUL, made visible.
 pub(super) fn text(attachment: &Attachment) -> Result<String> {
     let name = format!("segment id:{}", attachment.id());
-    let contents = transfer::contents(attachment, &name, Access::Read)?;
+    let contents = attach::contents(attachment, &name, Access::Read)?;
     let mut bytes = [0; 64];
-    contents.read_at(&mut bytes, 0).map_err(|error| transfer::page_error(format_args!("read {name}"), &error))?;
+    contents.read_at(&mut bytes, 0).map_err(|error| attach::page_error(format_args!("read {name}"), &error))?;
     let length = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
     Ok(visible(&bytes[..length]).into_owned())
 }

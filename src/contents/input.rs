@@ -1,0 +1,62 @@
+//! Where the bytes for a segment come from.
+
+use std::fs::File;
+use std::io::{self, Seek};
+use std::path::Path;
+
+use crate::error::Error;
+
+/// Bytes for a segment: a text, or the rest of an open file, pipe or terminal.
+#[derive(Debug)]
+pub(crate) struct Input {
+    pub(super) source: Source,
+    /// Added after the last byte.
+    pub(super) tail: &'static [u8],
+    pub(super) name: String,
+    length: Option<u64>,
+}
+
+#[derive(Debug)]
+pub(super) enum Source {
+    Bytes(Vec<u8>),
+    File(File),
+}
+
+impl Input {
+    /// Takes these bytes.
+    pub(crate) fn bytes(bytes: Vec<u8>) -> Input {
+        let length = Some(bytes.len() as u64);
+        Input { source: Source::Bytes(bytes), tail: b"", name: "the text".into(), length }
+    }
+
+    /// Takes the rest of an open file. Its length is known in advance for a regular file only.
+    ///
+    /// # Errors
+    /// `EISDIR` for a directory, and those of fstat(2) and lseek(2).
+    pub(crate) fn file(mut file: File, name: &Path) -> io::Result<Input> {
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(io::Error::from_raw_os_error(libc::EISDIR));
+        }
+        let length =
+            if metadata.is_file() { Some(metadata.len().saturating_sub(file.stream_position()?)) } else { None };
+        // A file of /proc reports size 0 and still has contents.
+        let length = length.filter(|length| *length > 0);
+        Ok(Input { source: Source::File(file), tail: b"", name: name.display().to_string(), length })
+    }
+
+    /// Returns the number of bytes, where it is known in advance.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// Adds bytes after the last one.
+    pub(crate) fn and_then(self, tail: &'static [u8]) -> Input {
+        let length = self.length.map(|length| length + tail.len() as u64);
+        Input { tail, length, ..self }
+    }
+
+    pub(super) fn unreadable(&self, error: &io::Error) -> Error {
+        Error::io(format_args!("read {}", self.name), error)
+    }
+}
