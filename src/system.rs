@@ -1,5 +1,6 @@
 //! The machine around segments: processes, names, namespaces, signals.
 
+pub(crate) mod cgroup;
 pub(crate) mod names;
 pub(crate) mod namespace;
 pub(crate) mod parallel;
@@ -7,3 +8,4 @@ pub(crate) mod privileges;
 pub(crate) mod process;
 pub(crate) mod signals;
 pub(crate) mod spawn;
+pub(crate) mod units;

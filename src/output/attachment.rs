@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::record::Lookups;
 use crate::system::process::{command_of, user_of};
+use crate::system::units::{Unit, unit_of};
 use crate::sysv::Segment;
 
 /// One attachment of a segment.
@@ -19,6 +20,8 @@ pub(crate) struct AttachmentRecord {
     pub user: Option<Rc<str>>,
     /// Its command line, made visible.
     pub command: Option<String>,
+    /// The systemd unit, container or pod that it belongs to.
+    pub unit: Option<Unit>,
     /// Where it begins, in the process's address space.
     pub address: String,
     /// `rw`, `r`; `none` where the process took all away by mprotect(2).
@@ -31,11 +34,12 @@ pub(crate) fn attachment_records(segment: &Segment, lookups: &Lookups) -> Vec<At
     for attached in lookups.attachments().of(segment) {
         // A process with ten thousand attachments is looked at once.
         let same = records.last().filter(|last| last.pid == attached.pid);
-        let (uid, user, command) = match same {
-            Some(last) => (last.uid, last.user.clone(), last.command.clone()),
+        let (uid, user, command, unit) = match same {
+            Some(last) => (last.uid, last.user.clone(), last.command.clone(), last.unit.clone()),
             None => {
                 let uid = user_of(attached.pid);
-                (uid, uid.and_then(|uid| lookups.names.user(uid)), command_of(attached.pid))
+                let user = uid.and_then(|uid| lookups.names.user(uid));
+                (uid, user, command_of(attached.pid), unit_of(attached.pid))
             }
         };
         records.push(AttachmentRecord {
@@ -43,6 +47,7 @@ pub(crate) fn attachment_records(segment: &Segment, lookups: &Lookups) -> Vec<At
             uid,
             user,
             command,
+            unit,
             address: format!("{:#x}", attached.mapping.range.start),
             access: attached.mapping.protection.to_string(),
         });

@@ -1,0 +1,109 @@
+//! The control groups of a process (cgroups(7)), as `/proc/PID/cgroup` shows them.
+
+use std::fs::File;
+use std::io::Read;
+
+use super::units::Unit;
+
+/// The kernel shows at most 4096 bytes of path for each of its hierarchies, of which there are at most sixteen.
+const MOST_BYTES: u64 = 64 << 10;
+
+/// The paths of a process in the hierarchies that say to whom it belongs. Other users choose these bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Cgroups {
+    /// The hierarchy of version 1 with the memory controller.
+    memory: Option<Vec<u8>>,
+    /// The hierarchy of version 1 without a controller, in which systemd keeps its units.
+    systemd: Option<Vec<u8>>,
+    /// The hierarchy of version 2.
+    unified: Option<Vec<u8>>,
+}
+
+impl Cgroups {
+    /// Reads `/proc/PID/cgroup`; `None` if the process is gone or hidden.
+    pub(crate) fn of(pid: i32) -> Option<Cgroups> {
+        let mut text = Vec::new();
+        File::open(format!("/proc/{pid}/cgroup")).ok()?.take(MOST_BYTES).read_to_end(&mut text).ok()?;
+        Some(Cgroups::parse(&text))
+    }
+
+    /// Reads lines of the form `id:controllers:path`. No path has a newline: mkdir(2) refuses it in a cgroup.
+    fn parse(text: &[u8]) -> Cgroups {
+        let mut cgroups = Cgroups::default();
+        for line in text.split(|byte| *byte == b'\n') {
+            let mut fields = line.splitn(3, |byte| *byte == b':');
+            let (Some(hierarchy), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
+                continue;
+            };
+            let has = |name: &[u8]| controllers.split(|byte| *byte == b',').any(|controller| controller == name);
+            let path = Some(path.strip_suffix(b" (deleted)").unwrap_or(path).to_vec());
+            if hierarchy == b"0" && controllers.is_empty() {
+                cgroups.unified = path;
+            } else if has(b"memory") {
+                cgroups.memory = path;
+            } else if has(b"name=systemd") {
+                cgroups.systemd = path;
+            }
+        }
+        cgroups
+    }
+
+    /// Returns the unit, container or pod. Where the hierarchies disagree, the one that says most counts: Docker may
+    /// leave systemd's hierarchy alone, and systemd may leave the memory controller's.
+    pub(crate) fn unit(&self) -> Option<Unit> {
+        // The first of equals counts, and max_by_key returns the last.
+        self.paths().rev().filter_map(Unit::of_cgroup).max_by_key(Unit::precision)
+    }
+
+    /// Whether any of the paths contains this text.
+    #[allow(dead_code, reason = "the filter --unit will ask")]
+    pub(crate) fn contain(&self, part: &[u8]) -> bool {
+        self.paths().any(|path| memchr::memmem::find(path, part).is_some())
+    }
+
+    fn paths(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
+        [&self.memory, &self.systemd, &self.unified].into_iter().filter_map(|path| path.as_deref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hierarchy_that_says_most_names_the_unit() {
+        let id = "0123456789abcdef".repeat(4);
+        let docker = format!("12:pids:/\n4:memory:/docker/{id}\n1:name=systemd:/system.slice/docker.service\n0::/\n");
+        for (text, unit) in [
+            // Version 2 alone.
+            ("0::/system.slice/postgresql.service\n", Some("postgresql.service")),
+            // Version 1 without memory accounting: only systemd's hierarchy has the unit.
+            (
+                "9:memory:/user.slice\n1:name=systemd:/user.slice/user-1000.slice/session-2.scope\n",
+                Some("session-2.scope"),
+            ),
+            // Hybrid: version 2 beside version 1.
+            ("4:memory:/system.slice/a.service\n1:name=systemd:/system.slice/a.service\n0::/x\n", Some("a.service")),
+            (&docker, Some("docker:0123456789ab")),
+            // Controllers mounted together.
+            ("3:cpu,memory:/system.slice/b.service\n", Some("b.service")),
+            // A process whose cgroup was removed.
+            ("0::/system.slice/gone.service (deleted)\n", Some("gone.service")),
+            // What another process's namespace hides.
+            ("0::/../../system.slice/c.service\n", Some("c.service")),
+            ("0::/\n", None),
+            ("", None),
+            ("nonsense\n::\n0:x", None),
+        ] {
+            let shown = Cgroups::parse(text.as_bytes()).unit().map(|unit| unit.to_string());
+            assert_eq!(shown.as_deref(), unit, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_with_colons_is_one_path() {
+        let cgroups = Cgroups::parse(b"0::/system.slice/containerd.service/x.slice:cri-containerd:ab\n");
+        assert!(cgroups.contain(b"x.slice:cri-containerd:ab"));
+        assert!(!cgroups.contain(b"0::"));
+    }
+}
