@@ -5,10 +5,7 @@ use std::io;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use procfs::FromBufRead;
-use shmadm::internals::{
-    ALL_COLUMNS, Column, DEFAULT_COLUMNS, Delimited, DelimitedFormat, Lookups, Segment, SegmentRecord, Table,
-    TimeFormat, View,
-};
+use shmadm::internals::{Column, Delimited, DelimitedFormat, Lookups, Segment, SegmentRecord, Table, TimeFormat, View};
 
 const ROWS: usize = 1000;
 const TITLES: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      \
@@ -49,13 +46,13 @@ fn formats(criterion: &mut Criterion) {
     let segments = parse(&text);
     let lookups = Lookups::default();
     let view = View { lookups: &lookups, time_format: TimeFormat::Iso, human_sizes: false };
-    let all: Vec<Column> = ALL_COLUMNS.iter().copied().filter(|column| !column.is_dear()).collect();
+    let (all, default) = (Column::inexpensive(), Column::defaults());
 
     let mut group = criterion.benchmark_group(format!("{ROWS} segments"));
     group.throughput(Throughput::Elements(ROWS as u64));
     group.bench_function("parse", |bencher| bencher.iter(|| parse(black_box(&text))));
     for (name, format, columns) in [
-        ("raw", DelimitedFormat::Raw, DEFAULT_COLUMNS),
+        ("raw", DelimitedFormat::Raw, &default),
         ("export", DelimitedFormat::Export, &all),
         ("csv", DelimitedFormat::Csv, &all),
     ] {
@@ -81,7 +78,7 @@ fn formats(criterion: &mut Criterion) {
         let mut cell = String::new();
         bencher.iter(|| {
             for segment in &segments {
-                for column in DEFAULT_COLUMNS {
+                for column in &default {
                     cell.clear();
                     column.write(black_box(segment), &view, &mut cell);
                 }

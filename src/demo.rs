@@ -12,7 +12,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::contents::attach;
 use crate::error::{Error, Result};
-use crate::output::{Column, DEFAULT_COLUMNS, Layout, Lookups, Output, Picture, Space, View, note_raw, prompt};
+use crate::output::{Column, Layout, Lookups, Output, Picture, Space, TimeFormat, View, note_raw, prompt};
 use crate::segments::create;
 use crate::segments::lookup;
 use crate::system::signals::{Ending, Woken};
@@ -293,8 +293,8 @@ impl Stage<'_> {
     fn table(&mut self, segments: &[Segment]) -> Result<()> {
         // Anew for each step: idle times go on, and processes end.
         let lookups = Lookups::default();
-        let view = View { lookups: &lookups, time_format: Column::default_time_format(true), human_sizes: true };
-        let layout = Layout::new(DEFAULT_COLUMNS, true, true, segments, &view, self.output.width().or(Some(WIDTH)));
+        let view = View { lookups: &lookups, time_format: TimeFormat::default_for(true), human_sizes: true };
+        let layout = Layout::new(&Column::defaults(), true, true, segments, &view, self.output.width().or(Some(WIDTH)));
         layout.print_titles(self.output)?;
         layout.print(self.output, segments, &view)?;
         if segments.is_empty() { self.output.line("(no row: the kernel has no such segment any more)") } else { Ok(()) }

@@ -24,8 +24,7 @@ pub use commands::main;
 #[doc(hidden)]
 pub mod internals {
     pub use crate::output::{
-        ALL_COLUMNS, Column, DEFAULT_COLUMNS, Delimited, DelimitedFormat, Hexdump, Lookups, SegmentRecord, TimeFormat,
-        View,
+        COLUMNS, Column, Delimited, DelimitedFormat, Hexdump, Lookups, SegmentRecord, TimeFormat, View,
     };
     pub use crate::segments::filter::{Filters, Selection};
     pub use crate::sysv::{KernelMounts, Mapping, Segment, Segments, Table};

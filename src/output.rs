@@ -2,7 +2,7 @@
 
 mod attachment;
 mod change;
-mod column;
+mod columns;
 mod delimited;
 mod description;
 mod hexdump;
@@ -28,7 +28,8 @@ use crate::values::visible;
 
 pub(crate) use attachment::{AttachmentRecord, attachment_records};
 pub(crate) use change::{ChangeRecord, change_line};
-pub use column::{ALL as ALL_COLUMNS, Column, DEFAULT as DEFAULT_COLUMNS};
+pub(crate) use columns::column_help;
+pub use columns::{COLUMNS, Column};
 pub use delimited::{Delimited, DelimitedFormat};
 pub(crate) use description::Description;
 pub use hexdump::Hexdump;

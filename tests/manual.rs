@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use shmadm::internals::COLUMNS;
+
 /// A file that collects the names of tests that could not run; .ci/run fails on them.
 const SKIPS: &str = "SHMADM_TEST_SKIPS";
 
@@ -208,6 +210,16 @@ fn every_flag_is_explained_and_the_reverse() {
         // Those of all commands are in shmadm.1.
         own.retain(|flag, _| !global.contains_key(flag));
         assert_eq!(page.explained(), own, "the flags that {} explains (left) are not those of --help", page.name);
+    }
+}
+
+#[test]
+fn every_column_of_a_list_is_explained() {
+    let page = &pages()["shmadm-list"];
+    let explained: BTreeSet<_> = page.lines.iter().filter_map(|line| line.strip_prefix(".It ")).collect();
+    let explained: BTreeSet<_> = explained.iter().flat_map(|line| line.split(" , ")).collect();
+    for column in COLUMNS {
+        assert!(explained.contains(column.title), "shmadm-list.1 does not explain {}", column.title);
     }
 }
 

@@ -133,7 +133,7 @@ fn with_candidates(arg: Arg, escaped: bool) -> Arg {
     if value_type == TypeId::of::<SegmentRef>() {
         return arg.add(ArgValueCompleter::new(|word: &OsStr| candidates::segments(word)));
     }
-    if value_type == TypeId::of::<Column>() {
+    if value_type == TypeId::of::<&Column>() {
         return arg.add(ArgValueCandidates::new(candidates::columns));
     }
     let name = arg.get_value_names().and_then(|names| names.first()).map_or("", |name| name.as_str());

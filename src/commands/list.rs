@@ -6,36 +6,31 @@ use self::everywhere::Everywhere;
 use super::{Context, rows};
 use crate::error::{Error, Result, Status};
 use crate::output::{
-    ALL_COLUMNS, Column, DEFAULT_COLUMNS, Delimited, DelimitedFormat, Layout, Output, SegmentRecord, TimeFormat,
-    Totals, View,
+    Column, Delimited, DelimitedFormat, Layout, Output, SegmentRecord, TimeFormat, Totals, View, column_help,
 };
 use crate::segments::filter::Filters;
 use crate::system::namespace::Identity;
 use crate::sysv::Segment;
+
+const EXAMPLES: &str = "Examples:
+  shmadm list                              a table
+  shmadm ls --sort size --reverse          the largest first
+  shmadm list -o key,id,owner,ctime --time-format iso
+  shmadm list -f json | jq '.segments[] | select(.nattch == 0)'";
 
 /// List the segments
 ///
 /// Shows every segment of this IPC namespace, whether you may read it or not, in the kernel's order. With
 /// --all-namespaces those of all IPC namespaces.
 #[derive(Debug, Args)]
-#[command(after_help = "Columns:\n  \
-    KEY ID SIZE RSS SWAP PERMS MODE OWNER USER UID GROUP GID CUSER CUID CGROUP CGID NATTCH STATUS ATIME\n  \
-    DTIME CTIME AGE IDLE CPID LPID COMMAND CREATOR PIDS ORIGKEY NS\n\n\
-    PIDS (who has it attached) and ORIGKEY (the key that a dest segment had) look at every process.\n\
-    STATUS is dest (removed, waits for its last detach), locked, orphan (nobody is attached, and the\n\
-    creator has exited).\n\n\
-    Examples:\n  \
-    shmadm list                              a table\n  \
-    shmadm ls --sort size --reverse          the largest first\n  \
-    shmadm list -o key,id,owner,ctime --time-format iso\n  \
-    shmadm list -f json | jq '.segments[] | select(.nattch == 0)'")]
+#[command(after_help = format!("Columns:\n{}\n{EXAMPLES}", column_help()))]
 pub(super) struct List {
-    /// The columns, by commas, in this order
-    #[arg(short = 'o', long, value_name = "LIST", value_delimiter = ',')]
-    columns: Option<Vec<Column>>,
+    /// Comma-separated columns, in this order
+    #[arg(short = 'o', long, value_name = "LIST", value_delimiter = ',', value_parser = Column::named)]
+    columns: Option<Vec<&'static Column>>,
     /// Sort by this column; by the kernel's index if this is not said
-    #[arg(long, value_name = "COLUMN")]
-    sort: Option<Column>,
+    #[arg(long, value_name = "COLUMN", value_parser = Column::named)]
+    sort: Option<&'static Column>,
     /// Reverse the order
     #[arg(long)]
     reverse: bool,
@@ -89,7 +84,7 @@ impl List {
         let for_people = self.format == Format::Table;
         let view = View {
             lookups,
-            time_format: self.time_format.unwrap_or(Column::default_time_format(for_people)),
+            time_format: self.time_format.unwrap_or(TimeFormat::default_for(for_people)),
             human_sizes: for_people && !self.bytes,
         };
         let is_table = for_people && !self.quiet;
@@ -130,27 +125,27 @@ impl List {
     fn rows(&self) -> Result<impl Iterator<Item = Result<Segment>> + use<>> {
         let shown = match self.format {
             Format::Json | Format::Jsonl => false,
-            Format::Table | Format::Raw => self.columns.as_deref().is_some_and(|columns| columns.contains(&Column::Ns)),
-            Format::Export | Format::Csv => self.columns.as_deref().is_none_or(|columns| columns.contains(&Column::Ns)),
+            Format::Table | Format::Raw => self.columns.as_deref().is_some_and(has_namespaces),
+            Format::Export | Format::Csv => self.columns.as_deref().is_none_or(has_namespaces),
         };
         let namespace = if shown { Identity::ours().ok().map(|ours| ours.inode) } else { None };
         Ok(rows()?.map(move |row| row.map(|segment| Segment { namespace, ..segment })))
     }
 
     /// The columns that were asked for, or those that this kind of list has; and whether they were asked for.
-    fn columns(&self, output: &Output) -> (Vec<Column>, bool) {
+    fn columns(&self, output: &Output) -> (Vec<&'static Column>, bool) {
         if let Some(columns) = &self.columns {
             return (columns.clone(), true);
         }
         let all = matches!(self.format, Format::Export | Format::Csv);
         let mut columns = match all {
-            true => ALL_COLUMNS.iter().copied().filter(|column| !column.is_dear()).collect(),
-            false => DEFAULT_COLUMNS.to_vec(),
+            true => Column::inexpensive(),
+            false => Column::defaults(),
         };
         // On a terminal the heading of each namespace says it.
         let in_heading = self.format == Format::Table && !self.no_headings && output.is_terminal();
         if self.all_namespaces && !all && !in_heading {
-            columns.insert(0, Column::Ns);
+            columns.splice(0..0, Column::named("NS"));
         }
         (columns, false)
     }
@@ -251,6 +246,11 @@ impl List {
         segments.try_for_each(|segment| lines.row(&segment?, &view).map_err(|error| Error::output(&error)))?;
         lines.finish().map_err(|error| Error::output(&error))
     }
+}
+
+/// Whether these columns show the namespace.
+fn has_namespaces(columns: &[&Column]) -> bool {
+    columns.iter().any(|column| column.title == "NS")
 }
 
 /// Says what could not be seen, below the list.

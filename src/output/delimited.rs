@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::column::Column;
+use super::columns::Column;
 use super::record::View;
 use crate::sysv::Segment;
 use crate::values::escape;
@@ -21,7 +21,7 @@ pub enum DelimitedFormat {
 /// Writes segments in one of these formats. The texts of all rows are made in the same two buffers.
 pub struct Delimited<'a> {
     lines: Lines<'a>,
-    columns: &'a [Column],
+    columns: &'a [&'static Column],
     text: String,
 }
 
@@ -40,7 +40,7 @@ struct Line<'a> {
 
 impl<'a> Delimited<'a> {
     /// Nothing is written yet.
-    pub fn new(format: DelimitedFormat, out: &'a mut dyn Write, columns: &'a [Column]) -> Delimited<'a> {
+    pub fn new(format: DelimitedFormat, out: &'a mut dyn Write, columns: &'a [&'static Column]) -> Delimited<'a> {
         let line = String::new();
         let lines = match format {
             DelimitedFormat::Raw => Lines::Raw(Line { line, out }),
@@ -56,7 +56,7 @@ impl<'a> Delimited<'a> {
             return Ok(());
         }
         for column in self.columns {
-            self.lines.field(*column, column.title())?;
+            self.lines.field(column, column.title)?;
         }
         self.lines.end()
     }
@@ -66,7 +66,7 @@ impl<'a> Delimited<'a> {
         for column in self.columns {
             self.text.clear();
             column.write(segment, view, &mut self.text);
-            self.lines.field(*column, &self.text)?;
+            self.lines.field(column, &self.text)?;
         }
         self.lines.end()
     }
@@ -81,7 +81,7 @@ impl<'a> Delimited<'a> {
 }
 
 impl Lines<'_> {
-    fn field(&mut self, column: Column, text: &str) -> io::Result<()> {
+    fn field(&mut self, column: &Column, text: &str) -> io::Result<()> {
         match self {
             Self::Raw(Line { line, .. }) => {
                 push_separator(line);
@@ -89,7 +89,7 @@ impl Lines<'_> {
             }
             Self::Export(Line { line, .. }) => {
                 push_separator(line);
-                line.push_str(column.title());
+                line.push_str(column.title);
                 line.push_str("=\"");
                 push_for_shell(line, text);
                 line.push('"');
@@ -160,7 +160,8 @@ mod tests {
     fn line(format: DelimitedFormat, fields: &[&str]) -> String {
         let mut out = Vec::new();
         let mut lines = Delimited::new(format, &mut out, &[]);
-        fields.iter().for_each(|text| lines.lines.field(Column::Command, text).unwrap());
+        let command = Column::named("command").unwrap();
+        fields.iter().for_each(|text| lines.lines.field(command, text).unwrap());
         lines.lines.end().unwrap();
         lines.finish().unwrap();
         String::from_utf8(out).unwrap()

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, TableStyle, Width};
 
 use super::Output;
-use super::column::Column;
+use super::columns::{Alignment, Column};
 use super::record::{View, is_orphan};
 use crate::error::{Error, Result};
 use crate::sysv::Segment;
@@ -17,6 +17,8 @@ use crate::values::human_bytes;
 const BATCH: usize = 8;
 /// Blanks between columns.
 const GAP: u16 = 2;
+/// What a narrow terminal leaves out, in this order.
+const EXPENDABLE: &[&str] = &["COMMAND", "RSS", "IDLE", "PERMS", "OWNER"];
 /// The narrowest command line that is worth its place.
 const SHORTEST_COMMAND: u16 = 10;
 
@@ -28,24 +30,24 @@ const TOTALS: Style = Style::new().dimmed();
 /// The columns of a table, with the width of each.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
-    columns: Vec<(Column, u16)>,
+    columns: Vec<(&'static Column, u16)>,
     gap: u16,
     headings: bool,
 }
 
 impl Layout {
     /// Gives each column the width of its widest text. Where `width` is not enough for all, and these are not the
-    /// columns that the user asked for, some may be left out (`column::EXPENDABLE`); the command is cut first.
+    /// columns that the user asked for, some may be left out ([`EXPENDABLE`]); the command is cut first.
     pub(crate) fn new(
-        columns: &[Column],
+        columns: &[&'static Column],
         may_leave_out: bool,
         headings: bool,
         segments: &[Segment],
         view: &View<'_>,
         width: Option<u16>,
     ) -> Layout {
-        let natural = |column: &Column| {
-            let title = if headings { column.title().len() } else { 0 };
+        let natural = |column: &&'static Column| {
+            let title = if headings { column.title.len() } else { 0 };
             let mut text = String::new();
             let widths = segments.iter().map(|segment| {
                 text.clear();
@@ -69,13 +71,13 @@ impl Layout {
     }
 
     fn fit(&mut self, width: u32, may_leave_out: bool) {
-        for expendable in super::column::EXPENDABLE {
+        for expendable in EXPENDABLE {
             let excess = self.total().saturating_sub(width);
             if excess == 0 {
                 return;
             }
-            let Some(command) = self.columns.iter_mut().find(|(column, _)| *column == Column::Command) else {
-                self.leave_out(*expendable, may_leave_out);
+            let Some(command) = self.columns.iter_mut().find(|(column, _)| column.title == "COMMAND") else {
+                self.leave_out(expendable, may_leave_out);
                 continue;
             };
             let shorter = u32::from(command.1).saturating_sub(excess);
@@ -86,7 +88,7 @@ impl Layout {
             if !may_leave_out {
                 command.1 = command.1.min(SHORTEST_COMMAND);
             }
-            self.leave_out(*expendable, may_leave_out);
+            self.leave_out(expendable, may_leave_out);
         }
     }
 
@@ -96,13 +98,13 @@ impl Layout {
             self.gap = 1;
         }
         if self.total() > width {
-            self.leave_out(Column::Size, may_leave_out);
+            self.leave_out("SIZE", may_leave_out);
         }
     }
 
-    fn leave_out(&mut self, expendable: Column, may_leave_out: bool) {
+    fn leave_out(&mut self, expendable: &str, may_leave_out: bool) {
         if may_leave_out {
-            self.columns.retain(|(column, _)| *column != expendable);
+            self.columns.retain(|(column, _)| column.title != expendable);
         }
     }
 
@@ -112,7 +114,7 @@ impl Layout {
             return Ok(());
         }
         let color = output.color();
-        let titles = self.table(vec![Row::from(self.columns.iter().map(|(column, _)| column.title()))]);
+        let titles = self.table(vec![Row::from(self.columns.iter().map(|(column, _)| column.title))]);
         let written = write_lines(output.writer(), &titles, &mut std::iter::repeat(TITLE), color);
         written.map_err(|error| Error::output(&error))
     }
@@ -127,7 +129,7 @@ impl Layout {
     fn write(&self, out: &mut impl Write, segments: &[Segment], view: &View<'_>, color: bool) -> io::Result<()> {
         for batch in segments.chunks(BATCH) {
             let cells = |segment: &Segment| {
-                let text = |(column, width): &(Column, u16)| enough_of(column.text(segment, view), *width);
+                let text = |(column, width): &(&Column, u16)| enough_of(column.text(segment, view), *width);
                 self.columns.iter().map(text).collect::<Vec<_>>()
             };
             let table = self.table(batch.iter().map(|segment| Row::from(cells(segment))).collect());
@@ -150,7 +152,7 @@ impl Layout {
             let gap = if index < last { self.gap } else { 0 };
             laid_out.set_padding((0, gap));
             laid_out.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width.saturating_add(gap))));
-            if column.is_numeric() {
+            if column.alignment == Alignment::Right {
                 laid_out.set_cell_alignment(CellAlignment::Right);
             }
         }

@@ -24,6 +24,13 @@ pub enum TimeFormat {
     Relative,
 }
 
+impl TimeFormat {
+    /// Returns the format of a list if the user names none: short for people, else one that programs can read.
+    pub fn default_for(people: bool) -> TimeFormat {
+        if people { TimeFormat::Short } else { TimeFormat::Iso }
+    }
+}
+
 /// This moment, in the user's time zone where that is asked for.
 #[derive(Debug)]
 pub struct Clock {

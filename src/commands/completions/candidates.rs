@@ -6,7 +6,7 @@ use std::fs;
 
 use clap_complete::engine::{CompletionCandidate, PathCompleter, ValueCompleter};
 
-use crate::output::ALL_COLUMNS;
+use crate::output::{COLUMNS, Column};
 use crate::segments::lookup::rows;
 use crate::system::names::Names;
 use crate::sysv::Segment;
@@ -56,7 +56,9 @@ pub(super) fn new_keys() -> Vec<CompletionCandidate> {
 
 /// The columns of a list.
 pub(super) fn columns() -> Vec<CompletionCandidate> {
-    ALL_COLUMNS.iter().map(|column| CompletionCandidate::new(column.title().to_lowercase())).collect()
+    let candidate =
+        |column: &Column| CompletionCandidate::new(column.title.to_lowercase()).help(Some(column.help.into()));
+    COLUMNS.iter().map(candidate).collect()
 }
 
 /// Users: those of segments, whatever name service knows them, and those of this machine.

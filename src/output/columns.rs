@@ -1,0 +1,368 @@
+//! The columns of a list. A new column is one row of [`COLUMNS`]: the help, the parser, the formats and the completion
+//! are made from the table.
+
+mod cell;
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use super::record::{View, original_key, status_words};
+use crate::sysv::Segment;
+
+/// A column of `list`.
+pub struct Column {
+    /// Its name: in the line of titles, and in `-o` and `--sort`, where case does not matter.
+    pub title: &'static str,
+    /// What it shows, in at most 48 characters.
+    pub help: &'static str,
+    /// Where its text stands in a table.
+    pub alignment: Alignment,
+    /// Whether it reads the memory map of every process. Such a column is only shown to a user who names it.
+    pub is_expensive: bool,
+    /// Whether a table may cut its text to fit the terminal.
+    pub can_be_cut: bool,
+    /// Appends what it shows of a segment; nothing if there is nothing to show.
+    write: fn(&Segment, &View<'_>, &mut String),
+    /// The order of two segments; by the text if `None`.
+    order: Option<fn(&Segment, &Segment) -> Ordering>,
+}
+
+/// Where a text stands in its column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alignment {
+    /// Words.
+    Left,
+    /// Numbers, whose digits stand below each other.
+    Right,
+}
+
+/// The longest help line of a column: with its title it fits a terminal of 60 columns.
+#[cfg(test)]
+const HELP_WIDTH: usize = 48;
+
+/// The columns of a table, and of `raw`, if the user names none.
+const DEFAULT_COLUMNS: &[&str] = &["KEY", "ID", "OWNER", "PERMS", "SIZE", "RSS", "NATTCH", "STATUS", "IDLE", "COMMAND"];
+
+/// A column of words. Its rows give the rest.
+const TEXT: Column = Column {
+    title: "",
+    help: "",
+    alignment: Alignment::Left,
+    is_expensive: false,
+    can_be_cut: false,
+    write: |_, _, _| {},
+    order: None,
+};
+
+/// A column of numbers. Its rows give the rest, with the order.
+const NUMBER: Column = Column { alignment: Alignment::Right, ..TEXT };
+
+/// All columns, in the order of `-o all`.
+pub static COLUMNS: &[Column] = &[
+    Column {
+        title: "KEY",
+        help: "Key; 0x00000000 without one",
+        write: |segment, _, text| cell::value(text, segment.key),
+        order: Some(|a, b| a.key.cmp(&b.key)),
+        ..TEXT
+    },
+    Column {
+        title: "ID",
+        help: "Identifier (shmid)",
+        write: |segment, _, text| cell::value(text, segment.id),
+        order: Some(|a, b| a.id.cmp(&b.id)),
+        ..NUMBER
+    },
+    Column {
+        title: "SIZE",
+        help: "Size",
+        write: |segment, view, text| cell::bytes(text, Some(segment.size), view),
+        order: Some(|a, b| a.size.cmp(&b.size)),
+        ..NUMBER
+    },
+    Column {
+        title: "RSS",
+        help: "How much of it is in memory",
+        write: |segment, view, text| match (segment.believable_rss(), segment.rss) {
+            (None, Some(_)) if view.human_sizes => text.push('?'),
+            (rss, _) => cell::bytes(text, rss, view),
+        },
+        order: Some(|a, b| a.believable_rss().cmp(&b.believable_rss())),
+        ..NUMBER
+    },
+    Column {
+        title: "SWAP",
+        help: "How much of it is swapped out",
+        write: |segment, view, text| cell::bytes(text, segment.swap, view),
+        order: Some(|a, b| a.swap.cmp(&b.swap)),
+        ..NUMBER
+    },
+    Column {
+        title: "PERMS",
+        help: "Permissions, as ls(1) shows them",
+        write: |segment, _, text| text.extend(segment.mode().words()),
+        order: Some(|a, b| a.mode().bits().cmp(&b.mode().bits())),
+        ..TEXT
+    },
+    Column {
+        title: "MODE",
+        help: "Permissions in octal",
+        write: |segment, _, text| cell::value(text, segment.mode()),
+        order: Some(|a, b| a.mode().bits().cmp(&b.mode().bits())),
+        ..TEXT
+    },
+    Column {
+        title: "OWNER",
+        help: "Owner's name, or uid without a name",
+        // A long list does not make a text of each number.
+        write: |segment, view, text| match view.lookups.names.user(segment.uid) {
+            Some(user) => text.push_str(&user),
+            None => cell::value(text, segment.uid),
+        },
+        ..TEXT
+    },
+    Column {
+        title: "USER",
+        help: "Owner's name",
+        write: |segment, view, text| cell::name(text, view.lookups.names.user(segment.uid)),
+        ..TEXT
+    },
+    Column {
+        title: "UID",
+        help: "Owner's number",
+        write: |segment, _, text| cell::value(text, segment.uid),
+        order: Some(|a, b| a.uid.cmp(&b.uid)),
+        ..NUMBER
+    },
+    Column {
+        title: "GROUP",
+        help: "Name of the owner's group",
+        write: |segment, view, text| cell::name(text, view.lookups.names.group(segment.gid)),
+        ..TEXT
+    },
+    Column {
+        title: "GID",
+        help: "Number of the owner's group",
+        write: |segment, _, text| cell::value(text, segment.gid),
+        order: Some(|a, b| a.gid.cmp(&b.gid)),
+        ..NUMBER
+    },
+    Column {
+        title: "CUSER",
+        help: "Creator's name",
+        write: |segment, view, text| cell::name(text, view.lookups.names.user(segment.cuid)),
+        ..TEXT
+    },
+    Column {
+        title: "CUID",
+        help: "Creator's number",
+        write: |segment, _, text| cell::value(text, segment.cuid),
+        order: Some(|a, b| a.cuid.cmp(&b.cuid)),
+        ..NUMBER
+    },
+    Column {
+        title: "CGROUP",
+        help: "Name of the creator's group",
+        write: |segment, view, text| cell::name(text, view.lookups.names.group(segment.cgid)),
+        ..TEXT
+    },
+    Column {
+        title: "CGID",
+        help: "Number of the creator's group",
+        write: |segment, _, text| cell::value(text, segment.cgid),
+        order: Some(|a, b| a.cgid.cmp(&b.cgid)),
+        ..NUMBER
+    },
+    Column {
+        title: "NATTCH",
+        help: "Number of attachments",
+        write: |segment, _, text| cell::value(text, segment.nattch),
+        order: Some(|a, b| a.nattch.cmp(&b.nattch)),
+        ..NUMBER
+    },
+    Column {
+        title: "STATUS",
+        help: "dest (marked for destruction), locked, orphan",
+        write: |segment, view, text| cell::joined(text, status_words(segment, view.lookups.processes())),
+        ..TEXT
+    },
+    Column {
+        title: "ATIME",
+        help: "Time of the last attach",
+        write: |segment, view, text| cell::time(text, segment.atime, view),
+        order: Some(|a, b| a.atime.cmp(&b.atime)),
+        ..TEXT
+    },
+    Column {
+        title: "DTIME",
+        help: "Time of the last detach",
+        write: |segment, view, text| cell::time(text, segment.dtime, view),
+        order: Some(|a, b| a.dtime.cmp(&b.dtime)),
+        ..TEXT
+    },
+    Column {
+        title: "CTIME",
+        help: "Time of creation, or of the last IPC_SET",
+        write: |segment, view, text| cell::time(text, segment.ctime, view),
+        order: Some(|a, b| a.ctime.cmp(&b.ctime)),
+        ..TEXT
+    },
+    Column {
+        title: "AGE",
+        help: "Time since CTIME",
+        write: |segment, view, text| cell::since(text, segment.ctime, view),
+        order: Some(|a, b| b.ctime.cmp(&a.ctime)),
+        ..NUMBER
+    },
+    Column {
+        title: "IDLE",
+        help: "Time since the latest of ATIME, DTIME and CTIME",
+        write: |segment, view, text| cell::since(text, segment.last_used(), view),
+        order: Some(|a, b| b.last_used().cmp(&a.last_used())),
+        ..NUMBER
+    },
+    Column {
+        title: "CPID",
+        help: "Pid of the creator",
+        write: |segment, _, text| cell::value(text, segment.cpid),
+        order: Some(|a, b| a.cpid.cmp(&b.cpid)),
+        ..NUMBER
+    },
+    Column {
+        title: "LPID",
+        help: "Pid of the last user (last attach or detach)",
+        write: |segment, _, text| cell::value(text, segment.lpid),
+        order: Some(|a, b| a.lpid.cmp(&b.lpid)),
+        ..NUMBER
+    },
+    Column {
+        title: "COMMAND",
+        help: "Command of the creator while it lives",
+        can_be_cut: true,
+        write: |segment, view, text| cell::name(text, view.lookups.processes().command(segment)),
+        ..TEXT
+    },
+    Column {
+        title: "CREATOR",
+        help: "Whether the creator is alive, exited or unknown",
+        write: |segment, view, text| text.push_str(view.lookups.processes().creator(segment).as_str()),
+        ..TEXT
+    },
+    Column {
+        title: "PIDS",
+        help: "Processes that have it attached",
+        is_expensive: true,
+        can_be_cut: true,
+        write: |segment, view, text| cell::joined(text, cell::pids(segment, view.lookups)),
+        ..TEXT
+    },
+    Column {
+        title: "ORIGKEY",
+        help: "Key that a marked segment had",
+        is_expensive: true,
+        write: |segment, view, text| {
+            if let Some(key) = original_key(segment, view.lookups) {
+                cell::value(text, key);
+            }
+        },
+        ..TEXT
+    },
+    Column {
+        title: "NS",
+        help: "Inode of its IPC namespace",
+        write: |segment, _, text| {
+            if let Some(inode) = segment.namespace {
+                cell::value(text, inode);
+            }
+        },
+        order: Some(|a, b| a.namespace.cmp(&b.namespace)),
+        ..NUMBER
+    },
+];
+
+impl Column {
+    /// Returns the column of this title, in upper or lower case.
+    ///
+    /// # Errors
+    /// There is none; the error names all columns.
+    pub fn named(title: &str) -> Result<&'static Column, UnknownColumn> {
+        COLUMNS.iter().find(|column| column.title.eq_ignore_ascii_case(title)).ok_or(UnknownColumn)
+    }
+
+    /// Appends what it shows of a segment; nothing if there is nothing to show.
+    pub fn write(&self, segment: &Segment, view: &View<'_>, text: &mut String) {
+        (self.write)(segment, view, text);
+    }
+
+    /// Returns what it shows of a segment.
+    pub fn text(&self, segment: &Segment, view: &View<'_>) -> String {
+        let mut text = String::new();
+        self.write(segment, view, &mut text);
+        text
+    }
+
+    /// Compares two segments by this column: numbers and times by value, ages by age, the rest by text.
+    pub fn compare(&self, a: &Segment, b: &Segment, view: &View<'_>) -> Ordering {
+        match self.order {
+            Some(order) => order(a, b),
+            None => self.text(a, view).cmp(&self.text(b, view)),
+        }
+    }
+
+    /// Returns the columns that a table shows if the user names none.
+    pub fn defaults() -> Vec<&'static Column> {
+        DEFAULT_COLUMNS.iter().filter_map(|title| Column::named(title).ok()).collect()
+    }
+
+    /// Returns all columns but the expensive ones.
+    pub fn inexpensive() -> Vec<&'static Column> {
+        COLUMNS.iter().filter(|column| !column.is_expensive).collect()
+    }
+}
+
+impl PartialEq for Column {
+    fn eq(&self, other: &Column) -> bool {
+        self.title == other.title
+    }
+}
+
+impl fmt::Debug for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.title)
+    }
+}
+
+/// Every column with its help, a line each.
+pub(crate) fn column_help() -> String {
+    let width = COLUMNS.iter().map(|column| column.title.len()).max().unwrap_or(0);
+    COLUMNS.iter().map(|Column { title, help, .. }| format!("  {title:width$}  {help}\n")).collect()
+}
+
+/// A word that is the title of no column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownColumn;
+
+impl fmt::Display for UnknownColumn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let titles: Vec<_> = COLUMNS.iter().map(|column| column.title).collect();
+        write!(f, "the columns are {}", titles.join(" "))
+    }
+}
+
+impl std::error::Error for UnknownColumn {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_row_is_complete() {
+        for column in COLUMNS {
+            assert!(!column.help.is_empty() && column.help.len() <= HELP_WIDTH, "{column:?}: {}", column.help);
+            assert_eq!(Column::named(&column.title.to_lowercase()), Ok(column), "two rows have this title");
+            assert!(column.alignment == Alignment::Left || column.order.is_some(), "{column:?} sorts numbers as text");
+        }
+        assert_eq!(Column::defaults().len(), DEFAULT_COLUMNS.len());
+        assert!(column_help().lines().all(|line| line.len() <= 60));
+    }
+}

@@ -1,0 +1,61 @@
+//! The texts of cells that more than one column needs.
+
+use std::fmt::{self, Write as _};
+
+use crate::output::record::{Lookups, View};
+use crate::output::time::{compact, timestamp};
+use crate::sysv::Segment;
+use crate::values::human;
+
+/// Appends a number or another value that shows itself.
+pub(super) fn value(text: &mut String, value: impl fmt::Display) {
+    // Writing to a String does not fail.
+    let _ = write!(text, "{value}");
+}
+
+/// Appends a name, if there is one.
+pub(super) fn name(text: &mut String, name: Option<impl AsRef<str>>) {
+    if let Some(name) = name {
+        text.push_str(name.as_ref());
+    }
+}
+
+/// Appends values with commas between them.
+pub(super) fn joined(text: &mut String, values: impl IntoIterator<Item = impl fmt::Display>) {
+    for (place, value) in values.into_iter().enumerate() {
+        let _ = write!(text, "{}{value}", if place > 0 { "," } else { "" });
+    }
+}
+
+/// Appends a number of bytes; nothing if it is not known.
+pub(super) fn bytes(text: &mut String, bytes: Option<u64>, view: &View<'_>) {
+    match bytes {
+        Some(bytes) if view.human_sizes => text.push_str(&human(bytes.into())),
+        Some(bytes) => value(text, bytes),
+        None => {}
+    }
+}
+
+/// Appends a point in time, given in seconds since the epoch; nothing if it is 0, which means never.
+pub(super) fn time(text: &mut String, seconds: i64, view: &View<'_>) {
+    if let Some(time) = timestamp(seconds) {
+        text.push_str(&view.lookups.clock().show(time, view.time_format));
+    }
+}
+
+/// Appends how long ago a point in time was.
+pub(super) fn since(text: &mut String, seconds: i64, view: &View<'_>) {
+    let elapsed = view.lookups.clock().seconds_since(seconds);
+    if view.human_sizes { text.push_str(&compact(elapsed)) } else { value(text, elapsed) }
+}
+
+/// Returns the processes that have a segment attached, as far as they can be seen, each once.
+pub(super) fn pids(segment: &Segment, lookups: &Lookups) -> Vec<i32> {
+    // Without an attachment there is no process to look for.
+    if segment.nattch == 0 {
+        return Vec::new();
+    }
+    let mut pids: Vec<_> = lookups.attachments().of(segment).iter().map(|attached| attached.pid).collect();
+    pids.dedup();
+    pids
+}
