@@ -57,7 +57,7 @@ pub(super) struct Create {
     /// Keep its pages in memory (SHM_LOCK)
     #[arg(long)]
     lock: bool,
-    /// Print the identifier alone
+    /// Print only the identifier, as id:N
     #[arg(short, long)]
     quiet: bool,
     /// How to print what was made
@@ -275,7 +275,7 @@ impl Create {
     fn print(&self, context: &mut Context, segment: &Segment, created: bool) -> Result<()> {
         let (key, id, size, mode) = (segment.key, segment.id, segment.size, segment.mode());
         if self.quiet {
-            return context.output.line(id);
+            return context.output.line(format_args!("id:{id}"));
         }
         match self.format {
             TextOrJson::Text => {

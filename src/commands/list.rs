@@ -46,7 +46,7 @@ pub(super) struct List {
     /// How to write times: short in a table, iso elsewhere, if this is not said
     #[arg(long, value_enum, value_name = "FORMAT")]
     time_format: Option<TimeFormat>,
-    /// Print the identifiers alone
+    /// Print only the identifiers, as id:N, which other commands take
     #[arg(short, long, conflicts_with_all = ["columns", "format"])]
     quiet: bool,
     /// List the segments of every IPC namespace of the machine, each with a process in it
@@ -204,7 +204,7 @@ impl List {
         view: View<'_>,
     ) -> Result<()> {
         if self.quiet {
-            return segments.try_for_each(|segment| output.line(segment?.id));
+            return segments.try_for_each(|segment| output.line(format_args!("id:{}", segment?.id)));
         }
         match self.format {
             Format::Table | Format::Raw => self.delimited(DelimitedFormat::Raw, output, segments, view),

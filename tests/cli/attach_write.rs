@@ -233,7 +233,7 @@ fn input_that_is_known_to_be_too_long_changes_nothing() {
             assert_eq!((contents(ns, 8), ns.table().len()), (b"xxxxxxxx".to_vec(), 1), "{words}");
         }
         // Nor was one made and removed again, which would have used up this identifier.
-        assert_eq!(ns.shmadm(["create", "6", "--size", "1", "-q"]).ok(), "1\n");
+        assert_eq!(ns.shmadm(["create", "6", "--size", "1", "-q"]).ok(), "id:1\n");
     });
 }
 

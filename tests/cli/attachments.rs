@@ -194,7 +194,7 @@ fn the_same_identifier_elsewhere_is_another_segment() {
             let inode = fs::metadata(format!("/proc/{pid}/ns/ipc")).expect("a process").ino();
             assert!(everywhere.lines().any(|line| line == format!("{inode} 0 {pid}")), "{inode} {pid}: {everywhere}");
         }
-        for (pid, ids) in [(here, "0\n"), (there, "")] {
+        for (pid, ids) in [(here, "id:0\n"), (there, "")] {
             assert_eq!(ns.shmadm(["list", "-q", "--pid", &pid.to_string()]).ok(), ids);
         }
     });
@@ -305,7 +305,7 @@ fn a_process_whose_first_thread_has_ended_still_holds() {
         let found = stat(ns, 0);
         assert_eq!((attachments(&found).len(), nattch(ns, 0)), (1, 1));
         assert_eq!(found["attachments"][0]["pid"], pid);
-        assert_eq!(ns.shmadm(["list", "-q", "--pid", &pid.to_string()]).ok(), "0\n");
+        assert_eq!(ns.shmadm(["list", "-q", "--pid", &pid.to_string()]).ok(), "id:0\n");
     });
 }
 

@@ -72,7 +72,7 @@ fn ids(format: &str, ended: Ended) -> Vec<String> {
     let lines = || out.lines();
     let column = |at: usize| lines().map(move |line| line.split_ascii_whitespace().collect::<Vec<_>>()[at].to_owned());
     match format {
-        "-q" => lines().map(str::to_owned).collect(),
+        "-q" => lines().map(|id| id.strip_prefix("id:").expect("id:N").to_owned()).collect(),
         "-f json" => {
             let list: Value = serde_json::from_str(&out).expect("JSON");
             list["segments"].as_array().expect("an array").iter().map(json_id).collect()
@@ -143,6 +143,6 @@ fn ten_thousand_attachments_of_one_process_are_counted() {
         let reading = attachments.iter().filter(|one| one["access"] == "r").count();
         assert_eq!(reading, 5_000);
         assert!(ns.shmadm(["stat", "7"]).ok().contains("10000"));
-        assert_eq!(ns.shmadm(["list", "--pid", &pid.to_string(), "-q"]).ok(), "0\n");
+        assert_eq!(ns.shmadm(["list", "--pid", &pid.to_string(), "-q"]).ok(), "id:0\n");
     });
 }

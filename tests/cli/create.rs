@@ -34,7 +34,7 @@ fn create(ns: &Namespace, words: &str) -> Ended {
 /// Expects success of `create -q`, and returns the identifier that it printed.
 #[track_caller]
 fn id_of(quiet: Ended) -> i32 {
-    quiet.ok().trim_end().parse().expect("an identifier alone")
+    quiet.ok().trim_end().strip_prefix("id:").and_then(|id| id.parse().ok()).expect("id:N alone")
 }
 
 /// What is in a segment, as perl reads it.
@@ -114,10 +114,10 @@ fn what_was_made_is_printed_as_text_as_json_or_as_the_id_alone() {
         for (args, printed) in [
             ("42 -s 4K -m 640", "created segment 0x0000002a: id 0, 4096 bytes, mode 0640"),
             ("43 -s 9 -f json", r#"{"key":"0x0000002b","id":1,"size":9,"mode":"0600","created":true}"#),
-            ("44 -s 1 -q", "2"),
+            ("44 -s 1 -q", "id:2"),
             ("42 --exist-ok", "found segment 0x0000002a: id 0, 4096 bytes, mode 0640"),
             ("43 --exist-ok -f json", r#"{"key":"0x0000002b","id":1,"size":9,"mode":"0600","created":false}"#),
-            ("44 --exist-ok -q", "2"),
+            ("44 --exist-ok -q", "id:2"),
         ] {
             assert_eq!(create(ns, args).ok(), format!("{printed}\n"));
         }

@@ -29,10 +29,16 @@ const NONE: [i32; 0] = [];
 /// Makes a segment with perl, and prints its identifier.
 const MAKE: &str = "$| = 1; print 0 + shmget($ARGV[0], $ARGV[1], 01666), qq{\\n};";
 
-/// Expects success and a number alone.
+/// The identifier that perl prints as `5`, and shmadm as `id:5`.
+#[track_caller]
+fn number(printed: &str) -> i32 {
+    printed.trim_start_matches("id:").parse().expect("an identifier")
+}
+
+/// Expects success and an identifier alone.
 #[track_caller]
 fn id_of(printed: Ended) -> i32 {
-    printed.ok().trim_end().parse().expect("an identifier alone")
+    number(printed.ok().trim_end())
 }
 
 /// A segment of ours, whose creator has exited.
@@ -85,7 +91,7 @@ fn existing(ns: &Namespace) -> Vec<i32> {
 #[track_caller]
 fn listed(ns: &Namespace, filters: &str) -> Vec<i32> {
     let quiet = run(ns, &format!("list -q {filters}")).ok();
-    sorted(quiet.lines().map(|id| id.parse().expect("an identifier")))
+    sorted(quiet.lines().map(number))
 }
 
 /// What became of which segment, from the JSON that `remove` printed.
@@ -129,7 +135,7 @@ fn old_unattached_segments_of_the_caller_go_and_no_others() {
                 false => ns.shmadm(words.split(' ')),
             };
             let list = shmadm(format!("list -q {filters}")).ok();
-            assert_eq!(sorted(list.lines().map(|id| id.parse().expect("an identifier"))), chosen);
+            assert_eq!(sorted(list.lines().map(number)), chosen);
             let dry = shmadm(format!("remove {filters} --dry-run -f json")).ok();
             assert_eq!(outcomes(&dry), all(chosen, "would-remove"));
             assert_eq!(existing(ns), left);

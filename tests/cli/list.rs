@@ -161,7 +161,7 @@ fn each_format_shows_the_kernels_table_to_everyone() {
             }
             assert_eq!(out.lines().count(), 600, "{format}");
         }
-        assert_eq!(list(ns, "-q"), ids.iter().map(|id| format!("{id}\n")).collect::<String>());
+        assert_eq!(list(ns, "-q"), ids.iter().map(|id| format!("id:{id}\n")).collect::<String>());
         assert_eq!(ns.shmadm(["ls", "-q"]).ok(), list(ns, "-q"));
     });
 }
@@ -292,6 +292,24 @@ fn numbers_are_sorted_as_numbers() {
 }
 
 #[test]
+fn what_quiet_prints_is_what_commands_take() {
+    in_namespace(|ns| {
+        // Keys that are identifiers of other segments.
+        let keys = (0..4).map(|id| if id == 3 { "0x333".to_owned() } else { (id + 1).to_string() });
+        for (key, size) in keys.zip(["4K", "4K", "4K", "8M"]) {
+            ns.shmadm(["create", &key, "--size", size]).ok();
+        }
+        let script = "$0 list -q --min-size 8M | xargs $0 remove";
+        let removed = ns.run("sh", ["-c", script, SHMADM]);
+        assert_eq!(removed, "removed segment 0x00000333 (id 3, 8388608 bytes)\n");
+        assert_eq!(ns.table().len(), 3);
+        ns.run("sh", ["-c", "$0 create 3 --exist-ok -q | xargs $0 remove", SHMADM]);
+        let left: Vec<_> = ns.table().into_iter().map(|row| row[0].clone()).collect();
+        assert_eq!(left, ["1", "2"]);
+    });
+}
+
+#[test]
 fn equals_keep_the_kernels_order_until_reversed() {
     in_namespace(|ns| {
         perl(ns, "shmget(0, $_, 01600) for 100, 9, 10, 9");
@@ -301,7 +319,11 @@ fn equals_keep_the_kernels_order_until_reversed() {
             ("--sort mode", "0 1 2 3"),
             ("--reverse", "3 2 1 0"),
         ] {
-            assert_eq!(text(list(ns, &format!("-q {words}"))).concat().join(" "), ids, "{words}");
+            assert_eq!(
+                list(ns, &format!("-q {words}")).replace("id:", "").replace('\n', " ").trim_end(),
+                ids,
+                "{words}"
+            );
         }
     });
 }

@@ -93,7 +93,7 @@ fn every_command_acts_where_it_is_sent() {
             let look = "shmread(shmget(42, 0, 0), my $bytes, 0, 6) or die $!; print $bytes";
             assert_eq!(there.run(ns, &["perl", "-e", look]), "hello\0");
             assert_eq!(run(&["read", "42", "--format", "string", "--length", "6"]).ok().trim_end(), "hello");
-            assert_eq!(run(&["list", "-q"]).ok(), format!("{id}\n"));
+            assert_eq!(run(&["list", "-q"]).ok(), format!("id:{id}\n"));
             assert_eq!(run(&["stat", "42", "-f", "json"]).json()[0]["size"], 8192);
             run(&["set", "42", "--mode", "640"]).ok();
             assert_eq!(there.table(ns)[0][2], "640");

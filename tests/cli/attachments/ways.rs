@@ -38,7 +38,7 @@ fn the_text_of_the_maps_tells_the_same() {
         assert_eq!(attachments(&by_text), expected);
         assert_eq!((expected.len() as u64, &by_text["attachments_missing"]), (nattch(ns, 0), &0.into()));
         let pid = holder.pid().to_string();
-        assert_eq!(ended(ns.program(&old_kernel).args([shmadm, "list", "-q", "--pid", &pid])).ok(), "0\n");
+        assert_eq!(ended(ns.program(&old_kernel).args([shmadm, "list", "-q", "--pid", &pid])).ok(), "id:0\n");
     });
 }
 

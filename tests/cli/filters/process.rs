@@ -2,13 +2,13 @@
 
 use nix::sys::signal::Signal;
 
-use super::{make, make_and_stay};
+use super::{make, make_and_stay, number};
 use crate::support::{Namespace, in_namespace};
 
 #[track_caller]
 fn listed(ns: &Namespace, pid: i32) -> Vec<i32> {
     let listed = ns.shmadm(["list", "-q", "--pid", &pid.to_string()]).ok();
-    listed.lines().map(|id| id.parse().expect("an identifier")).collect()
+    listed.lines().map(number).collect()
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn the_same_identifier_in_another_namespace_is_another_segment() {
         let pid = holder.pid().to_string();
         // There, the segment has identifier 0 as here, and the process that is looked for is attached to ours.
         let elsewhere = ns.run("unshare", ["--ipc", "sh", "-c", &script, "sh", &pid]);
-        assert_eq!(elsewhere, "0\n", "that is what create printed, and nothing is listed");
+        assert_eq!(elsewhere, "id:0\n", "that is what create printed, and nothing is listed");
         assert_eq!(listed(ns, holder.pid().as_raw()), [0]);
     });
 }
