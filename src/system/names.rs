@@ -1,64 +1,189 @@
-//! Names of users and groups, through the system's name services (NSS): each number is looked up once.
+//! Names of users and groups. Each number is looked up once.
+//!
+//! A static program cannot use the C library's name services: it would load modules that were built for another version
+//! of the library, which crashes. So /etc/passwd and /etc/group answer for the machine's own accounts, and getent(1)
+//! asks the name services (LDAP, SSSD, systemd) for the others.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+mod account_file;
+mod getent;
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use nix::unistd::{Gid, Group, Uid, User};
-
+use self::account_file::Account;
 use crate::error::{Error, Result};
+use crate::sysv::{self, Segment};
 use crate::values::visible;
 
-/// The names met so far, made visible. A machine has many segments and few owners: such a map is small, and quick to ask.
-#[derive(Debug, Default)]
+/// How often the name services are asked. One call covers every segment of the namespace, so more calls than these mean
+/// that somebody makes segments for ever new numbers.
+const MOST_CALLS: u32 = 16;
+
+/// The two databases of accounts (passwd(5), group(5)).
+#[derive(Debug, Clone, Copy)]
+enum Database {
+    Users,
+    Groups,
+}
+
+impl Database {
+    /// The name that getent(1) knows it by, which is also that of its file in /etc.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Users => "passwd",
+            Self::Groups => "group",
+        }
+    }
+
+    /// The word for one account of it.
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Users => "user",
+            Self::Groups => "group",
+        }
+    }
+
+    /// The numbers of this kind that a segment has.
+    fn numbers_of(self, segment: &Segment) -> [u32; 2] {
+        match self {
+            Self::Users => [segment.uid, segment.cuid],
+            Self::Groups => [segment.gid, segment.cgid],
+        }
+    }
+}
+
+/// The names of users and groups, made visible.
+#[derive(Debug)]
 pub struct Names {
-    users: RefCell<BTreeMap<u32, Option<Rc<str>>>>,
-    groups: RefCell<BTreeMap<u32, Option<Rc<str>>>>,
+    users: Accounts,
+    groups: Accounts,
+}
+
+impl Default for Names {
+    fn default() -> Names {
+        Names { users: Accounts::new(Database::Users), groups: Accounts::new(Database::Groups) }
+    }
 }
 
 impl Names {
-    /// A user's name; `None` where the number has none, or the name service fails: a list goes on without it.
+    /// Returns a user's name; `None` if the number has none, or the name services do not answer.
     pub fn user(&self, uid: u32) -> Option<Rc<str>> {
-        let look_up = || User::from_uid(Uid::from_raw(uid)).ok()?.map(|user| visible(user.name.as_bytes()).into());
-        self.users.borrow_mut().entry(uid).or_insert_with(look_up).clone()
+        self.users.name(uid)
     }
 
-    /// A group's name; `None` where the number has none, or the name service fails.
+    /// Returns a group's name; `None` if the number has none, or the name services do not answer.
     pub fn group(&self, gid: u32) -> Option<Rc<str>> {
-        let look_up = || Group::from_gid(Gid::from_raw(gid)).ok()?.map(|group| visible(group.name.as_bytes()).into());
-        self.groups.borrow_mut().entry(gid).or_insert_with(look_up).clone()
+        self.groups.name(gid)
     }
 
-    /// A user's name, or else the number.
-    pub fn user_or_uid(&self, uid: u32) -> Rc<str> {
+    /// Returns a user's name, or else the number.
+    pub(crate) fn user_or_uid(&self, uid: u32) -> Rc<str> {
         self.user(uid).unwrap_or_else(|| uid.to_string().into())
     }
 
-    /// A group's name, or else the number.
-    pub fn group_or_gid(&self, gid: u32) -> Rc<str> {
+    /// Returns a group's name, or else the number.
+    pub(crate) fn group_or_gid(&self, gid: u32) -> Rc<str> {
         self.group(gid).unwrap_or_else(|| gid.to_string().into())
     }
 }
 
-/// The number of a user that is named, or written as a number.
+/// The accounts of one database that were looked up so far.
+#[derive(Debug)]
+struct Accounts {
+    database: Database,
+    /// Those of the file in /etc, read when the first one is wanted.
+    local: OnceCell<BTreeMap<u32, Rc<str>>>,
+    /// What the name services said, `None` for a number that they do not know.
+    asked: RefCell<BTreeMap<u32, Option<Rc<str>>>>,
+    calls: Cell<u32>,
+}
+
+impl Accounts {
+    fn new(database: Database) -> Accounts {
+        Accounts { database, local: OnceCell::new(), asked: RefCell::default(), calls: Cell::new(0) }
+    }
+
+    fn name(&self, number: u32) -> Option<Rc<str>> {
+        if let Some(name) = self.local().get(&number) {
+            return Some(Rc::clone(name));
+        }
+        if let Some(answer) = self.asked.borrow().get(&number) {
+            return answer.clone();
+        }
+        self.ask(number);
+        self.asked.borrow().get(&number).cloned().flatten()
+    }
+
+    fn local(&self) -> &BTreeMap<u32, Rc<str>> {
+        self.local.get_or_init(|| {
+            let mut accounts = BTreeMap::new();
+            for Account { name, number } in account_file::read(self.database) {
+                // As getpwuid(3) does: the first line with a number counts.
+                accounts.entry(number).or_insert_with(|| visible(&name).into());
+            }
+            accounts
+        })
+    }
+
+    /// Asks the name services for a number, and in the same call for all others that the segments of this namespace have:
+    /// a list has many rows, and each call costs a process.
+    fn ask(&self, number: u32) {
+        let calls = self.calls.get();
+        let mut unknown = BTreeSet::from([number]);
+        if calls == 0 {
+            let all = sysv::stat_all().unwrap_or_default();
+            unknown.extend(all.iter().flat_map(|segment| self.database.numbers_of(segment)));
+            unknown.retain(|number| !self.local().contains_key(number));
+        }
+        let mut asked = self.asked.borrow_mut();
+        asked.extend(unknown.iter().map(|number| (*number, None)));
+        if calls >= MOST_CALLS {
+            return;
+        }
+        self.calls.set(calls + 1);
+        match getent::by_number(self.database, &unknown) {
+            Some(found) => {
+                let wanted = found.into_iter().filter(|account| unknown.contains(&account.number));
+                asked.extend(wanted.map(|account| (account.number, Some(visible(&account.name).into()))));
+            }
+            // There is no getent here, or it does not answer: it will not do so later either.
+            None => self.calls.set(MOST_CALLS),
+        }
+    }
+}
+
+/// Returns the number of a user who is named, or written as a number.
+///
+/// # Errors
+///
+/// A usage error for a user who does not exist.
 pub(crate) fn uid_of(word: &str) -> Result<u32> {
-    let named = User::from_name(word).map_err(|errno| Error::io(format!("look up user {word:?}"), &errno.into()))?;
-    named
-        .map(|user| user.uid.as_raw())
-        .or_else(|| id_number(word))
-        .ok_or_else(|| Error::usage(format!("there is no user {word:?}; name one of `getent passwd`, or a uid")))
+    number_of(Database::Users, word)
 }
 
-/// The number of a group that is named, or written as a number.
+/// Returns the number of a group that is named, or written as a number.
+///
+/// # Errors
+///
+/// A usage error for a group that does not exist.
 pub(crate) fn gid_of(word: &str) -> Result<u32> {
-    let named = Group::from_name(word).map_err(|errno| Error::io(format!("look up group {word:?}"), &errno.into()))?;
-    named
-        .map(|group| group.gid.as_raw())
-        .or_else(|| id_number(word))
-        .ok_or_else(|| Error::usage(format!("there is no group {word:?}; name one of `getent group`, or a gid")))
+    number_of(Database::Groups, word)
 }
 
-/// A uid or gid in digits. The last number of 32 bits is none: it means "leave as it is" to the kernel.
+/// A name in /etc counts before a number, as for chown(1): a user can be called `1000`. getent(1) takes digits for a number.
+fn number_of(database: Database, word: &str) -> Result<u32> {
+    let is_named = |account: &Account| account.name == word.as_bytes();
+    let local = account_file::read(database).find(is_named).map(|account| account.number);
+    let elsewhere = || getent::by_name(database, word)?.into_iter().find(is_named).map(|account| account.number);
+    local.or_else(elsewhere).or_else(|| id_number(word)).ok_or_else(|| {
+        let (noun, name) = (database.noun(), database.name());
+        let id = if matches!(database, Database::Users) { "uid" } else { "gid" };
+        Error::usage(format!("there is no {noun} {word:?}; name one of `getent {name}`, or a {id}"))
+    })
+}
+
+/// Reads a uid or gid in digits. The last number of 32 bits is none: to the kernel it means "leave as it is".
 fn id_number(word: &str) -> Option<u32> {
     let digits = !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
     word.parse().ok().filter(|number| digits && *number != u32::MAX)

@@ -15,6 +15,7 @@ mod help;
 mod interrupted;
 mod limits;
 mod list;
+mod names;
 mod namespaces;
 mod oracles;
 mod privileges;

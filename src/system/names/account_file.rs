@@ -1,0 +1,51 @@
+//! The lines of passwd(5) and group(5), which getent(1) prints as well.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+
+use super::Database;
+
+/// More than any such file has; a file that grows while it is read must not keep us.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// A name and its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Account {
+    pub(super) name: Vec<u8>,
+    pub(super) number: u32,
+}
+
+/// Reads the accounts of /etc/passwd or /etc/group. A file that is missing has none, as in an empty container.
+pub(super) fn read(database: Database) -> impl Iterator<Item = Account> {
+    let file = File::open(format!("/etc/{}", database.name())).ok();
+    file.into_iter().flat_map(parse)
+}
+
+/// Reads accounts from lines like `root:x:0:…`. Lines of another form are skipped.
+pub(super) fn parse(lines: impl Read) -> impl Iterator<Item = Account> {
+    let lines = BufReader::new(lines.take(MOST_BYTES)).split(b'\n');
+    lines.map_while(Result::ok).filter_map(|line| account(&line))
+}
+
+fn account(line: &[u8]) -> Option<Account> {
+    let mut fields = line.split(|byte| *byte == b':');
+    let (name, _password, number) = (fields.next()?, fields.next()?, fields.next()?);
+    // `+name` and `-name` include or exclude accounts of NIS (nsswitch.conf(5), "compat"): they are no accounts.
+    let is_name = !name.is_empty() && !name.starts_with(b"+") && !name.starts_with(b"-");
+    let number = str::from_utf8(number).ok()?.parse().ok()?;
+    is_name.then(|| Account { name: name.to_owned(), number })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_lines_are_accounts() {
+        let text = "root:x:0:0:root:/root:/bin/bash\n+nis:x:7:7\n\nodd\n:x:3\nbig:x:4294967296:\nwww:x:33:www,root";
+        let accounts: Vec<_> = parse(text.as_bytes()).map(|account| (account.name, account.number)).collect();
+        assert_eq!(accounts, [(b"root".to_vec(), 0), (b"www".to_vec(), 33)]);
+        let latin = parse(&b"m\xfcller:x:1000:"[..]).next().unwrap();
+        assert_eq!(latin.name, b"m\xfcller");
+    }
+}

@@ -1,0 +1,82 @@
+//! getent(1), which asks the system's name services in a process of its own.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::Database;
+use super::account_file::{self, Account};
+
+/// Never looked up in PATH: root runs this.
+const PROGRAM: &str = "/usr/bin/getent";
+/// How long a directory server may take. A list without a name is better than no list.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How many numbers one call asks for: more would not fit a command line.
+const MOST_NUMBERS: usize = 8192;
+/// How many bytes of an answer are read.
+const MOST_BYTES: u64 = 16 << 20;
+
+/// Asks for the accounts with these numbers. `None` if there is no getent, or it does not answer in time.
+pub(super) fn by_number(database: Database, numbers: &BTreeSet<u32>) -> Option<Vec<Account>> {
+    ask(database, numbers.iter().take(MOST_NUMBERS).map(u32::to_string))
+}
+
+/// Asks for the account with this name. `None` as for [`by_number`].
+pub(super) fn by_name(database: Database, name: &str) -> Option<Vec<Account>> {
+    // Such a word would be an option, and is no name of a user (useradd(8)).
+    if name.starts_with('-') || name.contains('\0') {
+        return None;
+    }
+    ask(database, [name.to_owned()])
+}
+
+fn ask(database: Database, keys: impl IntoIterator<Item = String>) -> Option<Vec<Account>> {
+    // Without our environment, which the caller of sudo may have shaped.
+    let mut getent = Command::new(PROGRAM);
+    getent.env_clear().arg(database.name()).args(keys);
+    let mut child = getent.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+    let answer = child.stdout.take().map(read_in_time);
+    if answer.as_ref().is_none_or(Result::is_err) {
+        // It has ended already, or ends now.
+        let _ = child.kill();
+    }
+    // The status is 2 if one of the keys is unknown, which the answer tells as well.
+    reap(&mut child);
+    Some(account_file::parse(&answer?.ok()?[..]).collect())
+}
+
+/// Waits for the end of a process that has closed its output or was killed.
+fn reap(child: &mut Child) {
+    // It fails only where the parent of shmadm has SIGCHLD ignored, and then the kernel has reaped it.
+    let _ = child.wait();
+}
+
+/// Reads all of the answer.
+///
+/// # Errors
+///
+/// `TimedOut` after [`PATIENCE`], and those of poll(2) and read(2).
+fn read_in_time(mut output: ChildStdout) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut answer = Vec::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&output.as_fd(), PollFlags::IN)], Some(&left)) {
+            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(errno) => return Err(errno.into()),
+        }
+        match output.read(&mut buffer)? {
+            0 => return Ok(answer),
+            _ if answer.len() as u64 > MOST_BYTES => return Err(io::ErrorKind::FileTooLarge.into()),
+            count => answer.extend_from_slice(&buffer[..count]),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Names of users and groups: from the files in /etc, and from the name services by getent(1) alone.
+
+use std::path::Path;
+
+use crate::support::{Ended, Namespace, ended, in_namespace_as_root, skip};
+
+/// Runs a line of sh in a mount namespace of its own, where `$SHMADM` is the program.
+#[track_caller]
+fn in_mounts(ns: &Namespace, line: &str) -> Ended {
+    let mut unshare = ns.program("unshare");
+    ended(unshare.args(["--mount", "sh", "-ec", line]).env("SHMADM", env!("CARGO_BIN_EXE_shmadm")))
+}
+
+/// Puts a script in the place of getent(1).
+fn getent_is(ns: &Namespace, script: &str) -> String {
+    let path = ns.file("getent", format!("#!/bin/sh\n{script}\n"));
+    ns.run("chmod", ["755".as_ref(), path.as_os_str()]);
+    format!("mount --bind {} /usr/bin/getent", path.display())
+}
+
+#[test]
+fn a_user_whom_only_the_name_services_know() {
+    in_namespace_as_root(|ns| {
+        if !Path::new("/var/lib/extrausers").is_dir() {
+            return skip("names::a_user_whom_only_the_name_services_know", "libnss-extrausers is not installed");
+        }
+        ns.file("nsswitch.conf", "passwd: files extrausers\ngroup: files extrausers\n");
+        ns.file("passwd", "directory:x:31234:31234::/:/bin/sh\n");
+        ns.file("group", "staff-of-ldap:x:31234:\n");
+        let printed = in_mounts(
+            ns,
+            "mount --bind nsswitch.conf /etc/nsswitch.conf
+             mount -t tmpfs none /var/lib/extrausers && cp passwd group /var/lib/extrausers
+             $SHMADM create 0x2a --size 4K --owner directory:staff-of-ldap -q
+             $SHMADM create 0x2c --size 4K --owner 31236 -q
+             $SHMADM list -o key,owner,uid,group --no-headings -f raw
+             $SHMADM list --owner directory -o key --no-headings -f raw",
+        )
+        .ok();
+        let rows: Vec<_> = printed.lines().filter(|line| line.starts_with("0x")).collect();
+        let expected = ["0x0000002a directory 31234 staff-of-ldap", "0x0000002c 31236 31236 root", "0x0000002a"];
+        assert_eq!(rows, expected, "{printed}");
+    });
+}
+
+#[test]
+fn getent_is_asked_once_for_all_numbers_and_by_its_path_alone() {
+    in_namespace_as_root(|ns| {
+        for key in 1..=40 {
+            let owner = format!("{}:{}", 40_000 + key, 50_000 + key);
+            ns.shmadm(["create", &key.to_string(), "--size", "1", "--owner", &owner, "-q"]).ok();
+        }
+        std::fs::create_dir(ns.path("planted")).expect("a directory");
+        let planted = ns.file("planted/getent", "#!/bin/sh\necho run >>\"$PWD/planted.log\"\n");
+        ns.run("chmod", ["755".as_ref(), planted.as_os_str()]);
+        let log = ns.path("calls.log");
+        let mount = getent_is(
+            ns,
+            &format!(
+                "echo \"$# $1\" >>{0}; case $1 in passwd) echo known:x:40007:1::/:/bin/sh;; group) echo crew:x:50009:;; esac",
+                log.display()
+            ),
+        );
+        let line =
+            format!("{mount}; PATH=$PWD/planted:$PATH; $SHMADM list -f json; $SHMADM list -o owner,group -f csv");
+        let printed = in_mounts(ns, &line).ok();
+        assert!(printed.contains(r#""user":"known""#) && printed.contains(r#""group":"crew""#), "{printed}");
+        assert!(printed.contains("known,\n") && printed.contains("40009,crew\n"), "{printed}");
+        // 40 numbers and the name of the database; the creator's are in /etc.
+        let calls = std::fs::read_to_string(&log).expect("the calls");
+        assert_eq!(calls.lines().collect::<Vec<_>>(), ["41 passwd", "41 group", "41 passwd", "41 group"]);
+        assert!(!ns.path("planted.log").exists(), "a getent of PATH was run");
+    });
+}
+
+#[test]
+fn a_name_service_that_does_not_answer_costs_names_and_nothing_else() {
+    in_namespace_as_root(|ns| {
+        ns.shmadm(["create", "42", "--size", "1", "--owner", "40001", "-q"]).ok();
+        for script in ["sleep 60", "exit 1", "echo 'nonsense'; printf '\\377:x:7'", "yes x", "kill -9 $$"] {
+            let printed = in_mounts(ns, &format!("{}; $SHMADM list -o key,owner -f raw", getent_is(ns, script))).ok();
+            assert_eq!(printed, "KEY OWNER\n0x0000002a 40001\n", "{script}");
+        }
+        let missing = in_mounts(ns, "mount --bind /dev/null /usr/bin/getent; $SHMADM list -o owner -f raw").ok();
+        assert_eq!(missing, "OWNER\n40001\n");
+        let unknown = in_mounts(ns, "$SHMADM list --owner nobody-has-this-name || echo status $?");
+        assert!(unknown.out.contains("status 2") && unknown.err.contains("there is no user"), "{unknown:?}");
+        // A word that getent(1) would take for an option.
+        let option = in_mounts(ns, "$SHMADM list --owner=--help || echo status $?");
+        assert!(option.out.contains("status 2"), "{option:?}");
+    });
+}
