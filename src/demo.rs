@@ -13,8 +13,8 @@ use anstyle::{AnsiColor, Style};
 use crate::contents::attach;
 use crate::error::{Error, Result};
 use crate::output::{Column, Layout, Lookups, Output, Picture, Space, TimeFormat, View, note_raw, prompt};
-use crate::segments::create;
 use crate::segments::lookup;
+use crate::segments::{create, rmid_forced};
 use crate::system::signals::{Ending, Woken};
 use crate::sysv::{self, Access, Attachment, NewSegment, Placement, Reason, Segment};
 use crate::values::{Key, Mode, ShmId};
@@ -137,7 +137,7 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     fn play(&mut self) -> Result<(), Stop> {
-        let is_forced = create::is_rmid_forced();
+        let is_forced = rmid_forced::is_rmid_forced();
         self.lines(story::INTRODUCTION)?;
         if self.pauses.is_some() {
             self.lines(story::LOOK)?;

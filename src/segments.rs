@@ -6,3 +6,4 @@ pub(crate) mod create;
 pub(crate) mod filter;
 pub(crate) mod lookup;
 pub(crate) mod remove;
+pub(crate) mod rmid_forced;

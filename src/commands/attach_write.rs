@@ -13,11 +13,11 @@ use crate::contents::shortage;
 use crate::contents::{attach, copy};
 use crate::error::{Error, Result, Status};
 use crate::output::{Progress, say};
-use crate::segments::create;
+use crate::segments::create::{self, Created, Found};
 use crate::segments::lookup::{self, Named};
-use crate::system::signals::HeldOff;
-use crate::sysv::{self, Access, Attachment, NewSegment, Reason, Segment};
-use crate::values::{Key, Mode, SegmentRef, ShmId, Size, c_integer};
+use crate::segments::rmid_forced;
+use crate::sysv::{self, Access, Attachment, NewSegment, Segment};
+use crate::values::{Mode, SegmentRef, ShmId, Size, c_integer};
 
 /// Attach a segment and write to it
 ///
@@ -74,36 +74,42 @@ pub(super) struct AttachWrite {
     verbose: bool,
 }
 
+/// The segment to write to.
+enum Target {
+    Existing(Named),
+    Created(Created),
+}
+
 impl AttachWrite {
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
         let input = self.input()?;
-        let held_off = self.create.map(|_| HeldOff::until_dropped());
-        let (named, created) = self.find_or_make(input.as_ref())?;
-        let id = named.id;
-        let remove = move || {
-            let _ = sysv::remove(id);
+        let (attachment, name) = match self.find_or_create(input.as_ref())? {
+            Target::Existing(named) => {
+                let name = named.to_string();
+                rmid_forced::outlives_a_detach(named.id, &name, "write to")?;
+                (self.write(named.id, &name, input)?, name)
+            }
+            Target::Created(created) => {
+                let name = Named::from(created.segment()).to_string();
+                let write = |segment: &Segment| self.write(segment.id, &name, input);
+                let attachment = created.finish(write)?;
+                if let Some(warning) = rmid_forced::fleeting() {
+                    say(warning);
+                }
+                (attachment, name)
+            }
         };
-        let undo = held_off.filter(|_| created).map(|held_off| held_off.undoing(remove));
-        let name = named.to_string();
-        let attachment = self.write(id, &name, created, input).map_err(|error| match created {
-            true => create::remove_again(id, error),
-            false => error,
-        })?;
-        drop(undo);
         self.attaching.hold(attachment, &name, context)
     }
 
-    fn write(&self, id: ShmId, name: &str, created: bool, input: Option<Input>) -> Result<Attachment> {
-        if !created {
-            create::outlives_a_detach(id, name, "write to")?;
-        }
+    fn write(&self, id: ShmId, name: &str, input: Option<Input>) -> Result<Attachment> {
         let placement = sysv::Placement { address: self.attaching.at(), round: self.round, remap: self.remap };
         let attachment = attach::attach(id, name, "write to", Access::ReadWrite, placement)?;
         if self.verbose {
             say(format_args!("{name} is attached at {:#x}", attachment.address()));
         }
         let (offset, size) = (self.offset.0, attachment.size());
-        fits(name, input.as_ref(), offset, size)?;
+        check_fit(name, input.as_ref(), offset, size)?;
         let contents = attach::contents(&attachment, name, Access::ReadWrite)?;
         if self.zero {
             let mut progress = Progress::bytes("clearing", Some(size));
@@ -127,9 +133,6 @@ impl AttachWrite {
         }
         if self.verbose {
             say(format_args!("wrote {} bytes to {name} from byte {offset} on", end - offset));
-        }
-        if created && let Some(warning) = create::fleeting() {
-            say(warning);
         }
         drop(contents);
         Ok(attachment)
@@ -160,52 +163,26 @@ impl AttachWrite {
         Ok(Some(if nul { input.and_then(b"\0") } else { input }))
     }
 
-    /// Finds the segment, or makes it where --create says so. Tells whether it was made.
-    fn find_or_make(&self, input: Option<&Input>) -> Result<(Named, bool)> {
+    /// Finds the segment, or makes it if --create says so.
+    fn find_or_create(&self, input: Option<&Input>) -> Result<Target> {
         let Some(Size(size)) = self.create else {
-            return Ok((lookup::find("write to", &self.segment)?, false));
+            return lookup::find("write to", &self.segment).map(Target::Existing);
         };
         let Some(key) = lookup::key_of(&self.segment)?.filter(|key| !key.is_private()) else {
             return Err(Error::usage("the kernel chooses the identifier of a new segment; name a key with --create"));
         };
-        loop {
-            match sysv::find(key).map_err(|error| Error::call(format_args!("find segment {key}"), error))? {
-                Some(id) => {
-                    let existing =
-                        lookup::look(id).map_err(|error| Error::call(format_args!("look at segment {key}"), error))?;
-                    // Else it was removed between the two looks.
-                    if let Some(segment) = existing {
-                        return large_enough(key, &segment, size);
-                    }
-                }
-                None => {
-                    fits(&format!("a new segment {key}"), input, self.offset.0, size)?;
-                    let new = NewSegment { key, size, mode: self.mode, huge: None, no_reserve: false };
-                    match sysv::create(&new) {
-                        Ok(id) => return Ok((Named { key: Some(key), id }, true)),
-                        // Another process made it since we looked.
-                        Err(error) if error.reason == Reason::Exists => {}
-                        Err(error) => return Err(create::cannot_create(key, size, false, error)),
-                    }
-                }
-            }
+        let new = NewSegment { key, size, mode: self.mode, huge: None, no_reserve: false };
+        let may_create = || check_fit(&format!("a new segment {key}"), input, self.offset.0, size);
+        match create::find_or_create(&new, may_create)? {
+            Found::Existing(existing) if existing.size < size => Err(create::too_small("write to", &existing, size)),
+            Found::Existing(existing) => Ok(Target::Existing(Named { key: Some(key), id: existing.id })),
+            Found::Created(created) => Ok(Target::Created(created)),
         }
     }
 }
 
-/// An existing segment serves if it has the size that would have been asked for.
-fn large_enough(key: Key, existing: &Segment, size: u64) -> Result<(Named, bool)> {
-    if existing.size < size {
-        return Err(Error::failed(format!(
-            "cannot write to segment {key} (id {}): it exists and has {} bytes, fewer than the {size} of --create",
-            existing.id, existing.size
-        )));
-    }
-    Ok((Named { key: Some(key), id: existing.id }, false))
-}
-
-/// Refuses what is known not to fit before anything is changed.
-fn fits(name: &str, input: Option<&Input>, offset: u64, size: u64) -> Result<()> {
+/// Refuses input that is known not to fit, before anything is changed.
+fn check_fit(name: &str, input: Option<&Input>, offset: u64, size: u64) -> Result<()> {
     if offset > size {
         return Err(Error::failed(format!(
             "cannot write to {name} at byte {offset}: it has {size} bytes; nothing was written"

@@ -12,12 +12,12 @@ use crate::contents::shortage;
 use crate::contents::{attach, copy};
 use crate::error::{Error, Result, Status};
 use crate::output::{Progress, say};
-use crate::segments::create;
-use crate::segments::lookup;
+use crate::segments::create::{self, Found, NotCreated};
+use crate::segments::lookup::{self, Named};
+use crate::segments::rmid_forced;
 use crate::system::names::{gid_of, uid_of};
-use crate::system::signals::HeldOff;
-use crate::sysv::{self, Access, Attachment, HugePages, NewSegment, Reason, Segment};
-use crate::values::{Key, Mode, ParseSegmentRefError, SegmentRef, ShmId, Size};
+use crate::sysv::{self, Access, Attachment, HugePages, NewSegment, Segment};
+use crate::values::{Key, Mode, ParseSegmentRefError, SegmentRef, Size};
 
 /// Create a segment
 ///
@@ -133,104 +133,66 @@ impl Create {
         let source = self.from.as_deref().map(|path| self.open(path)).transpose()?;
         let size = source.as_ref().map_or(self.size.map(|size| size.0), |source| Some(source.size));
 
-        let held_off = HeldOff::until_dropped();
-        let (segment, created) = self.make_or_take(key, size)?;
-        if created {
-            let id = segment.id;
-            let undo = held_off.undoing(move || {
-                let _ = sysv::remove(id);
-            });
-            let finished = self.finish(&segment, owner, source);
-            // A segment that nobody was told of would be lost: telling is part of making it.
-            finished
-                .and_then(|segment| self.print(context, &segment, created))
-                .and_then(|()| context.output.flush())
-                .map_err(|error| create::remove_again(segment.id, error))?;
-            drop(undo);
-            if let Some(warning) = create::fleeting() {
-                say(warning);
+        match self.make_or_take(key, size)? {
+            Found::Created(created) => {
+                // A segment that nobody was told of would be lost: printing is a step of its creation.
+                created.finish(|segment| {
+                    let segment = self.set_up(segment, owner, source)?;
+                    self.print(context, &segment, true)?;
+                    context.output.flush()
+                })?;
+                if let Some(warning) = rmid_forced::fleeting() {
+                    say(warning);
+                }
             }
-            return Ok(Status::Done);
+            Found::Existing(segment) => {
+                if source.is_some() || self.owner.is_some() || self.lock {
+                    say(format_args!("{} existed, and is left as it was", Named::from(&segment)));
+                }
+                self.print(context, &segment, false)?;
+            }
         }
-        drop(held_off);
-        if source.is_some() || self.owner.is_some() || self.lock {
-            say(format_args!("segment {} (id {}) existed, and is left as it was", segment.key, segment.id));
-        }
-        self.print(context, &segment, created)?;
         Ok(Status::Done)
     }
 
-    /// Makes the segment, or takes the one there is.
-    fn make_or_take(&self, key: Option<Key>, size: Option<u64>) -> Result<(Segment, bool)> {
-        loop {
-            if let Some(size) = size {
-                match self.make(key, size) {
-                    Ok(id) => return Ok((made(id)?, true)),
-                    Err((_, error)) if error.reason == Reason::Exists && self.exist_ok => {}
-                    Err((key, error)) if error.reason == Reason::Exists => return Err(exists(key, error)),
-                    Err((key, error)) => return Err(create::cannot_create(key, size, self.huge.is_some(), error)),
-                }
-            }
-            let Some(key) = key else {
-                return Err(Error::usage("a new segment needs a size; say --size"));
+    /// Makes the segment, or takes the one that exists if --exist-ok allows that.
+    fn make_or_take(&self, key: Option<Key>, size: Option<u64>) -> Result<Found> {
+        let Some(size) = size else {
+            return match key {
+                Some(key) => take(key).map(Found::Existing),
+                None => Err(Error::usage("a new segment needs a size; say --size")),
             };
-            let found = sysv::find(key).map_err(|error| Error::call(format_args!("find segment {key}"), error))?;
-            let existing = match found {
-                Some(id) => {
-                    lookup::look(id).map_err(|error| Error::call(format_args!("look at segment {key}"), error))?
-                }
-                None => None,
-            };
-            match existing {
-                Some(existing) if existing.size >= size.unwrap_or(0) => return Ok((existing, false)),
-                Some(existing) => {
-                    return Err(Error::failed(format!(
-                        "cannot take segment {key} (id {}): it has {} bytes, and {} are asked for; remove it first, \
-                         or ask for less",
-                        existing.id,
-                        existing.size,
-                        size.unwrap_or(0)
-                    )));
-                }
-                None if size.is_none() => {
-                    return Err(Error {
-                        errno: Some(sysv::Errno::ENOENT),
-                        ..Error::missing(format!("cannot take segment {key}: there is no such segment"))
+        };
+        let new = NewSegment {
+            key: key.unwrap_or(Key::PRIVATE),
+            size,
+            // To fill it, this process must be allowed to write. The mode that the user asked for follows.
+            mode: if self.from.is_some() { Mode::from_raw(0o600) } else { self.mode },
+            huge: self.huge.map(HugePages::from),
+            no_reserve: self.no_reserve,
+        };
+        let made = match &self.key {
+            NewKey::Named(_) if self.exist_ok => {
+                return match create::find_or_create(&new, || Ok(()))? {
+                    Found::Existing(existing) if existing.size < size => {
+                        Err(create::too_small("take", &existing, size))
                     }
-                    .hint("with --size it is made"));
-                }
-                // It was removed between the two looks.
-                None => {}
+                    found => Ok(found),
+                };
             }
-        }
+            NewKey::Random => create::create_random(&new),
+            NewKey::Named(_) | NewKey::Private => create::create(&new),
+        };
+        made.map(Found::Created).map_err(|failed| match failed {
+            NotCreated::Exists(key, existing) => create::exists(key, existing.as_deref(), size),
+            NotCreated::Failed(error) => error,
+        })
     }
 
-    /// Makes the segment; for `random`, tries keys until one is free.
-    fn make(&self, key: Option<Key>, size: u64) -> Result<ShmId, (Key, sysv::Error)> {
-        loop {
-            let key = match (&self.key, key) {
-                (_, Some(key)) => key,
-                (NewKey::Random, None) => Key::from_raw(fastrand::i32(1..)),
-                (_, None) => Key::PRIVATE,
-            };
-            let new = NewSegment {
-                key,
-                size,
-                // Whoever fills it must be allowed to write; the mode that was asked for follows.
-                mode: if self.from.is_some() { Mode::from_raw(0o600) } else { self.mode },
-                huge: self.huge.map(HugePages::from),
-                no_reserve: self.no_reserve,
-            };
-            match sysv::create(&new) {
-                Err(error) if error.reason == Reason::Exists && matches!(self.key, NewKey::Random) => {}
-                result => return result.map_err(|error| (key, error)),
-            }
-        }
-    }
-
-    /// What comes after the making. The order matters: with another owner or mode a user could neither lock nor fill it.
-    fn finish(&self, segment: &Segment, owner: Option<(u32, Option<u32>)>, source: Option<Source>) -> Result<Segment> {
-        let name = format!("segment {} (id {})", segment.key, segment.id);
+    /// Fills the new segment, locks it, and gives it its owner and mode, in this order: with another owner or mode, a user
+    /// could neither fill nor lock it.
+    fn set_up(&self, segment: &Segment, owner: Option<(u32, Option<u32>)>, source: Option<Source>) -> Result<Segment> {
+        let name = Named::from(segment).to_string();
         // Attached to the end: where kernel.shm_rmid_forced is 1, the detach is the end of the segment.
         let _attachment = source.map(|source| fill(segment, &name, source)).transpose()?;
         if self.lock {
@@ -244,7 +206,7 @@ impl Create {
             Some(owner) => Error::call(format_args!("give {name} to {owner}"), error),
             None => Error::call(format_args!("set the mode of {name}"), error),
         })?;
-        made(segment.id)
+        create::look_again(segment.id)
     }
 
     /// Opens the file before anything is made, so that one that does not fit makes nothing.
@@ -320,22 +282,13 @@ fn fill(segment: &Segment, name: &str, source: Source) -> Result<Attachment> {
     Ok(attachment)
 }
 
-/// The state of a segment that was made just now.
-fn made(id: ShmId) -> Result<Segment> {
-    lookup::look(id)
-        .map_err(|error| Error::call(format_args!("look at the new segment id:{id}"), error))?
-        .ok_or_else(|| Error::failed(format!("the new segment id:{id} was removed by another process at once")))
-}
-
-fn exists(key: Key, error: sysv::Error) -> Error {
-    let existing = sysv::find(key).ok().flatten().and_then(|id| lookup::look(id).ok().flatten());
-    let mut told = Error::call(format_args!("create segment {key}"), error);
-    if let Some(segment) = existing {
-        let names = crate::system::names::Names::default();
-        let owner = names.user_or_uid(segment.uid);
-        told.cause = format!("{error} (id {}, {} bytes, owner {owner})", segment.id, segment.size);
-    }
-    told.hint("use --exist-ok to take it as it is")
+/// Finds the segment that --exist-ok takes without a size.
+fn take(key: Key) -> Result<Segment> {
+    create::find_existing(key)?.ok_or_else(|| {
+        let mut missing = Error::missing(format!("cannot take segment {key}: there is no such segment"));
+        missing.errno = Some(sysv::Errno::ENOENT);
+        missing.hint("with --size it is made")
+    })
 }
 
 fn owner_numbers(owner: &str) -> Result<(u32, Option<u32>)> {

@@ -12,8 +12,7 @@ use crate::contents::show;
 use crate::contents::sink::Sink;
 use crate::error::{Error, Result, Status};
 use crate::output::Progress;
-use crate::segments::create;
-use crate::segments::lookup;
+use crate::segments::{lookup, rmid_forced};
 use crate::sysv::{Access, Placement};
 use crate::values::{SegmentRef, Size};
 
@@ -64,7 +63,7 @@ impl Read {
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
         let named = lookup::find("read", &self.segment)?;
         let name = named.to_string();
-        create::outlives_a_detach(named.id, &name, "read")?;
+        rmid_forced::outlives_a_detach(named.id, &name, "read")?;
         let placement = Placement { address: self.attaching.at(), ..Placement::default() };
         let attachment = attach::attach(named.id, &name, "read", Access::Read, placement)?;
         let range = self.range(&name, attachment.size())?;

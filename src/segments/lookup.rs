@@ -18,6 +18,12 @@ pub(crate) struct Named {
     pub id: ShmId,
 }
 
+impl From<&Segment> for Named {
+    fn from(segment: &Segment) -> Named {
+        Named { key: Some(segment.key).filter(|key| !key.is_private()), id: segment.id }
+    }
+}
+
 impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.key {

@@ -1,6 +1,7 @@
 //! `create`: what the kernel makes of it, and that nothing is left where it fails.
 
 mod fleeting;
+mod hidden;
 
 use std::process::Stdio;
 

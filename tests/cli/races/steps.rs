@@ -25,6 +25,9 @@ fn what_reads_reads_the_one_that_was_found() {
     in_namespace(|ns| walk(ns, "what_reads_reads_the_one_that_was_found", LINES, BOTH, own));
 }
 
+/// What a command says whose new segment another process removed.
+const GONE: &[&str] = &["was removed by another process at once", "; the new segment is gone, too"];
+
 #[test]
 fn what_writes_writes_to_the_one_that_was_found() {
     const LINES: &[Line] = &[
@@ -35,17 +38,13 @@ fn what_writes_writes_to_the_one_that_was_found() {
         line("write 42 ZZZZ --hold=1ms", &[0, 3]).says(&["holding segment 0x0000002a"]),
         line("write 42 ZZZZ", &[0, 3]).of(Before::Attached),
         line("write 42 ZZZZ --create 64", &[0, 3]).uses(Until::Found),
-        line("write 42 ZZZZ --create 64", &[0, 1])
-            .of(Before::Nothing)
-            .says(&["; the new segment is gone, too"])
-            .uses(Until::Found),
+        line("write 42 ZZZZ --create 64", &[0, 1]).of(Before::Nothing).says(GONE).uses(Until::Found),
     ];
     in_namespace(|ns| walk(ns, "what_writes_writes_to_the_one_that_was_found", LINES, BOTH, own));
 }
 
 #[test]
 fn what_is_made_or_changed_is_the_one_that_was_made_or_found() {
-    const GONE: &[&str] = &["was removed by another process at once", "; the new segment is gone, too"];
     const LINES: &[Line] = &[
         line("create 42 --size 64", &[0, 1]).of(Before::Nothing).says(GONE),
         line("create 42 --from in --mode 640", &[0, 1]).of(Before::Nothing).says(GONE),

@@ -1,0 +1,73 @@
+//! Why the kernel made no segment, and what to do about it.
+
+use crate::error::Error;
+use crate::segments::lookup::Named;
+use crate::system::names::Names;
+use crate::sysv::{self, Errno, Reason, Segment};
+use crate::values::{Key, human};
+
+/// Returns the error of a failed shmget(2): the limit that was reached, with its value and the sysctl that sets it.
+pub(crate) fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error) -> Error {
+    let told = if key.is_private() {
+        Error::call(format_args!("create a private segment of {size} bytes"), error)
+    } else {
+        Error::call(format_args!("create segment {key} of {size} bytes"), error)
+    };
+    let limits = sysv::limits().ok();
+    match (error.reason, limits) {
+        (Reason::SizeOutOfRange, _) if size == 0 => told.hint("a segment has at least one byte"),
+        (Reason::SizeOutOfRange, Some(limits)) if size > limits.max_bytes => told.hint(format_args!(
+            "SHMMAX allows {} bytes; sysctl kernel.shmmax sets it",
+            limits.max_bytes
+        )),
+        (Reason::LimitReached, Some(limits)) => match sysv::usage() {
+            Ok(usage) if usage.segments >= limits.max_segments => told.hint(format_args!(
+                "SHMMNI allows {} segments and there are {}; remove some (`shmadm list`), or raise sysctl kernel.shmmni",
+                limits.max_segments, usage.segments
+            )),
+            Ok(usage) => told.hint(format_args!(
+                "SHMALL allows {} pages ({}), of which {} are taken; remove some segments (`shmadm list`), or raise \
+                 sysctl kernel.shmall",
+                limits.max_pages,
+                human(u128::from(limits.max_pages) * u128::from(sysv::page_size())),
+                usage.pages
+            )),
+            Err(_) => told,
+        },
+        (Reason::NoMemory, _) if huge => told.hint(
+            "too few huge pages of that size are free; sysctl vm.nr_hugepages reserves them, and \
+             /proc/meminfo shows how many there are",
+        ),
+        (Reason::HugePagesDenied, _) => {
+            told.hint("they need root, or membership in the group of sysctl vm.hugetlb_shm_group")
+        }
+        (Reason::NoMemory, _) => told.hint("--no-reserve makes it without reserving memory for all of it"),
+        _ => told,
+    }
+}
+
+/// Returns the error of a key that is taken.
+pub(crate) fn exists(key: Key, existing: Option<&Segment>, wanted: u64) -> Error {
+    let told =
+        |cause| Error { errno: Some(Errno::EEXIST), ..Error::cannot(format_args!("create segment {key}"), cause) };
+    let Some(existing) = existing else {
+        return told("it exists already".into()).hint("use --exist-ok to take it as it is");
+    };
+    let owner = Names::default().user_or_uid(existing.uid);
+    let told = told(format!("it exists already (id {}, {} bytes, owner {owner})", existing.id, existing.size));
+    if existing.size < wanted {
+        return told.hint(format_args!(
+            "it is smaller than the {wanted} bytes that are wanted; remove it first, or ask for less"
+        ));
+    }
+    told.hint("use --exist-ok to take it as it is")
+}
+
+/// Returns the error of an existing segment that has fewer bytes than are wanted.
+pub(crate) fn too_small(verb: &str, existing: &Segment, wanted: u64) -> Error {
+    Error::cannot(
+        format_args!("{verb} {}", Named::from(existing)),
+        format!("it exists and has {} bytes, fewer than the {wanted} that are wanted", existing.size),
+    )
+    .hint("remove it first, or ask for less")
+}
