@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::linux::cause;
 use crate::sysv::{self, Errno};
 use crate::values::ShmId;
 
@@ -124,7 +125,7 @@ impl Error {
     /// Returns the failure of an operation on something other than a segment.
     pub(crate) fn io(action: impl fmt::Display, error: &io::Error) -> Error {
         let errno = error.raw_os_error().map(Errno::from_raw);
-        Error { errno, ..Error::cannot(action, sysv::cause(error)) }
+        Error { errno, ..Error::cannot(action, cause(error)) }
     }
 
     /// Returns the failure to write standard output.

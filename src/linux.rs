@@ -5,5 +5,15 @@
 #![allow(unsafe_code)]
 
 mod disposition;
+mod errno;
+mod fork;
+mod kcmp;
+mod namespace;
+mod procmap;
 
-pub(crate) use disposition::ignore;
+pub(crate) use disposition::{ignore, is_ignored, restore_default};
+pub(crate) use errno::{cause, uninterrupted};
+pub(crate) use fork::written_by_child;
+pub(crate) use kcmp::share_memory;
+pub(crate) use namespace::NamespaceFile;
+pub(crate) use procmap::{FileMapping, mapping_at, next_shared_file};

@@ -66,7 +66,7 @@ pub(super) struct AttachWrite {
     /// Allow --at to round the address down to a multiple of SHMLBA (SHM_RND)
     #[arg(long, requires = "at")]
     round: bool,
-    /// Allow --at to replace what is mapped there (SHM_REMAP)
+    /// Attach with SHM_REMAP; the program's own memory is never replaced
     #[arg(long, requires = "at")]
     remap: bool,
     /// Say where the segment is attached and how much was written

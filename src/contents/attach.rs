@@ -27,7 +27,7 @@ pub(crate) fn attach(id: ShmId, name: &str, verb: &str, access: Access, placemen
             Reason::BadAddress if access == Access::Read => {
                 told.hint(format_args!("name a multiple of {} where nothing is mapped", sysv::page_size()))
             }
-            Reason::BadAddress => told.hint("--round rounds it down to a page, --remap replaces what is there"),
+            Reason::BadAddress => told.hint("--round rounds it down to a page; without --at the kernel chooses"),
             Reason::NoSuchSegment => told.hint("`shmadm list` shows those that exist"),
             _ => told,
         }

@@ -6,10 +6,11 @@ use std::io;
 
 use nix::unistd::Pid;
 
+use crate::linux::share_memory;
 use crate::system::namespace::Identity;
 use crate::system::parallel::in_shares;
 use crate::system::process::is_kernel_thread;
-use crate::sysv::{MapsReader, Segment, SegmentMapping, share_memory};
+use crate::sysv::{MapsReader, Segment, SegmentMapping};
 use crate::values::{Key, ShmId};
 
 /// So few processes are not worth a thread.

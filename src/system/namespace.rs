@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
-use crate::sysv;
+use crate::linux::cause;
 
 pub(crate) use all::{Inhabited, Survey, survey};
 pub(crate) use named::{Identity, NamespaceRef, enter};
@@ -35,7 +35,7 @@ impl fmt::Display for Refused {
             Errno::ENOSPC | Errno::EUSERS => " (sysctl user.max_ipc_namespaces or user.max_user_namespaces is reached)",
             _ => "",
         };
-        write!(f, "{}: {}{hint}", self.what, sysv::cause(&self.errno.into()))
+        write!(f, "{}: {}{hint}", self.what, cause(&self.errno.into()))
     }
 }
 

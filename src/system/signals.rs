@@ -16,8 +16,7 @@ use signal_hook::low_level::{emulate_default_handler, pipe};
 
 pub(crate) use self::undo::{HeldOff, Undo};
 use crate::linux;
-use crate::system::process::status_line;
-use crate::sysv::uninterrupted;
+use crate::linux::uninterrupted;
 
 /// The signals that this process ignores, and a command that it runs shall not: the standard library ignores SIGPIPE
 /// before `main`, [`ignore_file_size_limit`] the other.
@@ -42,8 +41,9 @@ pub(crate) enum Woken {
 /// SIGINT, SIGTERM and SIGHUP, but not those that our parent has set to be ignored, as nohup(1) does, and a shell for what
 /// it starts in the background.
 fn ending_signals() -> impl Iterator<Item = i32> {
-    let ignored = status_line("self", "SigIgn:").and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0);
-    [SIGINT, SIGTERM, SIGHUP].into_iter().filter(move |number| ignored >> (number - 1) & 1 == 0)
+    [SIGINT, SIGTERM, SIGHUP]
+        .into_iter()
+        .filter(|number| Signal::try_from(*number).is_ok_and(|signal| !linux::is_ignored(signal)))
 }
 
 /// These signals, caught from the moment that this is made. The second one of a kind ends the process at once: whatever

@@ -14,8 +14,8 @@ use rustix::io::ioctl_fionbio;
 use rustix::process::{self, WaitOptions, WaitStatus, waitpid};
 use signal_hook::consts::SIGCHLD;
 
+use crate::linux::uninterrupted;
 use crate::system::signals::IGNORED;
-use crate::sysv::uninterrupted;
 
 /// What is handed on.
 const HANDED_ON: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];

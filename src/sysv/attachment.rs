@@ -1,4 +1,4 @@
-//! Attaching: a guard that detaches, and says nothing of the memory but where it is.
+//! shmat(2) and shmdt(2): an attachment that detaches when it is dropped.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -6,7 +6,9 @@ use std::ptr;
 use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
-use super::{Error, Reason, ShmId, exists, stat, trace};
+use super::control::{exists, stat};
+use super::error::{Error, Reason};
+use super::{ShmId, trace};
 
 /// What an attachment may do. There is no write-only attach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +26,7 @@ pub(crate) struct Placement {
     pub address: Option<usize>,
     /// `SHM_RND`: round the address down to a multiple of SHMLBA.
     pub round: bool,
-    /// `SHM_REMAP`: replace what is mapped there, whatever it is. See [`attach`].
+    /// `SHM_REMAP`: replace what is mapped there. See [`attach`].
     pub remap: bool,
 }
 
@@ -41,45 +43,62 @@ pub(crate) struct Attachment {
 
 /// shmat(2): attaches a segment.
 ///
-/// With [`Placement::remap`] this is not safe in Rust's sense, and no caller can make it so. What this process has in the
-/// range, its code, a stack, the heap or another attachment, is replaced by the segment, to which others write: every
-/// object there is gone, and what happens then is not defined; mostly it crashes. It is for an address that the user named
-/// (shmadm-attach-write(1) says so), in a process with no more rights than the user's (the program refuses others).
+/// With [`Placement::remap`], the segment is attached twice at the address: first without `SHM_REMAP`, so that the kernel
+/// checks that nothing is mapped there, and then with it, in place of the first attachment. Code, stacks and the heap of
+/// this process are thus never replaced.
 ///
-/// Errors: `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], `EACCES` is [`Reason::PermissionDenied`], `ENOMEM`
+/// # Errors
+/// `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], `EACCES` is [`Reason::PermissionDenied`], `ENOMEM` is
 /// [`Reason::NoMemory`] (no room in the address space, or RLIMIT_AS is reached). Where an address was asked for,
 /// [`Reason::BadAddress`] is `EINVAL` if the segment exists, `EPERM`, and `ENOMEM` if RLIMIT_AS cannot be its cause.
 pub(crate) fn attach(id: ShmId, access: Access, placement: Placement) -> Result<Attachment, Error> {
-    let mut flags = match access {
-        Access::Read => libc::SHM_RDONLY,
-        Access::ReadWrite => 0,
-    };
-    flags |= if placement.round { libc::SHM_RND } else { 0 };
-    flags |= if placement.remap { libc::SHM_REMAP } else { 0 };
-    let wanted = placement.address.map_or(ptr::null(), ptr::without_provenance);
-    // SAFETY: without SHM_REMAP the kernel only takes addresses that are free, which no object of ours can be at. With
-    // SHM_REMAP that is not so, and nothing is promised: the function's documentation says what can be lost.
-    let address = unsafe { libc::shmat(id.as_raw(), wanted, flags) };
-    // shmat(2) returns (void *)-1 where it fails.
-    let result = if address.addr() == usize::MAX { Err(Errno::last()) } else { Ok(Address(address.addr())) };
-    trace::returned(&result, |f| write!(f, "shmat({id}, {}, {})", Address(wanted.addr()), trace::AttachFlags(flags)));
-    result.map_err(|errno| {
-        let is_placed = placement.address.is_some();
-        // At a fixed place ENOMEM is one of two things: it is beyond the address space, or that may not grow so much.
-        let is_unlimited = || getrlimit(Resource::RLIMIT_AS).is_ok_and(|(limit, _)| limit == RLIM_INFINITY);
-        Error::new(errno, |errno| match errno {
-            Errno::EINVAL if is_placed && exists(id) => Reason::BadAddress,
-            Errno::EPERM if is_placed => Reason::BadAddress,
-            Errno::ENOMEM if is_placed && is_unlimited() => Reason::BadAddress,
-            Errno::ENOMEM => Reason::NoMemory,
-            Errno::EINVAL | Errno::EIDRM => Reason::NoSuchSegment,
-            _ => Reason::Other,
-        })
-    })?;
+    let round = if placement.round { libc::SHM_RND } else { 0 };
+    // SAFETY: without SHM_REMAP the kernel takes only addresses where nothing is mapped.
+    let mut address = unsafe { shmat(id, placement.address.unwrap_or(0), access, round) }
+        .map_err(|errno| explain(errno, id, placement))?;
+    if placement.remap {
+        // SAFETY: all that this replaces is the attachment of the same segment that the call before has just made there:
+        // nobody knows of it yet. Where it fails, that attachment stays.
+        let remapped = unsafe { shmat(id, address.addr(), access, round | libc::SHM_REMAP) };
+        address = remapped.map_err(|errno| {
+            drop(Attachment { address, id, size: 0 });
+            explain(errno, id, placement)
+        })?;
+    }
     let mut attachment = Attachment { address, id, size: 0 };
-    // Once attached it cannot go away or change its size, and what may be attached may be read.
+    // Once attached, it cannot go away or change its size, and what may be attached may be read.
     attachment.size = stat(id)?.size;
     Ok(attachment)
+}
+
+/// # Safety
+/// With `SHM_REMAP` in `flags`, nothing in this process may use what is mapped where the segment goes.
+unsafe fn shmat(id: ShmId, wanted: usize, access: Access, flags: libc::c_int) -> Result<*mut c_void, Errno> {
+    let flags = flags
+        | match access {
+            Access::Read => libc::SHM_RDONLY,
+            Access::ReadWrite => 0,
+        };
+    // SAFETY: the kernel takes only addresses that are free, or by SHM_REMAP those that the caller answers for.
+    let address = unsafe { libc::shmat(id.as_raw(), ptr::without_provenance(wanted), flags) };
+    // shmat(2) returns (void *)-1 where it fails.
+    let result = if address.addr() == usize::MAX { Err(Errno::last()) } else { Ok(Address(address.addr())) };
+    trace::returned(&result, |f| write!(f, "shmat({id}, {}, {})", Address(wanted), trace::AttachFlags(flags)));
+    result.map(|_| address)
+}
+
+fn explain(errno: Errno, id: ShmId, placement: Placement) -> Error {
+    let is_placed = placement.address.is_some();
+    // At a fixed address ENOMEM is one of two things: it is beyond the address space, or RLIMIT_AS is reached.
+    let is_unlimited = || getrlimit(Resource::RLIMIT_AS).is_ok_and(|(limit, _)| limit == RLIM_INFINITY);
+    Error::new(errno, |errno| match errno {
+        Errno::EINVAL if is_placed && exists(id) => Reason::BadAddress,
+        Errno::EPERM if is_placed => Reason::BadAddress,
+        Errno::ENOMEM if is_placed && is_unlimited() => Reason::BadAddress,
+        Errno::ENOMEM => Reason::NoMemory,
+        Errno::EINVAL | Errno::EIDRM => Reason::NoSuchSegment,
+        _ => Reason::Other,
+    })
 }
 
 impl Attachment {

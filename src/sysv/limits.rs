@@ -4,7 +4,8 @@ use std::mem::MaybeUninit;
 
 use nix::errno::Errno;
 
-use super::{Error, Reason, trace};
+use super::error::{Error, Reason};
+use super::trace;
 
 // Linux's value (include/uapi/linux/shm.h), which libc does not have.
 const SHM_INFO: libc::c_int = 14;
@@ -24,7 +25,8 @@ pub(crate) struct Limits {
 
 /// shmctl(2) `IPC_INFO`: the namespace's limits. Needs no permission.
 ///
-/// Errors: `ENOSYS` is [`Reason::NotSupported`], `EACCES` of a security module [`Reason::PermissionDenied`].
+/// # Errors
+/// `ENOSYS` is [`Reason::NotSupported`], `EACCES` of a security module [`Reason::PermissionDenied`].
 pub(crate) fn limits() -> Result<Limits, Error> {
     let mut info = MaybeUninit::<ShmInfo>::zeroed();
     // SAFETY: IPC_INFO writes a struct shminfo, which `ShmInfo` has the layout of; the identifier is not looked at.
@@ -58,7 +60,8 @@ pub(crate) struct Usage {
 
 /// shmctl(2) `SHM_INFO`: what all segments of the namespace use. Needs no permission.
 ///
-/// Errors: those of [`limits`].
+/// # Errors
+/// Those of [`limits`].
 pub(crate) fn usage() -> Result<Usage, Error> {
     highest_index().map(|(_, usage)| usage)
 }

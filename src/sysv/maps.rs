@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::stat::{fstat, major, minor};
+use rustix::fs::{fstat, major, minor};
 
 use super::{Segment, ShmId};
 use crate::values::Key;
@@ -139,8 +139,8 @@ impl KernelMounts {
 }
 
 fn device(memfd: impl AsFd) -> Result<Device, Errno> {
-    let device = fstat(memfd)?.st_dev;
-    Ok((major(device), minor(device)))
+    let device = fstat(memfd).map_err(|errno| Errno::from_raw(errno.raw_os_error()))?.st_dev;
+    Ok((major(device).into(), minor(device).into()))
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 
 use nix::errno::Errno;
 
-use super::cause;
+use super::get::SHM_HUGE_SHIFT;
+use crate::linux::cause;
 use crate::values::Key;
 
 type Sink = Box<dyn Fn(&dyn Display) + Send + Sync>;
@@ -81,7 +82,7 @@ impl Display for GetFlags {
                 write!(f, "{name}|")?;
             }
         }
-        let log2 = self.0 >> super::SHM_HUGE_SHIFT & 0x3f;
+        let log2 = self.0 >> SHM_HUGE_SHIFT & 0x3f;
         if log2 != 0 {
             write!(f, "{log2}<<SHM_HUGE_SHIFT|")?;
         }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Ended, Namespace, ended, in_namespace};
+use crate::support::{Ended, Namespace, Running, ended, in_namespace, wait_until};
 
 const SHMADM: &str = env!("CARGO_BIN_EXE_shmadm");
 
@@ -363,17 +363,54 @@ fn an_address_that_cannot_be_had_is_told_from_other_causes() {
 }
 
 #[test]
+fn remap_does_not_replace_the_programs_own_memory() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "5", "--size", "4096"]).ok();
+        // Without a random layout, the program's own mappings are where another process of it shows them.
+        let mut held = ns.program("setarch");
+        held.args(["-R", env!("CARGO_BIN_EXE_shmadm"), "read", "5", "--hold", "-o", "/dev/null"]);
+        let holder = Running(held.spawn().expect("shmadm"));
+        wait_until("it holds", || ns.row(0).is_some_and(|row| row[6] == "1"));
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", holder.pid())).expect("its maps");
+        let own =
+            maps.lines().filter(|line| line.contains("/shmadm") || line.contains("[heap]") || line.contains("[stack]"));
+        for line in own {
+            let start = line.split('-').next().expect("an address");
+            let mut write = ns.program("setarch");
+            write.args([
+                "-R",
+                env!("CARGO_BIN_EXE_shmadm"),
+                "write",
+                "5",
+                "x",
+                "--remap",
+                "--at",
+                &format!("0x{start}"),
+            ]);
+            let error = ended(&mut write).fails(1);
+            assert!(error.contains("something is mapped there"), "{line}: {error}");
+        }
+    });
+}
+
+#[test]
 fn trace_shows_attach_and_detach_in_straces_notation() {
     in_namespace(|ns| {
         ns.shmadm(["create", "5", "--size", "8"]).ok();
         for (words, attach) in [
-            ("--at 0x700000000000", "shmat(0, 0x700000000000, 0) = 0x700000000000"),
-            ("--at 0x700000000fff --round", "shmat(0, 0x700000000fff, SHM_RND) = 0x700000000000"),
-            ("--at 0x700000000000 --remap", "shmat(0, 0x700000000000, SHM_REMAP) = 0x700000000000"),
+            ("--at 0x700000000000", &["shmat(0, 0x700000000000, 0) = 0x700000000000"][..]),
+            ("--at 0x700000000fff --round", &["shmat(0, 0x700000000fff, SHM_RND) = 0x700000000000"]),
+            (
+                "--at 0x700000000000 --remap",
+                &[
+                    "shmat(0, 0x700000000000, 0) = 0x700000000000",
+                    "shmat(0, 0x700000000000, SHM_REMAP) = 0x700000000000",
+                ],
+            ),
         ] {
             let traced = write(ns, &format!("5 hello --trace {words}"));
             let lines: Vec<_> = traced.err.lines().filter(|line| !line.starts_with("shmctl")).collect();
-            assert_eq!(lines, ["shmget(0x00000005, 0, 000) = 0", attach, "shmdt(0x700000000000) = 0"]);
+            assert_eq!(lines, [&["shmget(0x00000005, 0, 000) = 0"], attach, &["shmdt(0x700000000000) = 0"]].concat());
         }
         let failed = write(ns, "id:0 hello --trace --at 1");
         assert!(failed.err.starts_with("shmat(0, 0x1, 0) = -1 EINVAL (Invalid argument)\n"), "{failed:?}");

@@ -75,7 +75,7 @@ fn trace_says_what_strace_says_call_by_call() {
             ("create 3 --size 1G --huge=1G", 1),
             ("create 3 --size 9223372036854775807", 1),
             ("attach-write 0x2a hello", 3),
-            ("attach-write 0x2a hello --at 0x700000000123 --round --remap", 3),
+            ("attach-write 0x2a hello --at 0x700000000123 --round --remap", 4),
             ("attach-write 0x2a hello --at 0x123", 2),
             ("attach-write 7 hello --create 4K", 4),
             ("attach-write 7 hello --create 4K --mode 640 --hold=1ms", 3),

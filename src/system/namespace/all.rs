@@ -10,8 +10,9 @@ use procfs::Current;
 
 use super::named::{Identity, Namespace, NamespaceRef};
 use super::owners::Owners;
+use crate::linux::written_by_child;
 use crate::system::process::proc_is_ours;
-use crate::sysv::{self, Segment, Segments, Table};
+use crate::sysv::{Segment, Segments, Table};
 
 /// The namespaces that were found: our own first, the others by their inodes.
 #[derive(Debug)]
@@ -128,5 +129,5 @@ fn copy_table(namespace: &Namespace) -> io::Result<(Vec<u8>, Owners)> {
         io::copy(&mut File::open(Table::PATH)?, &mut out)?;
         out.flush()
     };
-    sysv::written_by_child(copy, |child: Pid| Owners::of_process(child.as_raw()))
+    written_by_child(copy, |child: Pid| Owners::of_process(child.as_raw()))
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -13,8 +13,8 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 
 use crate::error::{Error, Result};
+use crate::linux::NamespaceFile;
 use crate::system::process::is_hidden;
-use crate::sysv;
 
 /// A namespace as `--ns` takes it: a number is a process, everything else a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl From<&fs::Metadata> for Identity {
 /// An open namespace file, which keeps the namespace.
 #[derive(Debug)]
 pub(crate) struct Namespace {
-    file: File,
+    file: NamespaceFile,
     /// Which one it is.
     pub identity: Identity,
 }
@@ -108,7 +108,7 @@ impl Namespace {
         // A FIFO or a terminal that is named by mistake is not waited for, and not taken.
         let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
         let identity = Identity::from(&file.metadata()?);
-        Ok(Namespace { file, identity })
+        Ok(Namespace { file: NamespaceFile::new(file)?, identity })
     }
 
     /// setns(2): moves this thread into it.
@@ -136,7 +136,7 @@ impl Namespace {
     ///
     /// Errors: `EPERM` for everyone else.
     pub(crate) fn enter_as_owner(&self) -> Result<(), Errno> {
-        let owner = sysv::owner_of(&self.file)?;
+        let owner = self.file.owner()?;
         match setns(owner, CloneFlags::CLONE_NEWUSER) {
             Ok(()) => self.enter(),
             // It is the one that we are in, where we have not got the privilege.

@@ -10,7 +10,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::{end_by, ending_signals};
-use crate::sysv::uninterrupted;
+use crate::linux::uninterrupted;
 
 /// SIGINT, SIGTERM and SIGHUP wait, as long as this lives: what is made meanwhile is made, and known, when they come.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::pipe::{SpliceFlags, splice};
 
 use super::{Extent, Stream, Way};
-use crate::sysv::uninterrupted;
+use crate::linux::uninterrupted;
 
 /// The file behind our own attachment, for us alone: where it stands is ours to say.
 #[derive(Debug)]

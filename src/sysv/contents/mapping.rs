@@ -13,7 +13,8 @@ use rustix::io::ioctl_fionread;
 
 use super::residency::Residency;
 use super::{Extent, Stream, Way};
-use crate::sysv::{Attachment, page_size, uninterrupted};
+use crate::linux::uninterrupted;
+use crate::sysv::{Attachment, page_size};
 
 /// How much of the mapping is populated for a move, and given back behind it.
 const WINDOW: u64 = 512 << 10;
@@ -85,6 +86,7 @@ impl Way for MappedSegment<'_> {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.copy(super::range(offset, buffer.len()), libc::MADV_POPULATE_READ, |done, remote| {
             let rest = &mut buffer[done..][..remote.len];
+            // The kernel copies, whatever other processes write meanwhile.
             process_vm_readv(Pid::this(), &mut [IoSliceMut::new(rest)], &[remote])
         })
     }
@@ -92,6 +94,8 @@ impl Way for MappedSegment<'_> {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.copy(super::range(offset, bytes.len()), libc::MADV_POPULATE_WRITE, |done, remote| {
             let rest = &bytes[done..][..remote.len];
+            // Safe to Rust, as it names a process; it is this one, so it stores into our own memory: within the
+            // attachment, of which no reference exists.
             process_vm_writev(Pid::this(), &[IoSlice::new(rest)], &[remote])
         })
     }

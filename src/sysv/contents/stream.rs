@@ -8,7 +8,7 @@ use rustix::fs::{FileType, fstat};
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
 use super::PIECE;
-use crate::sysv::uninterrupted;
+use crate::linux::uninterrupted;
 
 /// An open file that bytes are read from or written to where it stands.
 #[derive(Debug)]

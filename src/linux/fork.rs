@@ -1,0 +1,91 @@
+//! A child process that runs code of ours, without execve(2).
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::unistd::{ForkResult, Pid};
+use rustix::process::{WaitOptions, waitpid};
+
+use super::{restore_default, uninterrupted};
+
+/// fork(2), in a process that has one thread.
+///
+/// # Errors
+/// `EBUSY` where the process has other threads, or where /proc does not tell: a lock that another thread holds would
+/// stay locked in the child for ever. `EAGAIN` where no more processes are allowed, `ENOMEM`.
+///
+/// # Safety
+/// The child must neither return from the function that called this nor unwind out of it: what the parent owns would be
+/// dropped, flushed and removed twice. It ends by [`exit_now`] or by execve(2).
+pub(crate) unsafe fn fork() -> Result<ForkResult, Errno> {
+    if !fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1) {
+        return Err(Errno::EBUSY);
+    }
+    // SAFETY: this is the only thread, so the child has every lock that it needs; the caller answers for the rest.
+    unsafe { nix::unistd::fork() }
+}
+
+/// _exit(2): ends this process without flushing, dropping or unwinding anything.
+pub(crate) fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit runs no code of this process any more.
+    unsafe { libc::_exit(status) }
+}
+
+/// Runs `work` in a child process with one thread, and returns what it writes. Whatever it does to its process, such as
+/// setns(2) into a user namespace, ends with the child. `inspect` gets the child's pid while nothing else can have it.
+///
+/// # Errors
+/// Those of `work`, `inspect` and fork(2); `EBUSY` where this process has more than one thread.
+pub(crate) fn written_by_child<T>(
+    work: impl FnOnce(File) -> io::Result<()>,
+    inspect: impl FnOnce(Pid) -> io::Result<T>,
+) -> io::Result<(Vec<u8>, T)> {
+    // While SIGCHLD is ignored, which a parent can have arranged, a child's status and pid are gone as soon as it ends.
+    restore_default(Signal::SIGCHLD)?;
+    let (mut reader, writer) = io::pipe()?;
+    // SAFETY: the child leaves by exit_now or abort, also when `work` panics.
+    match unsafe { fork() }? {
+        ForkResult::Child => {
+            drop(reader);
+            let done = catch_unwind(AssertUnwindSafe(|| work(OwnedFd::from(writer).into())));
+            match done {
+                Ok(Ok(())) => exit_now(0),
+                Ok(Err(error)) => exit_now(error.raw_os_error().unwrap_or(libc::EIO)),
+                Err(_) => process::abort(),
+            }
+        }
+        ForkResult::Parent { child } => {
+            drop(writer);
+            let mut written = Vec::new();
+            let read = reader.read_to_end(&mut written);
+            let inspected = inspect(child);
+            let pid = rustix::process::Pid::from_raw(child.as_raw());
+            let ended = uninterrupted(|| waitpid(pid, WaitOptions::empty()))?;
+            read?;
+            match ended.and_then(|(_, status)| status.exit_status()) {
+                Some(0) => Ok((written, inspected?)),
+                // An exit status has eight bits, and every errno of Linux fits (errno(3): 133 at most).
+                Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+                // A signal ended it.
+                None => Err(Errno::EINTR.into()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_with_other_threads_does_not_fork() {
+        // The harness of the tests runs each in a thread of its own.
+        let forked = written_by_child(|_| Ok(()), |_| Ok(()));
+        assert_eq!(forked.err().and_then(|error| error.raw_os_error()), Some(libc::EBUSY));
+    }
+}

@@ -1,0 +1,70 @@
+//! Namespace files and their ioctls (ioctl_ns(2)).
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use rustix::fs::fstatfs;
+
+nix::ioctl_none!(
+    /// include/uapi/linux/nsfs.h
+    ns_get_userns,
+    0xb7,
+    1
+);
+
+/// An open file of the kernel's namespace file system, which keeps its namespace alive.
+///
+/// Only such a file can be one of these, so the numbers of the ioctls never reach another file's driver.
+#[derive(Debug)]
+pub(crate) struct NamespaceFile(File);
+
+impl NamespaceFile {
+    /// Checks with fstatfs(2) that an open file is a namespace.
+    ///
+    /// # Errors
+    /// `ENOTTY` for every other file, as ioctl_ns(2) would answer.
+    pub(crate) fn new(file: File) -> Result<NamespaceFile, Errno> {
+        let is_namespace = fstatfs(&file).is_ok_and(|status| status.f_type == libc::NSFS_MAGIC);
+        if is_namespace { Ok(NamespaceFile(file)) } else { Err(Errno::ENOTTY) }
+    }
+
+    /// ioctl(2) `NS_GET_USERNS`: opens the user namespace that owns this namespace.
+    ///
+    /// # Errors
+    /// `EPERM` where the owner is not a descendant of this process's user namespace.
+    pub(crate) fn owner(&self) -> Result<NamespaceFile, Errno> {
+        // SAFETY: this is a namespace, so nsfs answers; NS_GET_USERNS takes no argument and touches no memory of ours.
+        let owner = unsafe { ns_get_userns(self.0.as_raw_fd()) }?;
+        // SAFETY: the call succeeded, so this is a new descriptor that nothing else owns.
+        let owner = unsafe { OwnedFd::from_raw_fd(owner) };
+        Ok(NamespaceFile(owner.into()))
+    }
+}
+
+impl AsFd for NamespaceFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_namespace_is_one() {
+        let open = |path| NamespaceFile::new(File::open(path).expect(path));
+        assert!(open("/proc/self/ns/ipc").is_ok());
+        for path in ["/dev/null", "/proc/self/maps", "/"] {
+            assert_eq!(open(path).err(), Some(Errno::ENOTTY), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_owner_is_a_namespace_or_refused() {
+        let ipc = NamespaceFile::new(File::open("/proc/self/ns/ipc").expect("a namespace")).expect("one");
+        // EPERM where a user namespace around ours owns it.
+        assert!(matches!(ipc.owner(), Ok(_) | Err(Errno::EPERM)));
+    }
+}

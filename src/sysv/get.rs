@@ -1,0 +1,96 @@
+//! shmget(2): finding and making segments.
+
+use nix::errno::Errno;
+
+use super::error::{Error, Reason};
+use super::trace;
+use crate::values::{Key, Mode, ShmId};
+
+// Linux's value (include/uapi/linux/shm.h), which libc does not have.
+pub(super) const SHM_HUGE_SHIFT: libc::c_int = 26;
+
+/// The page sizes that `SHM_HUGETLB` can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HugePages {
+    /// The machine's default (`Hugepagesize` in /proc/meminfo).
+    Default,
+    /// 2 MiB.
+    TwoMiB,
+    /// 1 GiB.
+    OneGiB,
+}
+
+/// The properties of a new segment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewSegment {
+    /// Its key, or [`Key::PRIVATE`].
+    pub key: Key,
+    /// Bytes, from 1 to SHMMAX.
+    pub size: u64,
+    /// Its permissions.
+    pub mode: Mode,
+    /// `SHM_HUGETLB`.
+    pub huge: Option<HugePages>,
+    /// `SHM_NORESERVE`.
+    pub no_reserve: bool,
+}
+
+/// shmget(2): finds the segment of a key. Needs no permission on it.
+///
+/// Returns `None` where there is none (`ENOENT`).
+///
+/// # Errors
+/// `EACCES` of a security module is [`Reason::PermissionDenied`]; `ENOSYS`, of this and every other call,
+/// [`Reason::NotSupported`].
+///
+/// # Panics
+/// In debug builds for [`Key::PRIVATE`], with which shmget(2) makes a segment.
+pub(crate) fn find(key: Key) -> Result<Option<ShmId>, Error> {
+    debug_assert!(!key.is_private(), "shmget(IPC_PRIVATE) always creates");
+    match shmget(key, 0, 0) {
+        Ok(id) => Ok(Some(id)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(errno) => Err(Error::new(errno, |_| Reason::Other)),
+    }
+}
+
+/// shmget(2) with `IPC_CREAT|IPC_EXCL`: makes a segment, and never returns an existing one.
+///
+/// # Errors
+/// `EEXIST` is [`Reason::Exists`], `EINVAL` [`Reason::SizeOutOfRange`], `ENOSPC` [`Reason::LimitReached`],
+/// `ENOMEM` [`Reason::NoMemory`] (for huge pages: none are free), `EPERM` [`Reason::HugePagesDenied`] where huge pages
+/// were asked for.
+pub(crate) fn create(new: &NewSegment) -> Result<ShmId, Error> {
+    let mut flags = libc::IPC_CREAT | libc::IPC_EXCL | libc::c_int::from(new.mode.bits());
+    if let Some(pages) = new.huge {
+        let log2 = match pages {
+            HugePages::Default => 0,
+            HugePages::TwoMiB => 21,
+            HugePages::OneGiB => 30,
+        };
+        flags |= libc::SHM_HUGETLB | log2 << SHM_HUGE_SHIFT;
+    }
+    if new.no_reserve {
+        flags |= libc::SHM_NORESERVE;
+    }
+    shmget(new.key, new.size, flags).map_err(|errno| {
+        Error::new(errno, |errno| match errno {
+            Errno::EEXIST => Reason::Exists,
+            Errno::EINVAL => Reason::SizeOutOfRange,
+            Errno::ENOSPC => Reason::LimitReached,
+            Errno::ENOMEM => Reason::NoMemory,
+            Errno::EPERM if new.huge.is_some() => Reason::HugePagesDenied,
+            _ => Reason::Other,
+        })
+    })
+}
+
+fn shmget(key: Key, size: u64, flags: libc::c_int) -> Result<ShmId, Errno> {
+    // A size is a size_t, which has 64 bits wherever this crate builds (src/lib.rs asserts it).
+    #[expect(clippy::cast_possible_truncation)]
+    // SAFETY: shmget takes three numbers and touches no memory of ours.
+    let ret = unsafe { libc::shmget(key.as_raw(), size as libc::size_t, flags) };
+    let result = Errno::result(ret);
+    trace::returned(&result, |f| write!(f, "shmget({}, {size}, {})", trace::key(key), trace::GetFlags(flags)));
+    result.map(ShmId::from_kernel)
+}

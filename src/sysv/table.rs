@@ -1,0 +1,225 @@
+//! The kernel's own table of segments: `/proc/sysvipc/shm` (proc_sysvipc_shm(5)).
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+
+use procfs::{Current, FromBufRead, ProcError, ProcResult};
+
+use super::Segment;
+use crate::values::{Key, ShmId};
+
+impl Segment {
+    /// A line of the table. Columns may touch no fixed places (long uids move them) and are split on blanks; the key
+    /// is signed decimal, the mode octal. Columns that a later kernel may append are left alone.
+    fn from_line(line: &[u8]) -> Option<Segment> {
+        let mut fields = Fields(line);
+        Some(Segment {
+            key: Key::from_raw(fields.signed()?),
+            id: ShmId::new(fields.number()?)?,
+            raw_mode: fields.octal()?,
+            size: fields.number()?,
+            cpid: fields.number()?,
+            lpid: fields.number()?,
+            nattch: fields.number()?,
+            uid: fields.number()?,
+            gid: fields.number()?,
+            cuid: fields.number()?,
+            cgid: fields.number()?,
+            atime: fields.number()?,
+            dtime: fields.number()?,
+            ctime: fields.number()?,
+            rss: Some(fields.number()?),
+            swap: Some(fields.number()?),
+            namespace: None,
+        })
+    }
+}
+
+/// The numbers of a line, with blanks before and between them. There are sixteen to a segment: split off and parsed as
+/// strings, they take several times as long.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn number<T: TryFrom<u64>>(&mut self) -> Option<T> {
+        self.digits(10)?.try_into().ok()
+    }
+
+    fn octal(&mut self) -> Option<u16> {
+        self.digits(8)?.try_into().ok()
+    }
+
+    fn signed(&mut self) -> Option<i32> {
+        self.0 = self.0.trim_ascii_start();
+        let positive = self.0.strip_prefix(b"-");
+        let is_negative = positive.is_some();
+        self.0 = positive.unwrap_or(self.0);
+        let magnitude = i64::from(self.number::<u32>()?);
+        i32::try_from(if is_negative { -magnitude } else { magnitude }).ok()
+    }
+
+    /// Takes a field that is digits alone.
+    fn digits(&mut self, radix: u8) -> Option<u64> {
+        let field = self.0.trim_ascii_start();
+        let mut number = 0_u64;
+        let mut length = 0;
+        for byte in field {
+            let digit = byte.wrapping_sub(b'0');
+            if digit >= radix {
+                break;
+            }
+            number = number.checked_mul(radix.into())?.checked_add(digit.into())?;
+            length += 1;
+        }
+        self.0 = &field[length..];
+        let is_whole = length > 0 && self.0.first().is_none_or(u8::is_ascii_whitespace);
+        is_whole.then_some(number)
+    }
+}
+
+/// The rows of the table, read one at a time. The kernel hands out some 24 rows a read and takes its lock anew for
+/// each: this is no snapshot. A row that is none is an error, and the next one comes; after one of the file there is
+/// nothing more.
+#[derive(Debug)]
+pub struct Segments<R> {
+    table: R,
+    line: Vec<u8>,
+    last: Option<ShmId>,
+    failed: bool,
+}
+
+impl Segments<BufReader<File>> {
+    /// Opens the table of this thread's IPC namespace.
+    ///
+    /// Errors: `NotFound` where /proc is not mounted or the kernel has no System V IPC.
+    pub fn open() -> io::Result<Self> {
+        File::open(Table::PATH).and_then(|file| Segments::new(BufReader::new(file)))
+    }
+}
+
+impl<R: BufRead> Segments<R> {
+    /// The rows of a table that begins with its line of titles.
+    pub fn new(mut table: R) -> io::Result<Self> {
+        let mut line = Vec::new();
+        table.read_until(b'\n', &mut line)?;
+        Ok(Segments { table, line, last: None, failed: false })
+    }
+}
+
+impl<R: BufRead> Iterator for Segments<R> {
+    type Item = io::Result<Segment>;
+
+    fn next(&mut self) -> Option<io::Result<Segment>> {
+        while !self.failed {
+            self.line.clear();
+            match self.table.read_until(b'\n', &mut self.line) {
+                Ok(0) => return None,
+                Err(error) => {
+                    // It would be as likely to come again, and for ever to one who passes over errors.
+                    self.failed = true;
+                    return Some(Err(error));
+                }
+                Ok(_) => {}
+            }
+            let Some(segment) = Segment::from_line(&self.line) else {
+                let row = String::from_utf8_lossy(self.line.trim_ascii_end());
+                let message = format!("{} has a row that is no segment: {row:?}", Table::PATH);
+                return Some(Err(io::Error::new(io::ErrorKind::InvalidData, message)));
+            };
+            // Linux 5.6 and 5.7 can give a row twice, where one read ends and the next begins.
+            if self.last.replace(segment.id) != Some(segment.id) {
+                return Some(Ok(segment));
+            }
+        }
+        None
+    }
+}
+
+/// The whole table at once, by procfs's own traits: `Table::current()`.
+///
+/// procfs has a type for this file, `SharedMemorySegments`, but it keeps uids in 16 bits (one segment of uid 100000
+/// makes the whole read fail) and takes the octal mode for decimal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table(pub Vec<Segment>);
+
+impl FromBufRead for Table {
+    fn from_buf_read<R: BufRead>(table: R) -> ProcResult<Self> {
+        let rows = Segments::new(table).and_then(Iterator::collect);
+        rows.map(Table).map_err(|error| ProcError::Io(error, None))
+    }
+}
+
+impl Current for Table {
+    const PATH: &'static str = "/proc/sysvipc/shm";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    const TITLES: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid \
+                          atime      dtime      ctime                   rss                  swap\n";
+
+    fn rows(table: &str) -> ProcResult<Vec<Segment>> {
+        Table::from_buf_read(table.as_bytes()).map(|table| table.0)
+    }
+
+    #[test]
+    fn long_uids_signed_keys_and_octal_modes() {
+        let table = format!(
+            "{TITLES}-743314431 2147450879  3640 9223372036854775807 4739 0 18446744073709551615 4294967294 100000 \
+             65534 0 0 1795427476 1795427476 4096 0\n"
+        );
+        let [segment] = &rows(&table).unwrap()[..] else { panic!("one row") };
+        assert_eq!(segment.key.to_string(), "0xd3b1ec01");
+        assert_eq!(segment.id.as_raw(), 2_147_450_879);
+        assert_eq!(segment.mode().to_string(), "0640");
+        assert!(segment.is_marked() && segment.is_locked());
+        assert_eq!((segment.size, segment.nattch), (i64::MAX.cast_unsigned(), u64::MAX));
+        assert_eq!((segment.uid, segment.gid, segment.cuid), (4_294_967_294, 100_000, 65534));
+        assert_eq!((segment.atime, segment.ctime), (0, 1_795_427_476));
+    }
+
+    #[test]
+    fn a_row_that_is_repeated_counts_once() {
+        let row = "42 3 600 1 1 0 0 0 0 0 0 0 0 1 0 0\n";
+        assert_eq!(rows(&format!("{TITLES}{row}{row}")).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_table_that_cannot_be_read_on_ends_with_the_error() {
+        let table = format!("{TITLES}42 3 600 1 1 0 0 0 0 0 0 0 0 1 0 0\n");
+        let rows = Segments::new(BufReader::new(table.as_bytes().chain(Unreadable))).unwrap();
+        let ids: Vec<_> = rows.take(9).map(|row| row.ok().map(|segment| segment.id.as_raw())).collect();
+        assert_eq!(ids, [Some(3), None]);
+    }
+
+    /// A file of which every read fails.
+    struct Unreadable;
+
+    impl Read for Unreadable {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::from_raw_os_error(libc::EIO))
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_none_is_an_error_and_names_it() {
+        for row in [
+            "nonsense\n",
+            "42 3 600 1 1 0 0 0 0 0 0 0 0 1 0\n",
+            "42 -3 600 1 1 0 0 0 0 0 0 0 0 1 0 0\n",
+            "\n",
+            "42 3 608 1 1 0 0 0 0 0 0 0 0 1 0 0\n",
+            "42 3 600 18446744073709551616 1 0 0 0 0 0 0 0 0 1 0 0\n",
+            "2147483648 3 600 1 1 0 0 0 0 0 0 0 0 1 0 0\n",
+            "- 3 600 1 1 0 0 0 0 0 0 0 0 1 0 0\n",
+            "42 3 600 1x 1 0 0 0 0 0 0 0 0 1 0 0\n",
+        ] {
+            assert!(rows(&format!("{TITLES}{row}")).is_err(), "{row:?}");
+        }
+        assert_eq!(rows(TITLES).unwrap(), []);
+        assert_eq!(rows("").unwrap(), []);
+    }
+}
