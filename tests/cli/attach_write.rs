@@ -13,9 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Ended, Namespace, Running, ended, in_namespace, wait_until};
-
-const SHMADM: &str = env!("CARGO_BIN_EXE_shmadm");
+use crate::support::{Ended, Namespace, Running, ended, in_namespace, shmadm_path, wait_until};
 
 // The columns of the kernel's table.
 const KEY: usize = 0;
@@ -24,24 +22,6 @@ const SIZE: usize = 3;
 const LPID: usize = 5;
 const NATTCH: usize = 6;
 const RSS: usize = 14;
-
-/// What any other program does: attach by key, print the string.
-const READER: &str = r#"
-    #include <stdio.h>
-    #include <sys/shm.h>
-    int main(void) {
-        char *text = shmat(shmget(5678, 0, 0), NULL, SHM_RDONLY);
-        return text == (void *) -1 || printf("%s", text) < 0;
-    }"#;
-
-/// The classic example: make a segment, or take it, and put a string into it.
-const WRITER: &str = r#"
-    #include <stdio.h>
-    #include <sys/shm.h>
-    int main(void) {
-        char *text = shmat(shmget(5678, 27, IPC_CREAT | 0666), NULL, 0);
-        return text == (void *) -1 || sprintf(text, "written by %s", "C") < 0;
-    }"#;
 
 /// Runs `write` with these words, and nothing on its standard input.
 #[track_caller]
@@ -80,7 +60,7 @@ fn column(ns: &Namespace, column: usize) -> String {
 #[test]
 fn a_text_is_a_c_string_to_others() {
     in_namespace(|ns| {
-        let reader = ns.compile("reader", READER);
+        let reader = ns.compile("reader");
         ns.file("crosses", "x".repeat(64));
         ns.shmadm(["create", "5678", "--from", "crosses"]).ok();
         ns.shmadm(["attach-write", "5678", "grüße"]).ok();
@@ -96,7 +76,7 @@ fn a_text_is_a_c_string_to_others() {
 #[test]
 fn a_c_program_and_shmadm_read_each_other() {
     in_namespace(|ns| {
-        let (reader, writer) = (ns.compile("reader", READER), ns.compile("writer", WRITER));
+        let (reader, writer) = (ns.compile("reader"), ns.compile("writer"));
         ended(&mut ns.program(&writer)).ok();
         assert_eq!((column(ns, SIZE), column(ns, MODE)), ("27".into(), "666".into()));
         assert_eq!(ns.shmadm(["read", "5678", "-f", "string"]).ok().trim_end(), "written by C");
@@ -347,7 +327,7 @@ fn an_address_that_cannot_be_had_is_told_from_other_causes() {
         }
         // There is such an address, but the process may not have so much.
         let mut limited = ns.program("prlimit");
-        limited.args(["--as=1073741824", "--", env!("CARGO_BIN_EXE_shmadm"), "write", "6", "x"]);
+        limited.args(["--as=1073741824", "--", shmadm_path(), "write", "6", "x"]);
         let error = ended(limited.args(["--at", "0x600000000000"])).fails(1);
         assert!(error.contains("not enough memory"), "{error}");
         for (words, code) in [("id:9 x --at 0x600000000000", 3), ("id:9 x --at 1", 3), ("5 x --at 1", 1)] {

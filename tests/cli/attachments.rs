@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::support::{Namespace, Running, ended, in_namespace, in_namespace_as_root, wait_until};
+use crate::support::{Namespace, Running, ended, in_namespace, in_namespace_as_root, shmadm_path, wait_until};
 
 /// A perl program that attaches segments, says `ready`, and stays until it is ended.
 const STAY: &str = "use IPC::SysV qw(shmat shmdt SHM_RDONLY); $| = 1; ";
@@ -204,20 +204,7 @@ fn the_same_identifier_elsewhere_is_another_segment() {
 fn what_was_attached_elsewhere_before_is_told_by_its_key() {
     in_namespace(|ns| {
         ns.shmadm(["create", "7", "-s", "4K"]).ok();
-        let program = ns.compile(
-            "mover",
-            r#"#define _GNU_SOURCE
-            #include <sched.h>
-            #include <stdio.h>
-            #include <sys/shm.h>
-            #include <unistd.h>
-            int main(void) {
-                shmat(shmget(7, 0, 0), 0, 0);
-                if (unshare(CLONE_NEWIPC)) return 1;
-                shmat(shmget(8, 4096, IPC_CREAT | 0600), 0, 0);
-                puts("ready"); fflush(stdout); pause();
-            }"#,
-        );
+        let program = ns.compile("mover");
         let mover = ready(&mut ns.program(program));
         // Of its two mappings with this identifier one is of our segment, which is not there.
         let there = ns.shmadm(["--ns", &mover.pid().to_string(), "stat", "id:0", "-f", "json"]).json()[0].take();
@@ -235,18 +222,7 @@ fn what_was_attached_elsewhere_before_is_told_by_its_key() {
 fn parts_of_an_attachment_are_told_as_the_kernel_counts_them() {
     in_namespace(|ns| {
         ns.shmadm(["create", "1", "-s", "12K"]).ok();
-        let program = ns.compile(
-            "protect",
-            r#"#include <stdio.h>
-            #include <sys/mman.h>
-            #include <sys/shm.h>
-            #include <unistd.h>
-            int main(void) {
-                char *at = shmat(shmget(1, 0, 0), 0, 0);
-                if (mprotect(at + 4096, 4096, PROT_NONE)) return 1;
-                puts("ready"); fflush(stdout); pause();
-            }"#,
-        );
+        let program = ns.compile("protect");
         let holder = ready(&mut ns.program(program));
         let found = stat(ns, 0);
         assert_eq!(attachments(&found), by_grep(ns, &[holder.pid().as_raw()]));
@@ -259,17 +235,7 @@ fn parts_of_an_attachment_are_told_as_the_kernel_counts_them() {
 fn two_processes_with_one_address_space_count_once() {
     in_namespace(|ns| {
         ns.shmadm(["create", "1", "-s", "4K"]).ok();
-        let program = ns.compile(
-            "vfork",
-            r#"#include <stdio.h>
-            #include <sys/shm.h>
-            #include <unistd.h>
-            int main(void) {
-                shmat(shmget(1, 0, 0), 0, 0);
-                puts("ready"); fflush(stdout);
-                if (!vfork()) { sleep(1000); _exit(0); }
-            }"#,
-        );
+        let program = ns.compile("vfork");
         let parent = ready(&mut ns.program(program));
         let child = Child::of(&parent);
         assert_eq!(by_grep(ns, &[parent.pid().as_raw(), child.0]).len(), 2, "both show it");
@@ -283,20 +249,7 @@ fn two_processes_with_one_address_space_count_once() {
 fn a_process_whose_first_thread_has_ended_still_holds() {
     in_namespace(|ns| {
         ns.shmadm(["create", "1", "-s", "4K"]).ok();
-        let program = ns.compile(
-            "headless",
-            r#"#include <pthread.h>
-            #include <stdio.h>
-            #include <sys/shm.h>
-            #include <unistd.h>
-            void *stay(void *none) { sleep(1); puts("ready"); fflush(stdout); pause(); return 0; }
-            int main(void) {
-                pthread_t thread;
-                shmat(shmget(1, 0, 0), 0, 0);
-                pthread_create(&thread, 0, stay, 0);
-                pthread_exit(0);
-            }"#,
-        );
+        let program = ns.compile("headless");
         let holder = ready(&mut ns.program(program));
         let pid = holder.pid().as_raw();
         let state = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
@@ -334,7 +287,7 @@ fn a_segment_of_huge_pages_is_found_too() {
         let holder = ns.hold(["read", "1", "--length", "0", "--hold"]);
         assert_eq!(attachments(&stat(ns, 0)), by_grep(ns, &[holder.pid().as_raw()]));
         assert_eq!(nattch(ns, 0), 1);
-        let unprivileged = ended(ns.unprivileged(env!("CARGO_BIN_EXE_shmadm")).args(["stat", "id:0"])).ok();
+        let unprivileged = ended(ns.unprivileged(shmadm_path()).args(["stat", "id:0"])).ok();
         assert!(unprivileged.contains("not found  1 of 1"), "{unprivileged}");
     });
 }

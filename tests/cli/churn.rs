@@ -9,52 +9,9 @@ use serde_json::Value;
 
 use crate::support::{Ended, Namespace, Running, in_namespace};
 
-/// Raises SHMMNI and makes as many segments, all of one byte; prints the identifiers of every second one, which stay, and
-/// then removes and makes the others at random until its standard input ends.
-const CHURN: &str = r#"
-    #include <fcntl.h>
-    #include <poll.h>
-    #include <stdio.h>
-    #include <stdlib.h>
-    #include <sys/shm.h>
-    #include <unistd.h>
-    static int ids[32768];
-    static int make(void) { return shmget(IPC_PRIVATE, 1, 0600); }
-    int main(void) {
-        int limit = open("/proc/sys/kernel/shmmni", O_WRONLY);
-        if (limit == -1 || write(limit, "32768", 5) != 5) return perror("shmmni"), 1;
-        for (int i = 0; i < 32768; i++)
-            if ((ids[i] = make()) == -1) return perror("shmget"), 1;
-        for (int i = 0; i < 32768; i += 2) printf("%d ", ids[i]);
-        puts("");
-        fflush(stdout);
-        struct pollfd input = {0, POLLIN, 0};
-        while (poll(&input, 1, 1) == 0)
-            for (int n = 0; n < 50; n++) {
-                int i = rand() % 16384 * 2 + 1;
-                if (shmctl(ids[i], IPC_RMID, NULL) == -1 || (ids[i] = make()) == -1) return perror("churn"), 1;
-            }
-        return 0;
-    }"#;
-
-/// Attaches a segment of key 7 so many times, and stays.
-const ATTACHES: &str = r#"
-    #include <stdio.h>
-    #include <stdlib.h>
-    #include <sys/shm.h>
-    int main(int argc, char **argv) {
-        int id = shmget(7, 4096, IPC_CREAT | IPC_EXCL | 0600);
-        for (int i = 0; i < atoi(argv[1]); i++)
-            if (shmat(id, NULL, i % 2 ? SHM_RDONLY : 0) == (void *)-1) return perror("shmat"), 1;
-        puts("attached");
-        fflush(stdout);
-        getchar();
-        return 0;
-    }"#;
-
 /// Starts a program and returns the line that it prints when it is ready.
-fn start(ns: &Namespace, name: &str, source: &str, argument: &str) -> (Running, String) {
-    let mut program = ns.program(ns.compile(name, source));
+fn start(ns: &Namespace, name: &str, argument: &str) -> (Running, String) {
+    let mut program = ns.program(ns.compile(name));
     let mut child = program.arg(argument).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect(name);
     let (output, mut line) = (child.stdout.take().expect("a pipe"), String::new());
     BufReader::new(output).read_line(&mut line).expect("its output");
@@ -104,7 +61,7 @@ fn ids(format: &str, ended: Ended) -> Vec<String> {
 #[test]
 fn a_list_of_rows_that_come_and_go_has_each_row_once_and_all_that_stay() {
     in_namespace(|ns| {
-        let (_churn, stay) = start(ns, "churn", CHURN, "");
+        let (_churn, stay) = start(ns, "churn", "");
         let stay: HashSet<_> = stay.split_ascii_whitespace().map(str::to_owned).collect();
         assert_eq!(stay.len(), 16_384);
         let mut moved = HashSet::new();
@@ -131,7 +88,7 @@ fn a_list_of_rows_that_come_and_go_has_each_row_once_and_all_that_stay() {
 #[test]
 fn ten_thousand_attachments_of_one_process_are_counted() {
     in_namespace(|ns| {
-        let (process, _) = start(ns, "attaches", ATTACHES, "10000");
+        let (process, _) = start(ns, "attaches", "10000");
         let stat = &ns.shmadm(["stat", "7", "-f", "json"]).json()[0];
         let attachments = stat["attachments"].as_array().expect("an array");
         assert_eq!((stat["nattch"].as_u64(), stat["attachments_missing"].as_u64()), (Some(10_000), Some(0)));

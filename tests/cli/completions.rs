@@ -7,7 +7,7 @@ use std::process::{ChildStdin, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::support::{Ended, Namespace, Running, ended, in_namespace, is_installed, skip, wait_until};
+use crate::support::{Ended, Namespace, Need, Running, ended, in_namespace, needs, shmadm_path, wait_until};
 
 const SHELLS: [&str; 4] = ["bash", "zsh", "fish", "elvish"];
 
@@ -35,12 +35,9 @@ struct Terminal {
 const SHOW: &str = "\x14";
 
 impl Terminal {
-    /// Starts a shell; `None` where it is not installed, and then the test is skipped.
-    fn start(ns: &Namespace, shell: &str, test: &str) -> Option<Terminal> {
-        if !is_installed(shell) || !is_installed("script") {
-            skip(&format!("completions::{test}"), &format!("{shell} or script is not installed"));
-            return None;
-        }
+    /// Starts a shell, or skips the test where it is not installed.
+    fn start(ns: &Namespace, shell: &str) -> Terminal {
+        needs(Need::Program(shell));
         let completions = ns.shmadm(["completions", shell]).ok();
         ns.file("completions", completions);
         let (start, init) = match shell {
@@ -60,8 +57,7 @@ impl Terminal {
             _ => panic!("{shell} is no shell that is tested"),
         };
         let line = format!("stty cols 200 rows 50; exec {start}");
-        let bin =
-            std::path::Path::new(env!("CARGO_BIN_EXE_shmadm")).parent().expect("a directory").display().to_string();
+        let bin = std::path::Path::new(shmadm_path()).parent().expect("a directory").display().to_string();
         let mut script = ns.program("script");
         script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
         script.env("PATH", format!("{bin}:{}", std::env::var("PATH").expect("PATH")));
@@ -84,7 +80,7 @@ impl Terminal {
         let mut terminal = Terminal { script, keyboard, screen };
         terminal.type_in(&format!("{init}; echo RE''ADY\r"));
         terminal.wait_for("READY");
-        Some(terminal)
+        terminal
     }
 
     fn type_in(&mut self, keys: &str) {
@@ -132,10 +128,10 @@ fn tail(shown: &str) -> String {
 }
 
 /// What each of the shells is expected to make of a line and TAB.
-fn completes(ns: &Namespace, shell: &str, test: &str) {
+fn completes(ns: &Namespace, shell: &str) {
     three_segments(ns);
     ns.file("some file", "");
-    let Some(mut terminal) = Terminal::start(ns, shell, test) else { return };
+    let mut terminal = Terminal::start(ns, shell);
     for (line, completed) in [
         ("shmadm lim", "shmadm limits "),
         ("shmadm stat 0x12", "shmadm stat 0x1234abcd "),
@@ -165,22 +161,22 @@ fn completes(ns: &Namespace, shell: &str, test: &str) {
 
 #[test]
 fn bash_completes() {
-    in_namespace(|ns| completes(ns, "bash", "bash_completes"));
+    in_namespace(|ns| completes(ns, "bash"));
 }
 
 #[test]
 fn zsh_completes() {
-    in_namespace(|ns| completes(ns, "zsh", "zsh_completes"));
+    in_namespace(|ns| completes(ns, "zsh"));
 }
 
 #[test]
 fn fish_completes() {
-    in_namespace(|ns| completes(ns, "fish", "fish_completes"));
+    in_namespace(|ns| completes(ns, "fish"));
 }
 
 #[test]
 fn elvish_completes() {
-    in_namespace(|ns| completes(ns, "elvish", "elvish_completes"));
+    in_namespace(|ns| completes(ns, "elvish"));
 }
 
 #[test]
@@ -188,18 +184,17 @@ fn where_there_are_several_each_is_explained() {
     in_namespace(|ns| {
         three_segments(ns);
         for shell in ["zsh", "fish", "elvish"] {
-            let test = "where_there_are_several_each_is_explained";
-            let Some(mut terminal) = Terminal::start(ns, shell, test) else { return };
+            let mut terminal = Terminal::start(ns, shell);
             terminal.type_in("shmadm stat id:\t");
             for explained in ["key 0x0000002a, 1M, ", "key 0x1234abcd, 1M, ", "no key, 1M, "] {
                 terminal.wait_for(explained);
             }
         }
-        let Some(mut sourced) = Terminal::start(ns, "zsh", "where_there_are_several_each_is_explained") else { return };
+        let mut sourced = Terminal::start(ns, "zsh");
         sourced.type_in("unfunction _shmadm; source completions; echo SOUR''CED\r");
         sourced.wait_for("SOURCED");
         assert_eq!(sourced.complete("shmadm stat 0x12"), "shmadm stat 0x1234abcd ");
-        let Some(mut bash) = Terminal::start(ns, "bash", "where_there_are_several_each_is_explained") else { return };
+        let mut bash = Terminal::start(ns, "bash");
         bash.type_in("shmadm stat 0x\t\t");
         bash.wait_for("0x0000002a  0x1234abcd");
     });
@@ -318,7 +313,7 @@ fn without_the_kernels_table_nothing_is_offered_and_nothing_said() {
         let line =
             "mount -t tmpfs none /proc/sysvipc && exec \"$0\" completions zsh --words-before 2 -- shmadm stat ''";
         let mut unshare = ns.program("unshare");
-        let asked = ended(unshare.args(["--mount", "sh", "-c", line, env!("CARGO_BIN_EXE_shmadm")]));
+        let asked = ended(unshare.args(["--mount", "sh", "-c", line, shmadm_path()]));
         assert_eq!((asked.code, asked.err.as_str()), (Some(0), ""), "{asked:?}");
         assert!(!asked.out.contains("0x") && !asked.out.contains("id:"), "{asked:?}");
     });

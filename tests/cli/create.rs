@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::{Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root, line_of};
+use crate::support::{Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root, line_of, shmadm_path};
 
 // The columns of the kernel's table.
 const KEY: usize = 0;
@@ -291,7 +291,7 @@ fn an_owner_that_cannot_be_set_leaves_nothing_behind() {
     in_namespace(|ns| {
         // Nobody but root exists in this user namespace: IPC_SET is EINVAL, and not because of the segment.
         let mut command = ns.program("unshare");
-        command.args(["--user", "--map-root-user", "--", env!("CARGO_BIN_EXE_shmadm")]);
+        command.args(["--user", "--map-root-user", "--", shmadm_path()]);
         let error = ended(command.args(["create", "1", "--size", "1", "--owner", "5"])).fails(1);
         assert!(error.contains("to 5") && error.contains("removed again"), "{error}");
         assert!(!error.contains("there is no such segment"), "{error}");
@@ -307,7 +307,7 @@ fn lock_is_the_kernels_flag_and_its_limit_leaves_nothing_behind() {
         let before = ns.table();
         for limit in ["4096", "0"] {
             let mut command = ns.unprivileged("prlimit");
-            command.args([&format!("--memlock={limit}:{limit}"), "--", env!("CARGO_BIN_EXE_shmadm")]);
+            command.args([&format!("--memlock={limit}:{limit}"), "--", shmadm_path()]);
             let error = ended(command.args(["create", "2", "--size", "1M", "--lock"])).fails(1);
             assert!(error.contains("ulimit -l") && error.contains("removed again"), "{limit}: {error}");
             assert_eq!(ns.table(), before);

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root, wait_until};
+use crate::support::{Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root, shmadm_path, wait_until};
 
 const STEPS: usize = 8;
 
@@ -238,7 +238,7 @@ fn it_runs_without_a_pause_in_plain_text_of_80_columns() {
 #[test]
 fn a_step_fits_a_terminal_of_24_lines() {
     in_namespace(|ns| {
-        let session = format!("{} demo --pause", env!("CARGO_BIN_EXE_shmadm"));
+        let session = format!("{} demo --pause", shmadm_path());
         let mut script = ns.program("script");
         script.args(["-qec", &format!("stty rows 24 cols 80; {session}"), "/dev/null"]).env("TERM", "xterm-256color");
         let on_terminal = crate::support::with_input(&mut script, &b"\n".repeat(STEPS)).ok();
@@ -293,7 +293,7 @@ fn trace_has_the_calls_of_both() {
 fn a_program_that_is_gone_is_named() {
     in_namespace(|ns| {
         let copy = ns.path("shmadm");
-        std::fs::copy(env!("CARGO_BIN_EXE_shmadm"), &copy).expect("a copy");
+        std::fs::copy(shmadm_path(), &copy).expect("a copy");
         let run =
             "$^F = 255; open my $f, '<', $ARGV[0] or die; unlink $ARGV[0]; exec '/proc/self/fd/' . fileno $f, 'demo'";
         let error = ended(ns.program("perl").args(["-e", run]).arg(&copy)).fails(1);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use snapbox::{Assert, Redactions};
 
-use crate::support::{Namespace, Running, ended, in_namespace, is_installed, on_terminal, skip};
+use crate::support::{Namespace, Need, Running, ended, in_namespace, needs, on_terminal, shmadm_path};
 use crate::with_c;
 
 const README: &str = include_str!("../../README.md");
@@ -95,7 +95,7 @@ struct Shell {
 
 impl Shell {
     fn start(ns: &Namespace) -> Shell {
-        let bin = Path::new(env!("CARGO_BIN_EXE_shmadm")).parent().expect("a directory").display().to_string();
+        let bin = Path::new(shmadm_path()).parent().expect("a directory").display().to_string();
         let path = format!("{bin}:{}", std::env::var("PATH").expect("PATH"));
         let bash = "unshare --ipc bash --norc --noprofile --noediting -i";
         let shell = format!("stty -echo -onlcr cols 80; PS1='{PROMPT}' exec {bash}");
@@ -175,9 +175,7 @@ fn check(ns: &Namespace, document: &str, examples: &[Example]) {
 #[test]
 fn the_readmes_sessions_show_what_it_says() {
     in_namespace(|ns| {
-        if !is_installed("cc") {
-            return skip("examples::the_readmes_sessions_show_what_it_says", "there is no C compiler");
-        }
+        needs(Need::Program("cc"));
         for name in ["write_shm", "read_shm"] {
             ns.file(&format!("{name}.c"), with_c::source(name));
         }
@@ -245,8 +243,7 @@ fn every_command_that_is_named_is_understood() {
     assert!(named.len() > 100, "{} commands were found", named.len());
     for (place, call) in named {
         // A last word that is wrong for sure: where it is what clap minds, it has understood all before it.
-        let run =
-            format!("shmadm() {{ '{}' \"$@\"; }}; id=5; key=1; {call} --color=nonsense", env!("CARGO_BIN_EXE_shmadm"));
+        let run = format!("shmadm_path() {{ '{}' \"$@\"; }}; id=5; key=1; {call} --color=nonsense", shmadm_path());
         let said = ended(Command::new("bash").args(["-c", &run]).stdin(Stdio::null()));
         let is_help = call.ends_with(" --help") && said.code == Some(0);
         assert!(is_help || said.err.contains("'nonsense' for '--color"), "{place}: {call}: {}", said.err);

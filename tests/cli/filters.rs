@@ -12,7 +12,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root, wait_until, with_input};
+use crate::support::{
+    Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root, shmadm_path, wait_until, with_input,
+};
 
 // The columns of the kernel's table.
 const ID: usize = 1;
@@ -261,7 +263,7 @@ fn a_creator_in_another_pid_namespace_has_not_exited() {
         let inside = |proc: &[&str], script: &str| {
             let mut command = ns.program("unshare");
             command.args(["--pid", "--fork"]).args(proc).args(["sh", "-c", script]);
-            ended(command.arg(env!("CARGO_BIN_EXE_shmadm")).stdin(Stdio::null())).ok()
+            ended(command.arg(shmadm_path()).stdin(Stdio::null())).ok()
         };
         let rows = inside(&["--mount-proc"], "cat /proc/sysvipc/shm");
         assert!(rows.lines().skip(1).all(|row| row.split_whitespace().nth(CPID) == Some("0")), "{rows}");
@@ -316,7 +318,7 @@ fn on_a_terminal_it_asks() {
     in_namespace(|ns| {
         let ids = [make(ns, "1 -s 1"), make(ns, "2 -s 8K"), make(ns, "3 -s 8K")];
         let asked = |line: &str, answer: &[u8]| {
-            let line = line.replace("SHMADM", env!("CARGO_BIN_EXE_shmadm"));
+            let line = line.replace("SHMADM", shmadm_path());
             with_input(ns.program("script").args(["-qec", &line, "/dev/null"]), answer)
         };
         for answer in ["n\n", "\n", "nonsense\n", "\u{4}"] {
@@ -325,13 +327,16 @@ fn on_a_terminal_it_asks() {
             assert_eq!(existing(ns), ids, "{answer:?}");
         }
         // Each stream alone, with the other one a terminal, is not enough.
-        let refused = asked("echo y | SHMADM remove --all; one=$?; SHMADM remove --all 2>errors; exit $one$?", b"y\n");
+        let refused = asked(
+            "echo y | shmadm_path() remove --all; one=$?; shmadm_path() remove --all 2>errors; exit $one$?",
+            b"y\n",
+        );
         assert_eq!((refused.code, existing(ns)), (Some(22), ids.to_vec()), "{refused:?}");
         let yes = asked("SHMADM remove --min-size 8K", b"y\n");
         assert!(yes.code == Some(0) && yes.out.contains("removed segment 0x00000003"), "{yes:?}");
         assert_eq!(existing(ns), ids[..1]);
         // Nothing to ask about.
-        let nothing = asked("SHMADM remove --min-size 8K && SHMADM remove --all -n", b"");
+        let nothing = asked("SHMADM remove --min-size 8K && shmadm_path() remove --all -n", b"");
         assert_eq!(nothing.code, Some(0), "{nothing:?}");
         assert_eq!(existing(ns), ids[..1]);
     });

@@ -6,18 +6,6 @@ use std::process::Stdio;
 
 use crate::support::{Namespace, Running, in_namespace, skip};
 
-const C_FTOK: &str = r#"
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/ipc.h>
-
-int main(int argc, char **argv)
-{
-    printf("0x%08x\n", (unsigned) ftok(argv[1], atoi(argv[2])));
-    return 0;
-}
-"#;
-
 fn perl_ftok(ns: &Namespace, path: &str, project: &str) -> String {
     let program = r#"use IPC::SysV "ftok"; my ($path, $id) = @ARGV;
         $id = 0 + $id if defined $id and $id =~ /^\d\d+$/;
@@ -30,7 +18,7 @@ fn perl_ftok(ns: &Namespace, path: &str, project: &str) -> String {
 #[test]
 fn a_key_is_the_one_that_perl_and_c_compute() {
     in_namespace(|ns| {
-        let c_ftok = ns.compile("c_ftok", C_FTOK).display().to_string();
+        let c_ftok = ns.compile("c_ftok").display().to_string();
         let file = ns.file("file", "").display().to_string();
         symlink(&file, ns.path("link")).expect("a link");
         let link = ns.path("link").display().to_string();
@@ -101,7 +89,7 @@ fn every_path_that_has_a_key_is_found() {
     in_namespace(|ns| {
         let walked = ns.run("perl", ["-e", PERL_COLLISION]);
         let Some((key, paths)) = walked.split_once('\n') else {
-            return skip("ftok::every_path_that_has_a_key_is_found", "no two files below /usr/share have one key");
+            skip("no two files below /usr/share have one key");
         };
         let found = ns.shmadm(["ftok", "--find", key, "/usr/share"]);
         // An ordinary user is told of what is closed to perl too.

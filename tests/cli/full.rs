@@ -3,9 +3,7 @@
 use std::fs::File;
 use std::process::Stdio;
 
-use crate::support::{Ended, Namespace, ended, in_namespace};
-
-const SHMADM: &str = env!("CARGO_BIN_EXE_shmadm");
+use crate::support::{Ended, Namespace, ended, in_namespace, shmadm_path};
 
 /// Lines that print something, and the keys of the segments that are left after each; before, there are 1, 2 and 3. What
 /// was removed stays removed, though nobody was told; what was made is not left where nobody knows of it.
@@ -45,7 +43,10 @@ const LINES: &[(&str, &[&str])] = &[
 #[track_caller]
 fn run(ns: &Namespace, (line, left): (&str, &[&str]), out: impl Into<Stdio>) -> Ended {
     ns.file("file", "");
-    ns.run("sh", ["-ec", "$0 remove --all --yes -q; for key in 1 2 3; do $0 create $key --size 64K -q; done", SHMADM]);
+    ns.run(
+        "sh",
+        ["-ec", "$0 remove --all --yes -q; for key in 1 2 3; do $0 create $key --size 64K -q; done", shmadm_path()],
+    );
     let key = ns.shmadm(["ftok", "file"]).ok();
     let words = line.split(' ').map(|word| if word == "KEY" { key.trim() } else { word });
     let ended = ns.command(words).stdin(Stdio::null()).stdout(out).stderr(Stdio::piped()).output();
@@ -104,7 +105,7 @@ fn a_reader_that_leaves_later_ends_it_quietly_too() {
             ("remove ALL", true),
         ] {
             let line = format!("($0 {}; echo $? >&2) | head -c 1 >/dev/null", line.replace("ALL", &all));
-            let ended = ended(ns.program("sh").args(["-c", &line, SHMADM]));
+            let ended = ended(ns.program("sh").args(["-c", &line, shmadm_path()]));
             assert!(
                 ended.code == Some(0) && (ended.err == "141\n" || fits && ended.err == "0\n"),
                 "{line:.30} {ended:?}"
@@ -151,7 +152,7 @@ fn a_full_disk_leaves_the_old_file_whole() {
                  $0 guard --report $file -- sh -c 'exit 7' || echo $?
                  $0 guard --shared --report $file -- true || echo $?
              done 2>&1; ls -A full; cat full/old; rm full/fills; $0 metrics -o full/old; $0 metrics | cmp - full/old";
-        let seen = ns.run("unshare", ["--mount", "sh", "-ec", script, SHMADM]);
+        let seen = ns.run("unshare", ["--mount", "sh", "-ec", script, shmadm_path()]);
         let mut expected = String::new();
         for file in ["full/old", "full/new"] {
             for status in [1, 1, 7, 1] {

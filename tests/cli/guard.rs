@@ -10,7 +10,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::support::{Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root, wait_until, with_input};
+use crate::support::{
+    Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root, shmadm_path, wait_until, with_input,
+};
 
 // The columns of the kernel's table.
 const KEY: usize = 0;
@@ -68,7 +70,7 @@ fn ordinary(ns: &Namespace, program: &str) -> Command {
 
 /// `guard` with these options and this command, and nothing on its standard input.
 fn command(ns: &Namespace, way: Way, options: &str, command: &[&str]) -> Command {
-    let shmadm = env!("CARGO_BIN_EXE_shmadm");
+    let shmadm = shmadm_path();
     let mut guard = if way.ordinary { ordinary(ns, shmadm) } else { ns.program(shmadm) };
     guard.arg("guard").args(way.shared.then_some("--shared")).args(options.split_whitespace()).arg("--").args(command);
     guard.stdin(Stdio::null());

@@ -2,10 +2,10 @@
 
 use std::process::{Command, Stdio};
 
-use crate::support::{ended, in_namespace};
+use crate::support::{ended, in_namespace, shmadm_path};
 
 fn shmadm(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_shmadm"));
+    let mut command = Command::new(shmadm_path());
     command.args(args).stdin(Stdio::null());
     command
 }
@@ -48,7 +48,7 @@ fn every_example_is_understood() {
                 // A last word that is wrong for sure: where it is what clap minds, it has understood all before it, and
                 // nothing is done. What belongs to another program stands behind `--`.
                 let (own, wrong) = (call.split(" -- ").next().expect("a call"), "--color=nonsense");
-                let run = format!("shmadm() {{ '{}' \"$@\"; }}; {own} {wrong}", env!("CARGO_BIN_EXE_shmadm"));
+                let run = format!("shmadm_path() {{ '{}' \"$@\"; }}; {own} {wrong}", shmadm_path());
                 let error = ended(Command::new("sh").args(["-c", &run]).stdin(Stdio::null())).usage_error();
                 assert!(error.contains("'nonsense' for '--color"), "{call}: {error}");
             }

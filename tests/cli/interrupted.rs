@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::support::{Namespace, Running, ended, faults_can_be_injected, in_namespace, wait_until};
+use crate::support::{Namespace, Need, Running, ended, in_namespace, needs, shmadm_path, wait_until};
 
 /// Stops a process and lets it go on, again and again: what waits in the kernel comes back from there. `guard` handles
 /// SIGCHLD, which to the others is nothing.
@@ -123,9 +123,7 @@ fn what_waits_goes_on_waiting() {
 #[test]
 fn each_wait_that_fails_with_eintr_goes_on() {
     in_namespace(|ns| {
-        if !faults_can_be_injected("interrupted::each_wait_that_fails_with_eintr_goes_on") {
-            return;
-        }
+        needs(Need::Strace);
         make(ns, b"xx");
         for (line, call, first, status) in [
             ("watch --for 50ms", "recvfrom", 1, 0),
@@ -145,7 +143,7 @@ fn each_wait_that_fails_with_eintr_goes_on() {
             let inject = format!("inject={call}:error=EINTR:when={first}+2");
             let strace =
                 format!("strace -f --seccomp-bpf -qq -e trace={call} -e '{inject}' -e signal=none -o log $0 {line}");
-            let run = ended(ns.program("sh").args(["-c", &strace, env!("CARGO_BIN_EXE_shmadm")]));
+            let run = ended(ns.program("sh").args(["-c", &strace, shmadm_path()]));
             assert_eq!(run.code, Some(status), "{line}, {inject}: {run:?}");
             assert!(!run.err.contains("cannot"), "{line}, {inject}: {run:?}");
             let injected = fs::read_to_string(ns.path("log")).expect("a log").matches("(INJECTED)").count();
@@ -182,7 +180,7 @@ fn calls_are_made_again(ns: &Namespace, lines: &[(&str, bool)], calls: &[&str], 
     // What the loader and the C library read first is not shmadm's: as many calls as --version makes.
     let loader = |call: &str| {
         let log = ["-f", "-qq", "-e", &format!("trace={call}"), "-e", "signal=none", "-o", "log"];
-        ended(ns.program("strace").args(log).args([env!("CARGO_BIN_EXE_shmadm"), "--version"])).ok();
+        ended(ns.program("strace").args(log).args([shmadm_path(), "--version"])).ok();
         let log = fs::read_to_string(ns.path("log")).expect("a log");
         log.lines().filter(|line| !line.contains(" write(1, ")).count()
     };
@@ -200,7 +198,7 @@ fn calls_are_made_again(ns: &Namespace, lines: &[(&str, bool)], calls: &[&str], 
             let before = if line.contains(" write ") { "other" } else { "bytes" };
             ns.shmadm(["write", "5", "--file", before]).ok();
             let line = line.replace("$0", shmadm);
-            let run = ended(program("bash").args(["-o", "pipefail", "-c", &line, env!("CARGO_BIN_EXE_shmadm")]));
+            let run = ended(program("bash").args(["-o", "pipefail", "-c", &line, shmadm_path()]));
             assert_eq!((run.code, &*run.err), (Some(0), ""), "{line}");
             (fs::read(ns.path("out")).expect("its output"), ns.shmadm(["read", "5"]).bytes)
         };
@@ -227,24 +225,22 @@ fn calls_are_made_again(ns: &Namespace, lines: &[(&str, bool)], calls: &[&str], 
 #[test]
 fn each_call_that_fails_with_eintr_is_made_again() {
     in_namespace(|ns| {
-        if faults_can_be_injected("interrupted::each_call_that_fails_with_eintr_is_made_again") {
-            // Whether a line makes such a call at all is its own matter; that many do is checked at the end.
-            let calls = ["read", "write", "splice", "sendfile"];
-            let injected = calls_are_made_again(ns, &CALLING, &calls, true);
-            assert!(injected.iter().sum::<usize>() > 40, "{injected:?}");
-        }
+        needs(Need::Strace);
+        // Whether a line makes such a call at all is its own matter; that many do is checked at the end.
+        let calls = ["read", "write", "splice", "sendfile"];
+        let injected = calls_are_made_again(ns, &CALLING, &calls, true);
+        assert!(injected.iter().sum::<usize>() > 40, "{injected:?}");
     });
 }
 
 #[test]
 fn each_call_without_privilege_too() {
     in_namespace(|ns| {
-        if faults_can_be_injected("interrupted::each_call_without_privilege_too") {
-            // Not process_vm_readv(2) and its twin: they fail with EINTR for a process that is being killed alone.
-            let calls = ["read", "write", "vmsplice"];
-            let injected = calls_are_made_again(ns, &CALLING[..7], &calls, false);
-            // This way needs all of them.
-            assert!(injected.iter().all(|times| *times > 0), "{calls:?}: {injected:?}");
-        }
+        needs(Need::Strace);
+        // Not process_vm_readv(2) and its twin: they fail with EINTR for a process that is being killed alone.
+        let calls = ["read", "write", "vmsplice"];
+        let injected = calls_are_made_again(ns, &CALLING[..7], &calls, false);
+        // This way needs all of them.
+        assert!(injected.iter().all(|times| *times > 0), "{calls:?}: {injected:?}");
     });
 }

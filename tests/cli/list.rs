@@ -15,49 +15,9 @@ use serde_json::{Value, json};
 
 use crate::support::{Namespace, Running, ended, in_namespace, on_terminal, wait_until};
 
-const SHMADM: &str = env!("CARGO_BIN_EXE_shmadm");
 const ALL: &str = "KEY,ID,SIZE,RSS,SWAP,PERMS,MODE,OWNER,USER,UID,GROUP,GID,CUSER,CUID,CGROUP,CGID,NATTCH,STATUS,\
                    ATIME,DTIME,CTIME,AGE,IDLE,CPID,LPID,COMMAND,CREATOR,NS";
 
-/// 600 segments of every mode: of small and large sizes, some attached once or often, some locked, some removed while
-/// attached. Indices were freed and taken again, so that the kernel's order is not that of the ids. The arguments are
-/// the owners. It stays attached until its standard input ends.
-const MENAGERIE: &str = r#"
-    #include <stdio.h>
-    #include <stdlib.h>
-    #include <sys/shm.h>
-    static long checked(long result) {
-        if (result == -1) { perror("menagerie"); exit(1); }
-        return result;
-    }
-    static int make(unsigned i) {
-        key_t key = i % 7 == 0 ? IPC_PRIVATE : (key_t)(i * 2654435761u);
-        return checked(shmget(key, i % 2 ? 9 + i : 40960L * i + 1, IPC_CREAT | IPC_EXCL | 0600));
-    }
-    int main(int argc, char **argv) {
-        int ids[600], id, n = 0;
-        for (int i = 0; i < 600; i++) ids[i] = make(i);
-        for (int i = 0; i < 600; i += 3) checked(shmctl(ids[i], IPC_RMID, NULL));
-        for (int i = 600; i < 800; i++) make(i);
-        for (int index = 0; n < 600; index++) {
-            struct shmid_ds ds;
-            if ((id = shmctl(index, 13 /* SHM_STAT */, &ds)) == -1) continue;
-            int attachments = n % 10 == 1 ? 10 : n % 10 == 2 ? 2 : 0;
-            for (int i = 0; i < attachments; i++) {
-                char *bytes = (char *)checked((long)shmat(id, NULL, 0));
-                for (size_t at = 0; at < ds.shm_segsz && at < 4096 * (n % 12); at += 4096) bytes[at] = 1;
-            }
-            if (n % 50 == 1) checked(shmctl(id, SHM_LOCK, NULL));
-            ds.shm_perm.mode = n & 0777;
-            if (argc > 1) ds.shm_perm.uid = strtoul(argv[1 + n % (argc - 1)], NULL, 10);
-            if (argc > 1) ds.shm_perm.gid = strtoul(argv[1 + (n + 1) % (argc - 1)], NULL, 10);
-            checked(shmctl(id, IPC_SET, &ds));
-            if (n++ % 20 == 1) checked(shmctl(id, IPC_RMID, NULL));
-        }
-        puts("ready");
-        fflush(stdout);
-        getchar();
-    }"#;
 /// Owners with a name and without, of one digit and of ten. A user namespace has only 0.
 const OWNERS: [&str; 4] = ["0", "9", "100000", "4294967294"];
 
@@ -77,7 +37,7 @@ fn start(command: &mut Command) -> Running {
 /// Starts the 600 segments' maker, and returns its command line too.
 #[track_caller]
 fn menagerie(ns: &Namespace) -> (Running, String) {
-    let (program, owners) = (ns.compile("menagerie", MENAGERIE), if ns.is_root { &OWNERS[..] } else { &[] });
+    let (program, owners) = (ns.compile("menagerie"), if ns.is_root { &OWNERS[..] } else { &[] });
     let running = start(ns.program(&program).args(owners));
     (running, [&[program.to_str().expect("a path")], owners].concat().join(" "))
 }

@@ -1,5 +1,7 @@
 //! The program as its users run it, against the real kernel: each test in an IPC namespace of its own.
 
+mod support;
+
 mod attach_write;
 mod attachments;
 mod churn;
@@ -15,9 +17,13 @@ mod help;
 mod interrupted;
 mod limits;
 mod list;
+mod manual;
+mod metrics;
+mod model;
 mod names;
 mod namespaces;
 mod oracles;
+mod postgres;
 mod privileges;
 mod proc;
 mod races;
@@ -29,7 +35,6 @@ mod stat;
 mod strace;
 mod strangers;
 mod streams;
-mod support;
 mod targets;
 mod threads;
 mod undone;

@@ -9,9 +9,9 @@ use std::process::{Command, Stdio};
 use nix::unistd::{Pid, geteuid, gettid};
 use serde_json::Value;
 
-use crate::support::{Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root, skip, wait_until};
-
-const SHMADM: &str = env!("CARGO_BIN_EXE_shmadm");
+use crate::support::{
+    Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root, shmadm_path, skip, wait_until,
+};
 
 /// The inode of a process's, or a thread's, IPC namespace.
 #[track_caller]
@@ -153,7 +153,7 @@ fn a_mounted_namespace_file_is_enough() {
             for i in $(seq 200); do [ -e /proc/$2/ns/ipc ] || break; sleep .02; done
             [ ! -e /proc/$2/ns/ipc ]; $1 --ns \"$3\" list -o key,size,ns -f raw --no-headings";
         let file = file.to_str().expect("UTF-8");
-        let args = ["--mount", "sh", "-c", script, "sh", SHMADM, &there.pid, file];
+        let args = ["--mount", "sh", "-c", script, "sh", shmadm_path(), &there.pid, file];
         let listed = ns.run("unshare", args);
         assert_eq!(listed, format!("0x0000002a 8192 {}\n", there.inode));
         drop(there.process);
@@ -198,7 +198,7 @@ fn without_privilege_there_is_ones_own_namespace_and_no_other() {
         assert!(error.contains("permission denied"), "{error}");
         for own in ["$$", "/proc/$$/ns/ipc"] {
             let mut shell = ns.unprivileged("sh");
-            shell.args(["-c", &format!("exec {SHMADM} --ns {own} list -f raw --no-headings -o key,ns")]);
+            shell.args(["-c", &format!("exec {} --ns {own} list -f raw --no-headings -o key,ns", shmadm_path())]);
             assert_eq!(ended(&mut shell).ok(), format!("0x0000002a {}\n", inode(gettid())), "{own}");
         }
     });
@@ -216,23 +216,20 @@ fn ordinary(program: &str) -> Command {
     command
 }
 
-/// Whether an ordinary user may make namespaces; else the test is skipped.
-fn may_make_namespaces(test: &str) -> bool {
+/// Skips the test unless an ordinary user may make namespaces.
+fn needs_namespaces_of_users() {
     let tried = Ended::from(ordinary("unshare").args(["--user", "--ipc", "true"]).output().expect("setpriv"));
     if tried.code != Some(0) {
-        skip(&format!("namespaces::{test}"), tried.err.trim());
+        skip(format!("an ordinary user cannot make namespaces: {}", tried.err.trim()));
     }
-    tried.code == Some(0)
 }
 
 #[test]
 fn an_ordinary_user_enters_what_is_his_by_its_user_namespace() {
-    if !may_make_namespaces("an_ordinary_user_enters_what_is_his_by_its_user_namespace") {
-        return;
-    }
+    needs_namespaces_of_users();
     let root_there = ["--user", "--map-root-user", "--ipc", "sleep", "1000"];
     let there = Elsewhere::start(ordinary("unshare").args(root_there));
-    let shmadm = |words: &[&str]| ended(ordinary(SHMADM).args(words));
+    let shmadm = |words: &[&str]| ended(ordinary(shmadm_path()).args(words));
     shmadm(&["--ns", &there.pid, "create", "42", "--size", "8192"]).ok();
     shmadm(&["--ns", &there.pid, "write", "42", "hello"]).ok();
     // util-linux sees the same: the user is root there.
@@ -257,7 +254,8 @@ fn an_ordinary_user_enters_what_is_his_by_its_user_namespace() {
     assert_eq!(namespace(&list, there.inode)["command"], "sleep 1000");
     // A parent that does not want to hear of its children changes nothing.
     let deaf = "$SIG{CHLD} = 'IGNORE'; exec @ARGV";
-    let list = ended(ordinary("perl").args(["-e", deaf, SHMADM, "list", "--all-namespaces", "-f", "json"])).json();
+    let list =
+        ended(ordinary("perl").args(["-e", deaf, shmadm_path(), "list", "--all-namespaces", "-f", "json"])).json();
     assert_eq!(segments(&list, there.inode).len(), 1, "{list}");
     // The processes of other users.
     assert!(notes.lines().count() == 1 && notes.contains("may not be looked at"), "{notes}");
@@ -265,12 +263,10 @@ fn an_ordinary_user_enters_what_is_his_by_its_user_namespace() {
 
 #[test]
 fn the_namespace_of_guard_can_be_looked_into() {
-    if !may_make_namespaces("the_namespace_of_guard_can_be_looked_into") {
-        return;
-    }
-    let script = format!("{SHMADM} create 42 --size 5000 -q >/dev/null && exec sleep 1000");
+    needs_namespaces_of_users();
+    let script = format!("{} create 42 --size 5000 -q >/dev/null && exec sleep 1000", shmadm_path());
     let guard = Running(
-        ordinary(SHMADM)
+        ordinary(shmadm_path())
             .args(["guard", "--", "sh", "-c", &script])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -283,7 +279,7 @@ fn the_namespace_of_guard_can_be_looked_into() {
     wait_until("guard is in its own namespace", || there() != Some(inode(gettid())));
     let expected = format!("42 5000 {uid}\n").replace("42", "0x0000002a");
     let list = ["--ns", &pid, "list", "-f", "raw", "--no-headings", "-o", "key,size,uid"];
-    wait_until("the segment is seen", || ended(ordinary(SHMADM).args(list)).out == expected);
+    wait_until("the segment is seen", || ended(ordinary(shmadm_path()).args(list)).out == expected);
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("guard");
     let command = Pid::from_raw(children.trim().parse().expect("the command"));
     nix::sys::signal::kill(command, nix::sys::signal::Signal::SIGTERM).expect("the command");

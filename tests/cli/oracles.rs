@@ -9,42 +9,6 @@ use serde_json::Value;
 
 use crate::support::{Namespace, Running, in_namespace};
 
-/// Makes a population that its argument, a seed, decides: of any key, size and mode, some locked, some attached once or
-/// more, some of these marked. By root with a second argument, every other one is made by a user and a group, and given
-/// to others, so that no two of the four numbers are the same: what shows one for another is found out. (A user
-/// namespace has one user, and there they are all 0.) It stays until its standard input ends.
-const POPULATION: &str = r#"
-    #include <stdio.h>
-    #include <stdlib.h>
-    #include <sys/shm.h>
-    #include <unistd.h>
-    int main(int argc, char **argv) {
-        srand(atoi(argv[1]));
-        for (int n = 5 + rand() % 60; n > 0; n--) {
-            int others = argc > 2 && n % 2;
-            key_t key = rand() % 4 ? (key_t)(rand() * 7) : IPC_PRIVATE;
-            if (others && (setegid(100000 + rand() % 3) || seteuid(200000 + rand() % 3))) return perror("seteuid"), 1;
-            int id = shmget(key, 1 + rand() % 20000, IPC_CREAT | IPC_EXCL | (rand() & 0777));
-            if (others && (seteuid(0) || setegid(0))) return perror("seteuid"), 1;
-            if (id == -1) continue;
-            struct shmid_ds ds;
-            if (others) {
-                if (shmctl(id, IPC_STAT, &ds) == -1) return perror("IPC_STAT"), 1;
-                ds.shm_perm.gid = 300000 + rand() % 3;
-                ds.shm_perm.uid = 400000 + rand() % 3;
-                if (shmctl(id, IPC_SET, &ds) == -1) return perror("IPC_SET"), 1;
-            }
-            int attachments = rand() % 3 ? 0 : 1 + rand() % 3, marked = rand() % 2, locked = rand() % 8 == 0;
-            for (int i = 0; i < attachments; i++) shmat(id, NULL, rand() % 2 ? SHM_RDONLY : 0);
-            if (locked && argc > 2) shmctl(id, SHM_LOCK, NULL);
-            if (attachments && marked || rand() % 5 == 0) shmctl(id, IPC_RMID, NULL);
-        }
-        puts("ready");
-        fflush(stdout);
-        getchar();
-        return 0;
-    }"#;
-
 /// Makes a population in this namespace, or in one of its own.
 fn populate(ns: &Namespace, seed: u32, before: &[&str]) -> Running {
     let program = ns.path("population");
@@ -62,7 +26,7 @@ fn populate(ns: &Namespace, seed: u32, before: &[&str]) -> Running {
 
 /// Runs something on a few populations, one after the other; says which one it was.
 fn on_populations(ns: &Namespace, act: impl Fn(&str)) {
-    ns.compile("population", POPULATION);
+    ns.compile("population");
     for _ in 0..4 {
         let seed = fastrand::u32(1..1_000_000);
         let population = populate(ns, seed, &[]);

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::support::{Ended, Namespace, ended, in_namespace_as_root, is_installed, skip};
+use crate::support::{Ended, Namespace, Need, ended, in_namespace_as_root, needs, shmadm_path, skip};
 
 /// A copy of a program that everyone may run.
 fn copy(ns: &Namespace, program: &str, name: &str) -> PathBuf {
@@ -19,15 +19,13 @@ fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("a mode");
 }
 
-/// Whether such a bit does anything here: not on a file system that is mounted nosuid, nor without new privileges.
-fn skips(ns: &Namespace, test: &str) -> bool {
+/// Skips the test where such a bit does nothing: on a file system that is mounted nosuid, or with no_new_privs.
+fn needs_setuid(ns: &Namespace) {
     let id = copy(ns, "/usr/bin/id", "id");
     set_mode(&id, 0o4755);
-    let works = ended(ns.unprivileged(&id).stdin(Stdio::null())).ok().contains("euid=0");
-    if !works {
-        skip(&format!("privileges::{test}"), "a setuid bit has no effect in the temporary directory");
+    if !ended(ns.unprivileged(&id).stdin(Stdio::null())).ok().contains("euid=0") {
+        skip("a setuid bit has no effect in the temporary directory");
     }
-    !works
 }
 
 /// Tries every kind of command, and expects that none of them is even read.
@@ -66,10 +64,8 @@ fn refused(ns: &Namespace, program: &Path, how: &str) {
 #[test]
 fn it_does_not_run_setuid_or_setgid() {
     in_namespace_as_root(|ns| {
-        if skips(ns, "it_does_not_run_setuid_or_setgid") {
-            return;
-        }
-        let shmadm = copy(ns, env!("CARGO_BIN_EXE_shmadm"), "shmadm");
+        needs_setuid(ns);
+        let shmadm = copy(ns, shmadm_path(), "shmadm");
         set_mode(&shmadm, 0o4755);
         refused(ns, &shmadm, "setuid");
         // To root such a bit gives nothing.
@@ -87,14 +83,9 @@ fn it_does_not_run_setuid_or_setgid() {
 #[test]
 fn it_does_not_run_with_capabilities_of_its_file() {
     in_namespace_as_root(|ns| {
-        const NAME: &str = "it_does_not_run_with_capabilities_of_its_file";
-        if !is_installed("setcap") {
-            return skip(&format!("privileges::{NAME}"), "setcap is not installed");
-        }
-        if skips(ns, NAME) {
-            return;
-        }
-        let shmadm = copy(ns, env!("CARGO_BIN_EXE_shmadm"), "shmadm");
+        needs(Need::Program("setcap"));
+        needs_setuid(ns);
+        let shmadm = copy(ns, shmadm_path(), "shmadm");
         let setcap = |capabilities: &str| ns.run("setcap", [OsStr::new(capabilities), shmadm.as_os_str()]);
         for capabilities in ["cap_ipc_owner+ep", "cap_ipc_owner+p"] {
             setcap(capabilities);
@@ -112,7 +103,7 @@ fn list_after(ns: &Namespace, program: &Path, setpriv: &str) -> Ended {
 #[test]
 fn what_the_caller_has_or_passes_on_is_the_callers() {
     in_namespace_as_root(|ns| {
-        let shmadm = copy(ns, env!("CARGO_BIN_EXE_shmadm"), "shmadm");
+        let shmadm = copy(ns, shmadm_path(), "shmadm");
         let id = ns.shmadm(["create", "42", "--size", "1", "-q"]).ok();
         let user = "--reuid 1234 --regid 1234 --clear-groups";
         assert_eq!(list_after(ns, &shmadm, user).ok(), id);

@@ -3,34 +3,7 @@
 
 use std::process::Stdio;
 
-use crate::support::{Ended, Namespace, ended, in_namespace, in_namespace_as_root};
-
-/// Seccomp's answer to the four calls is ENOSYS, as in a kernel that was built without them. Runs its arguments.
-const WITHOUT_SHM: &str = r#"
-    #include <errno.h>
-    #include <linux/filter.h>
-    #include <linux/seccomp.h>
-    #include <stddef.h>
-    #include <stdio.h>
-    #include <sys/prctl.h>
-    #include <sys/syscall.h>
-    #include <unistd.h>
-    int main(int argc, char **argv) {
-        struct sock_filter filter[] = {
-            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_shmget, 4, 0),
-            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_shmat, 3, 0),
-            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_shmdt, 2, 0),
-            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_shmctl, 1, 0),
-            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-        };
-        struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
-        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
-            return perror("seccomp"), 99;
-        execv(argv[1], argv + 1);
-        return perror("execv"), 99;
-    }"#;
+use crate::support::{Ended, Namespace, ended, in_namespace, in_namespace_as_root, shmadm_path};
 
 /// Every command, in an order in which each finds what it works on. KEY stands for the key of the test's directory.
 const LINES: &[&str] = &[
@@ -81,7 +54,7 @@ fn shmadm(ns: &Namespace, mount: &str, before: &str, line: &str) -> Ended {
     let line = with_key(ns, line);
     let mut sh = ns.program("unshare");
     sh.args(["--mount", "sh", "-c", &format!(r#"{mount} && exec {before} "$@""#), "sh"]);
-    ended(sh.arg(env!("CARGO_BIN_EXE_shmadm")).args(line.split_whitespace()).stdin(Stdio::null()))
+    ended(sh.arg(shmadm_path()).args(line.split_whitespace()).stdin(Stdio::null()))
 }
 
 /// The line in which a command says what it lacks, or `None` where it did its work.
@@ -135,7 +108,7 @@ fn without_the_table_each_command_works_or_says_that_it_is_missing() {
 #[test]
 fn a_kernel_without_shared_memory_is_said_to_be_one() {
     in_namespace(|ns| {
-        let before = ns.compile("without_shm", WITHOUT_SHM);
+        let before = ns.compile("without_shm");
         // It has no table either. Some words have nothing to do with segments.
         let without = ["--all-namespaces", "ftok", "completions"];
         for line in LINES.iter().filter(|line| !without.iter().any(|word| line.contains(word))) {
@@ -150,7 +123,7 @@ fn a_kernel_without_shared_memory_is_said_to_be_one() {
 #[test]
 fn where_proc_hides_processes_an_ordinary_user_has_all_else() {
     in_namespace_as_root(|ns| {
-        let copy = ns.copy(env!("CARGO_BIN_EXE_shmadm"), "shmadm");
+        let copy = ns.copy(shmadm_path(), "shmadm");
         ns.open_to_all();
         let user = "setpriv --reuid 1234 --regid 1234 --clear-groups --";
         let run = |line: &str| {

@@ -12,67 +12,8 @@ use std::process::Stdio;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{Ended, Namespace, Running, ended, in_namespace, is_installed, wait_until};
+use crate::support::{Ended, Namespace, Running, ended, in_namespace, is_installed, shmadm_path, wait_until};
 
-/// Makes a segment with key 42 and removes it again and again, and in between one with key 43. The kernel gives them
-/// few places in its table, so identifiers differ in their high bits alone; they are all different as long as fewer than
-/// 65,536 are made. Says which ones it made, with what mode, and which ones another process touched meanwhile.
-const RACER: &str = r#"
-    #include <errno.h>
-    #include <signal.h>
-    #include <stdio.h>
-    #include <stdlib.h>
-    #include <string.h>
-    #include <sys/prctl.h>
-    #include <sys/shm.h>
-    #include <time.h>
-    #include <unistd.h>
-    static volatile sig_atomic_t over;
-    static void end(int signal) { over = 1; }
-    static void dwell(long most) {
-        struct timespec time = {0, rand() % most};
-        nanosleep(&time, NULL);
-    }
-    static void touched(int id, key_t key, const char *how) { printf("touched %d %d %s\n", id, key, how); }
-    static int make(key_t key, int mode) {
-        int id = shmget(key, 64, IPC_CREAT | IPC_EXCL | mode);
-        if (id != -1) printf("made %d %d %o\n", id, key, mode);
-        return id;
-    }
-    static void finish(int id, key_t key, int mode, pid_t last) {
-        struct shmid_ds ds;
-        if (shmctl(id, IPC_STAT, &ds) == -1) return touched(id, key, "removed");
-        if (ds.shm_perm.mode != mode) touched(id, key, "mode");
-        if (ds.shm_lpid != last) touched(id, key, "attached");
-        if (shmctl(id, IPC_RMID, NULL) == -1) touched(id, key, "removed");
-    }
-    int main(void) {
-        prctl(PR_SET_TIMERSLACK, 1L);
-        signal(SIGTERM, end);
-        srand(getpid());
-        for (unsigned i = 1; !over; i++) {
-            if (i == 30000) return fputs("too many\n", stderr), 1;
-            int mode = 0600 | (i & 077), id = make(42, mode);
-            if (id == -1) {
-                /* shmadm create was faster. */
-                shmctl(shmget(42, 0, 0), IPC_RMID, NULL);
-                continue;
-            }
-            char *bytes = shmat(id, NULL, 0);
-            if (bytes != (void *)-1) {
-                memset(bytes, 'a' + i % 26, 64);
-                shmdt(bytes);
-            }
-            /* Some as short as shmadm's own steps, some as long as what holds it up between two. */
-            dwell(rand() % 4 ? 2000000 : 50000);
-            finish(id, 42, mode, bytes == (void *)-1 ? 0 : getpid());
-            id = make(43, mode);
-            dwell(200000);
-            finish(id, 43, mode, 0);
-        }
-        puts("over");
-        return 0;
-    }"#;
 /// How often each command is run: there are some 600 rounds in all.
 const ROUNDS: usize = 40;
 
@@ -118,7 +59,7 @@ fn run(ns: &Namespace, round: usize, line: &[&str]) -> Ended {
     let held_up = || {
         let mut strace = ns.program("strace");
         strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=shmget,shmat,shmctl"]);
-        strace.args(["-e", "inject=shmget,shmat,shmctl:delay_enter=300", env!("CARGO_BIN_EXE_shmadm")]);
+        strace.args(["-e", "inject=shmget,shmat,shmctl:delay_enter=300", shmadm_path()]);
         strace.args(line).stdin(Stdio::null());
         let ended = ended(&mut strace);
         (!ended.err.contains("strace:")).then_some(ended)
@@ -153,7 +94,7 @@ fn current(ns: &Namespace) -> Option<String> {
 #[test]
 fn what_is_named_by_key_is_what_is_used() {
     in_namespace(|ns| {
-        ns.compile("racer", RACER);
+        ns.compile("racer");
         for line in [
             &["read", "42"][..],
             &["read", "42", "-o", "out"],
@@ -186,7 +127,7 @@ fn what_is_named_by_key_is_what_is_used() {
 #[test]
 fn what_is_named_by_identifier_is_what_is_used() {
     in_namespace(|ns| {
-        ns.compile("racer", RACER);
+        ns.compile("racer");
         for line in [&["read"][..], &["write", "--file", "in"], &["set", "--mode", "7"], &["stat"], &["remove"]] {
             ns.file("in", "ZZZZ");
             let mut named = HashSet::new();
@@ -208,7 +149,7 @@ fn what_is_named_by_identifier_is_what_is_used() {
 #[test]
 fn what_was_removed_is_what_is_said_to_be() {
     in_namespace(|ns| {
-        ns.compile("racer", RACER);
+        ns.compile("racer");
         for line in [
             &["remove", "42", "-f", "json"][..],
             &["remove", "--key", "42", "--yes", "-f", "json"],
@@ -242,7 +183,7 @@ fn what_was_removed_is_what_is_said_to_be() {
 #[test]
 fn what_is_shown_is_of_one_segment() {
     in_namespace(|ns| {
-        ns.compile("racer", RACER);
+        ns.compile("racer");
         for line in [&["stat", "42", "-f", "json"][..], &["list", "-f", "jsonl"]] {
             let mut shown = Vec::new();
             let log = against_racer(ns, || {
@@ -271,7 +212,7 @@ fn what_is_shown_is_of_one_segment() {
 #[test]
 fn create_makes_one_or_takes_what_is_there() {
     in_namespace(|ns| {
-        ns.compile("racer", RACER);
+        ns.compile("racer");
         for line in [&["create", "42", "--size", "64", "--exist-ok"][..], &["write", "42", "ZZZZ", "--create", "64"]] {
             let log = against_racer(ns, || {
                 for round in 0..ROUNDS {
@@ -286,7 +227,7 @@ fn create_makes_one_or_takes_what_is_there() {
 #[test]
 fn each_way_of_a_command_is_fair() {
     in_namespace(|ns| {
-        ns.compile("racer", RACER);
+        ns.compile("racer");
         ns.file("in", "ZZZZ");
         ns.file("before", r#"{"segments":[]}"#);
         // Each with what it may do to a segment that has the key.

@@ -14,10 +14,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::support::{
-    Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root, is_installed, skip, wait_until,
+    Ended, Namespace, Need, Running, ended, in_namespace, in_namespace_as_root, needs, shmadm_path, wait_until,
 };
 
-const SHMADM: &str = env!("CARGO_BIN_EXE_shmadm");
 const MIB: usize = 1 << 20;
 const PAGE: usize = 4096;
 
@@ -72,7 +71,8 @@ fn read<A: AsRef<OsStr>>(ns: &Namespace, args: impl IntoIterator<Item = A>) -> V
 /// What a shell script prints, which knows shmadm as `$0` and has mounts of its own; its first failure ends it.
 #[track_caller]
 fn script(ns: &Namespace, script: &str) -> String {
-    String::from_utf8(printed(ns.program("unshare").args(["--mount", "sh", "-ec", script, SHMADM]))).expect("UTF-8")
+    String::from_utf8(printed(ns.program("unshare").args(["--mount", "sh", "-ec", script, shmadm_path()])))
+        .expect("UTF-8")
 }
 
 /// The bytes of a file in the test's directory.
@@ -84,11 +84,7 @@ fn contents(ns: &Namespace, name: &str) -> Vec<u8> {
 #[test]
 fn what_c_wrote_is_shown() {
     in_namespace(|ns| {
-        let writer = ns.compile(
-            "writer",
-            "#include <stdio.h>\n#include <sys/shm.h>\n
-             int main() { sprintf(shmat(shmget(5678, 27, IPC_CREAT | 0666), 0, 0), \"abcdefghijklmnopqrstuvwxyz\"); }",
-        );
+        let writer = ns.compile("alphabet");
         ended(&mut ns.program(writer)).ok();
         assert_eq!(read(ns, ["5678", "-f", "string"]), b"abcdefghijklmnopqrstuvwxyz\n");
     });
@@ -189,9 +185,7 @@ fn a_string_ends_at_the_first_nul_and_with_a_line_end() {
 #[test]
 fn a_terminal_gets_text_or_hex_and_is_not_steered() {
     in_namespace(|ns| {
-        if !is_installed("script") {
-            return skip("read::a_terminal_gets_text_or_hex_and_is_not_steered", "script(1) is not installed");
-        }
+        needs(Need::Program("script"));
         // Characters of two bytes from an odd place on: one lies across the end of each piece that is copied.
         let long = format!("x{}", "é".repeat(700_000));
         let steering = [b"a\x1b[2J", "\u{85}\u{202e}b\u{7f}\r\n\t".as_bytes(), b"\xff\0"].concat();
@@ -210,7 +204,7 @@ fn a_terminal_gets_text_or_hex_and_is_not_steered() {
             segment(ns, key, bytes);
             let hexdump = ns.run("hexdump", ["-C", &format!("copy{key}")]);
             let shown = text.unwrap_or(&hexdump).replace('\n', "\r\n");
-            let line = format!("'{SHMADM}' read {key} -f {format}");
+            let line = format!("'{}' read {key} -f {format}", shmadm_path());
             // Without -E it would show the end of its own input as ^D.
             let mut script = ns.program("script");
             script.args(["-qe", "-E", "never", "-c", &line, "/dev/null"]).env("SHELL", "/bin/sh").stdin(Stdio::null());
@@ -237,7 +231,7 @@ fn reading_a_sparse_segment_allocates_nothing() {
                     "$0 read $1 -f hex > dump && hexdump -C copy$1 | cmp - dump && rm dump",
                     "$0 read $1 -o out && cmp out copy$1 && test $(stat -c %b out) -le 100 && rm out",
                 ] {
-                    assert_eq!(printed(sh().args(["-c", line, SHMADM, &key.to_string()])), b"", "{line}");
+                    assert_eq!(printed(sh().args(["-c", line, shmadm_path(), &key.to_string()])), b"", "{line}");
                     let row = ns.row(key - 1).expect("the segment");
                     assert_eq!(row[14], (pages.len() * PAGE).to_string(), "{:?} {line}", sh());
                 }

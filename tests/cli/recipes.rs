@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{Ended, Namespace, ended, in_namespace, wait_until};
+use crate::support::{Ended, Namespace, ended, in_namespace, shmadm_path, wait_until};
 
 const README: &str = include_str!("../../README.md");
 
@@ -17,7 +17,7 @@ fn recipe(heading: &str) -> &'static str {
 fn run(ns: &Namespace, script: &str) -> Ended {
     ns.file("run-tests", "#!/bin/sh\nperl -e 'shmget($_, 5000, 01600) // die for 0x70, 0x71'\n");
     ns.run("chmod", ["+x", "run-tests"]);
-    let bin = Path::new(env!("CARGO_BIN_EXE_shmadm")).parent().expect("a directory").display().to_string();
+    let bin = Path::new(shmadm_path()).parent().expect("a directory").display().to_string();
     let path = format!("{bin}:{}", std::env::var("PATH").expect("PATH"));
     ended(ns.program("bash").args(["-euo", "pipefail", "-c", script]).env("PATH", path))
 }

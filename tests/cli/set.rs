@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{Ended, Namespace, ended, in_namespace, in_namespace_as_root};
+use crate::support::{Ended, Namespace, ended, in_namespace, in_namespace_as_root, shmadm_path};
 
 // The columns of the kernel's table.
 const KEY: usize = 0;
@@ -223,7 +223,7 @@ fn a_lock_that_fails_takes_the_mode_back() {
         for limit in ["4096", "0"] {
             for more in [&[][..], &["--mode", "600"], &["--mode", "0"]] {
                 let mut command = ns.unprivileged("prlimit");
-                command.args([&format!("--memlock={limit}:{limit}"), "--", env!("CARGO_BIN_EXE_shmadm")]);
+                command.args([&format!("--memlock={limit}:{limit}"), "--", shmadm_path()]);
                 let error = ended(command.args(["set", "42", "--lock"]).args(more)).fails(1);
                 assert!(error.contains("0x0000002a") && error.contains(&format!("id {id}")), "{error}");
                 assert!(error.contains("ulimit -l"), "{limit}: {error}");
@@ -241,7 +241,7 @@ fn a_limit_on_locks_is_no_excuse_for_a_stranger() {
         make(ns.program("perl"), 42, 5000, 0o666);
         let lock = |ns: &Namespace| {
             let mut command = ns.unprivileged("prlimit");
-            ended(command.args(["--memlock=0:0", "--", env!("CARGO_BIN_EXE_shmadm"), "set", "42", "--lock"])).fails(1)
+            ended(command.args(["--memlock=0:0", "--", shmadm_path(), "set", "42", "--lock"])).fails(1)
         };
         let error = lock(ns);
         assert!(error.contains("only its owner") && !error.contains("ulimit"), "{error}");

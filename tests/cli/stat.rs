@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 
 use serde_json::{Value, json};
 
-use crate::support::{Ended, Namespace, Running, ended, in_namespace, line_of, on_terminal, wait_until};
+use crate::support::{Ended, Namespace, Running, ended, in_namespace, line_of, on_terminal, shmadm_path, wait_until};
 
 /// Runs `stat` with these words.
 #[track_caller]
@@ -251,7 +251,7 @@ fn trace_shows_the_calls() {
 fn a_creators_command_cannot_forge_a_line() {
     in_namespace(|ns| {
         let script = r#"shmget(1, 1, 01600); print qx("$ARGV[0]" stat 1)"#;
-        let shown = ["-e", script, env!("CARGO_BIN_EXE_shmadm"), "\x1b[2J\n  owner  nobody"];
+        let shown = ["-e", script, shmadm_path(), "\x1b[2J\n  owner  nobody"];
         let text = ended(ns.program("perl").args(shown)).ok();
         assert!(field(&text, "created by").ends_with(r"\x1b[2J\x0a  owner  nobody"), "{text}");
         assert!(field(&text, "owner").starts_with("root (uid 0)"), "{text}");
@@ -265,7 +265,7 @@ fn on_a_terminal_no_line_is_too_wide_and_nothing_but_a_command_is_cut() {
         let named = |key: &str, name: &str| {
             let held = r#"exec -a "$0" "$1" write "$2" x --create 64K --hold"#;
             let mut shell = ns.program("bash");
-            let shell = shell.args(["-c", held, name, env!("CARGO_BIN_EXE_shmadm"), key]);
+            let shell = shell.args(["-c", held, name, shmadm_path(), key]);
             Running(shell.stderr(std::process::Stdio::null()).spawn().expect("bash"))
         };
         let (wide, long) = ("\u{6f22}\u{5b57}".repeat(60), "word ".repeat(2000));

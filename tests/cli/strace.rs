@@ -5,7 +5,7 @@
 
 use std::process::Stdio;
 
-use crate::support::{Ended, Namespace, ended, in_namespace, is_installed, skip};
+use crate::support::{Ended, Namespace, Need, ended, in_namespace, needs, shmadm_path};
 
 /// Runs shmadm under strace, as root or without privilege, and expects both traces to be equal. Returns the calls.
 #[track_caller]
@@ -14,7 +14,7 @@ fn compare(ns: &Namespace, words: &str, unprivileged: bool) -> Vec<String> {
     ns.open_to_all();
     let mut strace = if unprivileged { ns.unprivileged("strace") } else { ns.program("strace") };
     strace.args(["-f", "-qq", "-e", "trace=shmget,shmat,shmdt,shmctl", "-e", "signal=none", "-o"]).arg(&log);
-    strace.arg(env!("CARGO_BIN_EXE_shmadm")).arg("--trace").args(words.split(' '));
+    strace.arg(shmadm_path()).arg("--trace").args(words.split(' '));
     let run = ended(strace.stdin(Stdio::null()));
     let log = std::fs::read_to_string(&log).expect("strace's log");
     let seen: Vec<_> = log.lines().filter(|line| !line.contains("+++ ")).map(normal).collect();
@@ -45,25 +45,10 @@ fn normal(line: &str) -> String {
     format!("{call} = {result}")
 }
 
-/// Whether strace can watch anything here: ptrace(2) may be forbidden.
-fn can_trace(ns: &Namespace, name: &str) -> bool {
-    if !is_installed("strace") {
-        skip(name, "strace is not installed");
-        return false;
-    }
-    let tried = ended(ns.program("strace").args(["-f", "-o", "/dev/null", "true"]));
-    if tried.code != Some(0) {
-        skip(name, &format!("strace cannot trace here: {}", tried.err.trim()));
-    }
-    tried.code == Some(0)
-}
-
 #[test]
 fn trace_says_what_strace_says_call_by_call() {
     in_namespace(|ns| {
-        if !can_trace(ns, "strace::trace_says_what_strace_says_call_by_call") {
-            return;
-        }
+        needs(Need::Strace);
         // Each with how many calls it makes at least, so that two empty traces are not equal.
         for (words, least) in [
             ("create 0x2a --size 64K --lock", 2),
@@ -105,9 +90,7 @@ fn trace_says_what_strace_says_call_by_call() {
 #[test]
 fn denials_and_marked_segments_too() {
     in_namespace(|ns| {
-        if !can_trace(ns, "strace::denials_and_marked_segments_too") {
-            return;
-        }
+        needs(Need::Strace);
         ns.shmadm(["create", "1", "--size", "4M", "--mode", "644"]).ok();
         ns.shmadm(["create", "2", "--size", "4K", "--mode", "0"]).ok();
         let holds = ns.hold(["attach-write", "1", "x", "--hold"]);
@@ -129,9 +112,7 @@ fn denials_and_marked_segments_too() {
 #[test]
 fn a_segment_whose_look_is_denied_is_still_among_those_to_remove() {
     in_namespace(|ns| {
-        if !can_trace(ns, "strace::a_segment_whose_look_is_denied_is_still_among_those_to_remove") {
-            return;
-        }
+        needs(Need::Strace);
         for key in ["1", "2", "3", "4"] {
             ns.shmadm(["create", key, "--size", "4K"]).ok();
         }
@@ -142,7 +123,7 @@ fn a_segment_whose_look_is_denied_is_still_among_those_to_remove() {
             strace
                 .args(["-f", "-qq", "-o", "log", "-e", "trace=shmctl", "-e"])
                 .arg(format!("inject=shmctl:error={errno}:when=3"));
-            strace.args([env!("CARGO_BIN_EXE_shmadm"), "remove", "--unattached", "--dry-run", "--quiet", "-f", "json"]);
+            strace.args([shmadm_path(), "remove", "--unattached", "--dry-run", "--quiet", "-f", "json"]);
             let told = ended(strace.stdin(Stdio::null())).json();
             let removed = told["removed"].as_array().expect("an array");
             let ids: String = removed.iter().map(|removal| format!("{}\n", removal["id"])).collect();

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{Namespace, Running, ended, in_namespace, wait_until};
+use crate::support::{Namespace, Running, ended, in_namespace, shmadm_path, wait_until};
 
 /// Makes a segment of this key, says so, and stays.
 const STAYS: &str = "shmget($ARGV[0], 1, 01600) // die; $| = 1; print qq(ready\n); <STDIN>";
@@ -85,7 +85,7 @@ fn no_command_line_steers_a_terminal_or_ends_a_line() {
         // On a terminal, where a line is as wide as that.
         for line in ["list", "list -o command,key", "stat 1 2 3"] {
             let mut script = ns.program("script");
-            let run = format!("stty cols 80; {} --color never {line}", env!("CARGO_BIN_EXE_shmadm"));
+            let run = format!("stty cols 80; {} --color never {line}", shmadm_path());
             script.env("SHELL", "/bin/sh").stdin(Stdio::null());
             let out = ended(script.args(["-qec", &run, "/dev/null"])).ok().replace("\r\n", "\n");
             plain(line, out.as_bytes(), out.lines().count());

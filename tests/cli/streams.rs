@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use crate::support::{Ended, Namespace, ended, in_namespace};
+use crate::support::{Ended, Namespace, ended, in_namespace, shmadm_path};
 
 /// Command lines and their exit statuses. Segment 42 is there, and so is the file `in`.
 const LINES: &[(&str, i32)] = &[
@@ -63,7 +63,7 @@ fn run(ns: &Namespace, line: &str, streams: &str) -> (Ended, Left) {
     // It may not be there.
     let _ = std::fs::remove_file(&out);
     let mut sh = ns.program("sh");
-    sh.args(["-c", &format!(r#"exec "$@" {streams}"#), "sh", env!("CARGO_BIN_EXE_shmadm")]);
+    sh.args(["-c", &format!(r#"exec "$@" {streams}"#), "sh", shmadm_path()]);
     let ended = ended(sh.args(line.split_whitespace()).stdin(Stdio::null()));
     let read = |path: PathBuf| std::fs::read_to_string(path).ok();
     let columns = |row: Vec<String>| [row[0].clone(), row[2].clone(), row[3].clone()];
@@ -104,7 +104,7 @@ fn a_command_below_guard_gets_dev_null_for_what_was_closed() {
         for shared in ["", "--shared"] {
             let line = format!("guard {shared} --report out -- sh -c readlink\t/proc/$$/fd/[012]\t>links");
             let mut sh = ns.program("sh");
-            sh.args(["-c", r#"exec "$@" <&- >&- 2>&-"#, "sh", env!("CARGO_BIN_EXE_shmadm")]);
+            sh.args(["-c", r#"exec "$@" <&- >&- 2>&-"#, "sh", shmadm_path()]);
             let words = line.split(' ').filter(|word| !word.is_empty()).map(|word| word.replace('\t', " "));
             ended(sh.args(words).stdin(Stdio::null())).ok();
             let links = std::fs::read_to_string(ns.path("links")).expect("links");

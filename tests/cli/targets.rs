@@ -3,9 +3,8 @@
 
 use std::os::unix::net::UnixListener;
 
-use crate::support::{Namespace, Running, in_namespace};
+use crate::support::{Namespace, Running, in_namespace, shmadm_path};
 
-const SHMADM: &str = env!("CARGO_BIN_EXE_shmadm");
 /// Command lines before the file, and after it.
 const WAYS: [(&str, &str); 3] =
     [("metrics -o", ""), ("guard --report", "-- true"), ("guard --shared --report", "-- true")];
@@ -27,7 +26,7 @@ fn words<'a>((before, after): (&'a str, &'a str), target: &'a str) -> Vec<&'a st
 /// What a shell script prints, which knows shmadm as `$0` and has mounts of its own; its first failure ends it.
 #[track_caller]
 fn script(ns: &Namespace, script: &str) -> String {
-    ns.run("unshare", ["--mount", "sh", "-ec", script, SHMADM])
+    ns.run("unshare", ["--mount", "sh", "-ec", script, shmadm_path()])
 }
 
 #[test]

@@ -2,13 +2,13 @@
 
 use std::process::Stdio;
 
-use crate::support::{Ended, Namespace, ended, in_namespace};
+use crate::support::{Ended, Namespace, ended, in_namespace, shmadm_path};
 
 /// Runs shmadm as a user who may have one process, this one. It holds for threads, too (getrlimit(2), `RLIMIT_NPROC`).
 #[track_caller]
 fn alone(ns: &Namespace, line: &str) -> Ended {
     let mut prlimit = ns.unprivileged("prlimit");
-    prlimit.args(["--nproc=1", "--", env!("CARGO_BIN_EXE_shmadm")]);
+    prlimit.args(["--nproc=1", "--", shmadm_path()]);
     ended(prlimit.args(line.split(' ')).stdin(Stdio::null()))
 }
 

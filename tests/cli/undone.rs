@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, mkfifo};
 use rustix::io::ioctl_fionread;
 
-use crate::support::{Namespace, Running, ended, in_namespace, wait_until};
+use crate::support::{Namespace, Running, ended, in_namespace, shmadm_path, wait_until};
 
 const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
@@ -64,16 +64,7 @@ fn an_ignored_signal_changes_nothing() {
     in_namespace(|ns| {
         let mut writer = fifo(ns);
         let mut command = ns.program("env");
-        command.args([
-            "--ignore-signal=HUP",
-            env!("CARGO_BIN_EXE_shmadm"),
-            "create",
-            "42",
-            "-s",
-            "4K",
-            "--from",
-            "fifo",
-        ]);
+        command.args(["--ignore-signal=HUP", shmadm_path(), "create", "42", "-s", "4K", "--from", "fifo"]);
         let mut running = Running(command.stdout(Stdio::null()).spawn().expect("env"));
         wait_until("there is a segment", || ns.table().len() == 1);
         kill(running.pid(), Signal::SIGHUP).expect("the process");
@@ -171,7 +162,7 @@ fn the_limit_on_a_files_size_holds_for_files_and_for_no_segment() {
         ns.file("in", "from a file");
         let limited = |line: &str| {
             let mut sh = ns.program("sh");
-            sh.args(["-c", &format!("prlimit --fsize=3 -- {line}"), env!("CARGO_BIN_EXE_shmadm")]);
+            sh.args(["-c", &format!("prlimit --fsize=3 -- {line}"), shmadm_path()]);
             ended(sh.stdin(File::open(ns.path("in")).expect("a file")))
         };
         limited("$0 create 42 --size 4K").ok();

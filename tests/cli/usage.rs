@@ -2,10 +2,10 @@
 
 use std::process::{Command, Stdio};
 
-use crate::support::{ended, in_namespace};
+use crate::support::{ended, in_namespace, shmadm_path};
 
 fn shmadm(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_shmadm"));
+    let mut command = Command::new(shmadm_path());
     command.args(args).stdin(Stdio::null());
     command
 }

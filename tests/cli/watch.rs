@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, Stdio};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Namespace, Running, in_namespace, in_namespace_as_root, wait_until};
+use crate::support::{Namespace, Running, in_namespace, in_namespace_as_root, shmadm_path, wait_until};
 
 // The columns of the kernel's table.
 const KEY: usize = 0;
@@ -356,7 +356,7 @@ fn bad_usage() {
 #[test]
 fn a_table_that_cannot_be_read_is_an_error() {
     in_namespace_as_root(|ns| {
-        let shmadm = env!("CARGO_BIN_EXE_shmadm");
+        let shmadm = shmadm_path();
         let script = format!("mount -t tmpfs none /proc && exec {shmadm} watch -f jsonl --for 0s");
         let ended = crate::support::ended(ns.program("unshare").args(["--mount", "--ipc", "sh", "-c", &script]));
         assert_eq!(ended.code, Some(1), "{ended:?}");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::*;
-use crate::support::{Running, in_namespace_as_root, is_installed, skip, wait_until};
+use crate::support::{Need, Running, in_namespace_as_root, needs, shmadm_path, skip, wait_until};
 
 /// Starts a write that waits for its input, and returns its first line on standard error.
 #[track_caller]
@@ -31,7 +31,7 @@ fn a_fill_that_the_machine_has_no_memory_for_is_warned_of_first() {
     in_namespace(|ns| {
         ns.shmadm(["create", "5", "--size", "16T", "--no-reserve", "--mode", "666"]).ok();
         ns.open_to_all();
-        for mut command in [ns.program(SHMADM), ns.unprivileged(SHMADM)] {
+        for mut command in [ns.program(shmadm_path()), ns.unprivileged(shmadm_path())] {
             let (line, _waits) = first_line(ns, command.args(["write", "5", "--fill", "1"]));
             assert!(line.starts_with("shmadm: warning: writing 16T to segment 0x00000005 (id 0) "), "{line}");
             assert!(line.contains("MemAvailable"), "{line}");
@@ -78,7 +78,7 @@ impl Cgroup {
     /// A shell script in the inner one.
     pub(super) fn sh(&self, ns: &Namespace, line: &str) -> Command {
         let mut sh = ns.program("sh");
-        sh.args(["-ec", &format!("echo $$ > $1/cgroup.procs; {line}"), SHMADM]).arg(self.inner());
+        sh.args(["-ec", &format!("echo $$ > $1/cgroup.procs; {line}"), shmadm_path()]).arg(self.inner());
         sh
     }
 }
@@ -94,8 +94,7 @@ impl Drop for Cgroup {
 fn a_fill_that_the_cgroup_has_no_memory_for_is_warned_of_first() {
     in_namespace_as_root(|ns| {
         let Some(cgroup) = Cgroup::new("32M") else {
-            let name = "attach_write::memory::a_fill_that_the_cgroup_has_no_memory_for_is_warned_of_first";
-            return skip(name, "no memory cgroup can be made");
+            skip("cannot make a memory cgroup");
         };
         ns.shmadm(["create", "5", "--size", "64M", "--mode", "666"]).ok();
         ns.open_to_all();
@@ -119,15 +118,12 @@ fn a_fill_that_the_cgroup_has_no_memory_for_is_warned_of_first() {
 #[test]
 fn a_bar_is_shown_on_a_terminal_after_a_second_and_goes() {
     in_namespace(|ns| {
-        if !is_installed("script") {
-            let name = "attach_write::memory::a_bar_is_shown_on_a_terminal_after_a_second_and_goes";
-            return skip(name, "script(1) is not installed");
-        }
+        needs(Need::Program("script"));
         crosses(ns, 3000);
         let terminal = |line: &str| {
             let mut script = ns.program("script");
             script.args(["-qe", "-E", "never", "-c", line, "/dev/null"]).env("SHELL", "/bin/sh").env("TERM", "xterm");
-            ended(script.env("shmadm", SHMADM).stdin(Stdio::null())).ok()
+            ended(script.env("shmadm", shmadm_path()).stdin(Stdio::null())).ok()
         };
         let slow = "head -c 1000 crosses; sleep 1.1; head -c 1000 crosses; sleep 0.1; head -c 1000 crosses";
         let seen = terminal(&format!("({slow}) | $shmadm write 5; echo end"));

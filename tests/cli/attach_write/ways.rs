@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use super::*;
-use crate::support::{MEASURE, huge_pages, huge_segment, in_namespace_as_root, peak_kib, skip};
+use crate::support::{huge_pages, huge_segment, in_namespace_as_root, peak_kib, shmadm_path, skip};
 
 const MIB: usize = 1 << 20;
 
@@ -51,7 +51,7 @@ fn whatever_they_come_from_they_are_the_same_bytes() {
             ] {
                 for mut sh in both(ns, "sh") {
                     write(ns, "5 --file crosses").ok();
-                    quiet(sh.args(["-ec", line, SHMADM, &offset.to_string()]), line);
+                    quiet(sh.args(["-ec", line, shmadm_path(), &offset.to_string()]), line);
                     let perl = "perl -e 'shmread(0, my $b, 0, 5 << 20) or die $!; print $b' | cmp - expected";
                     quiet(ns.program("sh").args(["-c", perl]), line);
                 }
@@ -65,7 +65,7 @@ fn a_socket_a_device_and_a_file_of_proc_are_read() {
     in_namespace(|ns| {
         ns.open_to_all();
         segment(ns, "8K");
-        for mut command in both(ns, SHMADM) {
+        for mut command in both(ns, shmadm_path()) {
             let (mut ours, theirs) = UnixStream::pair().expect("sockets");
             let mut child = command.args(["write", "5"]).stdin(OwnedFd::from(theirs)).spawn().expect("shmadm");
             std::io::Write::write_all(&mut ours, b"by socket").expect("a reader");
@@ -76,7 +76,7 @@ fn a_socket_a_device_and_a_file_of_proc_are_read() {
         }
         for mut sh in both(ns, "sh") {
             let line = "$0 write 5 --file /proc/sys/kernel/ostype; exec $0 write 5 --file /dev/zero --offset 6";
-            let error = ended(sh.args(["-ec", line, SHMADM])).fails(1);
+            let error = ended(sh.args(["-ec", line, shmadm_path()])).fails(1);
             assert!(error.contains("8186 bytes were written"), "{error}");
             assert_eq!(contents(ns, 9), b"Linux\n\0\0\0");
         }
@@ -101,7 +101,7 @@ fn only_the_pages_that_are_written_to_are_allocated() {
             for mut sh in both(ns, "sh") {
                 write(ns, "5 --zero").ok();
                 assert_eq!(column(ns, RSS), "0");
-                quiet(sh.args(["-ec", line, SHMADM]), line);
+                quiet(sh.args(["-ec", line, shmadm_path()]), line);
                 assert_eq!(column(ns, RSS), (pages * 4096).to_string(), "{line}");
             }
         }
@@ -111,7 +111,7 @@ fn only_the_pages_that_are_written_to_are_allocated() {
 #[test]
 fn a_large_input_needs_little_memory() {
     in_namespace(|ns| {
-        let measure = ns.compile("measure", MEASURE);
+        let measure = ns.compile("measure");
         File::create(ns.path("input")).and_then(|file| file.set_len(64 << 20)).expect("a sparse file");
         ns.open_to_all();
         segment(ns, "64M");
@@ -122,7 +122,7 @@ fn a_large_input_needs_little_memory() {
             "$0 $1 create private -q --from input > id",
         ] {
             for mut sh in both(ns, "sh") {
-                let written = ended(sh.arg("-ec").arg(format!("rm -f id; {line}")).arg(&measure).arg(SHMADM));
+                let written = ended(sh.arg("-ec").arg(format!("rm -f id; {line}")).arg(&measure).arg(shmadm_path()));
                 assert!(peak_kib(&written) < 12 << 10, "{line}: {written:?}");
             }
         }
@@ -137,7 +137,7 @@ fn which_side_failed_is_said() {
         segment(ns, "8K");
         for mut sh in both(ns, "sh") {
             // Opened to be written to only.
-            let error = ended(sh.args(["-c", "rm -f out; exec $0 write 5 0> out", SHMADM])).fails(1);
+            let error = ended(sh.args(["-c", "rm -f out; exec $0 write 5 0> out", shmadm_path()])).fails(1);
             assert!(error.starts_with("shmadm: cannot read standard input: Bad file"), "{error}");
             assert!(error.ends_with("; 0 bytes were written before\n"), "{error}");
         }
@@ -148,13 +148,13 @@ fn which_side_failed_is_said() {
 fn a_huge_page_that_is_not_to_be_had_is_an_error_and_no_signal() {
     in_namespace_as_root(|ns| {
         if let Err(reason) = huge_segment(ns, 5) {
-            return skip("attach_write::ways::a_huge_page_that_is_not_to_be_had_is_an_error_and_no_signal", &reason);
+            skip(reason);
         }
         ns.file("input", "x".repeat(10_000));
         ns.open_to_all();
         // There is nothing to be cleared, and no page is asked for.
         for mut sh in both(ns, "sh") {
-            quiet(sh.args(["-c", "exec $0 write 5 --zero --no-nul ''", SHMADM]), "--zero");
+            quiet(sh.args(["-c", "exec $0 write 5 --zero --no-nul ''", shmadm_path()]), "--zero");
         }
         for line in [
             "exec $0 write 5 hello",
@@ -165,11 +165,11 @@ fn a_huge_page_that_is_not_to_be_had_is_an_error_and_no_signal() {
             "exec $0 write 5 --offset 1M --fill 1 --no-nul ''",
         ] {
             for (mut sh, mut zero) in both(ns, "sh").into_iter().zip(both(ns, "sh")) {
-                let written = ended(sh.args(["-c", line, SHMADM]));
+                let written = ended(sh.args(["-c", line, shmadm_path()]));
                 if as_the_pool_is(&written) {
                     assert!(contents(ns, 2 << 20) != vec![0; 2 << 20], "{line}: nothing was written");
                 }
-                quiet(zero.args(["-c", "exec $0 write 5 --zero --no-nul ''", SHMADM]), "--zero");
+                quiet(zero.args(["-c", "exec $0 write 5 --zero --no-nul ''", shmadm_path()]), "--zero");
                 if written.code == Some(0) {
                     assert!(contents(ns, 2 << 20) == vec![0; 2 << 20], "{line}: it is not cleared");
                 }

@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::support::{is_installed, skip};
+use crate::support::{Need, needs, shmadm_path};
 
 #[test]
 fn a_signal_at_any_step_ends_it_and_leaves_nothing() {
@@ -42,7 +42,7 @@ fn a_reader_that_leaves_at_any_step_leaves_nothing() {
             assert!(!ended.err.contains("shmadm: "), "step {step}: {ended:?}");
             nothing_is_left(ns, second, &format!("step {step}"));
         }
-        let demo = format!("{} demo", env!("CARGO_BIN_EXE_shmadm"));
+        let demo = format!("{} demo", shmadm_path());
         for _ in 0..5 {
             let first = ns.run("bash", ["-c", &format!("{demo} | head -1")]);
             assert!(first.starts_with("System V shared memory"), "{first}");
@@ -190,22 +190,15 @@ fn a_key_that_has_another_segment_by_now_is_not_attached_by_b() {
 #[test]
 fn where_kill_is_denied_it_ends_nevertheless() {
     in_namespace(|ns| {
-        let name = "demo::endings::where_kill_is_denied_it_ends_nevertheless";
-        if !is_installed("strace") {
-            return skip(name, "strace is not installed");
-        }
+        needs(Need::Strace);
         let strace = |words: &[&str]| {
             let mut strace = ns.program("strace");
             strace.args(["-f", "-qq", "-o", "log", "-e", "inject=kill,pidfd_send_signal:error=EPERM"]);
             strace.args(words).stdin(Stdio::null());
             strace
         };
-        let tried = ended(&mut strace(&["true"]));
-        if tried.code != Some(0) {
-            return skip(name, &format!("strace cannot inject faults here: {}", tried.err.trim()));
-        }
         for (words, title) in [(&["demo"][..], "8 of 8"), (&["demo", "--pause"], "Ended early")] {
-            let mut demo = strace(&[&[env!("CARGO_BIN_EXE_shmadm")], words].concat());
+            let mut demo = strace(&[&[shmadm_path()], words].concat());
             let output = |name| std::fs::File::create(ns.path(name)).expect("a file");
             let mut demo = Running(demo.stdout(output("out")).stderr(output("err")).spawn().expect("strace"));
             let read = |name| std::fs::read_to_string(ns.path(name)).expect("a file");

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 
 use super::{make, make_and_stay, number};
-use crate::support::{Namespace, in_namespace};
+use crate::support::{Namespace, in_namespace, shmadm_path};
 
 #[track_caller]
 fn listed(ns: &Namespace, pid: i32) -> Vec<i32> {
@@ -37,7 +37,7 @@ fn a_process_is_told_by_what_it_made_used_last_or_has_attached() {
 fn the_same_identifier_in_another_namespace_is_another_segment() {
     in_namespace(|ns| {
         make(ns, "1 -s 8K");
-        let shmadm = env!("CARGO_BIN_EXE_shmadm");
+        let shmadm = shmadm_path();
         let script =
             format!("{shmadm} create 1 -s 8K -q && {shmadm} read 1 -o /dev/null && exec {shmadm} list --pid $1 -q");
         let holder = ns.hold(["read", "1", "--hold", "-o", "/dev/null"]);

@@ -4,68 +4,11 @@ use std::io::{Read, Write};
 
 use super::*;
 
-/// Forty segments that stay attached, and forty that children attach and detach all the time, until stdin ends.
-const FLICKER: &str = r#"
-#include <errno.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/shm.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-static int loop(int id) {
-    srand(id);
-    for (;;) {
-        struct pollfd stop = { .fd = 0, .events = POLLIN };
-        void *at = shmat(id, NULL, 0);
-        if (at == (void *)-1) return errno != EINVAL && errno != EIDRM;
-        *(char *)at = 1;
-        usleep(rand() % 500);
-        if (shmdt(at) != 0) return 2;
-        usleep(rand() % 500);
-        if (poll(&stop, 1, 0) != 0) return 0;
-    }
-}
-
-int main(void) {
-    int bad = 0, status, held[40];
-    for (int i = 0; i < 40; i++) {
-        int loose = shmget(IPC_PRIVATE, 4096, 0600);
-        held[i] = shmget(IPC_PRIVATE, 4096, 0600);
-        if (fork() == 0) _exit(loop(loose));
-        printf("%d %d\n", held[i], loose);
-        fflush(stdout);
-    }
-    /* Only now: no child is to inherit them. */
-    for (int i = 0; i < 40; i++) {
-        if (shmat(held[i], NULL, 0) == (void *)-1) return 3;
-    }
-    puts("ready");
-    fflush(stdout);
-    while (wait(&status) > 0) bad |= status;
-    return bad != 0;
-}
-"#;
-
-/// Sets a segment's mode to 0640 by IPC_SET.
-const IPC_SET_MODE: &str = r#"
-#include <stdlib.h>
-#include <sys/shm.h>
-int main(int n, char **v) {
-    struct shmid_ds ds;
-    if (shmctl(atoi(v[1]), IPC_STAT, &ds) != 0) return 1;
-    ds.shm_perm.mode = 0640;
-    return shmctl(atoi(v[1]), IPC_SET, &ds) != 0;
-}
-"#;
-
 /// Changes a segment by IPC_SET, in a later second than that of its last change.
 #[track_caller]
 fn move_ctime(ns: &Namespace, id: i32) {
     let ctime = || ns.row(id).expect("a row")[CTIME].clone();
-    let (program, old) = (ns.compile("ipc_set", IPC_SET_MODE), ctime());
+    let (program, old) = (ns.compile("ipc_set"), ctime());
     wait_until("its ctime has moved", || {
         assert_eq!(ended(ns.program(&program).arg(id.to_string())).code, Some(0));
         ctime() != old
@@ -94,7 +37,7 @@ fn a_named_segment_that_the_filters_do_not_hold_for_is_skipped() {
 fn what_happens_while_it_asks_is_seen_before_anything_goes() {
     in_namespace(|ns| {
         let [used, set, gone, idle] = ["1 -s 1", "2 -s 1", "3 -s 1", "4 -s 1"].map(|words| make(ns, words));
-        let line = format!("{} remove --unattached -f json 2>/dev/tty", env!("CARGO_BIN_EXE_shmadm"));
+        let line = format!("{} remove --unattached -f json 2>/dev/tty", shmadm_path());
         let mut script = ns.program("script");
         script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut script = Running(script.spawn().expect("script"));
@@ -223,7 +166,7 @@ fn two_removers_of_the_same_two_thousand_both_succeed() {
 #[test]
 fn what_is_attached_survives_and_what_flickers_is_as_it_was_said() {
     in_namespace(|ns| {
-        let mut command = ns.program(ns.compile("flicker", FLICKER));
+        let mut command = ns.program(ns.compile("flicker"));
         let mut flicker = Running(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("flicker"));
         let mut lines = BufReader::new(flicker.0.stdout.take().expect("a pipe")).lines();
         let (mut held, mut loose) = (Vec::new(), Vec::new());

@@ -1,12 +1,12 @@
 //! Where no namespace can be made.
 
 use super::*;
-use crate::support::faults_can_be_injected;
+use crate::support::{Need, needs, shmadm_path};
 
 #[test]
 fn where_namespaces_are_forbidden_it_says_so_and_points_to_shared() {
     in_namespace(|ns| {
-        let (shmadm, drop) = (env!("CARGO_BIN_EXE_shmadm"), "setpriv --bounding-set -all --inh-caps -all --");
+        let (shmadm, drop) = (shmadm_path(), "setpriv --bounding-set -all --inh-caps -all --");
         for (sysctl, before) in [("max_ipc_namespaces", ""), ("max_user_namespaces", drop)] {
             let script = format!("echo 0 > /proc/sys/user/{sysctl} && exec {before} {shmadm} guard $1 -- touch ran");
             let guard = |option| {
@@ -25,14 +25,12 @@ fn where_namespaces_are_forbidden_it_says_so_and_points_to_shared() {
 #[test]
 fn where_user_namespaces_are_forbidden_it_names_what_may_do_that() {
     in_namespace(|ns| {
-        if !faults_can_be_injected("guard::forbidden::where_user_namespaces_are_forbidden_it_names_what_may_do_that") {
-            return;
-        }
+        needs(Need::Strace);
         // As seccomp and the first sysctl do it, and as AppArmor does.
         for fault in ["-e inject=unshare:error=EPERM", "-P /proc/self/setgroups -e inject=openat:error=EACCES"] {
             let mut strace = ordinary(ns, "strace");
             strace.args(["-f", "--quiet=all", "-o", "/dev/null"]).args(fault.split(' '));
-            let error = ended(strace.args([env!("CARGO_BIN_EXE_shmadm"), "guard", "--", "true"])).fails(1);
+            let error = ended(strace.args([shmadm_path(), "guard", "--", "true"])).fails(1);
             for cause in ["seccomp", "kernel.unprivileged_userns_clone", "kernel.apparmor_restrict_unprivileged_userns"]
             {
                 assert!(error.contains(cause), "{fault}: {error}");

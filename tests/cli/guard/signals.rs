@@ -149,7 +149,7 @@ fn an_old_report_stays_where_guard_is_killed() {
 fn a_caller_that_ignores_sigchld_changes_nothing() {
     in_namespace(|ns| {
         let exec = "$SIG{CHLD} = 'IGNORE'; exec @ARGV or die $!";
-        let words = ["-e", exec, env!("CARGO_BIN_EXE_shmadm"), "guard", "--", "sh", "-c", "exit 7"];
+        let words = ["-e", exec, shmadm_path(), "guard", "--", "sh", "-c", "exit 7"];
         // It has hung here, for nobody tells it that the command has ended.
         let ended = ended(ns.program("timeout").args(["--signal=KILL", "10", "perl"]).args(words));
         assert_eq!((ended.code, &*ended.err), (Some(7), ""));

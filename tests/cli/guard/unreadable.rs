@@ -1,7 +1,7 @@
 //! The kernel's table cannot be read: found out before the command runs, or else its status is not lost.
 
 use super::*;
-use crate::support::{is_installed, skip};
+use crate::support::{Need, needs, shmadm_path};
 
 #[test]
 fn without_the_table_the_command_is_not_run() {
@@ -10,8 +10,7 @@ fn without_the_table_the_command_is_not_run() {
             [("", "/proc"), ("", "/proc/sysvipc"), ("--shared", "/proc"), ("--shared", "/proc/sysvipc")]
         {
             let line = format!("mount -t tmpfs none {hidden} && exec \"$0\" guard {shared} -- touch ran");
-            let refused =
-                ended(ns.program("unshare").args(["--mount", "sh", "-c", &line, env!("CARGO_BIN_EXE_shmadm")]));
+            let refused = ended(ns.program("unshare").args(["--mount", "sh", "-c", &line, shmadm_path()]));
             assert!(refused.fails(1).contains("cannot read /proc/sysvipc/shm"), "{shared} {hidden}");
             assert!(!ns.path("ran").exists(), "{shared} {hidden}");
         }
@@ -21,16 +20,13 @@ fn without_the_table_the_command_is_not_run() {
 #[test]
 fn a_table_that_cannot_be_read_any_more_leaves_the_commands_status() {
     in_namespace(|ns| {
-        if !is_installed("strace") {
-            let name = "guard::unreadable::a_table_that_cannot_be_read_any_more_leaves_the_commands_status";
-            return skip(name, "strace is not installed");
-        }
+        needs(Need::Program("strace"));
         for (end, status) in [("exit 7", 7), ("exit 0", 1), ("kill -9 $$", 137)] {
             for shared in [&[][..], &["--shared"]] {
                 let mut strace = ns.program("strace");
                 // Twice before the run: the table, and its end.
                 strace.args(["-qq", "-o", "log", "-e", "trace=read", "-P", "/proc/sysvipc/shm"]);
-                strace.args(["-e", "inject=read:error=EIO:when=3", env!("CARGO_BIN_EXE_shmadm"), "guard"]);
+                strace.args(["-e", "inject=read:error=EIO:when=3", shmadm_path(), "guard"]);
                 let told = ended(strace.args(shared).args(["--", "sh", "-c", end])).fails(status);
                 assert!(told.contains("cannot read /proc/sysvipc/shm: Input/output error"), "{end} {shared:?}: {told}");
             }

@@ -13,7 +13,7 @@ fn injected(ns: &Namespace, line: &str, call: &str, path: &str, when: &str) -> c
     ns.run("rm", ["-f", "log", "out"]);
     let line = line.replace("$0", &strace);
     let mut sh = ns.program("sh");
-    let sh = sh.args(["-c", &line, env!("CARGO_BIN_EXE_shmadm")]).env("SHMADM", env!("CARGO_BIN_EXE_shmadm"));
+    let sh = sh.args(["-c", &line, shmadm_path()]).env("SHMADM", shmadm_path());
     let run = ended(sh.env("FIFO", fs::canonicalize(ns.path("")).expect("it").join("fifo")).stdin(Stdio::null()));
     let log = fs::read_to_string(ns.path("log")).expect("a log");
     assert!(log.contains("(INJECTED)"), "{line}: {log}");
@@ -23,9 +23,7 @@ fn injected(ns: &Namespace, line: &str, call: &str, path: &str, when: &str) -> c
 #[test]
 fn a_fifo_that_is_opened_is_opened_after_all() {
     in_namespace(|ns| {
-        if !faults_can_be_injected("interrupted::files::a_fifo_that_is_opened_is_opened_after_all") {
-            return;
-        }
+        needs(Need::Strace);
         let bytes = pattern(100_000);
         make(ns, &bytes);
         ns.run("mkfifo", ["fifo"]);
@@ -53,9 +51,7 @@ fn a_fifo_that_is_opened_is_opened_after_all() {
 #[test]
 fn a_file_is_flushed_after_all() {
     in_namespace(|ns| {
-        if !faults_can_be_injected("interrupted::files::a_file_is_flushed_after_all") {
-            return;
-        }
+        needs(Need::Strace);
         make(ns, b"some bytes");
         for line in ["read 5 -o out", "metrics -o out", "guard --report out -- true"] {
             let run = injected(ns, &format!("$0 {line}"), "fsync", "", "1..2");
@@ -72,9 +68,7 @@ fn a_file_is_flushed_after_all() {
 #[test]
 fn a_removal_that_waits_sees_the_end() {
     in_namespace(|ns| {
-        if !faults_can_be_injected("interrupted::files::a_removal_that_waits_sees_the_end") {
-            return;
-        }
+        needs(Need::Strace);
         let mut injected = 0;
         for call in ["clock_nanosleep", "poll", "recvfrom"] {
             make(ns, b"x");
@@ -83,7 +77,7 @@ fn a_removal_that_waits_sees_the_end() {
             let line = "$0 remove 5 --wait";
             let strace = format!("strace -f -qq -e trace={call} -e inject={call}:error=EINTR:when=1+2 -o log $0");
             let line = line.replace("$0", &strace);
-            let run = ended(ns.program("sh").args(["-c", &line, env!("CARGO_BIN_EXE_shmadm")]));
+            let run = ended(ns.program("sh").args(["-c", &line, shmadm_path()]));
             assert_eq!((run.code, &*run.err), (Some(0), ""), "{call}");
             assert!(run.out.contains("removed"), "{call}: {run:?}");
             assert!(ns.table().is_empty(), "{call}");
@@ -97,9 +91,7 @@ fn a_removal_that_waits_sees_the_end() {
 #[test]
 fn an_answer_on_a_terminal_is_read_after_all() {
     in_namespace(|ns| {
-        if !faults_can_be_injected("interrupted::files::an_answer_on_a_terminal_is_read_after_all") {
-            return;
-        }
+        needs(Need::Strace);
         for (line, answers, told) in [
             ("remove --all", "y\n", "removed segment 0x00000005"),
             // A line for each step.
@@ -111,7 +103,7 @@ fn an_answer_on_a_terminal_is_read_after_all() {
                 "strace -f -qq -P $(tty) -e trace=read -e inject=read:error=EINTR:when=1+2 -e signal=none -o log $SHMADM {line}"
             );
             let mut script = ns.program("script");
-            script.env("SHMADM", env!("CARGO_BIN_EXE_shmadm")).env("SHELL", "/bin/sh");
+            script.env("SHMADM", shmadm_path()).env("SHELL", "/bin/sh");
             let run = crate::support::with_input(script.args(["-qec", &shell, "/dev/null"]), answers.as_bytes());
             assert_eq!(run.code, Some(0), "{line}: {run:?}");
             let log = fs::read_to_string(ns.path("log")).expect("a log");

@@ -1,6 +1,7 @@
 //! Who made a segment, whether it is still there, and what it calls itself.
 
 use super::*;
+use crate::support::shmadm_path;
 
 #[test]
 fn a_creator_is_exited_when_all_its_threads_are() {
@@ -8,29 +9,7 @@ fn a_creator_is_exited_when_all_its_threads_are() {
         perl(ns, "shmget(1, 1, 01600)");
         let mut lives = start(ns.program("perl").args(["-e", STAYS]));
         // A child that nobody has waited for is the creator of 2; the first thread of the creator of 3 ends.
-        let source = r#"
-            #include <pthread.h>
-            #include <stdio.h>
-            #include <stdlib.h>
-            #include <sys/shm.h>
-            #include <sys/wait.h>
-            #include <unistd.h>
-            static void *stays(void *unused) {
-                puts("ready");
-                fflush(stdout);
-                getchar();
-                exit(0);
-            }
-            int main(void) {
-                siginfo_t info;
-                pthread_t thread;
-                pid_t child = fork();
-                if (child == 0) _exit(shmget(2, 1, IPC_CREAT | 0600) == -1);
-                if (waitid(P_PID, child, &info, WEXITED | WNOWAIT) || shmget(3, 1, IPC_CREAT | 0600) == -1) return 1;
-                if (pthread_create(&thread, NULL, stays, NULL)) return 1;
-                pthread_exit(NULL);
-            }"#;
-        let threads = start(&mut ns.program(ns.compile("threads", source)));
+        let threads = start(&mut ns.program(ns.compile("threads")));
         let stat = format!("/proc/{}/stat", threads.pid());
         wait_until("the first thread has ended", || std::fs::read_to_string(&stat).expect("it").contains(") Z "));
         let creators = || list(ns, "-f raw --no-headings -o key,creator,status,cpid --sort key");
@@ -55,7 +34,7 @@ fn a_younger_process_with_the_creators_pid_is_not_the_creator() {
             echo $((pid - 1)) >/proc/sys/kernel/ns_last_pid
             sleep 100 &
             [ $! = $pid ] && [ -d /proc/$pid ] && "$0" list -f raw --no-headings -o creator,status,command"#;
-        let out = ns.run("unshare", ["--pid", "--fork", "--mount-proc", "sh", "-c", script, SHMADM]);
+        let out = ns.run("unshare", ["--pid", "--fork", "--mount-proc", "sh", "-c", script, shmadm_path()]);
         assert_eq!(out, "exited orphan -\n");
     });
 }
@@ -66,11 +45,12 @@ fn a_creator_that_cannot_be_seen_is_unknown_and_no_orphans() {
         perl(ns, "shmget(1, 1, 01600)");
         let columns = ["list", "-f", "raw", "--no-headings", "-o", "cpid,creator,status,command"];
         // Its pid is of no process in there.
-        let out = ns.run("unshare", ["--pid", "--fork", "--mount-proc", SHMADM].iter().chain(&columns));
+        let out = ns.run("unshare", ["--pid", "--fork", "--mount-proc", shmadm_path()].iter().chain(&columns));
         assert_eq!(out, "0 unknown - -\n");
         // The pid is known, but /proc is that of the processes outside.
         let script = r#"pid=$(perl -e 'shmget(2, 1, 01600) // die; print $$'); echo $pid; "$@"; exit $?"#;
-        let out = ns.run("unshare", ["--pid", "--fork", "sh", "-c", script, "sh", SHMADM].iter().chain(&columns));
+        let out =
+            ns.run("unshare", ["--pid", "--fork", "sh", "-c", script, "sh", shmadm_path()].iter().chain(&columns));
         let (pid, rows) = out.split_once('\n').expect("lines");
         assert_eq!(rows, format!("0 unknown - -\n{pid} unknown - -\n"));
     });

@@ -1,19 +1,17 @@
 //! The kernel's table cannot be read to its end: what is written by then is not to be taken for a whole list.
 
 use super::*;
-use crate::support::{is_installed, skip};
+use crate::support::{Need, needs, shmadm_path};
 
 #[test]
 fn a_table_that_breaks_off_gives_no_document() {
     in_namespace(|ns| {
-        if !is_installed("strace") {
-            return skip("list::cut::a_table_that_breaks_off_gives_no_document", "strace is not installed");
-        }
+        needs(Need::Program("strace"));
         perl(ns, "shmget(0, 1, 01600) // die for 1 .. 3000");
         let cut = |line: &str| {
             let mut strace = ns.program("strace");
             strace.args(["-qq", "-o", "log", "-e", "trace=read", "-P", "/proc/sysvipc/shm"]);
-            strace.args(["-e", "inject=read:error=EIO:when=3", env!("CARGO_BIN_EXE_shmadm")]);
+            strace.args(["-e", "inject=read:error=EIO:when=3", shmadm_path()]);
             let cut = ended(strace.args(line.split(' ')));
             assert!(std::fs::read_to_string(ns.path("log")).expect("a log").contains("INJECTED"), "{line}");
             cut

@@ -10,56 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::support::{Ended, Namespace, Running, ended, is_installed, skip};
-
-/// Makes the segment (of `o`), holds it attached until its input ends, removes it, or removes it and makes another (of
-/// `s`, with another mode) with its key and at its place in the table, which the kernel gives in turn; or even with its
-/// identifier, which the kernel does when identifiers have gone round, or when it is told to.
-const RIVAL: &str = r#"
-    #include <fcntl.h>
-    #include <stdio.h>
-    #include <stdlib.h>
-    #include <string.h>
-    #include <sys/shm.h>
-    #include <unistd.h>
-    static int place(int id) { return id & 0x7fff; }
-    static int make(key_t key, int letter, int mode, int low, int high) {
-        for (int i = 0; i < 40000; i++) {
-            int id = shmget(key, 64, IPC_CREAT | IPC_EXCL | mode);
-            if (id == -1) return perror("shmget"), 1;
-            if (place(id) >= low && place(id) <= high) {
-                char *bytes = shmat(id, NULL, 0);
-                if (bytes == (void *)-1) return perror("shmat"), 1;
-                memset(bytes, letter, 64);
-                return shmdt(bytes);
-            }
-            shmctl(id, IPC_RMID, NULL);
-        }
-        return fputs("no such place\n", stderr), 1;
-    }
-    int main(int argc, char **argv) {
-        key_t key = atoi(argv[2]);
-        int old = shmget(key, 0, 0);
-        struct shmid_ds ds;
-        /* Far from the first place, so that shmadm reads the table, and does not ask for each place. */
-        if (strcmp(argv[1], "make") == 0) return make(key, 'o', 0600, 9, 0x7fff);
-        if (strcmp(argv[1], "hold") == 0) {
-            if (shmat(old, NULL, 0) == (void *)-1) return perror("shmat"), 1;
-            puts("held");
-            fflush(stdout);
-            return getchar() == 'x';
-        }
-        if (old != -1) shmctl(old, IPC_RMID, NULL);
-        if (strcmp(argv[1], "remove") == 0) return 0;
-        if (strcmp(argv[1], "reuse") == 0) {
-            int next = open("/proc/sys/kernel/shm_next_id", O_WRONLY);
-            if (dprintf(next, "%d", old) < 0) return perror("shm_next_id"), 1;
-            return make(key, 's', 0604, place(old), place(old));
-        }
-        /* What is attached keeps its place. */
-        if (old != -1 && shmctl(old, IPC_STAT, &ds) == -1) return make(key, 's', 0604, place(old), place(old));
-        return make(key, 's', 0604, 0, 0x7fff);
-    }"#;
+use crate::support::{Ended, Namespace, Need, Running, needs, shmadm_path};
 
 /// What there is before the command runs.
 #[derive(Clone, Copy, PartialEq)]
@@ -206,7 +157,7 @@ fn run(ns: &Namespace, line: &Line, pause: Option<(&Step, Act)>) -> Round {
     if let Some((step, _)) = pause {
         strace.args(["-e", &format!("inject={}:signal=SIGSTOP:when={}", step.call, step.nth)]);
     }
-    strace.arg(env!("CARGO_BIN_EXE_shmadm")).args(words.split(' '));
+    strace.arg(shmadm_path()).args(words.split(' '));
     let output = |name| fs::File::create(ns.path(name)).expect("a file");
     strace.stdin(Stdio::null()).stdout(output("stdout")).stderr(output("stderr"));
     let mut running = Running(strace.spawn().expect("strace"));
@@ -334,27 +285,10 @@ fn shown(out: &str) -> Vec<Value> {
     each.filter(|value| value["mode"].is_string() && value["cpid"].is_number()).collect()
 }
 
-/// Whether strace can stop a process here. Says so where it cannot.
-fn can_stop(ns: &Namespace, test: &str) -> bool {
-    let name = format!("races::steps::{test}");
-    if !is_installed("strace") {
-        skip(&name, "strace is not installed");
-        return false;
-    }
-    let tried =
-        ended(ns.program("strace").args(["-f", "-o", "/dev/null", "-e", "inject=mkdir:signal=SIGCONT", "true"]));
-    if tried.code != Some(0) {
-        skip(&name, &format!("strace cannot stop a process here: {}", tried.err.trim()));
-    }
-    tried.code == Some(0)
-}
-
 /// Walks all steps of these lines, with each act. `chosen` leaves out steps that are not worth it.
-pub(super) fn walk(ns: &Namespace, test: &str, lines: &[Line], acts: &[Act], chosen: fn(&Step) -> bool) {
-    if !can_stop(ns, test) {
-        return;
-    }
-    ns.compile("rival", RIVAL);
+pub(super) fn walk(ns: &Namespace, lines: &[Line], acts: &[Act], chosen: fn(&Step) -> bool) {
+    needs(Need::Strace);
+    ns.compile("rival");
     ns.file("in", "ZZZZ");
     ns.file("before", r#"{"segments":[]}"#);
     for line in lines {

@@ -22,7 +22,7 @@ fn what_reads_reads_the_one_that_was_found() {
         line("read 42 --hold=1ms", &[0, 3]).says(&["holding segment 0x0000002a"]),
         line("read 42", &[0, 3]).of(Before::Attached),
     ];
-    in_namespace(|ns| walk(ns, "what_reads_reads_the_one_that_was_found", LINES, BOTH, own));
+    in_namespace(|ns| walk(ns, LINES, BOTH, own));
 }
 
 /// What a command says whose new segment another process removed.
@@ -40,7 +40,7 @@ fn what_writes_writes_to_the_one_that_was_found() {
         line("write 42 ZZZZ --create 64", &[0, 3]).uses(Until::Found),
         line("write 42 ZZZZ --create 64", &[0, 1]).of(Before::Nothing).says(GONE).uses(Until::Found),
     ];
-    in_namespace(|ns| walk(ns, "what_writes_writes_to_the_one_that_was_found", LINES, BOTH, own));
+    in_namespace(|ns| walk(ns, LINES, BOTH, own));
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn what_is_made_or_changed_is_the_one_that_was_made_or_found() {
         line("set id:{id} --mode 7", &[0, 3]),
         line("set 42 --mode 7", &[0, 3]).of(Before::Attached),
     ];
-    in_namespace(|ns| walk(ns, "what_is_made_or_changed_is_the_one_that_was_made_or_found", LINES, BOTH, own));
+    in_namespace(|ns| walk(ns, LINES, BOTH, own));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn what_is_removed_is_the_one_that_was_chosen() {
         line("remove --all --include-attached --yes", &[0]).of(Before::Attached).says(CHANGED).uses(Until::Listed),
         line("guard --shared --remove -- ./rival make 42", &[1]).of(Before::Nothing).says(LEFT).uses(Until::Listed),
     ];
-    in_namespace(|ns| walk(ns, "what_is_removed_is_the_one_that_was_chosen", LINES, BOTH, own));
+    in_namespace(|ns| walk(ns, LINES, BOTH, own));
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn what_has_its_identifier_by_now_is_not_removed() {
     let listed: fn(&Step) -> bool = |step| own(step) && step.call == "read" && step.is_last_look;
     in_namespace(|ns| {
         for (lines, chosen) in [(NAMED, looked_up), (LISTED, listed)] {
-            walk(ns, "what_has_its_identifier_by_now_is_not_removed", lines, &[Act::Reuse], chosen);
+            walk(ns, lines, &[Act::Reuse], chosen);
         }
     });
 }
@@ -117,7 +117,7 @@ fn what_only_looks_touches_nothing() {
         line("completions bash --words-before 2 -- shmadm read ", &[0]),
         line("completions fish --words-before 3 -- shmadm remove --key 4", &[0]),
     ];
-    in_namespace(|ns| walk(ns, "what_only_looks_touches_nothing", LINES, BOTH, own));
+    in_namespace(|ns| walk(ns, LINES, BOTH, own));
 }
 
 #[test]
@@ -125,5 +125,5 @@ fn the_demonstration_uses_its_own() {
     const SAYS: &[&str] = &["somebody has removed it", "the second process cannot attach segment 0x"];
     const LINES: &[Line] = &[line("demo", &[0, 1]).of(Before::Nothing).says(SAYS)];
     // Its many looks at the table are for the eye.
-    in_namespace(|ns| walk(ns, "the_demonstration_uses_its_own", LINES, BOTH, |step| step.call != "read"));
+    in_namespace(|ns| walk(ns, LINES, BOTH, |step| step.call != "read"));
 }

@@ -13,16 +13,13 @@ const SWAPS: [(&str, &str); 2] = [
 #[test]
 fn a_link_that_is_put_in_its_place_leads_nowhere() {
     in_namespace(|ns| {
-        let tried = ended(ns.program("strace").args(["-o", "/dev/null", "-e", "inject=mkdir:delay_enter=1", "true"]));
-        if tried.code != Some(0) {
-            return skip("read::swapped::a_link_that_is_put_in_its_place_leads_nowhere", "strace cannot inject delays");
-        }
+        needs(Need::Strace);
         segment(ns, 1, b"new");
         for (swap, kept) in SWAPS {
             ns.run("sh", ["-c", "rm -f out kept log; echo secret >victim; printf old >out"]);
             let mut strace = ns.program("strace");
             strace.args(["-qq", "-e", "trace=readlink", "-e", "inject=readlink:delay_enter=500000", "-o", "log"]);
-            strace.args([env!("CARGO_BIN_EXE_shmadm"), "read", "1", "-o", "out"]);
+            strace.args([shmadm_path(), "read", "1", "-o", "out"]);
             let mut reader = Running(strace.stderr(Stdio::piped()).spawn().expect("strace"));
             wait_until("it has opened the file", || by_whom_opened(&ns.path("out")));
             ns.run("sh", ["-c", swap]);

@@ -8,7 +8,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::kill;
 
 use super::*;
-use crate::support::{MEASURE, huge_pages, huge_segment, peak_kib};
+use crate::support::{huge_pages, huge_segment, peak_kib, shmadm_path, skip};
 
 /// As somebody with privilege, if this test has it, and as somebody without.
 fn both(ns: &Namespace, program: &str) -> [Command; 2] {
@@ -33,7 +33,7 @@ fn a_gibibyte_of_which_a_page_was_touched_stays_a_page() {
             "$0 read 1 -f hex | cmp - dump",
         ] {
             for mut sh in both(ns, "sh") {
-                assert_eq!(printed(sh.args(["-ec", line, SHMADM])), b"", "{line}");
+                assert_eq!(printed(sh.args(["-ec", line, shmadm_path()])), b"", "{line}");
                 assert_eq!(ns.row(0).expect("the segment")[14], PAGE.to_string(), "{sh:?}");
             }
         }
@@ -61,7 +61,7 @@ fn whatever_they_are_written_to_they_are_the_same_bytes() {
                     for mut sh in both(ns, "sh") {
                         let part =
                             format!("tail -c +$(({offset} + 1)) copy$1 | head -c {length} > part\n{line}\nrm part");
-                        assert_eq!(printed(sh.args(["-ec", &part, SHMADM, key])), b"", "{key} {line}");
+                        assert_eq!(printed(sh.args(["-ec", &part, shmadm_path(), key])), b"", "{key} {line}");
                     }
                 }
             }
@@ -75,7 +75,7 @@ fn a_socket_gets_them_too() {
         let bytes = random(3 * MIB + 5);
         segment(ns, 1, &bytes);
         ns.open_to_all();
-        for mut command in both(ns, SHMADM) {
+        for mut command in both(ns, shmadm_path()) {
             let (mut ours, theirs) = UnixStream::pair().expect("sockets");
             let mut child = command.args(["read", "1"]).stdout(OwnedFd::from(theirs)).spawn().expect("shmadm");
             drop(command);
@@ -94,7 +94,7 @@ fn a_pipe_is_enlarged_where_that_is_allowed() {
         segment(ns, 2, b"few");
         ns.open_to_all();
         let size = |pipe: &dyn AsFd| fcntl(pipe.as_fd(), FcntlArg::F_GETPIPE_SZ).expect("a pipe");
-        for mut command in both(ns, SHMADM) {
+        for mut command in both(ns, shmadm_path()) {
             let child = command.args(["read", "1"]).stdout(Stdio::piped()).spawn().expect("shmadm");
             let mut child = Running(child);
             let mut pipe = child.0.stdout.take().expect("a pipe");
@@ -131,7 +131,7 @@ fn pipes_that_may_not_grow_serve_as_they_are() {
         let mut perl = ns.program("setpriv");
         perl.args(["--reuid", "54321", "--regid", "54321", "--clear-groups", "perl", "-e", PERL]);
         ns.shmadm(["set", "1", "--mode", "666"]).ok();
-        assert_eq!(printed(perl.args(["sh", "-ec", line, SHMADM])), b"");
+        assert_eq!(printed(perl.args(["sh", "-ec", line, shmadm_path()])), b"");
     });
 }
 
@@ -140,7 +140,7 @@ fn a_reader_that_stops_or_leaves_is_waited_for_or_ends_it() {
     in_namespace(|ns| {
         segment(ns, 1, &random(3 * MIB + 5));
         ns.open_to_all();
-        for mut command in both(ns, SHMADM) {
+        for mut command in both(ns, shmadm_path()) {
             let mut reader = Running(command.args(["read", "1"]).stdout(Stdio::piped()).spawn().expect("shmadm"));
             let state = || fs::read_to_string(format!("/proc/{}/stat", reader.pid())).expect("its state");
             let is = |state: String, letter: &str| state.rsplit(") ").next().expect("a state").starts_with(letter);
@@ -156,7 +156,7 @@ fn a_reader_that_stops_or_leaves_is_waited_for_or_ends_it() {
         for format in ["raw", "hex"] {
             for mut sh in both(ns, "sh") {
                 let line = "($0 read 1 -f $1; echo $? >&2) | head -c 1 >/dev/null";
-                let ended = ended(sh.args(["-c", line, SHMADM, format]));
+                let ended = ended(sh.args(["-c", line, shmadm_path(), format]));
                 assert_eq!((ended.code, ended.err.as_str()), (Some(0), "141\n"), "{format}");
             }
         }
@@ -171,7 +171,7 @@ fn a_full_disk_is_an_error_on_both_ways() {
         ns.open_to_all();
         for (key, format) in [("1", "raw"), ("1", "hex"), ("2", "raw"), ("2", "hex")] {
             for mut sh in both(ns, "sh") {
-                let full = ended(sh.args(["-c", "exec $0 read $1 -f $2 > /dev/full", SHMADM, key, format]));
+                let full = ended(sh.args(["-c", "exec $0 read $1 -f $2 > /dev/full", shmadm_path(), key, format]));
                 assert_eq!(full.fails(1), "shmadm: cannot write standard output: No space left on device\n");
             }
         }
@@ -185,7 +185,7 @@ fn a_full_disk_is_an_error_on_both_ways() {
         } else {
             "setpriv --bounding-set -all --inh-caps -all --no-new-privs --"
         };
-        let seen = printed(ns.program("unshare").args(["--mount", "sh", "-ec", full, SHMADM, way]));
+        let seen = printed(ns.program("unshare").args(["--mount", "sh", "-ec", full, shmadm_path(), way]));
         let lines = "1 shmadm: cannot write standard output: No space left on device\n\
                      1 shmadm: cannot write full/out: No space left on device\n";
         assert_eq!(String::from_utf8_lossy(&seen), lines.repeat(2));
@@ -199,7 +199,7 @@ fn a_large_segment_needs_little_memory() {
         File::create(ns.path("copy1")).and_then(|file| file.set_len(64 << 20)).expect("a sparse file");
         make(ns, 1, &(0..64).map(|n| (n * MIB, MIB)).collect::<Vec<_>>());
         assert_eq!(ns.row(0).expect("the segment")[14], (64 * MIB).to_string());
-        let measure = ns.compile("measure", MEASURE);
+        let measure = ns.compile("measure");
         ns.open_to_all();
         for line in [
             "$0 $1 read 1 | cat > /dev/null",
@@ -209,7 +209,7 @@ fn a_large_segment_needs_little_memory() {
             "$0 $1 read 1 -f hex > /dev/null",
         ] {
             for mut sh in both(ns, "sh") {
-                let read = ended(sh.arg("-ec").arg(line).arg(&measure).arg(SHMADM));
+                let read = ended(sh.arg("-ec").arg(line).arg(&measure).arg(shmadm_path()));
                 assert!(peak_kib(&read) < 12 << 10, "{line}: {read:?}");
             }
         }
@@ -220,7 +220,7 @@ fn a_large_segment_needs_little_memory() {
 fn a_huge_page_that_is_not_to_be_had_is_an_error_and_no_signal() {
     in_namespace_as_root(|ns| {
         if let Err(reason) = huge_segment(ns, 1) {
-            return skip("read::ways::a_huge_page_that_is_not_to_be_had_is_an_error_and_no_signal", &reason);
+            skip(reason);
         }
         // With privilege through the file of the segment, which takes no page.
         let check = |read: Ended, zeros: &[u8], privileged: bool| match (read.code, huge_pages()) {
@@ -239,11 +239,11 @@ fn a_huge_page_that_is_not_to_be_had_is_an_error_and_no_signal() {
         ns.open_to_all();
         for (mut sh, privileged) in both(ns, "sh").into_iter().zip([true, false]) {
             let line = "rm -f out; $0 read 1 -o out || { status=$?; ls -A; exit $status; }; cat out; rm out";
-            check(ended(sh.args(["-c", line, SHMADM])), &[0; 2 * MIB], privileged);
+            check(ended(sh.args(["-c", line, shmadm_path()])), &[0; 2 * MIB], privileged);
         }
         for (mut sh, privileged) in both(ns, "sh").into_iter().zip([true, false]) {
             let line = "rm -f out; $0 read 1 > out && cat out";
-            check(ended(sh.args(["-c", line, SHMADM])), &[0; 2 * MIB], privileged);
+            check(ended(sh.args(["-c", line, shmadm_path()])), &[0; 2 * MIB], privileged);
         }
         for (run, privileged) in [
             (Namespace::shmadm as fn(&Namespace, Vec<&'static str>) -> Ended, true),

@@ -6,7 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::*;
-use crate::support::faults_can_be_injected;
+use crate::support::{Need, needs, shmadm_path};
 
 /// The process that strace has started.
 fn tracee(strace: &Running) -> Option<Pid> {
@@ -23,9 +23,7 @@ fn sleeps_in(pid: Pid) -> String {
 #[test]
 fn what_is_gone_is_told_and_the_rest_is_left_alone() {
     in_namespace(|ns| {
-        if !faults_can_be_injected("remove::interrupted::what_is_gone_is_told_and_the_rest_is_left_alone") {
-            return;
-        }
+        needs(Need::Strace);
         let names: Vec<_> = (1..=400).map(|key: i32| key.to_string()).collect();
         for (options, signal) in [
             (&["--all", "--yes"][..], Signal::SIGINT),
@@ -37,7 +35,7 @@ fn what_is_gone_is_told_and_the_rest_is_left_alone() {
             let mut strace = ns.program("strace");
             strace.args(["-f", "-qq", "--seccomp-bpf", "-o", "/dev/null"]);
             strace.args(["-e", "trace=shmctl", "-e", "inject=shmctl:delay_enter=2000"]);
-            strace.args([env!("CARGO_BIN_EXE_shmadm"), "remove"]).args(options);
+            strace.args([shmadm_path(), "remove"]).args(options);
             strace.args(if options.is_empty() { &names[..] } else { &[] });
             strace.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
             let strace = Running(strace.spawn().expect("strace"));

@@ -1,17 +1,13 @@
 //! A model test: random sequences of create, write, read, set, remove, hold and release, by shmadm in one private namespace
-//! and by system calls (tests/model.c) in another. After each step both have the same segments with the same bytes.
-
-#[path = "cli/support.rs"]
-#[allow(dead_code, reason = "the harness is the other tests' too")]
-mod support;
+//! and by system calls (tests/programs/model.c) in another. After each step both have the same segments with the same bytes.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Stdio};
 
+use crate::support::{Namespace, Running, in_namespace};
 use fastrand::Rng;
 use nix::sys::signal::Signal;
-use support::{Namespace, Running, in_namespace};
 
 /// A sequence that went wrong is run again with this variable set to its seed.
 const SEED: &str = "SHMADM_TEST_SEED";
@@ -266,7 +262,7 @@ fn unhex(text: &str) -> Vec<u8> {
 fn random_sequences_leave_what_the_system_calls_leave() {
     in_namespace(|ns| {
         let seed = std::env::var(SEED).map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a seed"));
-        let program = ns.compile("model", include_str!("model.c"));
+        let program = ns.compile("model");
         let observer = Model::start(ns, &program, &[]);
         let model = Model::start(ns, &program, &["unshare", "--ipc"]);
         let rng = Rng::with_seed(seed);

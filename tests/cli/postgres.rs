@@ -11,11 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, User};
 
-#[path = "cli/support.rs"]
-#[allow(dead_code, reason = "the harness is the other tests' too")]
-mod support;
-
-use support::{Ended, Namespace, Running, ended, in_namespace_as_root, skip, wait_until};
+use crate::support::{Ended, Namespace, Running, ended, in_namespace_as_root, skip, wait_until};
 
 // The columns of the kernel's table.
 const ID: usize = 1;
@@ -161,7 +157,7 @@ fn ids<'a>(rows: impl IntoIterator<Item = &'a Vec<String>>) -> Vec<String> {
 fn a_running_server_is_spared_and_what_a_dead_one_left_goes() {
     in_namespace_as_root(|ns| {
         let Some(programs) = installed() else {
-            return skip("a_running_server_is_spared_and_what_a_dead_one_left_goes", "PostgreSQL is not installed");
+            skip("PostgreSQL is not installed");
         };
         let cluster = Cluster::new(ns, programs);
         let user = cluster.user.name.as_str();

@@ -1,15 +1,12 @@
 //! The manual against the program: each page has what `--help` has, and nothing else, and is good mdoc.
 
+use crate::support::{Need, needs, shmadm_path, skippable};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use shmadm::internals::COLUMNS;
-
-/// A file that collects the names of tests that could not run; .ci/run fails on them.
-const SKIPS: &str = "SHMADM_TEST_SKIPS";
 
 /// Long options, without their dashes, each with its short one.
 type Flags = BTreeMap<String, Option<char>>;
@@ -23,7 +20,7 @@ struct Help {
 
 impl Help {
     fn of(command: Option<&str>) -> Help {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_shmadm"));
+        let mut program = Command::new(shmadm_path());
         program.args(command).arg("--help").env_remove("COLUMNS").env_remove("CLICOLOR_FORCE");
         let output = program.output().expect("shmadm");
         assert!(output.status.success(), "--help of {command:?} failed: {output:?}");
@@ -263,25 +260,18 @@ fn no_page_names_a_flag_that_does_not_exist() {
 
 #[test]
 fn lint() {
-    let mandoc = Command::new("mandoc").args(["-T", "lint", "-W", "warning"]).args(paths()).output();
-    let output = match mandoc {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return skip("manual::lint", "mandoc is not installed");
-        }
-        ran => ran.expect("mandoc"),
-    };
-    let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success() && said.is_empty(), "mandoc says:\n{}", String::from_utf8_lossy(&said));
-}
-
-/// Says that a test could not run, and why.
-fn skip(name: &str, reason: &str) {
-    let line = format!("SKIPPED {name}: {reason}\n");
-    io::stderr().write_all(line.as_bytes()).expect("standard error");
-    if let Some(path) = std::env::var_os(SKIPS) {
-        let mut file = OpenOptions::new().create(true).append(true).open(path).expect("the file of skips");
-        file.write_all(line.as_bytes()).expect("the file of skips");
-    }
+    skippable(|| {
+        needs(Need::Program("mandoc"));
+        let output = Command::new("mandoc").args(["-T", "lint", "-W", "warning"]).args(paths()).output();
+        let output = output.expect("mandoc");
+        let said = [output.stdout, output.stderr].concat();
+        assert!(
+            output.status.success() && said.is_empty(),
+            "mandoc says:
+{}",
+            String::from_utf8_lossy(&said)
+        );
+    });
 }
 
 #[test]

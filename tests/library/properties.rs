@@ -1,17 +1,13 @@
 //! What holds for all words and all lines, whatever is in them: proptest makes some hundreds of each a run, and says
 //! which one it was where one fails.
 
-#[path = "cli/support.rs"]
-#[allow(dead_code, reason = "the harness is the other tests' too")]
-mod support;
-
 use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
-use std::sync::Once;
 use std::time::Duration;
 
+use crate::needs::{Need, needs, skippable};
 use clap::Parser;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -293,26 +289,26 @@ proptest! {
         // Half of one is none.
         prop_assert!(not_in(&whole.as_bytes()[..whole.len() / 2]).is_err());
     }
+}
 
-    #[test]
-    fn a_dump_is_hexdumps_to_the_letter(pieces in vec((any::<u8>(), 1..40_usize, any::<bool>()), 0..12)) {
-        static TOLD: Once = Once::new();
-        if !support::is_installed("hexdump") {
-            TOLD.call_once(|| support::skip("a_dump_is_hexdumps_to_the_letter", "hexdump is not installed"));
-            return Ok(());
-        }
-        let run = |(byte, count, same): &(u8, usize, bool)| {
-            (0..*count).map(|i| if *same { *byte } else { byte.wrapping_add(i as u8) }).collect::<Vec<_>>()
-        };
-        let bytes = pieces.iter().flat_map(run).collect::<Vec<_>>();
-        let mut ours = Vec::new();
-        let mut dump = Hexdump::new(&mut ours, 0);
-        bytes.chunks(7).try_for_each(|piece| dump.push(piece)).expect("a dump");
-        dump.finish().expect("a dump");
-        let mut hexdump = Command::new("hexdump");
-        let mut child = hexdump.arg("-C").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("hexdump");
-        child.stdin.take().expect("a pipe").write_all(&bytes).expect("a pipe");
-        let theirs = child.wait_with_output().expect("its end").stdout;
-        prop_assert_eq!(String::from_utf8_lossy(&ours), String::from_utf8_lossy(&theirs));
-    }
+#[test]
+fn a_dump_is_hexdumps_to_the_letter() {
+    skippable(|| {
+        needs(Need::Program("hexdump"));
+        proptest!(|(pieces in vec((any::<u8>(), 1..40_usize, any::<bool>()), 0..12))| {
+            let run = |(byte, count, same): &(u8, usize, bool)| {
+                (0..*count).map(|i| if *same { *byte } else { byte.wrapping_add(i as u8) }).collect::<Vec<_>>()
+            };
+            let bytes = pieces.iter().flat_map(run).collect::<Vec<_>>();
+            let mut ours = Vec::new();
+            let mut dump = Hexdump::new(&mut ours, 0);
+            bytes.chunks(7).try_for_each(|piece| dump.push(piece)).expect("a dump");
+            dump.finish().expect("a dump");
+            let mut hexdump = Command::new("hexdump");
+            let mut child = hexdump.arg("-C").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("hexdump");
+            child.stdin.take().expect("a pipe").write_all(&bytes).expect("a pipe");
+            let theirs = child.wait_with_output().expect("its end").stdout;
+            prop_assert_eq!(String::from_utf8_lossy(&ours), String::from_utf8_lossy(&theirs));
+        });
+    });
 }

@@ -12,13 +12,11 @@ use std::time::Duration;
 
 use nix::unistd::{Uid, User};
 
-#[path = "cli/support.rs"]
-#[allow(dead_code, reason = "the harness is the other tests' too")]
-mod support;
+use crate::support::{
+    Ended, Namespace, Need, Running, ended, in_namespace, needs, shmadm_path, wait_until, with_input,
+};
 
-use support::{Ended, Namespace, Running, ended, in_namespace, is_installed, skip, with_input};
-
-const README: &str = include_str!("../README.md");
+const README: &str = include_str!("../../README.md");
 
 // The columns of the kernel's table.
 const MODE: usize = 2;
@@ -126,9 +124,7 @@ fn assert_same(found: &Samples, expected: &Samples) {
 #[test]
 fn sums_are_the_kernels_and_promtool_has_no_complaint() {
     in_namespace(|ns| {
-        if !is_installed("promtool") {
-            return skip("sums_are_the_kernels_and_promtool_has_no_complaint", "promtool is not installed");
-        }
+        needs(Need::Program("promtool"));
         let check = |text: &str| {
             let checked = with_input(ns.program("promtool").args(["check", "metrics"]), text.as_bytes());
             assert_eq!((checked.code, &*checked.out, &*checked.err), (Some(0), "", ""));
@@ -180,9 +176,7 @@ fn scrape(port: u16) -> String {
 #[test]
 fn node_exporter_serves_every_sample() {
     in_namespace(|ns| {
-        if !is_installed("prometheus-node-exporter") {
-            return skip("node_exporter_serves_every_sample", "prometheus-node-exporter is not installed");
-        }
+        needs(Need::Program("prometheus-node-exporter"));
         let directory = ns.path("textfile");
         fs::create_dir(&directory).expect("a directory");
         let file = directory.join("shmadm.prom");
@@ -203,7 +197,7 @@ fn node_exporter_serves_every_sample() {
         assert_same(&served(), &expected(ns, &held));
         // What is gone is not served any longer.
         drop(held);
-        support::wait_until("the marked one is gone", || ns.table().iter().all(|row| row[MODE].len() == 3));
+        wait_until("the marked one is gone", || ns.table().iter().all(|row| row[MODE].len() == 3));
         write();
         assert_same(&served(), &expected(ns, &[]));
     });
@@ -218,7 +212,7 @@ fn a_file_is_replaced_whole_or_not_at_all() {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("chmod");
         // For the collector, who is another user, whatever the umask.
         let write = "umask 077; exec \"$0\" metrics --output shmadm.prom";
-        assert_eq!(ns.run("sh", ["-c", write, env!("CARGO_BIN_EXE_shmadm")]), "");
+        assert_eq!(ns.run("sh", ["-c", write, shmadm_path()]), "");
         assert_eq!(fs::read_to_string(&file).expect("a file"), ns.shmadm(["metrics"]).ok());
         let mode = fs::metadata(&file).expect("a file").permissions().mode();
         assert_eq!((mode & 0o7777, inode(&file) == before), (0o644, false));
@@ -228,7 +222,7 @@ fn a_file_is_replaced_whole_or_not_at_all() {
         assert!(missing.contains("cannot write no/such/directory.prom: No such file or directory"), "{missing}");
         let full = ns.shmadm(["metrics", "-o", "/dev/full"]).fails(1);
         assert!(full.contains("cannot write /dev/full: No space left on device"), "{full}");
-        let full = ended(ns.program("sh").args(["-c", "exec \"$0\" metrics >/dev/full", env!("CARGO_BIN_EXE_shmadm")]));
+        let full = ended(ns.program("sh").args(["-c", "exec \"$0\" metrics >/dev/full", shmadm_path()]));
         assert!(full.fails(1).contains("cannot write standard output: No space left on device"));
         ns.shmadm(["metrics", "x"]).usage_error();
     });
@@ -274,9 +268,7 @@ fn alert(name: &str, at: &str, labels_and_annotations: Option<(&str, &str, &str)
 #[test]
 fn the_readmes_rules_tell_what_they_promise() {
     in_namespace(|ns| {
-        if !is_installed("promtool") {
-            return skip("the_readmes_rules_tell_what_they_promise", "promtool is not installed");
-        }
+        needs(Need::Program("promtool"));
         let [rules] = blocks("yaml")[..] else { panic!("one block of rules") };
         ns.file("rules.yml", rules);
         let checked = ended(ns.program("promtool").args(["check", "rules", "--lint=all", "--lint-fatal", "rules.yml"]));

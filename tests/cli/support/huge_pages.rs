@@ -1,0 +1,28 @@
+//! Huge pages, which a machine may have or not.
+
+use super::{Namespace, ended};
+
+/// Makes a segment of 2 MiB in huge pages, for everyone. It may have no pages to back it.
+///
+/// # Errors
+/// Why not, if there can be no such segment.
+pub(crate) fn huge_segment(ns: &Namespace, key: i32) -> Result<(), String> {
+    // IPC_CREAT, SHM_HUGETLB and SHM_NORESERVE.
+    let made = ended(ns.program("perl").args(["-e", "shmget($ARGV[0], 2 << 20, 015666) // die $!", &key.to_string()]));
+    if made.code == Some(0) { Ok(()) } else { Err(format!("cannot make a segment of huge pages: {}", made.err.trim())) }
+}
+
+/// Whether there are huge pages of 2 MiB: enough for every test that takes one, or none at all. `None` where that is
+/// unclear.
+pub(crate) fn huge_pages() -> Option<bool> {
+    let number = |name: &str| -> Option<i64> {
+        let path = format!("/sys/kernel/mm/hugepages/hugepages-2048kB/{name}_hugepages");
+        std::fs::read_to_string(path).ok()?.trim().parse().ok()
+    };
+    let free = number("free")? - number("resv")?;
+    match (free, number("nr_overcommit")?) {
+        (..=0, 0) => Some(false),
+        (4.., _) => Some(true),
+        _ => None,
+    }
+}

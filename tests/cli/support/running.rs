@@ -1,0 +1,64 @@
+//! Programs that run beside a test, and waiting for what they do.
+
+use std::io::Read;
+use std::process::{Child, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{Ended, Namespace, ended, shmadm_path};
+
+/// A process that is ended with the test, however that ends.
+pub(crate) struct Running(pub Child);
+
+impl Running {
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.0.id().cast_signed())
+    }
+
+    /// Sends a signal, waits for the end, and returns the exit status or the signal that ended it.
+    pub(crate) fn end(mut self, signal: Signal) -> (Option<i32>, Option<i32>) {
+        use std::os::unix::process::ExitStatusExt;
+        kill(self.pid(), signal).expect("the process");
+        let status = self.0.wait().expect("its end");
+        (status.code(), status.signal())
+    }
+
+    /// Waits for its end, and returns what it printed.
+    #[track_caller]
+    pub(crate) fn ended(mut self) -> Ended {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        // One after the other: standard error is short enough for the pipe.
+        self.0.stdout.take().map(|mut stream| stream.read_to_end(&mut stdout).expect("its output"));
+        self.0.stderr.take().map(|mut stream| stream.read_to_end(&mut stderr).expect("its complaints"));
+        Output { status: self.0.wait().expect("its end"), stdout, stderr }.into()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits for something that another process does, 30 seconds at most.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+/// What this line of sh prints on a terminal with these settings of stty, without carriage returns.
+#[track_caller]
+pub(crate) fn on_terminal(ns: &Namespace, settings: &str, line: &str) -> String {
+    let mut script = ns.program("script");
+    script.env("SHMADM", shmadm_path()).env("TERM", "xterm").env("SHELL", "/bin/sh").stdin(Stdio::null());
+    ended(script.args(["-qec", &format!("stty {settings}; {line}"), "/dev/null"])).ok().replace('\r', "")
+}

@@ -1,0 +1,8 @@
+//! Parsers and filters of the library itself, without the program and without the kernel.
+
+#[path = "../cli/support/needs.rs"]
+#[allow(dead_code, reason = "most of it is for the tests of the command line")]
+mod needs;
+
+mod properties;
+mod seeds;

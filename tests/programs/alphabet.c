@@ -1,0 +1,5 @@
+/* Puts the alphabet into segment 5678, where it just fits. */
+
+#include <stdio.h>
+#include <sys/shm.h>
+int main(void) { sprintf(shmat(shmget(5678, 27, IPC_CREAT | 0666), 0, 0), "abcdefghijklmnopqrstuvwxyz"); }

@@ -1,0 +1,17 @@
+/* Runs a program and says on standard error how much of it was resident at most, in KiB. */
+
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    int status;
+    struct rusage used;
+    if (fork() == 0) {
+        execv(argv[1], argv + 1);
+        _exit(127);
+    }
+    wait4(-1, &status, 0, &used);
+    fprintf(stderr, "%ld", used.ru_maxrss);
+    return status != 0;
+}

@@ -1,0 +1,8 @@
+/* What any other program does: attach by key, print the string. */
+
+#include <stdio.h>
+#include <sys/shm.h>
+int main(void) {
+    char *text = shmat(shmget(5678, 0, 0), NULL, SHM_RDONLY);
+    return text == (void *) -1 || printf("%s", text) < 0;
+}
