@@ -243,7 +243,7 @@ fn every_command_that_is_named_is_understood() {
     assert!(named.len() > 100, "{} commands were found", named.len());
     for (place, call) in named {
         // A last word that is wrong for sure: where it is what clap minds, it has understood all before it.
-        let run = format!("shmadm_path() {{ '{}' \"$@\"; }}; id=5; key=1; {call} --color=nonsense", shmadm_path());
+        let run = format!("shmadm() {{ '{}' \"$@\"; }}; id=5; key=1; {call} --color=nonsense", shmadm_path());
         let said = ended(Command::new("bash").args(["-c", &run]).stdin(Stdio::null()));
         let is_help = call.ends_with(" --help") && said.code == Some(0);
         assert!(is_help || said.err.contains("'nonsense' for '--color"), "{place}: {call}: {}", said.err);

@@ -327,16 +327,13 @@ fn on_a_terminal_it_asks() {
             assert_eq!(existing(ns), ids, "{answer:?}");
         }
         // Each stream alone, with the other one a terminal, is not enough.
-        let refused = asked(
-            "echo y | shmadm_path() remove --all; one=$?; shmadm_path() remove --all 2>errors; exit $one$?",
-            b"y\n",
-        );
+        let refused = asked("echo y | SHMADM remove --all; one=$?; SHMADM remove --all 2>errors; exit $one$?", b"y\n");
         assert_eq!((refused.code, existing(ns)), (Some(22), ids.to_vec()), "{refused:?}");
         let yes = asked("SHMADM remove --min-size 8K", b"y\n");
         assert!(yes.code == Some(0) && yes.out.contains("removed segment 0x00000003"), "{yes:?}");
         assert_eq!(existing(ns), ids[..1]);
         // Nothing to ask about.
-        let nothing = asked("SHMADM remove --min-size 8K && shmadm_path() remove --all -n", b"");
+        let nothing = asked("SHMADM remove --min-size 8K && SHMADM remove --all -n", b"");
         assert_eq!(nothing.code, Some(0), "{nothing:?}");
         assert_eq!(existing(ns), ids[..1]);
     });

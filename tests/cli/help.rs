@@ -48,7 +48,7 @@ fn every_example_is_understood() {
                 // A last word that is wrong for sure: where it is what clap minds, it has understood all before it, and
                 // nothing is done. What belongs to another program stands behind `--`.
                 let (own, wrong) = (call.split(" -- ").next().expect("a call"), "--color=nonsense");
-                let run = format!("shmadm_path() {{ '{}' \"$@\"; }}; {own} {wrong}", shmadm_path());
+                let run = format!("shmadm() {{ '{}' \"$@\"; }}; {own} {wrong}", shmadm_path());
                 let error = ended(Command::new("sh").args(["-c", &run]).stdin(Stdio::null())).usage_error();
                 assert!(error.contains("'nonsense' for '--color"), "{call}: {error}");
             }

@@ -129,8 +129,8 @@ fn each_wait_that_fails_with_eintr_goes_on() {
             ("watch --for 50ms", "recvfrom", 1, 0),
             ("read 5 --hold=50ms", "recvfrom", 1, 0),
             ("write 5 y --hold=50ms", "recvfrom", 1, 0),
-            // The loader reads from the C library once; then comes the wait.
-            ("guard -- sh -c 'exit 7'", "read", 2, 7),
+            // The wait comes after what the loader reads.
+            ("guard -- sh -c 'exit 7'", "read", 1 + by_the_loader(ns, "read"), 7),
             ("guard -- sh -c 'exit 7'", "wait4", 1, 7),
             ("guard --shared -- sh -c 'exit 7'", "wait4", 1, 7),
             // Before the first wait, the streams are looked at.
@@ -167,6 +167,14 @@ const CALLING: [(&str, bool); 10] = [
     ("$0 stat 5 -f json >out", false),
 ];
 
+/// How many of these calls the loader and the C library make first: as many as --version makes.
+fn by_the_loader(ns: &Namespace, call: &str) -> usize {
+    let log = ["-f", "-qq", "-e", &format!("trace={call}"), "-e", "signal=none", "-o", "log"];
+    ended(ns.program("strace").args(log).args([shmadm_path(), "--version"])).ok();
+    let log = fs::read_to_string(ns.path("log")).expect("a log");
+    log.lines().filter(|line| !line.contains(" write(1, ")).count()
+}
+
 /// Runs each line as this user or as one without privilege, with every other of these calls interrupted: what it prints
 /// and writes is what it is without. Returns how many of each were interrupted.
 #[track_caller]
@@ -177,13 +185,6 @@ fn calls_are_made_again(ns: &Namespace, lines: &[(&str, bool)], calls: &[&str], 
     ns.shmadm(["create", "5", "--from", "bytes", "--mode", "666"]).ok();
     ns.open_to_all();
     let program = |name: &str| if privileged { ns.program(name) } else { ns.unprivileged(name) };
-    // What the loader and the C library read first is not shmadm's: as many calls as --version makes.
-    let loader = |call: &str| {
-        let log = ["-f", "-qq", "-e", &format!("trace={call}"), "-e", "signal=none", "-o", "log"];
-        ended(ns.program("strace").args(log).args([shmadm_path(), "--version"])).ok();
-        let log = fs::read_to_string(ns.path("log")).expect("a log");
-        log.lines().filter(|line| !line.contains(" write(1, ")).count()
-    };
     // Times and process ids differ from run to run. The C library gives up a user's name if /etc/nsswitch.conf fails
     // with EINTR, which a regular file does only here.
     let letters = |text: &[u8]| {
@@ -205,7 +206,7 @@ fn calls_are_made_again(ns: &Namespace, lines: &[(&str, bool)], calls: &[&str], 
         let (plain, left) = sh(line, "$0");
         for (call, injected) in calls.iter().zip(&mut injected) {
             // Every other one: the one that is made again goes through.
-            let inject = format!("inject={call}:error=EINTR:when={}+2", loader(call) + 1);
+            let inject = format!("inject={call}:error=EINTR:when={}+2", by_the_loader(ns, call) + 1);
             let strace = format!("strace -f --seccomp-bpf -qq -e trace={call} -e '{inject}' -e signal=none -o log $0");
             let (out, now) = sh(line, &strace);
             *injected += fs::read_to_string(ns.path("log")).expect("a log").matches("(INJECTED)").count();
