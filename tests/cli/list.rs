@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Namespace, Running, ended, in_namespace, on_terminal, wait_until};
+use crate::support::{Namespace, Running, ended, in_namespace, on_terminal, shmadm_path, wait_until};
 
 const ALL: &str = "KEY,ID,SIZE,RSS,SWAP,PERMS,MODE,OWNER,USER,UID,GROUP,GID,CUSER,CUID,CGROUP,CGID,NATTCH,STATUS,\
                    ATIME,DTIME,CTIME,AGE,IDLE,CPID,LPID,COMMAND,CREATOR,NS";
@@ -260,10 +260,10 @@ fn what_quiet_prints_is_what_commands_take() {
             ns.shmadm(["create", &key, "--size", size]).ok();
         }
         let script = "$0 list -q --min-size 8M | xargs $0 remove";
-        let removed = ns.run("sh", ["-c", script, SHMADM]);
+        let removed = ns.run("sh", ["-c", script, shmadm_path()]);
         assert_eq!(removed, "removed segment 0x00000333 (id 3, 8388608 bytes)\n");
         assert_eq!(ns.table().len(), 3);
-        ns.run("sh", ["-c", "$0 create 3 --exist-ok -q | xargs $0 remove", SHMADM]);
+        ns.run("sh", ["-c", "$0 create 3 --exist-ok -q | xargs $0 remove", shmadm_path()]);
         let left: Vec<_> = ns.table().into_iter().map(|row| row[0].clone()).collect();
         assert_eq!(left, ["1", "2"]);
     });

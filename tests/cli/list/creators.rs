@@ -1,7 +1,6 @@
 //! Who made a segment, whether it is still there, and what it calls itself.
 
 use super::*;
-use crate::support::shmadm_path;
 
 #[test]
 fn a_creator_is_exited_when_all_its_threads_are() {

@@ -1,7 +1,7 @@
 //! The kernel's table cannot be read to its end: what is written by then is not to be taken for a whole list.
 
 use super::*;
-use crate::support::{Need, needs, shmadm_path};
+use crate::support::{Need, needs};
 
 #[test]
 fn a_table_that_breaks_off_gives_no_document() {
