@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use crate::support::{Ended, Namespace, ended, in_namespace_as_root, skip};
+use crate::support::{Ended, Namespace, ended, in_namespace_as_root, shmadm_path, skip};
 
 /// Runs a line of sh in a mount namespace of its own, where `$SHMADM` is the program.
 #[track_caller]
 fn in_mounts(ns: &Namespace, line: &str) -> Ended {
     let mut unshare = ns.program("unshare");
-    ended(unshare.args(["--mount", "sh", "-ec", line]).env("SHMADM", env!("CARGO_BIN_EXE_shmadm")))
+    ended(unshare.args(["--mount", "sh", "-ec", line]).env("SHMADM", shmadm_path()))
 }
 
 /// Puts a script in the place of getent(1).
@@ -22,7 +22,7 @@ fn getent_is(ns: &Namespace, script: &str) -> String {
 fn a_user_whom_only_the_name_services_know() {
     in_namespace_as_root(|ns| {
         if !Path::new("/var/lib/extrausers").is_dir() {
-            return skip("names::a_user_whom_only_the_name_services_know", "libnss-extrausers is not installed");
+            skip("libnss-extrausers is not installed");
         }
         ns.file("nsswitch.conf", "passwd: files extrausers\ngroup: files extrausers\n");
         ns.file("passwd", "directory:x:31234:31234::/:/bin/sh\n");
