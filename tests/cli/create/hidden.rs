@@ -1,19 +1,17 @@
 //! Segments that shmget(2) finds or makes, and that no look can see.
 
 use super::*;
-use crate::support::faults_can_be_injected;
+use crate::support::{Need, needs};
 
 #[test]
 fn a_segment_that_no_look_can_see_is_an_error_and_no_endless_loop() {
-    if !faults_can_be_injected("create::hidden::a_segment_that_no_look_can_see_is_an_error_and_no_endless_loop") {
-        return;
-    }
     in_namespace(|ns| {
+        needs(Need::Strace);
         create(ns, "42 --size 64").ok();
         for line in ["create 42 --exist-ok", "create 42 --exist-ok --size 64", "write 42 text --create 64"] {
             let mut strace = ns.program("timeout");
             strace.args(["30", "strace", "-qq", "-o", "/dev/null", "-e", "inject=shmctl:error=EINVAL", "--"]);
-            let refused = ended(strace.arg(env!("CARGO_BIN_EXE_shmadm")).args(line.split(' '))).fails(1);
+            let refused = ended(strace.arg(shmadm_path()).args(line.split(' '))).fails(1);
             assert!(refused.contains("segment 0x0000002a (id 0): shmget(2) finds it, but"), "{line}: {refused}");
         }
         assert_eq!(ns.table().len(), 1);
@@ -22,14 +20,12 @@ fn a_segment_that_no_look_can_see_is_an_error_and_no_endless_loop() {
 
 #[test]
 fn a_new_segment_that_cannot_be_looked_at_is_removed_again() {
-    if !faults_can_be_injected("create::hidden::a_new_segment_that_cannot_be_looked_at_is_removed_again") {
-        return;
-    }
     in_namespace(|ns| {
+        needs(Need::Strace);
         for line in ["create 42 --size 64", "create private --size 64", "write 42 text --create 64"] {
             let mut strace = ns.program("strace");
             strace.args(["-qq", "-o", "/dev/null", "-e", "inject=shmctl:error=EPERM:when=1", "--"]);
-            let refused = ended(strace.arg(env!("CARGO_BIN_EXE_shmadm")).args(line.split(' '))).fails(1);
+            let refused = ended(strace.arg(shmadm_path()).args(line.split(' '))).fails(1);
             assert!(refused.ends_with("; the new segment was removed again\n"), "{line}: {refused}");
             assert!(ns.table().is_empty(), "{line}");
         }
