@@ -4,6 +4,7 @@
 //! (tests/cli/support/needs.rs). With `SHMADM_TEST_SKIPS` the lines are in that file, and whoever set it reads them.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 
 fn main() {
@@ -26,9 +27,11 @@ fn main() {
         let (test, reason) = line.trim_start_matches("SKIPPED ").split_once(": ").unwrap_or((line, "?"));
         tests_of.entry(reason).or_default().push(test);
     }
+    let mut report = String::new();
     for (reason, tests) in &tests_of {
-        println!("\n{} skipped: {reason}", tests.len());
-        tests.iter().for_each(|test| println!("    {test}"));
+        let tests = tests.join("\n    ");
+        report += &format!("\nskipped, {reason}:\n    {tests}\n");
     }
-    println!("\n{} of the tests above were skipped\n", lines.lines().count());
+    report += &format!("\n{} of the tests above were skipped\n\n", lines.lines().count());
+    std::io::stdout().write_all(report.as_bytes()).expect("standard output");
 }
