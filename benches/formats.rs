@@ -3,9 +3,12 @@
 use std::hint::black_box;
 use std::io;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use procfs::FromBufRead;
-use shmadm::internals::{Column, Delimited, DelimitedFormat, Lookups, Segment, SegmentRecord, Table, TimeFormat, View};
+use shmadm::internals::{
+    Column, Csv, Delimited, Export, Lookups, Raw, Segment, SegmentRecord, Table, TimeFormat, View, write_rows,
+};
 
 const ROWS: usize = 1000;
 const TITLES: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      \
@@ -51,20 +54,9 @@ fn formats(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group(format!("{ROWS} segments"));
     group.throughput(Throughput::Elements(ROWS as u64));
     group.bench_function("parse", |bencher| bencher.iter(|| parse(black_box(&text))));
-    for (name, format, columns) in [
-        ("raw", DelimitedFormat::Raw, &default),
-        ("export", DelimitedFormat::Export, &all),
-        ("csv", DelimitedFormat::Csv, &all),
-    ] {
-        group.bench_function(name, |bencher| {
-            bencher.iter(|| {
-                let mut out = io::sink();
-                let mut lines = Delimited::new(format, &mut out, columns);
-                let written = segments.iter().try_for_each(|segment| lines.row(black_box(segment), &view));
-                written.and_then(|()| lines.finish()).expect("a sink takes all");
-            });
-        });
-    }
+    delimited::<Raw>(&mut group, "raw", &default, &segments, view);
+    delimited::<Export>(&mut group, "export", &all, &segments, view);
+    delimited::<Csv>(&mut group, "csv", &all, &segments, view);
     group.bench_function("json", |bencher| {
         bencher.iter(|| {
             for segment in &segments {
@@ -86,6 +78,19 @@ fn formats(criterion: &mut Criterion) {
         });
     });
     group.finish();
+}
+
+fn delimited<F: Delimited>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    columns: &[&Column],
+    segments: &[Segment],
+    view: View<'_>,
+) {
+    group.bench_function(name, |bencher| {
+        bencher
+            .iter(|| write_rows::<F>(black_box(segments), columns, &view, &mut io::sink()).expect("a sink takes all"));
+    });
 }
 
 criterion_group!(benches, formats);

@@ -24,7 +24,7 @@ pub use commands::main;
 #[doc(hidden)]
 pub mod internals {
     pub use crate::output::{
-        COLUMNS, Column, Delimited, DelimitedFormat, Hexdump, Lookups, SegmentRecord, TimeFormat, View,
+        COLUMNS, Column, Csv, Delimited, Export, Hexdump, Lookups, Raw, SegmentRecord, TimeFormat, View, write_rows,
     };
     pub use crate::segments::filter::{Filters, Selection};
     pub use crate::sysv::{KernelMounts, Mapping, Segment, Segments, Table};

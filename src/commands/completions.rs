@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use clap::{Arg, Args, ValueEnum, ValueHint};
 use clap_complete::engine::{self, ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 
+use super::list::{ColumnWord, column_candidates};
 use super::{Context, all_commands};
 use crate::error::{Result, Status};
 use crate::output::{Column, Output};
@@ -132,6 +133,9 @@ fn with_candidates(arg: Arg, escaped: bool) -> Arg {
     let value_type = arg.get_value_parser().type_id();
     if value_type == TypeId::of::<SegmentRef>() {
         return arg.add(ArgValueCompleter::new(|word: &OsStr| candidates::segments(word)));
+    }
+    if value_type == TypeId::of::<ColumnWord>() {
+        return arg.add(ArgValueCompleter::new(column_candidates));
     }
     if value_type == TypeId::of::<&Column>() {
         return arg.add(ArgValueCandidates::new(candidates::columns));

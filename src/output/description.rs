@@ -5,8 +5,8 @@ use std::rc::Rc;
 use anstyle::Style;
 
 use super::attachment::{AttachmentRecord, attachment_records};
+use super::grid::wrapped;
 use super::record::{Lookups, original_key, status_words};
-use super::table::wrapped;
 use super::text::cut;
 use super::time::{Clock, TimeFormat, compact, timestamp};
 use super::{Output, grid};

@@ -14,7 +14,8 @@ const HEADING: Style = Style::new().bold();
 /// An IPC namespace, with a process in it.
 #[derive(Debug, Serialize)]
 pub(crate) struct NamespaceRecord {
-    ns: u64,
+    /// Its inode.
+    pub ns: u64,
     pid: i32,
     command: Option<String>,
     /// How many are listed; `None` where it may not be entered.

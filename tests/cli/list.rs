@@ -2,6 +2,7 @@
 
 mod creators;
 mod cut;
+mod sums;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -232,6 +233,26 @@ fn columns_are_those_asked_for_in_that_order() {
         assert_eq!(list(ns, "-f raw -o Mode,dtime,KEY,id"), "MODE DTIME KEY ID\n0640 - 0x0000002a 0\n");
         assert_eq!(list(ns, "--columns perms,SIZE"), "PERMS      SIZE\nrw-r-----     1\n");
         ns.shmadm(["list", "-q", "-o", "id"]).usage_error();
+        for format in ["json", "jsonl"] {
+            assert!(ns.shmadm(["list", "-f", format, "-o", "id"]).fails(2).contains("all fields"));
+        }
+    });
+}
+
+#[test]
+fn columns_are_added_all_or_explained() {
+    in_namespace(|ns| {
+        perl(ns, "shmget(42, 1, 01640)");
+        let titles = |words: &str| list(ns, words).lines().next().expect("titles").to_owned();
+        let default = "KEY ID OWNER PERMS SIZE RSS NATTCH STATUS IDLE COMMAND";
+        assert_eq!(titles("-f raw -o +uid,key,pids"), format!("{default} UID PIDS"));
+        assert_eq!(titles("-f csv -o +pids"), format!("{},PIDS", titles("-f csv")));
+        let help = list(ns, "-o help");
+        let all: Vec<_> = help.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert_eq!(titles("-f raw -o all").split(' ').collect::<Vec<_>>(), all);
+        assert!(help.contains("  PIDS     Processes that have it attached\n"), "{help}");
+        assert!(ns.shmadm(["list", "--help"]).ok().contains(&help), "--help explains each column in a line");
+        assert!(ns.shmadm(["list", "-o", "key,+id"]).usage_error().contains("before the first column"));
     });
 }
 

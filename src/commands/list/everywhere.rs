@@ -75,13 +75,6 @@ impl Everywhere {
         })
     }
 
-    /// Puts segments in the order of their namespaces, and leaves that within each as it is.
-    pub(super) fn group(&self, segments: &mut [Segment]) {
-        let places: BTreeMap<_, _> =
-            self.survey.namespaces.iter().enumerate().map(|(place, namespace)| (namespace.inode(), place)).collect();
-        segments.sort_by_key(|segment| segment.namespace.and_then(|inode| places.get(&inode)));
-    }
-
     /// Says what could not be seen, and how the listing ended: a user who sees only what is his has all that there is
     /// for him.
     pub(super) fn tell(&self) -> Status {

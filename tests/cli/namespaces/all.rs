@@ -88,12 +88,17 @@ fn each_format_says_which_namespace() {
         let record = records.into_iter().find(|record| record["ns"] == there.inode).expect("its segment");
         assert_eq!(record["key"], three);
 
-        // A table has a heading for each, the empty ones too, and sorts within them.
-        let table = everywhere(&["--sort", "size", "--reverse"]);
+        // A table that is sorted goes across them.
+        let sorted = everywhere(&["--sort", "size", "--reverse"]);
+        assert!(sorted.contains(" NS  KEY ") && !sorted.contains("IPC namespace"), "{sorted}");
+        let keys = lines(&sorted).into_iter().map(|line| line.split_whitespace().nth(1).expect("a key").to_owned());
+        assert_eq!(keys.collect::<Vec<_>>(), [two, three, one]);
+        // Else it has a heading for each, the empty ones too.
+        let table = everywhere(&[]);
         let heading = |inode: u64, rest: &str| format!("IPC namespace {inode}{rest}");
         let rows: Vec<&str> = table.lines().collect();
         assert!(rows[1].starts_with(&heading(inode(gettid()), " (this one), 2 segments, process ")), "{table}");
-        assert!(rows[2].contains(two) && rows[3].contains(one) && rows[2].starts_with(&here), "{table}");
+        assert!(rows[2].contains(one) && rows[3].contains(two) && rows[2].starts_with(&here), "{table}");
         let place =
             rows.iter().position(|line| line.starts_with(&heading(there.inode, ", 1 segment, process "))).expect("it");
         assert!(

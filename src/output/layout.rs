@@ -1,4 +1,4 @@
-//! Lists as a table for people. The one user of comfy-table.
+//! The widths of a table's columns, and its rows.
 
 use std::io::{self, Write};
 
@@ -10,7 +10,6 @@ use super::columns::{Alignment, Column};
 use super::record::{View, is_orphan};
 use crate::error::{Error, Result};
 use crate::sysv::Segment;
-use crate::values::human_bytes;
 
 /// Rows that are laid out at a time. A table of all of them would keep every cell in memory; the cells of a few take the
 /// place of those before them, which is a tenth quicker than with hundreds.
@@ -19,13 +18,12 @@ const BATCH: usize = 8;
 const GAP: u16 = 2;
 /// What a narrow terminal leaves out, in this order.
 const EXPENDABLE: &[&str] = &["COMMAND", "RSS", "IDLE", "PERMS", "OWNER"];
-/// The narrowest command line that is worth its place.
-const SHORTEST_COMMAND: u16 = 10;
+/// The shortest that a text is cut to.
+const SHORTEST: u16 = 10;
 
-const TITLE: Style = Style::new().bold();
+pub(super) const TITLE: Style = Style::new().bold();
 const MARKED: Style = AnsiColor::Red.on_default();
 const ORPHAN: Style = AnsiColor::Yellow.on_default();
-const TOTALS: Style = Style::new().dimmed();
 
 /// The columns of a table, with the width of each.
 #[derive(Debug, Clone)]
@@ -70,25 +68,34 @@ impl Layout {
         self.columns.iter().map(|(_, width)| u32::from(*width)).sum::<u32>() + gaps
     }
 
+    /// Makes the table fit: texts that can be cut become shorter, then columns go.
     fn fit(&mut self, width: u32, may_leave_out: bool) {
         for expendable in EXPENDABLE {
-            let excess = self.total().saturating_sub(width);
-            if excess == 0 {
-                return;
+            if may_leave_out && self.least() > width {
+                self.leave_out(expendable);
             }
-            let Some(command) = self.columns.iter_mut().find(|(column, _)| column.title == "COMMAND") else {
-                self.leave_out(expendable, may_leave_out);
-                continue;
-            };
-            let shorter = u32::from(command.1).saturating_sub(excess);
-            if shorter >= u32::from(SHORTEST_COMMAND) {
-                command.1 = shorter as u16;
-                return;
-            }
-            if !may_leave_out {
-                command.1 = command.1.min(SHORTEST_COMMAND);
-            }
-            self.leave_out(expendable, may_leave_out);
+        }
+        self.cut(self.total().saturating_sub(width));
+    }
+
+    /// The width of the table if each text that can be cut is as short as it may be.
+    fn least(&self) -> u32 {
+        let spare = self.columns.iter().filter(|(column, _)| column.can_be_cut);
+        self.total() - spare.map(|(_, width)| u32::from(width.saturating_sub(SHORTEST))).sum::<u32>()
+    }
+
+    /// Makes the columns that can be cut narrower by `excess` together, the widest first.
+    fn cut(&mut self, mut excess: u32) {
+        while excess > 0 {
+            let mut widths: Vec<_> =
+                self.columns.iter_mut().filter(|(column, _)| column.can_be_cut).map(|(_, width)| width).collect();
+            widths.sort_unstable_by_key(|width| std::cmp::Reverse(**width));
+            let next = widths.get(1).map_or(SHORTEST, |second| (**second).max(SHORTEST));
+            let Some(widest) = widths.first_mut().filter(|widest| ***widest > SHORTEST) else { return };
+            // Of two that are equally wide, each loses one in turn.
+            let step = u32::from(widest.saturating_sub(next)).clamp(1, excess);
+            **widest -= step as u16;
+            excess -= step;
         }
     }
 
@@ -97,15 +104,13 @@ impl Layout {
         if self.total() > width {
             self.gap = 1;
         }
-        if self.total() > width {
-            self.leave_out("SIZE", may_leave_out);
+        if may_leave_out && self.total() > width {
+            self.leave_out("SIZE");
         }
     }
 
-    fn leave_out(&mut self, expendable: &str, may_leave_out: bool) {
-        if may_leave_out {
-            self.columns.retain(|(column, _)| column.title != expendable);
-        }
+    fn leave_out(&mut self, title: &str) {
+        self.columns.retain(|(column, _)| column.title != title);
     }
 
     /// Writes the line of titles, if there shall be one.
@@ -160,38 +165,6 @@ impl Layout {
     }
 }
 
-/// A small table of texts: titles, each with whether its column is numeric, and rows.
-pub(crate) fn grid(titles: &[(&str, bool)], rows: Vec<Vec<String>>) -> Vec<String> {
-    let mut table = Table::new();
-    table.load_style(TableStyle::new());
-    table.set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(titles.iter().map(|(title, _)| *title));
-    table.add_rows(rows);
-    for (column, (_, is_numeric)) in table.column_iter_mut().zip(titles) {
-        column.set_padding((0, GAP));
-        if *is_numeric {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table.lines().map(|line| line.trim_end().to_owned()).collect()
-}
-
-/// A text in lines of a width, broken between words where it can be. Of more than `most` lines the rest is left out,
-/// which is marked.
-pub(super) fn wrapped(text: &str, width: u16, most: usize) -> Vec<String> {
-    let mut table = Table::new();
-    table.load_style(TableStyle::new());
-    table.set_content_arrangement(ContentArrangement::Disabled);
-    let mut row = Row::from([text]);
-    row.max_height(most);
-    table.add_row(row);
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 0));
-        column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
-    }
-    table.lines().map(|line| line.trim_end().to_owned()).collect()
-}
-
 fn write_lines(
     out: &mut impl Write,
     table: &Table,
@@ -240,62 +213,4 @@ fn enough_of(mut text: String, width: u16) -> String {
         text.truncate(end);
     }
     text
-}
-
-/// What all segments of a list come to. Sums are kept in 128 bits: sizes alone can pass 64.
-#[derive(Debug, Default)]
-pub(crate) struct Totals {
-    segments: u64,
-    size: u128,
-    resident: u128,
-    attached: u64,
-    marked: u64,
-    orphans: u64,
-}
-
-impl Totals {
-    /// Counts segments.
-    pub(crate) fn of(segments: &[Segment], view: &View<'_>) -> Totals {
-        let mut totals = Totals::default();
-        for segment in segments {
-            totals.segments += 1;
-            totals.size += u128::from(segment.size);
-            totals.resident += u128::from(segment.believable_rss().unwrap_or(0));
-            totals.attached += u64::from(segment.nattch > 0);
-            totals.marked += u64::from(segment.is_marked());
-            totals.orphans += u64::from(is_orphan(segment, view.lookups.processes()));
-        }
-        totals
-    }
-
-    /// Writes them as a line.
-    pub(crate) fn print(&self, output: &mut Output) -> Result<()> {
-        let text = self.fitted(output.width().map_or(usize::MAX, usize::from));
-        if output.color() { output.line(format_args!("{TOTALS}{text}{TOTALS:#}")) } else { output.line(text) }
-    }
-
-    /// As many of them as fit, what an operator looks for first.
-    fn fitted(&self, width: usize) -> String {
-        let mut line = match self.segments {
-            0 => "no segments".into(),
-            1 => "1 segment".into(),
-            many => format!("{many} segments"),
-        };
-        let plural = if self.orphans == 1 { "" } else { "s" };
-        let marked = if width < 60 { "marked" } else { "marked for destruction" };
-        let details = [
-            (self.segments > 0).then(|| human_bytes(self.size)),
-            (self.orphans > 0).then(|| format!("{} orphan{plural}", self.orphans)),
-            (self.marked > 0).then(|| format!("{} {marked}", self.marked)),
-            (self.segments > 0).then(|| format!("{} attached", self.attached)),
-            (self.segments > 0).then(|| format!("{} resident", human_bytes(self.resident))),
-        ];
-        for detail in details.into_iter().flatten() {
-            if line.len() + detail.len() + 2 <= width {
-                line.push_str(", ");
-                line.push_str(&detail);
-            }
-        }
-        line
-    }
 }

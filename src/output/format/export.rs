@@ -1,0 +1,77 @@
+//! `export`: for `eval` of the shell.
+
+use std::io::{self, Write};
+
+use super::delimited::{Delimited, RowWriter};
+use crate::values::escape;
+
+/// `KEY="0x0000002a" ID="5"`.
+pub struct Export;
+
+struct Line<'a> {
+    line: String,
+    out: &'a mut dyn Write,
+}
+
+impl Delimited for Export {
+    const HAS_TITLES: bool = false;
+    const HAS_ALL_COLUMNS: bool = true;
+
+    fn writer<'a>(out: &'a mut dyn Write) -> Box<dyn RowWriter + 'a> {
+        Box::new(Line { line: String::new(), out })
+    }
+}
+
+impl RowWriter for Line<'_> {
+    fn field(&mut self, title: &str, text: &str) -> io::Result<()> {
+        if !self.line.is_empty() {
+            self.line.push(' ');
+        }
+        self.line.push_str(title);
+        self.line.push_str("=\"");
+        push(&mut self.line, text);
+        self.line.push('"');
+        Ok(())
+    }
+
+    fn end_row(&mut self) -> io::Result<()> {
+        self.line.push('\n');
+        self.out.write_all(self.line.as_bytes())?;
+        self.line.clear();
+        Ok(())
+    }
+}
+
+/// Escapes what a shell acts on within double quotes, except the backslash of a byte that is escaped already.
+fn push(line: &mut String, text: &str) {
+    if !text.contains(['"', '$', '`', '\\']) {
+        return line.push_str(text);
+    }
+    for (at, c) in text.char_indices() {
+        let is_escape = || {
+            let byte = text[at + 1..].strip_prefix('x').and_then(|rest| rest.get(..2));
+            byte.is_some_and(|byte| byte.chars().all(|c| c.is_ascii_hexdigit()))
+        };
+        match c {
+            '"' | '$' | '`' => escape(line, &[c as u8]),
+            '\\' if !is_escape() => escape(line, b"\\"),
+            other => line.push(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::delimited::row_of;
+    use super::*;
+
+    #[test]
+    fn a_shell_finds_nothing_to_act_on() {
+        for (text, row) in [
+            ("a \"$(b)\" `c` \\d", "COMMAND=\"a \\x22\\x24(b)\\x22 \\x60c\\x60 \\x5cd\"\n"),
+            ("\\x1b \\xz", "COMMAND=\"\\x1b \\x5cxz\"\n"),
+        ] {
+            assert_eq!(row_of::<Export>(&[text]), row);
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! `jsonl`: one JSON object a line.
+
+use super::{Format, List};
+use crate::error::Result;
+use crate::output::sums::Sums;
+use crate::output::{Output, SegmentRecord};
+
+/// One object for each segment, and nothing around them.
+pub(crate) struct JsonLines;
+
+impl Format for JsonLines {
+    fn list(&self, list: List<'_>, output: &mut Output) -> Result<()> {
+        list.rows.try_for_each(|segment| output.json(&SegmentRecord::new(segment, list.view.lookups)))
+    }
+
+    fn sums(&self, sums: &Sums<'_>, output: &mut Output) -> Result<()> {
+        sums.records().try_for_each(|record| output.json(&record))
+    }
+}

@@ -1,0 +1,213 @@
+//! What segments sum up to: all of them, or those of each value of a column.
+
+use std::collections::BTreeMap;
+
+use anstyle::Style;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::Output;
+use super::columns::{Alignment, Column};
+use super::record::{Lookups, View, is_orphan};
+use crate::error::Result;
+use crate::sysv::Segment;
+use crate::values::{human, human_bytes};
+
+const TOTALS: Style = Style::new().dimmed();
+
+/// What segments sum up to. Sums are kept in 128 bits: sizes alone can exceed 64.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Totals {
+    segments: u64,
+    size: u128,
+    resident: u128,
+    swapped: u128,
+    attached: u64,
+    marked: u64,
+    orphans: u64,
+}
+
+impl Totals {
+    /// Sums up segments.
+    pub(crate) fn of(segments: &[Segment], lookups: &Lookups) -> Totals {
+        let mut totals = Totals::default();
+        segments.iter().for_each(|segment| totals.add(segment, lookups));
+        totals
+    }
+
+    fn add(&mut self, segment: &Segment, lookups: &Lookups) {
+        self.segments += 1;
+        self.size += u128::from(segment.size);
+        self.resident += u128::from(segment.believable_rss().unwrap_or(0));
+        self.swapped += u128::from(segment.swap.unwrap_or(0));
+        self.attached += u64::from(segment.nattch > 0);
+        self.marked += u64::from(segment.is_marked());
+        self.orphans += u64::from(is_orphan(segment, lookups.processes()));
+    }
+
+    /// Prints them as a line.
+    pub(crate) fn print(&self, output: &mut Output) -> Result<()> {
+        let text = self.fitted(output.width().map_or(usize::MAX, usize::from));
+        if output.color() { output.line(format_args!("{TOTALS}{text}{TOTALS:#}")) } else { output.line(text) }
+    }
+
+    /// Returns as many of them as fit. What is in memory is left out last.
+    fn fitted(&self, width: usize) -> String {
+        if self.segments == 0 {
+            return "no segments".into();
+        }
+        let plural = |count: u64| if count == 1 { "" } else { "s" };
+        let parts = |marked: &str| {
+            [
+                (5, format!("{} segment{}", self.segments, plural(self.segments))),
+                (2, human_bytes(self.size)),
+                (1, optional(self.orphans, format_args!("orphan{}", plural(self.orphans)))),
+                (3, optional(self.marked, marked)),
+                (0, format!("{} attached", self.attached)),
+                (4, format!("{} resident", human_bytes(self.resident))),
+            ]
+        };
+        let line = |marked: &str, least: i32| {
+            let kept = parts(marked).into_iter().filter(|(weight, text)| *weight >= least && !text.is_empty());
+            kept.map(|(_, text)| text).collect::<Vec<_>>().join(", ")
+        };
+        let ways =
+            [("marked for destruction", 0), ("marked", 0), ("marked", 1), ("marked", 2), ("marked", 3), ("marked", 4)];
+        let fitting = ways.into_iter().map(|(marked, least)| line(marked, least)).find(|line| line.len() <= width);
+        fitting.unwrap_or_else(|| line("", 5))
+    }
+}
+
+/// A number of things that are rare; nothing if there are none.
+fn optional(count: u64, what: impl std::fmt::Display) -> String {
+    if count > 0 { format!("{count} {what}") } else { String::new() }
+}
+
+/// What the segments of each value of a column sum up to.
+#[derive(Debug)]
+pub(crate) struct Sums<'a> {
+    column: &'static Column,
+    view: View<'a>,
+    /// Whether there is a line of titles.
+    pub has_headings: bool,
+    /// All of them together.
+    pub all: Totals,
+    /// By the exact text of the value.
+    sums: BTreeMap<String, Sum>,
+}
+
+/// The segments of one value.
+#[derive(Debug)]
+pub(crate) struct Sum {
+    /// The value, as it is shown.
+    value: String,
+    totals: Totals,
+}
+
+impl<'a> Sums<'a> {
+    /// The titles of [`Sums::texts`].
+    pub(crate) const TITLES: [&'static str; 7] = ["VALUE", "SEGMENTS", "SIZE", "RSS", "SWAP", "ATTACHED", "ORPHANS"];
+
+    /// Sums up nothing yet.
+    pub(crate) fn by(column: &'static Column, view: View<'a>, has_headings: bool) -> Sums<'a> {
+        Sums { column, view, has_headings, all: Totals::default(), sums: BTreeMap::new() }
+    }
+
+    /// Adds a segment.
+    pub(crate) fn add(&mut self, segment: &Segment) {
+        let exact = self.column.text(segment, &View { human_sizes: false, ..self.view });
+        let sum = self
+            .sums
+            .entry(exact)
+            .or_insert_with(|| Sum { value: self.column.text(segment, &self.view), totals: Totals::default() });
+        sum.totals.add(segment, self.view.lookups);
+        self.all.add(segment, self.view.lookups);
+    }
+
+    /// Returns the sums, the largest size first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Sum> {
+        let mut sums: Vec<_> = self.sums.values().collect();
+        // A stable sort: equal ones stay in the order of their values.
+        sums.sort_by_key(|sum| std::cmp::Reverse(sum.totals.size));
+        sums.into_iter()
+    }
+
+    /// Returns the texts of a sum.
+    pub(crate) fn texts(&self, sum: &Sum) -> [String; 7] {
+        let Totals { segments, size, resident, swapped, attached, orphans, .. } = sum.totals;
+        let bytes = |bytes: u128| if self.view.human_sizes { human(bytes) } else { bytes.to_string() };
+        [
+            sum.value.clone(),
+            segments.to_string(),
+            bytes(size),
+            bytes(resident),
+            bytes(swapped),
+            attached.to_string(),
+            orphans.to_string(),
+        ]
+    }
+
+    /// Returns the sums as scripts get them.
+    pub(crate) fn records(&self) -> impl Iterator<Item = SumRecord<'_>> {
+        self.iter().map(|sum| SumRecord { column: self.column, sum })
+    }
+}
+
+/// A sum in JSON: `{"owner":"www","segments":3,…}`.
+#[derive(Debug)]
+pub(crate) struct SumRecord<'a> {
+    column: &'static Column,
+    sum: &'a Sum,
+}
+
+impl Serialize for SumRecord<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Sum { value, totals } = self.sum;
+        let mut map = serializer.serialize_map(None)?;
+        // A sum has fields of these names already.
+        let is_taken = ["SIZE", "RSS", "SWAP"].contains(&self.column.title);
+        let name = if is_taken { "value".to_owned() } else { self.column.title.to_lowercase() };
+        match value.parse::<u64>() {
+            Ok(number) if self.column.alignment == Alignment::Right => map.serialize_entry(&name, &number)?,
+            _ => map.serialize_entry(&name, &(!value.is_empty()).then_some(value))?,
+        }
+        map.serialize_entry("segments", &totals.segments)?;
+        map.serialize_entry("size", &totals.size)?;
+        map.serialize_entry("rss", &totals.resident)?;
+        map.serialize_entry("swap", &totals.swapped)?;
+        map.serialize_entry("attached", &totals.attached)?;
+        map.serialize_entry("orphans", &totals.orphans)?;
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_memory_is_left_out_last() {
+        let totals = Totals {
+            segments: 600,
+            size: 3 << 30,
+            resident: 120 << 20,
+            swapped: 0,
+            attached: 30,
+            marked: 30,
+            orphans: 570,
+        };
+        for (width, line) in [
+            (100, "600 segments, 3G, 570 orphans, 30 marked for destruction, 30 attached, 120M resident"),
+            (80, "600 segments, 3G, 570 orphans, 30 marked, 30 attached, 120M resident"),
+            (60, "600 segments, 3G, 570 orphans, 30 marked, 120M resident"),
+            (50, "600 segments, 3G, 30 marked, 120M resident"),
+            (40, "600 segments, 30 marked, 120M resident"),
+            (30, "600 segments, 120M resident"),
+            (20, "600 segments"),
+        ] {
+            assert_eq!(totals.fitted(width), line, "{width}");
+        }
+        let one = Totals { segments: 1, size: 1, orphans: 1, ..Totals::default() };
+        assert_eq!(one.fitted(80), "1 segment, 1 byte, 1 orphan, 0 attached, 0 bytes resident");
+    }
+}
