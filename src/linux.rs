@@ -4,6 +4,7 @@
 
 #![allow(unsafe_code)]
 
+mod descriptor;
 mod disposition;
 mod errno;
 mod fork;
@@ -11,6 +12,7 @@ mod kcmp;
 mod namespace;
 mod procmap;
 
+pub(crate) use descriptor::duplicate_inherited;
 pub(crate) use disposition::{ignore, is_ignored, restore_default};
 pub(crate) use errno::{cause, uninterrupted};
 pub(crate) use fork::written_by_child;

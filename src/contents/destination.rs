@@ -1,131 +1,99 @@
-//! Where the bytes of a segment go: standard output, or a file that is written whole or not at all.
+//! The file of `-o FILE`: replaced as a whole or not at all, or written in place where it is no regular file.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+mod inherited;
+mod place;
+mod temporary;
+
+use std::fs::File;
 use std::io::{self, Seek};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use nix::unistd::{AccessFlags, access};
-use tempfile::NamedTempFile;
+use rustix::fs::{FileType, Stat, fstat};
 
+use self::place::Target;
+use self::temporary::Temporary;
 use crate::error::Error;
-use crate::system::signals::{HeldOff, Undo};
 
-/// Where `-o FILE` leads.
+/// The open file of `-o FILE`.
 #[derive(Debug)]
 pub(crate) enum Destination {
-    /// A device, a FIFO: written to as it is.
+    /// A device, a FIFO or an inherited descriptor: written in place.
     InPlace(File),
-    /// A regular file, or none yet: written beside its place, and put there when it is whole.
-    Replace {
-        /// What is written.
-        temporary: NamedTempFile,
-        /// Its place.
-        target: PathBuf,
-        /// A signal removes it.
-        undo: Box<Undo>,
-    },
+    /// A new file, which takes its place at the end.
+    Replace(Temporary),
 }
 
 impl Destination {
-    /// Opens what is to be written, so that it will be at `path` with this mode. A symbolic link stands for what it leads
-    /// to, as for every program that opens it.
+    /// Opens what is to be written, so that it will be at `path` with this mode. A symbolic link is followed, but must lead
+    /// to something. `/dev/stdout`, `/dev/fd/N` and `/proc/self/fd/N` mean that open descriptor.
+    ///
+    /// # Errors
+    /// Those of open(2), and `PermissionDenied` for a FIFO or file that another user has put into a sticky directory that
+    /// all can write to. open(2) with `O_CREAT` refuses these, too (fs.protected_fifos and fs.protected_regular,
+    /// proc_sys_fs(5)), but only where these sysctls are set.
     pub(crate) fn open(path: &Path, mode: u32) -> io::Result<Destination> {
-        let existing = match existing(path)? {
-            Some(file) if !file.metadata()?.is_file() => return Ok(Destination::InPlace(file)),
-            existing => existing,
-        };
-        let target = place(path, existing.as_ref())?;
-        let held_off = HeldOff::until_dropped();
-        // The error of tempfile names the temporary file, which nobody knows of, and has no errno.
-        let mut errno = None;
-        let make = |path: &Path| {
-            let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-            made.inspect_err(|error| errno = error.raw_os_error())
-        };
-        let made = tempfile::Builder::new().prefix(".shmadm-").make_in(directory(&target), make);
-        let temporary = made.map_err(|error| errno.map_or(error.kind().into(), io::Error::from_raw_os_error))?;
-        let path = temporary.path().to_owned();
-        let undo = Box::new(held_off.undoing(move || drop(fs::remove_file(path))));
-        // Not as it is made: the mode asked for is meant, whatever the umask.
-        temporary.as_file().set_permissions(Permissions::from_mode(mode))?;
-        Ok(Destination::Replace { temporary, target, undo })
+        if let Some(descriptor) = inherited::named_by(path)? {
+            return Ok(Destination::InPlace(descriptor.into()));
+        }
+        let target = Target::find(path)?;
+        if let Some(existing) = &target.existing {
+            let writable = target.open_for_writing(existing)?;
+            if !is_regular(&fstat(existing)?) {
+                return Ok(Destination::InPlace(writable));
+            }
+        }
+        Temporary::new(target.place, mode).map(Destination::Replace)
     }
 
-    /// The error that [`Destination::open`] would have, as far as that is known without making anything or waiting for
-    /// anybody.
+    /// Returns the error that [`Destination::open`] would have, as far as that is known without making anything or waiting
+    /// for anybody.
     pub(crate) fn check_writable(path: &Path) -> io::Result<()> {
-        match fs::metadata(path) {
-            // To open a FIFO waits for its reader.
-            Ok(found) if !found.is_file() && !found.is_dir() => Ok(access(path, AccessFlags::W_OK)?),
-            _ => place(path, existing(path)?.as_ref()).map(drop),
+        if inherited::named_by(path)?.is_some() {
+            return Ok(());
+        }
+        let target = Target::find(path)?;
+        match &target.existing {
+            // Opening a FIFO waits for its reader.
+            Some(existing) if !is_regular(&fstat(existing)?) => target.check_access(),
+            Some(existing) => {
+                target.open_for_writing(existing)?;
+                target.place.check_writable()
+            }
+            None => target.place.check_writable(),
         }
     }
 
-    /// What to write to.
+    /// Returns the stream to write to.
     pub(crate) fn file(&self) -> io::Result<File> {
         match self {
             Self::InPlace(file) => file.try_clone(),
-            Self::Replace { temporary, .. } => temporary.as_file().try_clone(),
+            Self::Replace(temporary) => temporary.file().try_clone(),
         }
     }
 
-    /// Whether it is a new file, in which holes can be left.
+    /// Returns whether it is a new file, in which holes can be left.
     pub(crate) fn is_new_file(&self) -> bool {
-        matches!(self, Self::Replace { .. })
+        matches!(self, Self::Replace(_))
     }
 
-    /// Puts the whole file in its place. Where this is not reached, the old one stays as it was.
+    /// Puts the whole file in its place. Until this succeeds, the old one stays as it was.
     pub(crate) fn finish(self) -> io::Result<()> {
         match self {
             Self::InPlace(_) => Ok(()),
-            Self::Replace { mut temporary, target, undo } => {
-                // It ends where was written last, with a hole where that was one.
-                let end = temporary.as_file_mut().stream_position()?;
-                temporary.as_file().set_len(end)?;
+            Self::Replace(temporary) => {
+                // The file ends where was written last. If that was a hole, only its length says so.
+                let end = temporary.file().stream_position()?;
+                temporary.file().set_len(end)?;
                 // A full disk may only show now.
-                temporary.as_file().sync_all()?;
-                temporary.persist(target).map_err(|error| error.error)?;
-                drop(undo);
-                Ok(())
+                temporary.file().sync_all()?;
+                temporary.persist()
             }
         }
     }
 }
 
-/// What is there already, open to be written to; `None` where nothing is.
-///
-/// The kernel refuses what the user may not write, and links that others have planted in /tmp (fs.protected_symlinks).
-fn existing(path: &Path) -> io::Result<Option<File>> {
-    match OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY).open(path) {
-        Ok(file) => Ok(Some(file)),
-        // But for a link that leads nowhere: the file it names is not ours to make.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Where the whole file is put: in place of the one that is there, in a directory that may be written to.
-fn place(path: &Path, existing: Option<&File>) -> io::Result<PathBuf> {
-    let target = existing.map_or_else(|| Ok(path.into()), place_of)?;
-    // For an errno of the directory itself.
-    access(directory(&target), AccessFlags::W_OK | AccessFlags::X_OK)?;
-    Ok(target)
-}
-
-/// Where an open file is. Not asked by the path that it was opened by: the links on the way may lead elsewhere by now.
-fn place_of(file: &File) -> io::Result<PathBuf> {
-    let place = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-    let (opened, found) = (file.metadata()?, fs::symlink_metadata(&place));
-    if found.is_ok_and(|found| (found.dev(), found.ino()) == (opened.dev(), opened.ino())) {
-        return Ok(place);
-    }
-    Err(io::Error::other("the file was moved or replaced just now"))
-}
-
-fn directory(file: &Path) -> &Path {
-    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+fn is_regular(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
 
 /// Returns the error of writing to a file that the user named.

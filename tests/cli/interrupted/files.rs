@@ -1,10 +1,19 @@
 //! Opening a FIFO, flushing a file, waiting for a line or for a detach: one call of them fails with EINTR.
 
 use super::*;
+use crate::support::Ended;
 
 /// Runs a line of sh in which `$0` is shmadm, with so many calls on one path, or all of them, interrupted.
 #[track_caller]
-fn injected(ns: &Namespace, line: &str, call: &str, path: &str, when: &str) -> crate::support::Ended {
+fn injected(ns: &Namespace, line: &str, call: &str, path: &str, when: &str) -> Ended {
+    let (run, log) = traced(ns, line, call, path, when);
+    assert!(log.contains("(INJECTED)"), "{line}: {log}");
+    run
+}
+
+/// The same, but none need be interrupted. Returns strace's log, too.
+#[track_caller]
+fn traced(ns: &Namespace, line: &str, call: &str, path: &str, when: &str) -> (Ended, String) {
     // The whole path, as the line has it: strace compares words.
     let path = fs::canonicalize(ns.path(path)).expect("the file");
     let path = if path.is_dir() { String::new() } else { format!("-P {}", path.display()) };
@@ -16,8 +25,7 @@ fn injected(ns: &Namespace, line: &str, call: &str, path: &str, when: &str) -> c
     let sh = sh.args(["-c", &line, shmadm_path()]).env("SHMADM", shmadm_path());
     let run = ended(sh.env("FIFO", fs::canonicalize(ns.path("")).expect("it").join("fifo")).stdin(Stdio::null()));
     let log = fs::read_to_string(ns.path("log")).expect("a log");
-    assert!(log.contains("(INJECTED)"), "{line}: {log}");
-    run
+    (run, log)
 }
 
 #[test]
@@ -31,19 +39,24 @@ fn a_fifo_that_is_opened_is_opened_after_all() {
             "cat bytes >fifo & $0 write 5 --file $FIFO && cat bytes >out",
             "cat bytes >fifo & $0 create 6 --size 100000 --from $FIFO -q >id && $SHMADM read 6 >out && $SHMADM remove 6 -q",
             "cat bytes >fifo & $0 write 6 --create 100000 --file $FIFO && $SHMADM read 6 >out && $SHMADM remove 6 -q",
-            "cat fifo >out & $0 read 5 -o $FIFO; wait",
         ] {
             let run = injected(ns, line, "openat", "fifo", "1..2");
             assert_eq!((run.code, &*run.err), (Some(0), ""), "{line}");
             assert!(fs::read(ns.path("out")).expect("its output") == bytes, "{line}");
             assert!(ns.shmadm(["read", "5"]).bytes == bytes, "{line}");
         }
-        for line in ["metrics -o", "guard --shared --report"] {
-            let command = if line.starts_with("guard") { "-- true" } else { "" };
-            let run =
-                injected(ns, &format!("cat fifo >out & $0 {line} $FIFO {command}; wait"), "openat", "fifo", "1..2");
+        for line in ["read 5 -o fifo", "metrics -o fifo", "guard --shared --report fifo -- true"] {
+            let line = format!("cat fifo >out & $0 {line}; wait");
+            // The FIFO was found by then, and is opened by its descriptor.
+            let (_, log) = traced(ns, &line, "openat", "", "9999");
+            let opens = |call: &&str| call.contains("/proc/self/fd/") && call.contains("O_WRONLY");
+            let (pid, _) = log.lines().find(opens).and_then(|call| call.split_once(' ')).expect("an open FIFO");
+            let own = log.lines().filter(|call| call.split(' ').next() == Some(pid));
+            let nth = own.take_while(|call| !opens(call)).count() + 1;
+            let run = injected(ns, &line, "openat", "", &format!("{nth}..{}", nth + 1));
             assert_eq!((run.code, &*run.err), (Some(0), ""), "{line}");
-            assert!(!fs::read(ns.path("out")).expect("its output").is_empty(), "{line}");
+            let out = fs::read(ns.path("out")).expect("its output");
+            assert!(if line.contains("read 5") { out == bytes } else { !out.is_empty() }, "{line}");
         }
     });
 }

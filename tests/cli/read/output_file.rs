@@ -83,3 +83,57 @@ fn a_full_disk_leaves_the_old_file_whole() {
         assert_eq!(seen, "shmadm: cannot write full/file: No space left on device\nexit 1\nfile\nold\n");
     });
 }
+
+#[test]
+fn an_inherited_descriptor_is_written_where_it_stands() {
+    in_namespace(|ns| {
+        segment(ns, 1, b"new");
+        // Neither replaced nor begun again, whatever the name is.
+        let seen = script(
+            ns,
+            "ln -s /dev/stdout link
+             for name in /dev/stdout /dev/fd/1 /proc/self/fd/1 /proc/thread-self/fd/1 link; do
+                 echo old > out; (echo before; $0 read 1 -o $name; echo; echo after) >> out; cat out
+             done; echo cut > out; $0 read 1 -o /dev/fd/3 3<> out; cat out; ls -A",
+        );
+        let five = "old\nbefore\nnew\nafter\n".repeat(5);
+        assert_eq!(seen, format!("{five}new\ncopy1\nlink\nout\n"));
+        // Descriptors of shmadm itself are not inherited ones.
+        for descriptor in ["3", "4", "5", "99"] {
+            let path = format!("/dev/fd/{descriptor}");
+            let error = ns.shmadm(["read", "1", "-o", &path]).fails(1);
+            let causes = ["Bad file descriptor", "No such file or directory"];
+            assert!(causes.iter().any(|cause| error == format!("shmadm: cannot write {path}: {cause}\n")), "{error}");
+        }
+    });
+}
+
+#[test]
+fn what_a_stranger_has_put_into_a_shared_directory_is_refused() {
+    in_namespace_as_root(|ns| {
+        segment(ns, 1, b"secret");
+        script(ns, "mkdir shared private; chmod 1777 shared; chmod 0777 private");
+        ns.open_to_all();
+        let mut stranger = ns.unprivileged("sh");
+        let make = "umask 0; for directory in shared private; do cd $directory
+                        mkfifo fifo; echo old > file; ln -s fifo to-fifo; cd ..; done";
+        assert_eq!(ended(stranger.args(["-c", make])).ok(), "");
+        script(ns, "chmod 1777 shared; ln -s $PWD/shared/fifo mine; ln -s shared/file mine2");
+        for planted in ["shared/fifo", "shared/file", "mine", "mine2"] {
+            // Nobody reads the FIFO: to open it would wait.
+            let error = ended(ns.program("timeout").args(["30", shmadm_path()]).args(["read", "1", "-o", planted]));
+            let cause = "it belongs to another user (uid 1234), in a directory where everybody can make files";
+            let error = error.fails(1);
+            assert!(error.starts_with(&format!("shmadm: cannot write {planted}: {cause}; ")), "{error}");
+        }
+        assert_eq!(ns.run("cat", ["shared/file"]), "old\n");
+        // A file of one's own, of the directory's owner, or in a directory that is not sticky.
+        let seen = script(
+            ns,
+            "for file in shared/own private/file; do touch $file; $0 read 1 -o $file; cmp $file copy1; done
+             mkfifo shared/pipe; cat shared/pipe > got & $0 read 1 -o shared/pipe; wait; cmp got copy1
+             chown 1234 shared; $0 read 1 -o shared/file; cmp shared/file copy1; stat -c %u shared/file",
+        );
+        assert_eq!(seen, "0\n");
+    });
+}

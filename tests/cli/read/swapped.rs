@@ -1,48 +1,95 @@
-//! The target of `-o` is swapped by somebody else, between the step that opens it and the one that asks for its name.
+//! The directory of `-o`, or what is in it, is swapped by somebody else between two steps of shmadm.
+
+use std::path::Path;
 
 use super::*;
 
-/// What is done meanwhile in the directory, and what is there then.
-const SWAPS: [(&str, &str); 2] = [
-    // The file that was opened is somewhere else.
-    ("mv out kept; ln -s victim out", "new"),
-    // It is gone.
-    ("ln -s victim link; mv link out", "old"),
+/// What is swapped, when, and what holds after that.
+struct Swap {
+    /// What is named by `-o`.
+    target: &'static str,
+    /// The system call that is delayed, so that there is time.
+    delayed: &'static str,
+    /// Whether the delayed call is about to be made.
+    is_reached: fn(&Path) -> bool,
+    /// Done meanwhile, in the test's directory.
+    swap: &'static str,
+    /// The whole of standard error.
+    error: &'static str,
+    /// A file and its contents, besides those of `victim/out`, which stay.
+    file: (&'static str, &'static str),
+}
+
+const SWAPS: [Swap; 3] = [
+    Swap {
+        target: "dir/out",
+        delayed: "renameat,renameat2",
+        is_reached: has_temporary,
+        swap: "mv dir kept; ln -s victim dir",
+        error: "",
+        file: ("kept/out", "new"),
+    },
+    Swap {
+        target: "dir/out",
+        delayed: "renameat,renameat2",
+        is_reached: has_temporary,
+        swap: "mkdir kept; mv dir/out kept; ln -s ../victim/out dir/out",
+        error: "",
+        file: ("kept/out", "old"),
+    },
+    // The path by which the link's file was opened leads elsewhere, before that is looked up.
+    Swap {
+        target: "link",
+        delayed: "readlink",
+        is_reached: |directory| is_open(&directory.join("dir/out")),
+        swap: "ln -s victim l; mv dir kept; mv l dir",
+        error: "",
+        file: ("kept/out", "new"),
+    },
 ];
 
 #[test]
-fn a_link_that_is_put_in_its_place_leads_nowhere() {
+fn a_directory_that_is_swapped_redirects_nothing() {
     in_namespace(|ns| {
         needs(Need::Strace);
         segment(ns, 1, b"new");
-        for (swap, kept) in SWAPS {
-            ns.run("sh", ["-c", "rm -f out kept log; echo secret >victim; printf old >out"]);
+        for Swap { target, delayed, is_reached, swap, error, file: (kept, contents) } in SWAPS {
+            ns.run(
+                "sh",
+                [
+                    "-c",
+                    "rm -rf dir kept victim link; mkdir dir victim; ln -s dir/out link
+                 echo secret > victim/out; printf old > dir/out",
+                ],
+            );
             let mut strace = ns.program("strace");
-            strace.args(["-qq", "-e", "trace=readlink", "-e", "inject=readlink:delay_enter=500000", "-o", "log"]);
-            strace.args([shmadm_path(), "read", "1", "-o", "out"]);
-            let mut reader = Running(strace.stderr(Stdio::piped()).spawn().expect("strace"));
-            wait_until("it has opened the file", || by_whom_opened(&ns.path("out")));
+            strace.args(["-qq", "-e", &format!("trace={delayed}")]);
+            strace.args(["-e", &format!("inject={delayed}:delay_enter=500000"), "-o", "log", "--"]);
+            strace.args([shmadm_path(), "read", "1", "-o"]);
+            let mut reader = Running(strace.arg(target).stderr(Stdio::piped()).spawn().expect("strace"));
+            wait_until("shmadm has come there", || is_reached(&ns.path("")));
             ns.run("sh", ["-c", swap]);
-            let mut error = String::new();
-            reader.0.stderr.take().expect("a pipe").read_to_string(&mut error).expect("UTF-8");
-            let ended = reader.0.wait().expect("its end").code();
-            assert_eq!(ns.run("cat", ["victim"]), "secret\n", "{swap}");
-            let names = ns.run("ls", ["-A"]);
-            if kept == "new" {
-                assert_eq!((ended, &*error, ns.run("cat", ["kept"]).as_str()), (Some(0), "", "new"), "{swap}");
-            } else {
-                assert_eq!(ended, Some(1), "{swap}");
-                assert_eq!(error, "shmadm: cannot write out: the file was moved or replaced just now\n");
-            }
+            let mut said = String::new();
+            reader.0.stderr.take().expect("a pipe").read_to_string(&mut said).expect("UTF-8");
+            reader.0.wait().expect("its end");
+            assert_eq!(said, error, "{swap}");
+            assert_eq!(ns.run("cat", ["victim/out"]), "secret\n", "{swap}");
+            assert_eq!(ns.run("cat", [kept]), contents, "{swap}");
+            let names = ns.run("find", ["."]);
             assert!(!names.contains(".shmadm-") && !names.contains("deleted"), "{swap}: {names}");
         }
     });
 }
 
-/// Whether a process below us has this file open.
-fn by_whom_opened(file: &std::path::Path) -> bool {
-    let descriptors = std::fs::read_dir("/proc").expect("/proc").flatten();
-    descriptors.filter_map(|process| std::fs::read_dir(process.path().join("fd")).ok()).any(|descriptors| {
-        descriptors.flatten().any(|descriptor| std::fs::read_link(descriptor.path()).is_ok_and(|path| path == file))
+fn has_temporary(directory: &Path) -> bool {
+    let names = fs::read_dir(directory.join("dir")).into_iter().flatten().flatten();
+    names.map(|entry| entry.file_name()).any(|name| name.to_string_lossy().starts_with(".shmadm-"))
+}
+
+/// Whether a process has this file open.
+fn is_open(file: &Path) -> bool {
+    let descriptors = fs::read_dir("/proc").expect("/proc").flatten();
+    descriptors.filter_map(|process| fs::read_dir(process.path().join("fd")).ok()).any(|descriptors| {
+        descriptors.flatten().any(|descriptor| fs::read_link(descriptor.path()).is_ok_and(|path| path == file))
     })
 }

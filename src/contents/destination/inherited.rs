@@ -1,0 +1,53 @@
+//! Names of descriptors that this process inherited: `/dev/stdout`, `/dev/fd/3`, `/proc/self/fd/3`.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, fstat, open, readlinkat, stat};
+
+use super::place::parent;
+use crate::linux::duplicate_inherited;
+
+/// The most symbolic links that the kernel follows in a path (path_resolution(7)).
+const MAX_LINKS: usize = 40;
+
+/// Returns a copy of the descriptor that `path` names, or `None` if it names something else.
+///
+/// Opening such a path would open the file behind the descriptor again: at its beginning, and by its name, so that a file
+/// that the shell opened with `>>` would be replaced.
+///
+/// # Errors
+/// `EBADF` where the descriptor is not open, and those of open(2) for the path.
+pub(super) fn named_by(path: &Path) -> io::Result<Option<OwnedFd>> {
+    let Some(number) = number_of(path) else { return Ok(None) };
+    // The kernel may forbid to follow a link that another user has put into /tmp (fs.protected_symlinks).
+    open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(Some(duplicate_inherited(number)?))
+}
+
+/// Follows links until the path is an entry of our own /proc/self/fd.
+fn number_of(path: &Path) -> Option<i32> {
+    let mut path = PathBuf::from(path);
+    for _ in 0..MAX_LINKS {
+        let name = path.file_name()?;
+        let directory = open(parent(&path), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        if is_ours(&directory) {
+            return name.to_str()?.parse().ok();
+        }
+        let link = readlinkat(&directory, name, Vec::new()).ok()?;
+        path = parent(&path).join(std::ffi::OsString::from_vec(link.into_bytes()));
+    }
+    None
+}
+
+/// Whether a directory is that of our own descriptors.
+fn is_ours(directory: impl AsFd) -> bool {
+    let Ok(found) = fstat(directory) else { return false };
+    ["/proc/self/fd", "/proc/thread-self/fd"]
+        .map(OsStr::new)
+        .iter()
+        .any(|own| stat(*own).is_ok_and(|own| (own.st_dev, own.st_ino) == (found.st_dev, found.st_ino)))
+}

@@ -1,0 +1,153 @@
+//! Where a file is, or will be: a name in an open directory. Renaming that directory or a parent of it, or putting a link in
+//! its place, changes nothing for who has it open.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, accessat, fstat, open, openat, openat2, statat,
+};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::process::geteuid;
+
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// A name in an open directory.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) directory: OwnedFd,
+    pub(super) name: OsString,
+}
+
+/// What a path leads to.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) place: Place,
+    /// The file there, opened as `O_PATH`; `None` where there is none.
+    pub(super) existing: Option<OwnedFd>,
+}
+
+/// Returns the directory part of a path.
+pub(super) fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+impl Target {
+    /// Finds what is at a path. The kernel refuses to follow links that other users have put into /tmp
+    /// (fs.protected_symlinks); see [`super::Destination::open`] for what is refused here.
+    pub(super) fn find(path: &Path) -> io::Result<Target> {
+        let Some(name) =
+            path.file_name().filter(|name| path.as_os_str().as_encoded_bytes().ends_with(name.as_encoded_bytes()))
+        else {
+            // `.`, `..`, `/` and what ends in a slash are directories, or errors.
+            open(path, DIRECTORY, Mode::empty())?;
+            return Err(Errno::ISDIR.into());
+        };
+        let place = Place { directory: open(parent(path), DIRECTORY, Mode::empty())?, name: name.to_owned() };
+        let (place, existing) = match place.open(OFlags::NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(Target { place, existing: None }),
+            Ok(found) if file_type(&fstat(&found)?) == FileType::Symlink => {
+                let found = place.open(OFlags::empty())?;
+                let is_replaced_or_fifo = matches!(file_type(&fstat(&found)?), FileType::RegularFile | FileType::Fifo);
+                let own = if is_replaced_or_fifo { Place::of(&found)? } else { None };
+                (own.unwrap_or(place), found)
+            }
+            found => (place, found?),
+        };
+        let stat = fstat(&existing)?;
+        match file_type(&stat) {
+            FileType::Directory => return Err(Errno::ISDIR.into()),
+            FileType::RegularFile | FileType::Fifo => place.refuse_planted(&stat)?,
+            _ => {}
+        }
+        Ok(Target { place, existing: Some(existing) })
+    }
+
+    /// Opens the file that was found for writing. Opening a FIFO waits for its reader.
+    pub(super) fn open_for_writing(&self, existing: &OwnedFd) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let again = match retry_on_intr(|| openat(CWD, by_descriptor(existing), flags, Mode::empty())) {
+            // Without /proc only by its name, where another file can be by now.
+            Err(Errno::NOENT) => {
+                let Place { directory, name } = &self.place;
+                retry_on_intr(|| openat(directory, name, flags | OFlags::NOFOLLOW, Mode::empty()))
+            }
+            again => again,
+        }?;
+        if is_same(&fstat(existing)?, &fstat(&again)?) { Ok(again.into()) } else { Err(replaced()) }
+    }
+
+    /// Checks that the user may write to the file, without opening it.
+    pub(super) fn check_access(&self) -> io::Result<()> {
+        Ok(accessat(&self.place.directory, &self.place.name, Access::WRITE_OK, AtFlags::empty())?)
+    }
+}
+
+impl Place {
+    /// Returns where an open file is, or `None` if it has no name, as a pipe. It is not looked up by the path that it was
+    /// opened by: the links in that may lead elsewhere by now.
+    fn of(file: &OwnedFd) -> io::Result<Option<Place>> {
+        let path = fs::read_link(by_descriptor(file))?;
+        let Some(name) = path.file_name().filter(|_| path.is_absolute()) else { return Ok(None) };
+        let directory = match openat2(CWD, parent(&path), DIRECTORY, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+            // Before Linux 5.6.
+            Err(Errno::NOSYS) => open(parent(&path), DIRECTORY, Mode::empty()),
+            opened => opened,
+        };
+        let found = directory.and_then(|directory| {
+            let found = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            Ok((directory, found))
+        });
+        match found {
+            Ok((directory, found)) if is_same(&found, &fstat(file)?) => {
+                Ok(Some(Place { directory, name: name.to_owned() }))
+            }
+            _ => Err(replaced()),
+        }
+    }
+
+    fn open(&self, flags: OFlags) -> Result<OwnedFd, Errno> {
+        retry_on_intr(|| openat(&self.directory, &self.name, OFlags::PATH | OFlags::CLOEXEC | flags, Mode::empty()))
+    }
+
+    /// Checks that the user may make files in the directory.
+    pub(super) fn check_writable(&self) -> io::Result<()> {
+        Ok(accessat(&self.directory, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())?)
+    }
+
+    /// Refuses a file that another user has put into a sticky directory that all can write to. The rule is that of
+    /// `may_create_in_sticky` in fs/namei.c.
+    fn refuse_planted(&self, file: &Stat) -> io::Result<()> {
+        let directory = fstat(self.directory.as_fd())?;
+        let is_shared = directory.st_mode & (libc::S_ISVTX | libc::S_IWOTH) == libc::S_ISVTX | libc::S_IWOTH;
+        if !is_shared || file.st_uid == directory.st_uid || file.st_uid == geteuid().as_raw() {
+            return Ok(());
+        }
+        let message = format!(
+            "it belongs to another user (uid {}), in a directory where everybody can make files; name a file in a \
+             directory of your own",
+            file.st_uid
+        );
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+    }
+}
+
+/// The path by which an open file can be opened once more.
+fn by_descriptor(file: &OwnedFd) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
+fn file_type(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+fn is_same(one: &Stat, other: &Stat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+}
+
+fn replaced() -> io::Error {
+    io::Error::other("the file was moved or replaced just now")
+}
