@@ -10,6 +10,8 @@ mod errno;
 mod fork;
 mod kcmp;
 mod namespace;
+mod page_cgroups;
+mod page_frames;
 mod procmap;
 
 pub(crate) use descriptor::duplicate_inherited;
@@ -18,4 +20,6 @@ pub(crate) use errno::{cause, uninterrupted};
 pub(crate) use fork::written_by_child;
 pub(crate) use kcmp::share_memory;
 pub(crate) use namespace::NamespaceFile;
+pub(crate) use page_cgroups::PageCgroups;
+pub(crate) use page_frames::PageFrames;
 pub(crate) use procmap::{FileMapping, mapping_at, next_shared_file};

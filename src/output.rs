@@ -2,6 +2,7 @@
 
 mod attachment;
 mod change;
+mod charge;
 mod columns;
 mod description;
 mod format;

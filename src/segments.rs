@@ -2,6 +2,7 @@
 
 pub(crate) mod attachments;
 pub(crate) mod changes;
+pub(crate) mod charge;
 pub(crate) mod create;
 pub(crate) mod filter;
 pub(crate) mod lookup;

@@ -3,8 +3,11 @@ use serde::Serialize;
 
 use super::{Context, TextOrJson, segment_parser};
 use crate::error::{Error, Result, Status};
-use crate::output::{AttachmentRecord, Description, ErrorRecord, Lookups, SegmentRecord, attachment_records, say};
+use crate::output::{
+    AttachmentRecord, Description, ErrorRecord, Lookups, Progress, SegmentRecord, attachment_records, say,
+};
 use crate::segments::attachments::Attachments;
+use crate::segments::charge::{Charge, Charges, charges};
 use crate::segments::lookup::{self, Named};
 use crate::sysv::{self, Reason, Segment};
 use crate::values::SegmentRef;
@@ -21,7 +24,8 @@ const LOOKS: usize = 3;
     shmadm stat 0x2a\n  \
     sudo shmadm stat 0x2a                            every user's processes\n  \
     shmadm stat id:5 id:6 -f json | jq '.[].nattch'\n  \
-    shmadm stat 0x2a -f json | jq '.[].attachments[].pid'")]
+    shmadm stat 0x2a -f json | jq '.[].attachments[].pid'\n  \
+    sudo shmadm stat 0x2a --charge                   whose memory it is")]
 pub(super) struct Stat {
     /// The segments: a key (0x2a, 42, 052), id:N, or ftok:PROJECT:PATH
     #[arg(required = true, value_parser = segment_parser(), allow_negative_numbers = true)]
@@ -29,10 +33,14 @@ pub(super) struct Stat {
     /// How to print them
     #[arg(short, long, value_enum, default_value_t)]
     format: TextOrJson,
+    /// Also name the memory cgroups that its memory is charged to (root only)
+    #[arg(long)]
+    charge: bool,
 }
 
 /// A segment and how it could be looked at.
 struct Looked {
+    named: Named,
     segment: Segment,
     denied: Option<sysv::Error>,
 }
@@ -44,6 +52,7 @@ struct StatRecord {
     attachments: Vec<AttachmentRecord>,
     attachments_missing: u64,
     denied: Option<String>,
+    charged: Option<Vec<Charge>>,
 }
 
 #[derive(Serialize)]
@@ -65,26 +74,44 @@ impl Stat {
             say(error);
             status = status.and(error.status());
         }
+        let charges: Vec<_> = results.iter().map(|result| self.charges(result.as_ref().ok()?, &attachments)).collect();
+        for error in charges.iter().flatten().filter_map(|charges| charges.as_ref().err()) {
+            say(error);
+            status = status.and(error.status());
+        }
+        let charges: Vec<_> = charges.into_iter().map(|charges| charges?.ok()).collect();
         let output = &mut context.output;
         let lookups = Lookups::with_attachments(attachments);
         match self.format {
             TextOrJson::Json => {
-                let found = self.segment.iter().zip(&results).map(|(word, result)| match result {
-                    Ok(looked) => Found::Segment(Box::new(StatRecord::new(looked, &lookups))),
-                    Err(error) => Found::Failed { segment: word.to_string(), error: error.into() },
+                let results = self.segment.iter().zip(results).zip(charges);
+                let found = results.map(|((word, result), charges)| match result {
+                    Ok(looked) => Found::Segment(Box::new(StatRecord::new(&looked, charges, &lookups))),
+                    Err(error) => Found::Failed { segment: word.to_string(), error: (&error).into() },
                 });
                 output.json(&found.collect::<Vec<_>>())?;
             }
             TextOrJson::Text => {
                 let mut separator = "";
-                for Looked { segment, denied } in results.iter().filter_map(|result| result.as_ref().ok()) {
+                for (result, charges) in results.iter().zip(&charges) {
+                    let Ok(Looked { segment, denied, .. }) = result else { continue };
                     output.bytes(separator.as_bytes())?;
-                    Description { segment, denied: denied.as_ref(), lookups: &lookups }.print(output)?;
+                    let (denied, charges) = (denied.as_ref(), charges.as_ref());
+                    Description { segment, denied, charges, lookups: &lookups }.print(output)?;
                     separator = "\n";
                 }
             }
         }
         Ok(status)
+    }
+
+    /// Finds out who is charged for a segment, if that is asked for.
+    fn charges(&self, looked: &Looked, attachments: &Attachments) -> Option<Result<Charges>> {
+        let progress = || Progress::bytes("looking at the pages", Some(looked.segment.size));
+        self.charge.then(|| {
+            let mut progress = progress();
+            charges(&looked.segment, &looked.named, attachments, |bytes| progress.advance(bytes))
+        })
     }
 
     /// Looks at the segments, at all processes, and at the segments once more: if nobody attached or detached meanwhile,
@@ -113,13 +140,14 @@ impl Stat {
 }
 
 impl StatRecord {
-    fn new(looked: &Looked, lookups: &Lookups) -> StatRecord {
+    fn new(looked: &Looked, charges: Option<Charges>, lookups: &Lookups) -> StatRecord {
         let attachments = attachment_records(&looked.segment, lookups);
         StatRecord {
             segment: SegmentRecord::new(&looked.segment, lookups),
             attachments_missing: looked.segment.nattch.saturating_sub(attachments.len() as u64),
             attachments,
             denied: looked.denied.map(|error| error.to_string()),
+            charged: charges.map(|charges| charges.charges),
         }
     }
 }
@@ -136,10 +164,10 @@ fn look(named: &Named, row: Option<Segment>) -> Result<Looked> {
         // The kernel's answer to a call is of one moment; only the table has the memory.
         Ok(segment) => {
             let (rss, swap) = row.map_or((None, None), |row| (row.rss, row.swap));
-            Ok(Looked { segment: Segment { rss, swap, ..segment }, denied: None })
+            Ok(Looked { named: named.clone(), segment: Segment { rss, swap, ..segment }, denied: None })
         }
         Err(error) if error.reason == Reason::PermissionDenied => match row.or_else(|| sysv::stat_any(named.id).ok()) {
-            Some(segment) => Ok(Looked { segment, denied: Some(error) }),
+            Some(segment) => Ok(Looked { named: named.clone(), segment, denied: Some(error) }),
             None => Err(gone(named, error)),
         },
         Err(error) if error.reason == Reason::NoSuchSegment => Err(gone(named, error)),

@@ -5,12 +5,14 @@ use std::rc::Rc;
 use anstyle::Style;
 
 use super::attachment::{AttachmentRecord, attachment_records};
+use super::charge::charge_lines;
 use super::grid::wrapped;
 use super::record::{Lookups, original_key, status_words};
 use super::text::cut;
 use super::time::{Clock, TimeFormat, compact, timestamp};
 use super::{Output, grid};
 use crate::error::Result;
+use crate::segments::charge::Charges;
 use crate::sysv::{self, Segment};
 use crate::values::{Mode, human, human_bytes};
 
@@ -31,6 +33,8 @@ pub(crate) struct Description<'a> {
     pub segment: &'a Segment,
     /// What the kernel said to `IPC_STAT`.
     pub denied: Option<&'a sysv::Error>,
+    /// Who is charged for its memory, if that was asked for and could be found out.
+    pub charges: Option<&'a Charges>,
     /// Names, processes and attachments.
     pub lookups: &'a Lookups,
 }
@@ -41,6 +45,10 @@ impl Description<'_> {
         group(output, "identity", &self.identity())?;
         let bar = if is_narrow(output) { BAR / 2 } else { BAR };
         group(output, "memory", &self.memory(bar))?;
+        if let Some(charges) = self.charges {
+            heading(output, "charged")?;
+            rows(output, charge_lines(charges, self.segment.swap))?;
+        }
         group(output, "permissions", &self.permissions())?;
         let attachments = attachment_records(self.segment, self.lookups);
         group(output, "processes", &self.processes(attachments.len() as u64))?;
@@ -134,8 +142,21 @@ fn is_narrow(output: &Output) -> bool {
     output.width().is_some_and(|width| width < NARROW)
 }
 
+fn heading(output: &mut Output, title: &str) -> Result<()> {
+    if output.color() { output.line(format_args!("{HEADING}{title}{HEADING:#}")) } else { output.line(title) }
+}
+
+/// Writes the lines of a table below a heading, cut where the terminal ends.
+fn rows(output: &mut Output, lines: Vec<String>) -> Result<()> {
+    let width = output.width().map_or(usize::MAX, usize::from).saturating_sub(INDENT);
+    for line in lines {
+        output.line(format_args!("{:INDENT$}{}", "", cut(&line, width).trim_end()))?;
+    }
+    Ok(())
+}
+
 fn group(output: &mut Output, title: &str, fields: &[(&str, String)]) -> Result<()> {
-    if output.color() { output.line(format_args!("{HEADING}{title}{HEADING:#}")) } else { output.line(title) }?;
+    heading(output, title)?;
     // Names end under each other: the longest has 12 characters.
     let (column, gap) = if is_narrow(output) { (12, 1) } else { (14, 2) };
     let width = output.width().map(|width| width.saturating_sub(column + gap).max(column));
@@ -163,11 +184,7 @@ fn print_attachments(output: &mut Output, attachments: &[AttachmentRecord]) -> R
         vec![one.pid.to_string(), user, one.access.clone(), one.address.clone(), command]
     };
     let titles = [("PID", true), ("USER", false), ("ACCESS", false), ("ADDRESS", false), ("COMMAND", false)];
-    let width = output.width().map_or(usize::MAX, usize::from).saturating_sub(INDENT);
-    for line in grid(&titles, attachments.iter().map(row).collect()) {
-        output.line(format_args!("{:INDENT$}{}", "", cut(&line, width).trim_end()))?;
-    }
-    Ok(())
+    rows(output, grid(&titles, attachments.iter().map(row).collect()))
 }
 
 fn explained(status: &str) -> &str {

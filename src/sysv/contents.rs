@@ -92,6 +92,17 @@ impl Attachment {
         };
         Ok(Contents { attachment: self, way })
     }
+
+    /// Opens the file that the segment is, through `/proc/self/map_files` (proc_pid_map_files(5)). It can be mapped after
+    /// the detach, and neither the file nor such a mapping is an attachment.
+    ///
+    /// # Errors
+    /// `PermissionDenied` without CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN. Those of reading `/proc/self/maps`.
+    pub(crate) fn open_file(&self) -> io::Result<File> {
+        let start = self.address() as u64;
+        let (end, _) = own_mapping(start)?;
+        File::open(format!("/proc/self/map_files/{start:x}-{end:x}"))
+    }
 }
 
 impl Contents<'_> {

@@ -4,6 +4,7 @@ mod support;
 
 mod attach_write;
 mod attachments;
+mod charge;
 mod churn;
 mod completions;
 mod create;

@@ -1,6 +1,7 @@
 //! What every test of the command line uses: a private IPC namespace, programs and how they end, C programs, and what
 //! the machine must have for a test to run.
 
+mod cgroup;
 mod ended;
 mod huge_pages;
 mod namespace;
@@ -9,6 +10,7 @@ mod path;
 mod programs;
 mod running;
 
+pub(crate) use cgroup::Cgroup;
 pub(crate) use ended::{Ended, ended, line_of, with_input};
 pub(crate) use huge_pages::{huge_pages, huge_segment};
 pub(crate) use namespace::{Namespace, in_namespace, in_namespace_as_root};

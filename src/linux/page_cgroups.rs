@@ -1,0 +1,82 @@
+//! The memory cgroup that each page frame is charged to (Documentation/admin-guide/mm/pagemap.rst).
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// The kernel has so many bytes for each frame.
+const ENTRY: usize = 8;
+/// Frames that lie apart by fewer than this are read in one call. Reading a frame too many costs less than a call.
+const GAP: u64 = 32;
+/// The most frames that one call reads.
+const MOST: usize = 4096;
+/// The order of the largest compound page: 1 GiB in pages of 4 KiB.
+const LARGEST_ORDER: u32 = 18;
+/// Bits of /proc/kpageflags (include/uapi/linux/kernel-page-flags.h).
+const COMPOUND_HEAD: u64 = 1 << 15;
+const COMPOUND_TAIL: u64 = 1 << 16;
+
+/// What the kernel tells of page frames. Only root may read it.
+#[derive(Debug)]
+pub(crate) struct PageCgroups {
+    cgroups: File,
+    flags: File,
+}
+
+impl PageCgroups {
+    /// Opens `/proc/kpagecgroup` and `/proc/kpageflags`.
+    ///
+    /// # Errors
+    /// `PermissionDenied` for anyone but root; `NotFound` without /proc, or from a kernel without CONFIG_MEMCG or
+    /// CONFIG_PROC_PAGE_MONITOR.
+    pub(crate) fn open() -> io::Result<PageCgroups> {
+        Ok(PageCgroups { cgroups: File::open("/proc/kpagecgroup")?, flags: File::open("/proc/kpageflags")? })
+    }
+
+    /// Calls `each` with the inode of the cgroup's directory, for every frame; 0 is for a frame that no cgroup is charged
+    /// for. The frames are sorted by this.
+    ///
+    /// # Errors
+    /// Those of reading the files.
+    pub(crate) fn look_up(&self, frames: &mut [u64], mut each: impl FnMut(u64)) -> io::Result<()> {
+        frames.sort_unstable();
+        let mut buffer = [0; MOST * ENTRY];
+        for run in frames.chunk_by(|a, b| b - a <= GAP) {
+            let mut rest = run;
+            while let Some(first) = rest.first() {
+                let (now, later) = rest.split_at(rest.partition_point(|frame| frame - first < MOST as u64));
+                let length = (now[now.len() - 1] - first + 1) as usize * ENTRY;
+                let entries = &mut buffer[..length];
+                self.cgroups.read_exact_at(entries, first * ENTRY as u64)?;
+                let entries = entries.as_chunks::<ENTRY>().0;
+                for frame in now {
+                    let inode = u64::from_ne_bytes(entries[(frame - first) as usize]);
+                    each(if inode == 0 { self.of_head(*frame)? } else { inode });
+                }
+                rest = later;
+            }
+        }
+        Ok(())
+    }
+
+    /// Before Linux 6.4 only the first frame of a huge page has the cgroup.
+    fn of_head(&self, frame: u64) -> io::Result<u64> {
+        if entry(&self.flags, frame)? & COMPOUND_TAIL == 0 {
+            return Ok(0);
+        }
+        // A compound page begins at a multiple of its size, so its head is the nearest of these that is one.
+        for order in 1..=LARGEST_ORDER {
+            let head = frame >> order << order;
+            if entry(&self.flags, head)? & COMPOUND_HEAD != 0 {
+                return entry(&self.cgroups, head);
+            }
+        }
+        Ok(0)
+    }
+}
+
+fn entry(file: &File, frame: u64) -> io::Result<u64> {
+    let mut bytes = [0; ENTRY];
+    file.read_exact_at(&mut bytes, frame * ENTRY as u64)?;
+    Ok(u64::from_ne_bytes(bytes))
+}

@@ -1,0 +1,153 @@
+//! Who is charged for a segment: the memory cgroups of its pages. The kernel charges a page to the cgroup of the process
+//! that touched it first, and that stays so after the process has ended.
+
+mod file;
+mod owners;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+
+use nix::errno::Errno;
+use rustix::fs::{SeekFrom, seek};
+use serde::Serialize;
+
+use self::file::SegmentFile;
+use super::attachments::Attachments;
+use super::lookup::Named;
+use crate::error::{Error, Result};
+use crate::linux::{PageCgroups, PageFrames};
+use crate::system::units::Unit;
+use crate::sysv::{Segment, page_size};
+
+/// So much of a segment is mapped at a time: it counts as this process's own memory meanwhile.
+const WINDOW: u64 = 8 << 20;
+
+/// What one cgroup is charged for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Charge {
+    /// The cgroup's path in its hierarchy, made visible. `None` if there is none: see `removed`.
+    pub cgroup: Option<String>,
+    /// The systemd unit, container or pod of that path.
+    pub unit: Option<Unit>,
+    /// Bytes of the segment in memory.
+    pub bytes: u64,
+    /// Whether the cgroup that is charged was removed. Then `cgroup` is the nearest one above that still exists, if the
+    /// kernel tells. `None` if it cannot be told. Without a cgroup, `Some(false)` is memory that no cgroup is charged for.
+    pub removed: Option<bool>,
+}
+
+/// Who is charged for a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Charges {
+    /// The largest first.
+    pub charges: Vec<Charge>,
+    /// Bytes that were in memory at first, and no longer when their turn came.
+    pub vanished: u64,
+}
+
+/// Finds out who is charged for a segment. Allocates no page of it. Attaches it read-only for a moment if nobody has it
+/// attached; else its times and its number of attachments stay as they are.
+///
+/// `advance` is told how many bytes of the segment's size are done.
+///
+/// # Errors
+/// For anyone but root; for a segment that only processes out of sight have attached, or that would go with our own
+/// detach (kernel.shm_rmid_forced).
+pub(crate) fn charges(
+    segment: &Segment,
+    named: &Named,
+    attachments: &Attachments,
+    advance: impl FnMut(u64),
+) -> Result<Charges> {
+    let action = format!("tell who is charged for {named}");
+    let cgroups = PageCgroups::open().map_err(|error| denied(&action, segment, &error))?;
+    let frames = PageFrames::open().map_err(|error| denied(&action, segment, &error))?;
+    let file = SegmentFile::open(segment, named, attachments, &action)?;
+    let mut scan = Scan { frames, cgroups, bytes: HashMap::new(), vanished: 0 };
+    let scanned = match file.huge_pages() {
+        None => scan.pages(&file.file, file.length, advance),
+        Some(huge) if huge.is_whole => scan.all(&file.file, 0..file.length),
+        // Which of them are there the kernel does not tell, but none is charged.
+        Some(huge) if !owners::charges_huge_pages() => {
+            scan.bytes.insert(0, huge.bytes);
+            Ok(())
+        }
+        Some(_) => {
+            return Err(Error::cannot(
+                &action,
+                "it has huge pages, not all of them are in memory, and the kernel does not tell which",
+            ));
+        }
+    };
+    scanned.map_err(|error| denied(&action, segment, &error))?;
+    let charges = owners::named(&scan.bytes).map_err(|error| Error::io(&action, &error))?;
+    Ok(Charges { charges, vanished: scan.vanished })
+}
+
+/// What was found so far.
+struct Scan {
+    frames: PageFrames,
+    cgroups: PageCgroups,
+    /// By the inode of the cgroup's directory; 0 is none.
+    bytes: HashMap<u64, u64>,
+    vanished: u64,
+}
+
+impl Scan {
+    /// Looks at the pages of a file on tmpfs, and skips its holes.
+    fn pages(&mut self, file: &File, length: u64, mut advance: impl FnMut(u64)) -> io::Result<()> {
+        let (mut at, mut frames) = (0, Vec::new());
+        while at < length {
+            // What is swapped out counts as data here; mincore(2) leaves that out.
+            let data = match seek(file, SeekFrom::Data(at)) {
+                Ok(data) => data,
+                Err(rustix::io::Errno::NXIO) => length,
+                Err(errno) => return Err(errno.into()),
+            };
+            let start = (data - data % page_size()).max(at);
+            let end = (start - start % WINDOW).saturating_add(WINDOW).min(length);
+            if start < end {
+                self.vanished += self.frames.find(file, start..end, &mut frames)? * page_size();
+                self.count(&mut frames)?;
+            }
+            advance(end - at);
+            at = end;
+        }
+        Ok(())
+    }
+
+    /// Looks at all pages of a file, which are all in memory.
+    fn all(&mut self, file: &File, range: Range<u64>) -> io::Result<()> {
+        let mut frames = Vec::new();
+        self.vanished += self.frames.find_all(file, range, &mut frames)? * page_size();
+        self.count(&mut frames)
+    }
+
+    fn count(&mut self, frames: &mut Vec<u64>) -> io::Result<()> {
+        let bytes = &mut self.bytes;
+        self.cgroups.look_up(frames, |inode| *bytes.entry(inode).or_default() += page_size())?;
+        frames.clear();
+        Ok(())
+    }
+}
+
+/// The failure to ask the kernel about page frames.
+fn denied(action: &str, segment: &Segment, error: &io::Error) -> Error {
+    let resident = segment.believable_rss().map_or("the memory".to_owned(), |rss| format!("the {rss} bytes"));
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Error {
+            errno: Some(Errno::EACCES),
+            ..Error::cannot(action, "only root may read which memory cgroup a page is charged to")
+        }
+        .hint(format_args!(
+            "run as root, this shows the cgroups, units and containers that {resident} of it in memory are charged to"
+        )),
+        io::ErrorKind::NotFound => Error::cannot(
+            action,
+            "/proc/kpagecgroup and /proc/kpageflags are missing: no /proc, or a kernel without CONFIG_MEMCG or CONFIG_PROC_PAGE_MONITOR",
+        ),
+        _ => Error::io(action, error),
+    }
+}

@@ -1,0 +1,94 @@
+//! A segment as a file that can be mapped without attaching it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use nix::sys::statfs::{HUGETLBFS_MAGIC, fstatfs};
+
+use crate::error::{Error, Result};
+use crate::segments::attachments::Attachments;
+use crate::segments::lookup::Named;
+use crate::segments::rmid_forced::outlives_a_detach;
+use crate::sysv::{Access, Placement, Segment, attach, page_size};
+
+/// So many attachments are tried at most: one is enough, if its process does not end meanwhile.
+const TRIES: usize = 16;
+
+/// The file that a segment is in the kernel.
+#[derive(Debug)]
+pub(super) struct SegmentFile {
+    pub file: File,
+    /// Bytes, in whole pages.
+    pub length: u64,
+    /// The memory of the file, in bytes.
+    allocated: u64,
+    is_huge: bool,
+}
+
+/// The memory of a segment of huge pages.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HugePages {
+    /// Bytes in memory.
+    pub bytes: u64,
+    /// Whether all of the segment is.
+    pub is_whole: bool,
+}
+
+impl SegmentFile {
+    /// Opens an attachment's file below /proc/PID/map_files. That is no attachment: it changes neither nattch nor a time.
+    /// If nobody has the segment attached, attaches it read-only, opens the file and detaches.
+    ///
+    /// # Errors
+    /// Those of shmat(2). Where the only attachments are out of sight, or the detach would destroy the segment.
+    pub(super) fn open(
+        segment: &Segment,
+        named: &Named,
+        attachments: &Attachments,
+        action: &str,
+    ) -> Result<SegmentFile> {
+        for attached in attachments.of(segment).into_iter().take(TRIES) {
+            let range = &attached.mapping.range;
+            let path = format!("/proc/{}/map_files/{:x}-{:x}", attached.pid, range.start, range.end);
+            if let Ok(file) = File::open(path)
+                && let Ok(Some(file)) = SegmentFile::of(file, segment)
+            {
+                return Ok(file);
+            }
+        }
+        if segment.nattch > 0 {
+            return Err(Error::cannot(
+                action,
+                format!("none of the processes that have it attached ({} attachments) can be seen", segment.nattch),
+            )
+            .hint("run this in the first pid namespace of the machine, as root"));
+        }
+        outlives_a_detach(segment.id, &named.to_string(), "look into")?;
+        let attachment =
+            attach(segment.id, Access::Read, Placement::default()).map_err(|error| Error::call(action, error))?;
+        let file = attachment.open_file().and_then(|file| SegmentFile::of(file, segment));
+        let replaced = || Error::cannot(action, "it was removed and another has its identifier");
+        file.map_err(|error| Error::io(action, &error))?.ok_or_else(replaced)
+    }
+
+    /// `None` if the file is another segment's: the identifier is its inode.
+    fn of(file: File, segment: &Segment) -> io::Result<Option<SegmentFile>> {
+        let metadata = file.metadata()?;
+        if metadata.ino() != segment.id.as_raw() as u64 || metadata.size() < segment.size {
+            return Ok(None);
+        }
+        let is_huge = fstatfs(&file)?.filesystem_type() == HUGETLBFS_MAGIC;
+        Ok(Some(SegmentFile {
+            file,
+            length: metadata.size().next_multiple_of(page_size()),
+            // The unit is 512 bytes, whatever the file system's is (stat(2)).
+            allocated: metadata.blocks() * 512,
+            is_huge,
+        }))
+    }
+
+    /// The huge pages, if it has these. The kernel's table is wrong about them; the file's blocks are right.
+    pub(super) fn huge_pages(&self) -> Option<HugePages> {
+        self.is_huge.then_some(HugePages { bytes: self.allocated, is_whole: self.allocated >= self.length })
+    }
+}

@@ -1,0 +1,205 @@
+//! The memory cgroups of the machine: the directories behind the inodes that the kernel names, and how much shared memory
+//! each is charged for.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::fs::{self, DirEntry};
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// The inode of the root of a whole hierarchy (fs/kernfs).
+const ROOT: u64 = 1;
+
+/// The hierarchy that has the memory controller, as it is mounted here.
+#[derive(Debug)]
+pub(crate) struct MemoryCgroups {
+    mounted: PathBuf,
+    /// The part of the hierarchy that is mounted: `/`, or a container's own.
+    part: PathBuf,
+    version: Version,
+    /// Whether the whole hierarchy is mounted.
+    is_whole: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
+/// What was found in the hierarchy.
+#[derive(Debug, Default)]
+pub(crate) struct Directories {
+    /// The directories that were looked for, by inode.
+    pub found: HashMap<u64, PathBuf>,
+    /// Whether an inode without a directory can only be that of a removed cgroup: the whole hierarchy was seen.
+    pub is_whole: bool,
+    /// Whether memory may still be charged to removed cgroups.
+    pub any_removed: bool,
+}
+
+/// The shared memory that a cgroup and those below it are charged for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shared {
+    /// Bytes charged to the cgroup itself. The kernel does not tell in version 2.
+    pub own: Option<u64>,
+    /// Bytes charged to removed cgroups below it; in version 2 with its own.
+    pub removed: u64,
+}
+
+impl MemoryCgroups {
+    /// Finds the mount in `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+    ///
+    /// # Errors
+    /// `NotFound` where the hierarchy is not mounted.
+    pub(crate) fn find() -> io::Result<MemoryCgroups> {
+        let mounts = fs::read("/proc/self/mountinfo")?;
+        let (mounted, part, version) = mount(&mounts).ok_or(io::ErrorKind::NotFound)?;
+        let is_whole = fs::metadata(&mounted)?.ino() == ROOT;
+        Ok(MemoryCgroups { mounted, part, version, is_whole })
+    }
+
+    /// Looks for the directories of these inodes. Cgroups that come and go meanwhile may be missed.
+    ///
+    /// # Errors
+    /// Those of reading the topmost directory.
+    pub(crate) fn directories(&self, wanted: &HashSet<u64>) -> io::Result<Directories> {
+        let mut directories = Directories { is_whole: self.is_whole, ..Directories::default() };
+        let root = fs::metadata(&self.mounted)?.ino();
+        let mut count: u64 = 0;
+        let mut open = vec![(root, PathBuf::new())];
+        while let Some((inode, path)) = open.pop() {
+            count += 1;
+            if wanted.contains(&inode) {
+                directories.found.insert(inode, path.clone());
+            }
+            // One that is gone by now has nothing below it.
+            open.extend(self.below(&path).map(|entry| (entry.ino(), path.join(entry.file_name()))));
+        }
+        directories.any_removed = !self.is_whole || self.number_with_removed().is_none_or(|number| number != count);
+        Ok(directories)
+    }
+
+    /// Returns a directory's path as `/proc/PID/cgroup` shows it.
+    pub(crate) fn shown(&self, directory: &Path) -> PathBuf {
+        self.part.join(directory)
+    }
+
+    /// Reads what a cgroup is charged for; `None` if it is gone, or the kernel does not tell.
+    pub(crate) fn shared(&self, directory: &Path) -> Option<Shared> {
+        let (own, total) = self.counted(directory)?;
+        let below: u64 = self
+            .below(directory)
+            .filter_map(|entry| self.counted(&directory.join(entry.file_name())))
+            .map(|(_, total)| total)
+            .sum();
+        Some(Shared { own, removed: total.saturating_sub(own.unwrap_or(0)).saturating_sub(below) })
+    }
+
+    /// Whether no cgroup below was removed that memory is still charged to, as far as the kernel tells (version 2).
+    pub(crate) fn none_removed_below(&self, directory: &Path) -> bool {
+        let stat = fs::read_to_string(self.mounted.join(directory).join("cgroup.stat")).unwrap_or_default();
+        self.version == Version::Two && stat.lines().any(|line| line == "nr_dying_descendants 0")
+    }
+
+    /// Whether the cgroup may have processes. In version 2 one that shares out memory among those below it may not
+    /// (Documentation/admin-guide/cgroup-v2.rst, "No Internal Process Constraint"); the root may.
+    pub(crate) fn may_have_processes(&self, directory: &Path) -> bool {
+        let shared_out =
+            || fs::read_to_string(self.mounted.join(directory).join("cgroup.subtree_control")).unwrap_or_default();
+        self.version == Version::One
+            || directory.as_os_str().is_empty()
+            || !shared_out().split_whitespace().any(|controller| controller == "memory")
+    }
+
+    /// The bytes of shared memory in `memory.stat`: the cgroup's own, and with those below it.
+    fn counted(&self, directory: &Path) -> Option<(Option<u64>, u64)> {
+        let text = fs::read_to_string(self.mounted.join(directory).join("memory.stat")).ok()?;
+        let bytes = |name: &str| {
+            let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+            lines.find(|(field, _)| *field == name)?.1.parse().ok()
+        };
+        match self.version {
+            Version::One => Some((Some(bytes("shmem")?), bytes("total_shmem")?)),
+            Version::Two => Some((None, bytes("shmem")?)),
+        }
+    }
+
+    /// The number of cgroups, with removed ones that memory is still charged to.
+    fn number_with_removed(&self) -> Option<u64> {
+        // proc(5): subsys_name hierarchy num_cgroups enabled
+        let cgroups = fs::read_to_string("/proc/cgroups").ok()?;
+        cgroups.lines().find_map(|line| line.strip_prefix("memory"))?.split_whitespace().nth(1)?.parse().ok()
+    }
+
+    fn below(&self, directory: &Path) -> impl Iterator<Item = DirEntry> {
+        let entries = fs::read_dir(self.mounted.join(directory)).into_iter().flatten().filter_map(Result::ok);
+        entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+    }
+}
+
+/// The mount of the hierarchy with the memory controller: of version 1 if that has it, else of version 2.
+fn mount(mounts: &[u8]) -> Option<(PathBuf, PathBuf, Version)> {
+    let mut unified = None;
+    for line in mounts.split(|byte| *byte == b'\n') {
+        // 35 31 0:32 /part /mounted rw,relatime optional - cgroup cgroup rw,memory
+        let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+        let Some(end) = words.iter().position(|word| *word == b"-") else { continue };
+        let (Some(part), Some(mounted), [kind, _, options]) = (words.get(3), words.get(4), &words[end + 1..]) else {
+            continue;
+        };
+        let found = |version| Some((path(mounted), path(part), version));
+        match *kind {
+            b"cgroup" if options.split(|byte| *byte == b',').any(|option| option == b"memory") => {
+                return found(Version::One);
+            }
+            b"cgroup2" if unified.is_none() => unified = found(Version::Two),
+            _ => {}
+        }
+    }
+    unified
+}
+
+/// A path in mountinfo, where blanks are written as `\040`.
+fn path(word: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(word.len());
+    let mut rest = word;
+    while let Some((first, after)) = rest.split_first() {
+        let octal = (*first == b'\\').then(|| after.get(..3)).flatten();
+        match octal.and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[3..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hierarchy_with_the_memory_controller_is_found() {
+        let one = "35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n";
+        let two = "41 31 0:38 /docker/ab /sys/fs/cgroup\\040two rw shared:3 master:1 - cgroup2 cgroup2 rw,nsdelegate\n";
+        let other = "36 31 0:33 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n";
+        for (mounts, found) in [
+            (format!("{other}{one}"), Some(("/sys/fs/cgroup/memory", "/", Version::One))),
+            (format!("{two}{one}"), Some(("/sys/fs/cgroup/memory", "/", Version::One))),
+            (format!("{other}{two}"), Some(("/sys/fs/cgroup two", "/docker/ab", Version::Two))),
+            (other.to_owned(), None),
+            ("nonsense - \n-".to_owned(), None),
+        ] {
+            let expected = found.map(|(mounted, part, version)| (mounted.into(), part.into(), version));
+            assert_eq!(mount(mounts.as_bytes()), expected, "{mounts}");
+        }
+    }
+}
