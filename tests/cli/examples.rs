@@ -1,5 +1,5 @@
-//! The command sessions of the README and of the manual, typed into a terminal, show what is written there; and every
-//! other command that they name is one that shmadm understands.
+//! The command sessions of the README, of docs/ and of the manual, typed into a terminal, show what is written there; and
+//! every other command that they name is one that shmadm understands.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
@@ -13,7 +13,6 @@ use snapbox::{Assert, Redactions};
 use crate::support::{Namespace, Need, Running, ended, in_namespace, needs, on_terminal, shmadm_path};
 use crate::with_c;
 
-const README: &str = include_str!("../../README.md");
 /// What the shell of a session says when it is ready.
 const PROMPT: &str = "<ready>";
 /// What differs from one day, machine and run to the next: nothing else may.
@@ -52,11 +51,25 @@ fn examples(block: &str) -> Vec<Example> {
     examples
 }
 
-/// The README's blocks of this language.
-fn readme(language: &str) -> Vec<&'static str> {
+/// The README and the pages of docs/, each with its name.
+fn documents() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = std::fs::read_dir(root.join("docs")).expect("docs/");
+    let mut paths: Vec<_> = pages.map(|page| page.expect("a page").path()).collect();
+    paths.push(root.join("README.md"));
+    paths.sort();
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).expect("a document");
+        (path.file_name().expect("a name").display().to_string(), text)
+    };
+    paths.into_iter().filter(|path| path.extension().is_some_and(|end| end == "md")).map(read).collect()
+}
+
+/// A document's blocks of this language.
+fn fenced<'a>(document: &'a str, language: &str) -> Vec<&'a str> {
     let fence = format!("```{language}\n");
-    let blocks = README.split(fence.as_str()).skip(1);
-    blocks.map(|rest| rest.split_once("```").expect("its end").0).collect()
+    let blocks: Vec<_> = document.split(fence.as_str()).skip(1).collect();
+    blocks.into_iter().map(|rest| rest.split_once("```").expect("its end").0).collect()
 }
 
 /// The pages of the manual, each with the text of its `.Bd -literal` blocks and of its `.Dl` lines.
@@ -173,22 +186,29 @@ fn check(ns: &Namespace, document: &str, examples: &[Example]) {
 }
 
 #[test]
-fn the_readmes_sessions_show_what_it_says() {
+fn the_documents_sessions_show_what_they_say() {
     in_namespace(|ns| {
         needs(Need::Program("cc"));
         for name in ["write_shm", "read_shm"] {
             ns.file(&format!("{name}.c"), with_c::source(name));
         }
-        let examples: Vec<_> = readme("console").into_iter().flat_map(examples).collect();
-        assert!(examples.len() >= 20, "{} examples", examples.len());
-        check(ns, "README", &examples);
+        let mut count = 0;
+        for (name, text) in documents() {
+            let examples: Vec<_> = fenced(&text, "console").into_iter().flat_map(examples).collect();
+            count += examples.len();
+            if !examples.is_empty() {
+                check(ns, &name, &examples);
+            }
+        }
+        assert!(count >= 20, "{count} examples");
     });
 }
 
 #[test]
-fn the_demo_is_what_the_readme_shows_of_it() {
+fn the_demo_is_what_the_tour_shows_of_it() {
     in_namespace(|ns| {
-        let step = readme("text")[0];
+        let tour = include_str!("../../docs/tour.md");
+        let step = fenced(tour, "text")[0];
         let demo = on_terminal(ns, "rows 24 cols 80", "NO_COLOR=1 PATH=$(dirname $SHMADM):$PATH shmadm demo");
         let (_, same) = demo.split_once("\n7 of 8").expect("the step");
         let (same, _) = same.split_once("\n8 of 8").expect("the next one");
@@ -237,9 +257,12 @@ fn every_command_that_is_named_is_understood() {
         let lines = blocks.iter().flat_map(|block| block.lines());
         named.extend(lines.flat_map(calls).map(|call| (name.clone(), call.to_owned())));
     }
-    let blocks = ["sh", "console", "ini"].into_iter().flat_map(readme).flat_map(str::lines);
-    let quoted = README.split('`').skip(1).step_by(2);
-    named.extend(blocks.chain(quoted).flat_map(calls).map(|call| ("README".to_owned(), call.to_owned())));
+    for (name, text) in documents() {
+        let blocks = ["sh", "shell", "console", "ini"].into_iter().flat_map(|language| fenced(&text, language));
+        let quoted = text.split('`').skip(1).step_by(2);
+        let calls = blocks.flat_map(str::lines).chain(quoted).flat_map(calls);
+        named.extend(calls.map(|call| (name.clone(), call.to_owned())));
+    }
     assert!(named.len() > 100, "{} commands were found", named.len());
     for (place, call) in named {
         // A last word that is wrong for sure: where it is what clap minds, it has understood all before it.

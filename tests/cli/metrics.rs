@@ -16,7 +16,7 @@ use crate::support::{
     Ended, Namespace, Need, Running, ended, in_namespace, needs, shmadm_path, wait_until, with_input,
 };
 
-const README: &str = include_str!("../../README.md");
+const PAGE: &str = include_str!("../../docs/prometheus.md");
 
 // The columns of the kernel's table.
 const MODE: usize = 2;
@@ -30,12 +30,10 @@ const SWAP: usize = 15;
 /// Samples by their names and labels, as they are written.
 type Samples = BTreeMap<String, f64>;
 
-/// The README's blocks of one language in the section on Prometheus.
+/// The page's blocks of one language.
 fn blocks(language: &str) -> Vec<&'static str> {
-    let (_, section) = README.split_once("\n### Watch a fleet with Prometheus\n").expect("the section");
-    let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
     let begin = format!("\n```{language}\n");
-    section.split(&begin).skip(1).map(|block| block.split_once("```").expect("its end").0).collect()
+    PAGE.split(&begin).skip(1).map(|block| block.split_once("```").expect("its end").0).collect()
 }
 
 fn samples(text: &str) -> Samples {
@@ -228,7 +226,7 @@ fn a_file_is_replaced_whole_or_not_at_all() {
     });
 }
 
-/// Runs `promtool test rules` on the README's rules with what shmadm writes now, as if it stayed for more than eight hours.
+/// Runs `promtool test rules` on the page's rules with what shmadm writes now, as if it stayed for more than eight hours.
 #[track_caller]
 fn test_rules(ns: &Namespace, expected: &str) {
     let text = ns.shmadm(["metrics"]).ok();

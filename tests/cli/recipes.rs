@@ -1,14 +1,14 @@
-//! The README's recipes, word for word.
+//! The recipes of docs/recipes.md, word for word.
 
 use std::path::Path;
 
 use crate::support::{Ended, Namespace, ended, in_namespace, shmadm_path, wait_until};
 
-const README: &str = include_str!("../../README.md");
+const PAGE: &str = include_str!("../../docs/recipes.md");
 
 /// The block of shell below a heading.
 fn recipe(heading: &str) -> &'static str {
-    let (_, section) = README.split_once(&format!("\n### {heading}\n")).expect("the heading");
+    let (_, section) = PAGE.split_once(&format!("\n## {heading}\n")).expect("the heading");
     let (_, block) = section.split_once("```sh\n").expect("a block of shell");
     block.split_once("```").expect("its end").0
 }

@@ -1,16 +1,16 @@
-//! The C programs of the README, and shmadm as the other half of each.
+//! The C programs of docs/tour.md, and shmadm as the other half of each.
 
 use crate::support::{Namespace, ended, in_namespace};
 
-const README: &str = include_str!("../../README.md");
+const PAGE: &str = include_str!("../../docs/tour.md");
 
 /// What is below "With C programs".
 fn section() -> &'static str {
-    let (_, section) = README.split_once("\n## With C programs\n").expect("the heading");
+    let (_, section) = PAGE.split_once("\n## With C programs\n").expect("the heading");
     section.split_once("\n## ").map_or(section, |(section, _)| section)
 }
 
-/// The C program that the README shows as the file of this name.
+/// The C program that the page shows as the file of this name.
 pub(crate) fn source(name: &str) -> &'static str {
     let (_, rest) = section().split_once(&format!("`{name}.c`")).expect("its name");
     let (_, block) = rest.split_once("```c\n").expect("a block of C");
