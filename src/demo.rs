@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::output::{Column, Layout, Lookups, Output, Picture, Space, TimeFormat, View, note_raw, prompt};
 use crate::segments::lookup;
 use crate::segments::{create, rmid_forced};
-use crate::system::signals::{Ending, Woken};
+use crate::system::signals::{ShutdownSignals, Woken};
 use crate::sysv::{self, Access, Attachment, NewSegment, Placement, Reason, Segment};
 use crate::values::{Key, Mode, ShmId};
 
@@ -64,7 +64,7 @@ impl From<Error> for Stop {
 ///
 /// Errors: of every call; the segment and the second process are gone by then, and where a signal came, too.
 pub(crate) fn play(output: &mut Output, pauses: bool) -> Result<End> {
-    let ending = Ending::catch().map_err(|error| Error::io("catch signals", &error))?;
+    let shutdown = ShutdownSignals::catch().map_err(|error| Error::io("catch signals", &error))?;
     let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(|error| Error::io("read standard input", &error))?;
     let is_traced = sysv::is_traced();
     let (sender, calls) = channel();
@@ -79,7 +79,7 @@ pub(crate) fn play(output: &mut Output, pauses: bool) -> Result<End> {
         shown: Vec::new(),
         calls,
         is_traced,
-        ending,
+        shutdown,
         pauses: pauses.then(|| stdin.into()),
         output,
     };
@@ -129,7 +129,7 @@ struct Stage<'a> {
     /// Our own calls, as they return.
     calls: Receiver<String>,
     is_traced: bool,
-    ending: Ending,
+    shutdown: ShutdownSignals,
     /// Where Enter comes from.
     pauses: Option<File>,
     output: &'a mut Output,
@@ -154,13 +154,13 @@ impl Stage<'_> {
         self.write()?;
         self.show(&story::WRITE)?;
 
-        let answer = self.second.attach(id, &self.ending)?;
+        let answer = self.second.attach(id, &self.shutdown)?;
         let address = answer.text.strip_prefix("0x").and_then(|digits| usize::from_str_radix(digits, 16).ok());
         self.b = Some(address.ok_or_else(SecondProcess::has_ended)?);
         self.theirs(answer);
         self.show(&story::SECOND)?;
 
-        let answer = self.second.read(&self.ending)?;
+        let answer = self.second.read(&self.shutdown)?;
         let text = self.theirs(answer);
         self.shown.push(('B', format!("in C: puts({:#x}) prints: {text}", self.b.unwrap_or_default())));
         self.show(&story::READ)?;
@@ -176,7 +176,7 @@ impl Stage<'_> {
         }
         self.show(&story::REMOVE)?;
 
-        let answer = self.second.detach(&self.ending)?;
+        let answer = self.second.detach(&self.shutdown)?;
         self.b = None;
         self.theirs(answer);
         let is_gone = sysv::stat(id).is_err_and(|error| error.reason == Reason::NoSuchSegment);
@@ -190,7 +190,7 @@ impl Stage<'_> {
         loop {
             let key = Key::from_raw(fastrand::i32(1..));
             // Before there is a segment: from its first moment on there is somebody to remove it.
-            self.second.watch(key, &self.ending)?;
+            self.second.watch(key, &self.shutdown)?;
             let mode = Mode::from_raw(0o600);
             match sysv::create(&NewSegment { key, size: SIZE, mode, huge: None, no_reserve: false }) {
                 Ok(id) => {
@@ -254,7 +254,7 @@ impl Stage<'_> {
     /// Prints a step: what happens and why, the calls, the picture, and the row.
     fn show(&mut self, step: &Step) -> Result<(), Stop> {
         self.mine();
-        if let Some(signal) = self.ending.signal() {
+        if let Some(signal) = self.shutdown.signal() {
             return Err(Stop::Signal(signal));
         }
         let segment = self.row()?;
@@ -319,7 +319,7 @@ impl Stage<'_> {
             _ if !self.is_written => String::new(),
             (Some(attachment), _) => text(attachment)?,
             (None, Some(_)) => {
-                let answer = self.second.read(&self.ending)?;
+                let answer = self.second.read(&self.shutdown)?;
                 self.trace(&answer);
                 answer.text
             }
@@ -340,7 +340,7 @@ impl Stage<'_> {
         prompt("\nEnter goes on, Ctrl-D ends: ");
         loop {
             let sources = [input.as_fd(), self.second.as_source()];
-            match self.ending.wait_or_read(&sources).map_err(|error| cannot(&error))? {
+            match self.shutdown.wait_readable(&sources).map_err(|error| cannot(&error))? {
                 Woken::Signal(signal) => return Err(Stop::Signal(signal)),
                 Woken::Source(0) => {}
                 // It has not been told to say anything.

@@ -5,7 +5,7 @@ use clap::Args;
 use super::Context;
 use crate::error::{Error, Result, Status};
 use crate::output::say;
-use crate::system::signals::Ending;
+use crate::system::signals::ShutdownSignals;
 use crate::sysv::Attachment;
 use crate::values::{Period, c_integer};
 
@@ -35,9 +35,10 @@ impl Attaching {
         };
         // Before signals are caught: who does not read must not keep one from ending us.
         context.output.flush()?;
-        let ending = Ending::catch().map_err(|error| Error::io("catch signals", &error))?;
+        let shutdown = ShutdownSignals::catch().map_err(|error| Error::io("catch signals", &error))?;
         say(format_args!("holding {name}, attached at {:#x}, as process {}", attachment.address(), std::process::id()));
-        let signal = ending.wait(limit.map(|limit| limit.0)).map_err(|error| Error::io("wait for a signal", &error))?;
+        let signal =
+            shutdown.wait(limit.map(|limit| limit.0)).map_err(|error| Error::io("wait for a signal", &error))?;
         Ok(signal.map_or(Status::Done, Status::Signal))
     }
 }

@@ -72,14 +72,14 @@ impl Guard {
         let ended = spawn::run(&self.command).map_err(|error| Error::io("wait for the command", &error))?;
         let (leaked, status) = match ended {
             // What the command returned weighs more than all that fails afterwards.
-            Ok(status) => match self.leaked(&before) {
+            spawn::Outcome::Ended(status) => match self.leaked(&before) {
                 Ok(leaked) => (leaked, status),
                 Err(error) => {
                     say(error);
                     return Ok(Status::Guarded(if status == 0 { Status::Failed.code() } else { status }));
                 }
             },
-            Err(errno) => {
+            spawn::Outcome::NotStarted(errno) => {
                 say(Error::io(format_args!("run {}", Path::new(&self.command[0]).display()), &errno.into()));
                 (Vec::new(), if errno == Errno::ENOENT { 127 } else { 126 })
             }

@@ -10,7 +10,7 @@ use crate::output::{Lookups, Output, Progress, prompt, say};
 use crate::segments::filter::{Filters, Selection};
 use crate::segments::lookup;
 use crate::segments::remove::{self, Choice, Outcome, Removal};
-use crate::system::signals::Ending;
+use crate::system::signals::ShutdownSignals;
 use crate::sysv::{self, Segment};
 use crate::values::{Period, SegmentRef, human_bytes};
 
@@ -91,9 +91,9 @@ impl Remove {
             .filter(|(_, choice)| choice.as_ref().map_or(true, |segment| seen.insert(segment.id)))
             .collect();
         let mut removals = Vec::new();
-        let ending = catch()?;
+        let shutdown = catch()?;
         let mut chosen = chosen.into_iter();
-        while ending.signal().is_none()
+        while shutdown.signal().is_none()
             && let Some((word, choice)) = chosen.next()
         {
             let removal = match choice {
@@ -107,7 +107,7 @@ impl Remove {
             self.tell(&removal, output)?;
             removals.push(removal);
         }
-        self.finish(removals, chosen.len(), &ending, output)
+        self.finish(removals, chosen.len(), &shutdown, output)
     }
 
     fn remove_matching(&self, selection: &Selection, context: &mut Context) -> Result<Status> {
@@ -135,15 +135,15 @@ impl Remove {
         if !(chosen.is_empty() || self.dry_run || self.yes) {
             confirm(&chosen)?;
         }
-        let ending = catch()?;
+        let shutdown = catch()?;
         let choice = Choice { selection, spare_attached: !self.include_attached };
         let mut progress =
             Progress::steps("removing", chosen.len() as u64).hidden_if(output.is_terminal() && !self.quiet);
         let mut removals = Vec::new();
-        for batch in chosen.chunks(BATCH).take_while(|_| ending.signal().is_none()) {
+        for batch in chosen.chunks(BATCH).take_while(|_| shutdown.signal().is_none()) {
             let done = match self.dry_run {
                 true => batch.iter().map(|segment| Removal::of(segment, Outcome::WouldRemove)).collect(),
-                false => remove::remove_all(batch, choice, &ending),
+                false => remove::remove_all(batch, choice, &shutdown),
             };
             progress.suspend(|| done.iter().try_for_each(|removal| self.tell(removal, output)))?;
             progress.advance(batch.len() as u64);
@@ -151,7 +151,7 @@ impl Remove {
         }
         drop(progress);
         let left = chosen.len() - removals.len();
-        self.finish(removals, left, &ending, output)
+        self.finish(removals, left, &shutdown, output)
     }
 
     /// Says at once what became of a segment, unless it is still to be waited for.
@@ -168,11 +168,17 @@ impl Remove {
     }
 
     /// Waits where that was asked for, and tells what has not been told. `left` were not come to before a signal.
-    fn finish(&self, mut removals: Vec<Removal>, left: usize, ending: &Ending, output: &mut Output) -> Result<Status> {
+    fn finish(
+        &self,
+        mut removals: Vec<Removal>,
+        left: usize,
+        shutdown: &ShutdownSignals,
+        output: &mut Output,
+    ) -> Result<Status> {
         if let Some(limit) = self.wait {
             output.flush()?;
             let marked: Vec<_> = removals.iter().map(|removal| removal.outcome == Outcome::Marked).collect();
-            remove::wait(&mut removals, limit.map(|limit| limit.0), ending)
+            remove::wait(&mut removals, limit.map(|limit| limit.0), shutdown)
                 .map_err(|error| Error::io("wait for a signal", &error))?;
             for (removal, _) in removals.iter().zip(marked).filter(|(_, was_marked)| *was_marked) {
                 if let Some(error) = &removal.error {
@@ -185,7 +191,7 @@ impl Remove {
         if self.wants_json() {
             output.json(&Report { removed: &removals })?;
         }
-        if let Some(signal) = ending.signal() {
+        if let Some(signal) = shutdown.signal() {
             if left > 0 {
                 say(format_args!("interrupted: {left} of {} were left alone", left + removals.len()));
             }
@@ -199,8 +205,8 @@ impl Remove {
 }
 
 /// A signal ends it between two segments: what is gone by then is told.
-fn catch() -> Result<Ending> {
-    Ending::catch().map_err(|error| Error::io("catch signals", &error))
+fn catch() -> Result<ShutdownSignals> {
+    ShutdownSignals::catch().map_err(|error| Error::io("catch signals", &error))
 }
 
 /// The segment that a word names, as it is now.

@@ -8,7 +8,7 @@ use crate::error::{Error, Result, Status};
 use crate::output::{ChangeRecord, Clock, Lookups, change_line, say};
 use crate::segments::changes::{Change, Look};
 use crate::segments::filter::{Filters, Selection};
-use crate::system::signals::Ending;
+use crate::system::signals::ShutdownSignals;
 use crate::sysv::Segment;
 use crate::values::{ParsePeriodError, Period};
 
@@ -64,7 +64,7 @@ impl Watch {
 
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
         let mut selection = self.filters.resolve()?;
-        let ending = Ending::catch().map_err(|error| Error::io("catch signals", &error))?;
+        let shutdown = ShutdownSignals::catch().map_err(|error| Error::io("catch signals", &error))?;
         // A limit too long for the clock is none.
         let deadline = self.limit.and_then(|limit| Instant::now().checked_add(limit.0));
         let mut look = Look::first(rows()?.collect::<Result<_>>()?);
@@ -74,7 +74,7 @@ impl Watch {
         loop {
             let remaining = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let pause = remaining.map_or(self.interval.0, |remaining| remaining.min(self.interval.0));
-            let signal = ending.wait(Some(pause)).map_err(|error| Error::io("wait for a signal", &error))?;
+            let signal = shutdown.wait(Some(pause)).map_err(|error| Error::io("wait for a signal", &error))?;
             let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
             // Once more at the end: what was done before it is told.
             let (next, changes) = look.next(rows()?.collect::<Result<_>>()?);
@@ -85,7 +85,7 @@ impl Watch {
                 lookups.clock();
                 selection.look_again();
                 for change in changes.iter().filter(|change| is_chosen(&selection, change, &lookups)) {
-                    if let Some(signal) = self.report(context, change, &began, &lookups, &ending)? {
+                    if let Some(signal) = self.report(context, change, &began, &lookups, &shutdown)? {
                         return Ok(Status::Signal(signal));
                     }
                     left = left.map(|left| left - 1);
@@ -119,10 +119,10 @@ impl Watch {
         change: &Change,
         began: &Clock,
         lookups: &Lookups,
-        ending: &Ending,
+        shutdown: &ShutdownSignals,
     ) -> Result<Option<i32>> {
         let output = &mut context.output;
-        let signal = ending.wait_to_write(output.file()?.as_fd()).map_err(|error| Error::output(&error))?;
+        let signal = shutdown.wait_writable(output.file()?.as_fd()).map_err(|error| Error::output(&error))?;
         if signal.is_some() {
             return Ok(signal);
         }

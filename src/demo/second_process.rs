@@ -14,7 +14,7 @@ use crate::contents::attach;
 use crate::error::{Error, Result};
 use crate::output::Output;
 use crate::segments::lookup;
-use crate::system::signals::{Ending, Woken};
+use crate::system::signals::{ShutdownSignals, Woken};
 use crate::sysv::{self, Access, Attachment, Placement};
 use crate::values::{Key, ShmId, visible};
 
@@ -72,23 +72,23 @@ impl SecondProcess {
     }
 
     /// Tells it the key of the segment that it is to remove if we cannot.
-    pub(super) fn watch(&mut self, key: Key, ending: &Ending) -> Result<(), Stop> {
-        self.ask(&format!("key {key}"), ending).map(drop)
+    pub(super) fn watch(&mut self, key: Key, shutdown: &ShutdownSignals) -> Result<(), Stop> {
+        self.ask(&format!("key {key}"), shutdown).map(drop)
     }
 
     /// Lets it find the segment, and attach it read-only if it is the one with this identifier. The answer is the address.
-    pub(super) fn attach(&mut self, id: ShmId, ending: &Ending) -> Result<Answer, Stop> {
-        self.ask(&format!("attach {id}"), ending)
+    pub(super) fn attach(&mut self, id: ShmId, shutdown: &ShutdownSignals) -> Result<Answer, Stop> {
+        self.ask(&format!("attach {id}"), shutdown)
     }
 
     /// Lets it read the text that is in the segment, made visible.
-    pub(super) fn read(&mut self, ending: &Ending) -> Result<Answer, Stop> {
-        self.ask("read", ending)
+    pub(super) fn read(&mut self, shutdown: &ShutdownSignals) -> Result<Answer, Stop> {
+        self.ask("read", shutdown)
     }
 
     /// Lets it detach.
-    pub(super) fn detach(&mut self, ending: &Ending) -> Result<Answer, Stop> {
-        self.ask("detach", ending)
+    pub(super) fn detach(&mut self, shutdown: &ShutdownSignals) -> Result<Answer, Stop> {
+        self.ask("detach", shutdown)
     }
 
     /// What can be read from when it has ended, and else only after a word.
@@ -101,7 +101,7 @@ impl SecondProcess {
         Error::failed("cannot go on: the second process has ended, and not by our doing; run the demo again")
     }
 
-    fn ask(&mut self, word: &str, ending: &Ending) -> Result<Answer, Stop> {
+    fn ask(&mut self, word: &str, shutdown: &ShutdownSignals) -> Result<Answer, Stop> {
         // One write: where the process has gone, this fails by EPIPE.
         let said = self.words.as_mut().map(|words| words.write_all(format!("{word}\n").as_bytes()));
         if said.is_none_or(|said| said.is_err()) {
@@ -109,7 +109,7 @@ impl SecondProcess {
         }
         let mut calls = Vec::new();
         loop {
-            let line = self.line(ending)?;
+            let line = self.line(shutdown)?;
             if let Some(text) = line.strip_prefix(ANSWER) {
                 return Ok(Answer { calls, text: text.into() });
             }
@@ -121,10 +121,11 @@ impl SecondProcess {
     }
 
     /// The next line that it writes. It writes whole lines.
-    fn line(&mut self, ending: &Ending) -> Result<String, Stop> {
+    fn line(&mut self, shutdown: &ShutdownSignals) -> Result<String, Stop> {
         let cannot = |error: &io::Error| Error::io("hear from the second process", error);
         if self.answers.buffer().is_empty()
-            && let Woken::Signal(signal) = ending.wait_or_read(&[self.as_source()]).map_err(|error| cannot(&error))?
+            && let Woken::Signal(signal) =
+                shutdown.wait_readable(&[self.as_source()]).map_err(|error| cannot(&error))?
         {
             return Err(Stop::Signal(signal));
         }

@@ -4,7 +4,7 @@ mod refused;
 
 use crate::error::{Error, Kind, Result};
 use crate::segments::lookup;
-use crate::system::signals::{HeldOff, Undo};
+use crate::system::signals::{BlockedSignals, UndoOnSignal};
 use crate::sysv::{self, NewSegment, Reason, Segment};
 use crate::values::{Key, ShmId};
 
@@ -20,7 +20,7 @@ const TRIES: usize = 100;
 #[must_use]
 pub(crate) struct Created {
     segment: Segment,
-    undo: Box<Undo>,
+    undo: Box<UndoOnSignal>,
 }
 
 /// The result of [`find_or_create`].
@@ -60,9 +60,9 @@ impl Created {
 /// # Errors
 /// [`NotCreated::Exists`] for `EEXIST`; else the limit that was reached, as [`cannot_create`] explains it.
 pub(crate) fn create(new: &NewSegment) -> Result<Created, NotCreated> {
-    let held_off = HeldOff::until_dropped();
+    let blocked = BlockedSignals::shutdown();
     match sysv::create(new) {
-        Ok(id) => Created::new(id, held_off).map_err(NotCreated::Failed),
+        Ok(id) => Created::new(id, blocked).map_err(NotCreated::Failed),
         Err(error) if error.reason == Reason::Exists => {
             let existing = sysv::find(new.key).ok().flatten().and_then(|id| lookup::look(id).ok().flatten());
             Err(NotCreated::Exists(new.key, existing.map(Box::new)))
@@ -153,8 +153,8 @@ fn cannot_look(key: Key, hidden: Option<ShmId>) -> Error {
 
 impl Created {
     /// Looks at the segment that shmget(2) made just now.
-    fn new(id: ShmId, held_off: HeldOff) -> Result<Created> {
-        let undo = Box::new(held_off.undoing(move || {
+    fn new(id: ShmId, blocked: BlockedSignals) -> Result<Created> {
+        let undo = Box::new(blocked.undo_with(move || {
             let _ = sysv::remove(id);
         }));
         match look_again(id) {

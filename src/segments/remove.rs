@@ -11,7 +11,7 @@ use crate::output::{ErrorRecord, Lookups};
 use crate::segments::filter::Selection;
 use crate::segments::lookup;
 use crate::system::parallel::in_shares;
-use crate::system::signals::Ending;
+use crate::system::signals::ShutdownSignals;
 use crate::sysv::{self, Reason, Segment};
 use crate::values::{Key, SegmentRef, ShmId};
 
@@ -112,18 +112,18 @@ fn left_of(id: ShmId) -> Option<Segment> {
 
 /// Removes many, in this order, by as many threads as there are processors: each call spends its time in the kernel. Those
 /// that a signal comes before are left out.
-pub(crate) fn remove_all(chosen: &[Segment], choice: Choice<'_>, ending: &Ending) -> Vec<Removal> {
+pub(crate) fn remove_all(chosen: &[Segment], choice: Choice<'_>, shutdown: &ShutdownSignals) -> Vec<Removal> {
     let remove_share = |segments: &[Segment]| {
         // Looked up anew: what held when they were chosen is what is in question.
         let lookups = Lookups::default();
-        let left = segments.iter().take_while(|_| ending.signal().is_none());
+        let left = segments.iter().take_while(|_| shutdown.signal().is_none());
         left.map(|segment| remove(segment, choice, &lookups)).collect::<Vec<_>>()
     };
     in_shares(chosen, FEW, remove_share).into_iter().flatten().collect()
 }
 
 /// Waits until what was marked is gone, or a signal comes. What is left when the time is over has failed.
-pub(crate) fn wait(removals: &mut [Removal], limit: Option<Duration>, ending: &Ending) -> io::Result<()> {
+pub(crate) fn wait(removals: &mut [Removal], limit: Option<Duration>, shutdown: &ShutdownSignals) -> io::Result<()> {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     for removal in removals.iter_mut().filter(|removal| removal.outcome == Outcome::Marked) {
         let Some(id) = removal.id else { continue };
@@ -141,7 +141,7 @@ pub(crate) fn wait(removals: &mut [Removal], limit: Option<Duration>, ending: &E
                 removal.error = Some(Error::failed(cause).hint(format_args!("`shmadm stat id:{id}` shows more")));
                 break;
             }
-            if ending.wait(Some(LOOK))?.is_some() {
+            if shutdown.wait(Some(LOOK))?.is_some() {
                 return Ok(());
             }
         }

@@ -1,114 +1,111 @@
-//! A command that is run to its end, and is handed what asks us to end meanwhile.
+//! Running a command to its end, with the signals that ask for an end forwarded to it.
 
-use std::ffi::{CString, OsString};
+mod search;
+
+use std::env;
+use std::ffi::{CStr, CString, OsString};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
-use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::SignalFd;
 use nix::unistd::Pid;
-use rustix::io::ioctl_fionbio;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{self, WaitOptions, WaitStatus, waitpid};
-use signal_hook::consts::SIGCHLD;
 
-use crate::linux::uninterrupted;
-use crate::system::signals::IGNORED;
+use self::search::Program;
+use super::signals::{BlockedSignals, IGNORED};
+use crate::linux::{restore_default, uninterrupted};
 
-/// What is handed on.
-const HANDED_ON: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+/// The signals that are forwarded.
+const FORWARDED: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
 /// The code of a signal that the kernel itself sends, as for Ctrl-C on a terminal (include/uapi/asm-generic/siginfo.h):
-/// such a signal goes to the whole process group, and the command has it already.
+/// such a signal goes to the whole process group, so the command has it already.
 const SI_KERNEL: i32 = 0x80;
 
-/// Runs a command to its end, and returns its status as a shell has it: 128+N where signal N ended it. What asks us to
-/// end is handed on to it, but not what a terminal sends to both of us.
+/// What became of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It ran, and ended with this status: as in a shell, 128+N where signal N ended it.
+    Ended(u8),
+    /// It could not be executed: `ENOENT` where there is no such command.
+    NotStarted(Errno),
+}
+
+/// Runs a command to its end, found and executed as execvp(3) does. SIGINT, SIGTERM and SIGHUP are forwarded to it,
+/// except those that a terminal sends to both processes.
 ///
-/// Errors: of waiting for it; and, within, of starting it.
-pub(crate) fn run(command: &[OsString]) -> io::Result<Result<u8, Errno>> {
-    let mut watched = SigSet::from_iter(HANDED_ON);
-    watched.add(Signal::SIGCHLD);
-    // A parent may have SIGCHLD ignored, and then nobody is told of an end. Any handler undoes that, here and, since
-    // execve(2) makes a handler the default, in the command.
-    signal_hook::flag::register(SIGCHLD, Arc::default())?;
-    // Blocked before the command starts, so that none is lost; the command itself starts with the mask we had.
-    let blocked = Blocked::add(&watched)?;
-    let signals = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC)?;
-    let started = spawn(command, &blocked.before).or_else(|errno| match errno {
-        // A script without a line that names its interpreter, which execvp(3) and so env(1) hand to the shell.
-        Errno::ENOEXEC => spawn(&[&["/bin/sh".into()], command].concat(), &blocked.before),
-        errno => Err(errno),
-    });
-    match started {
-        Ok(child) => wait(child, &signals).map(|ended| Ok(code(ended))),
-        Err(errno) => Ok(Err(errno)),
+/// To be called while this process has one thread.
+///
+/// # Errors
+/// Those of signalfd(2), poll(2) and waitpid(2).
+pub(crate) fn run(command: &[OsString]) -> io::Result<Outcome> {
+    // While SIGCHLD is ignored, which a parent can have arranged, the status of a command is lost. The command gets the
+    // default, too.
+    restore_default(Signal::SIGCHLD)?;
+    // Blocked before the command starts, so that no signal is lost.
+    let blocked = BlockedSignals::block([Signal::SIGCHLD].into_iter().chain(FORWARDED));
+    let signals = blocked.descriptor()?;
+    match start(command, blocked.before()) {
+        Ok(child) => wait(child, &signals).map(|ended| Outcome::Ended(status(ended))),
+        Err(errno) => Ok(Outcome::NotStarted(errno)),
     }
 }
 
-/// Signals that are blocked while this lives. What came meanwhile, and was not read, acts on us after that.
-struct Blocked {
-    before: SigSet,
-}
-
-impl Blocked {
-    fn add(signals: &SigSet) -> Result<Blocked, Errno> {
-        Ok(Blocked { before: signals.thread_swap_mask(SigmaskHow::SIG_BLOCK)? })
-    }
-}
-
-impl Drop for Blocked {
-    fn drop(&mut self) {
-        // The only error is another way to change a mask than the three that there are.
-        let _ = self.before.thread_set_mask();
-    }
-}
-
-/// Starts the command with this signal mask, and with the signals that we ignore as everybody expects them.
-fn spawn(command: &[OsString], mask: &SigSet) -> Result<Pid, Errno> {
-    let c_string = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| Errno::EINVAL);
-    let arguments: Vec<_> = command.iter().map(|word| c_string(word.clone().into_vec())).collect::<Result<_, _>>()?;
-    let environment: Vec<_> = std::env::vars_os()
-        .map(|(name, value)| c_string([name.into_vec(), value.into_vec()].join(&b'=')))
-        .collect::<Result<_, _>>()?;
+/// posix_spawn(3): starts the command with this signal mask, and with the default action for the signals that this
+/// process ignores.
+fn start(command: &[OsString], mask: &SigSet) -> Result<Pid, Errno> {
+    let program = Program::new(command)?;
+    let environment = environment()?;
     let mut attributes = PosixSpawnAttr::init()?;
     attributes.set_flags(PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF)?;
     attributes.set_sigmask(mask)?;
     attributes.set_sigdefault(&SigSet::from_iter(IGNORED))?;
-    posix_spawnp(&arguments[0], &PosixSpawnFileActions::init()?, &attributes, &arguments, &environment)
+    let actions = PosixSpawnFileActions::init()?;
+    program
+        .execute(|path: &CStr, arguments: &[&CStr]| posix_spawn(path, &actions, &attributes, arguments, &environment))
 }
 
-/// Waits for the command, and hands on to it what comes.
+/// The environment of this process, as execve(2) takes it.
+fn environment() -> Result<Vec<CString>, Errno> {
+    let variable = |(name, value): (OsString, OsString)| [name.into_vec(), value.into_vec()].join(&b'=');
+    env::vars_os().map(|pair| CString::new(variable(pair)).map_err(|_| Errno::EINVAL)).collect()
+}
+
+/// Waits until the command has ended, and forwards what arrives meanwhile.
 fn wait(child: Pid, signals: &SignalFd) -> io::Result<WaitStatus> {
     let pid = process::Pid::from_raw(child.as_raw());
     loop {
         if let Some((_, ended)) = uninterrupted(|| waitpid(pid, WaitOptions::NOHANG))? {
-            forget(signals)?;
+            discard(signals)?;
             return Ok(ended);
         }
-        let Some(signal) = uninterrupted(|| signals.read_signal())? else { continue };
-        let known = HANDED_ON.into_iter().find(|known| *known as u32 == signal.ssi_signo);
-        if let Some(known) = known
-            && signal.ssi_code != SI_KERNEL
-        {
-            // Nobody has waited for the command yet, so its pid is nobody else's.
-            let _ = kill(child, known);
+        uninterrupted(|| poll(&mut [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)], None))?;
+        while let Some(arrived) = uninterrupted(|| signals.read_signal())? {
+            let known = FORWARDED.into_iter().find(|known| *known as u32 == arrived.ssi_signo);
+            if let Some(known) = known
+                && arrived.ssi_code != SI_KERNEL
+            {
+                // The command was not waited for yet, so its pid is not used again.
+                let _ = kill(child, known);
+            }
         }
     }
 }
 
-/// Forgets what has come and was not read before the command ended: it was meant for the command, as Ctrl-C is that
-/// ended both, and must not end us before we have told what is left. What comes from now on is for us.
-fn forget(signals: &SignalFd) -> io::Result<()> {
-    ioctl_fionbio(signals, true)?;
+/// Discards the signals that arrived before the command ended: they were meant for the command, as a Ctrl-C that ended
+/// both, and must not end this process before it has reported. Those that arrive later are for this process.
+fn discard(signals: &SignalFd) -> io::Result<()> {
     while uninterrupted(|| signals.read_signal())?.is_some() {}
     Ok(())
 }
 
-/// The numbers are the kernel's: nix has none for real-time signals.
-fn code(ended: WaitStatus) -> u8 {
+/// The exit status of a shell. The numbers are the kernel's: nix has none for real-time signals.
+fn status(ended: WaitStatus) -> u8 {
     let status = ended.exit_status().or_else(|| ended.terminating_signal().map(|signal| 128 + signal));
     status.and_then(|status| u8::try_from(status).ok()).unwrap_or(1)
 }

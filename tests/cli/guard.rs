@@ -324,6 +324,25 @@ fn the_command_starts_as_it_would_without_guard() {
 }
 
 #[test]
+fn a_script_of_path_is_not_one_of_the_current_directory() {
+    in_namespace(|ns| {
+        for (file, text) in [("bin/mytest", "echo $0 $*\n"), ("mytest", "echo the one here\n")] {
+            std::fs::create_dir_all(ns.path("bin")).expect("a directory");
+            ns.file(file, text);
+            ns.run("chmod", ["+x", file]);
+        }
+        let bin = ns.path("bin");
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("PATH"));
+        for program in ["env", env!("CARGO_BIN_EXE_shmadm")] {
+            let mut command = ns.program(program);
+            command.args(if program == "env" { &[][..] } else { &["guard", "--"] }).args(["mytest", "a b"]);
+            let out = ended(command.env("PATH", &path)).ok();
+            assert_eq!(out, format!("{}/mytest a b\n", bin.display()), "{program}");
+        }
+    });
+}
+
+#[test]
 fn a_script_that_names_no_interpreter_is_the_shells() {
     in_namespace(|ns| {
         ns.file("script", "exit 5\n");

@@ -126,19 +126,17 @@ fn each_wait_that_fails_with_eintr_goes_on() {
         needs(Need::Strace);
         make(ns, b"xx");
         for (line, call, first, status) in [
-            ("watch --for 50ms", "recvfrom", 1, 0),
-            ("read 5 --hold=50ms", "recvfrom", 1, 0),
-            ("write 5 y --hold=50ms", "recvfrom", 1, 0),
-            // The wait comes after what the loader reads.
-            ("guard -- sh -c 'exit 7'", "read", 1 + by_the_loader(ns, "read"), 7),
+            ("watch --for 50ms", "ppoll", 1, 0),
+            ("read 5 --hold=50ms", "ppoll", 1, 0),
+            ("write 5 y --hold=50ms", "ppoll", 1, 0),
+            ("guard -- sh -c 'exit 7'", "ppoll", 1, 7),
             ("guard -- sh -c 'exit 7'", "wait4", 1, 7),
             ("guard --shared -- sh -c 'exit 7'", "wait4", 1, 7),
-            // Before the first wait, the streams are looked at.
-            ("demo", "poll", 2, 0),
+            ("demo", "ppoll", 1, 0),
             ("demo", "wait4", 1, 0),
             // A thread waits for what it is to undo.
-            ("create private --size 5", "poll", 1, 0),
-            ("read 5 -o out", "poll", 1, 0),
+            ("create private --size 5", "ppoll", 1, 0),
+            ("read 5 -o out", "ppoll", 1, 0),
         ] {
             let inject = format!("inject={call}:error=EINTR:when={first}+2");
             let strace =

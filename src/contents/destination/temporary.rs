@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::place::Place;
-use crate::system::signals::{HeldOff, Undo};
+use crate::system::signals::{BlockedSignals, UndoOnSignal};
 
 /// How many random names are tried before one that is taken is an error.
 const TRIES: usize = 100;
@@ -25,17 +25,17 @@ pub(crate) struct Temporary {
     name: OsString,
     place: Place,
     /// Dropped at the end, after the file has been renamed or removed.
-    _undo: Box<Undo>,
+    _undo: Box<UndoOnSignal>,
 }
 
 impl Temporary {
     /// Makes the file, with this mode.
     pub(super) fn new(place: Place, mode: u32) -> io::Result<Temporary> {
-        let held_off = HeldOff::until_dropped();
+        let blocked = BlockedSignals::shutdown();
         let directory = place.directory.try_clone()?;
         let (file, name) = make(&directory)?;
         let removed = name.clone();
-        let undo = Box::new(held_off.undoing(move || {
+        let undo = Box::new(blocked.undo_with(move || {
             let _ = unlinkat(directory, removed, AtFlags::empty());
         }));
         let temporary = Temporary { file, name, place, _undo: undo };
