@@ -1,5 +1,6 @@
 //! Keys, modes, sizes, durations and the words that name a segment: their grammar, and how they are shown.
 
+mod count;
 mod key;
 mod mode;
 mod period;
@@ -8,6 +9,7 @@ mod shm_id;
 mod size;
 mod visible;
 
+pub(crate) use count::counted;
 pub use key::Key;
 pub(crate) use key::{ParseKeyError, c_integer};
 pub use mode::Mode;

@@ -17,7 +17,7 @@ use crate::segments::create::{self, Created, Found};
 use crate::segments::lookup::{self, Named};
 use crate::segments::rmid_forced;
 use crate::sysv::{self, Access, Attachment, NewSegment, Segment};
-use crate::values::{Mode, SegmentRef, ShmId, Size, c_integer};
+use crate::values::{Mode, SegmentRef, ShmId, Size, c_integer, counted};
 
 /// Attach a segment and write to it
 ///
@@ -132,7 +132,7 @@ impl AttachWrite {
             copy::fill_with(&contents, name, byte, end..size, &mut |count| progress.advance(count))?;
         }
         if self.verbose {
-            say(format_args!("wrote {} bytes to {name} from byte {offset} on", end - offset));
+            say(format_args!("wrote {} to {name} from byte {offset} on", counted(end - offset, "byte")));
         }
         drop(contents);
         Ok(attachment)
@@ -185,12 +185,14 @@ impl AttachWrite {
 fn check_fit(name: &str, input: Option<&Input>, offset: u64, size: u64) -> Result<()> {
     if offset > size {
         return Err(Error::failed(format!(
-            "cannot write to {name} at byte {offset}: it has {size} bytes; nothing was written"
+            "cannot write to {name} at byte {offset}: it has {}; nothing was written",
+            counted(size, "byte")
         )));
     }
     match input.and_then(Input::length) {
         Some(length) if length > size - offset => Err(Error::failed(format!(
-            "cannot write {length} bytes to {name}: it has room for {} from byte {offset} on; nothing was written",
+            "cannot write {} to {name}: it has room for {} from byte {offset} on; nothing was written",
+            counted(length, "byte"),
             size - offset
         ))),
         _ => Ok(()),

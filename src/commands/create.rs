@@ -17,7 +17,7 @@ use crate::segments::lookup::{self, Named};
 use crate::segments::rmid_forced;
 use crate::system::names::{gid_of, uid_of};
 use crate::sysv::{self, Access, Attachment, HugePages, NewSegment, Segment};
-use crate::values::{Key, Mode, ParseSegmentRefError, SegmentRef, Size};
+use crate::values::{Key, Mode, ParseSegmentRefError, SegmentRef, Size, counted};
 
 /// Create a segment
 ///
@@ -217,8 +217,8 @@ impl Create {
         let size = match (self.size, input.length()) {
             (Some(size), Some(length)) if length > size.0 => {
                 return Err(Error::failed(format!(
-                    "cannot create a segment of {} bytes from {}: the file has {length}",
-                    size.0,
+                    "cannot create a segment of {} from {}: the file has {length}",
+                    counted(size.0, "byte"),
                     path.display()
                 )));
             }
@@ -242,7 +242,9 @@ impl Create {
         match self.format {
             TextOrJson::Text => {
                 let verb = if created { "created" } else { "found" };
-                context.output.line(format_args!("{verb} segment {key}: id {id}, {size} bytes, mode {mode}"))
+                context
+                    .output
+                    .line(format_args!("{verb} segment {key}: id {id}, {}, mode {mode}", counted(size, "byte")))
             }
             TextOrJson::Json => context.output.json(&Created {
                 key: key.to_string(),

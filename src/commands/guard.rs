@@ -16,6 +16,7 @@ use crate::segments::remove::{self, Choice, Outcome};
 use crate::system::namespace::{self, Refused};
 use crate::system::spawn;
 use crate::sysv::Segment;
+use crate::values::counted;
 
 /// Run a command, and name the segments that it leaves behind
 ///
@@ -145,7 +146,8 @@ fn tell(leaked: &[Segment], lookups: &Lookups) {
         let creator = lookups.processes().creator(segment).as_str();
         let command = lookups.processes().command(segment).map_or(String::new(), |command| format!(": {command}"));
         say(format_args!(
-            "  segment {key} (id {id}, {size} bytes, nattch {nattch}), created by process {cpid} ({creator}){command}"
+            "  segment {key} (id {id}, {}, nattch {nattch}), created by process {cpid} ({creator}){command}",
+            counted(size, "byte")
         ));
     }
 }

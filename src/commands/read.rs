@@ -14,7 +14,7 @@ use crate::error::{Error, Result, Status};
 use crate::output::Progress;
 use crate::segments::{lookup, rmid_forced};
 use crate::sysv::{Access, Placement};
-use crate::values::{SegmentRef, Size};
+use crate::values::{SegmentRef, Size, counted};
 
 /// Read a segment's contents
 ///
@@ -88,8 +88,11 @@ impl Read {
         match end {
             Some(end) if end <= size => Ok(start..end),
             _ => {
-                let length = self.length.map_or(String::new(), |length| format!("{} bytes ", length.0));
-                Err(Error::failed(format!("cannot read {length}from byte {start} of {name}: it has {size} bytes")))
+                let length = self.length.map_or(String::new(), |length| counted(length.0, "byte") + " ");
+                Err(Error::failed(format!(
+                    "cannot read {length}from byte {start} of {name}: it has {}",
+                    counted(size, "byte")
+                )))
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::segments::changes::{Change, Look};
 use crate::segments::filter::{Filters, Selection};
 use crate::system::signals::ShutdownSignals;
 use crate::sysv::Segment;
-use crate::values::{ParsePeriodError, Period};
+use crate::values::{ParsePeriodError, Period, counted};
 
 /// The shortest interval: looks without a pause would keep a processor busy and tell no more.
 const SHORTEST: Duration = Duration::from_millis(10);
@@ -108,8 +108,7 @@ impl Watch {
     fn announce(&self, look: &Look, selection: &Selection) {
         let lookups = Lookups::default();
         let chosen = look.segments().iter().filter(|segment| selection.matches(segment, &lookups)).count();
-        let segments = if chosen == 1 { "segment" } else { "segments" };
-        say(format_args!("watching {chosen} {segments}, every {:?}", self.interval.0));
+        say(format_args!("watching {}, every {:?}", counted(chosen, "segment"), self.interval.0));
     }
 
     /// Writes a change, and sees it out; or returns the signal that came while its reader did not read.

@@ -8,6 +8,7 @@ use super::attach::page_error;
 use super::input::{Input, Source};
 use crate::error::{Error, Result};
 use crate::sysv::{Contents, MoveError, Stream};
+use crate::values::counted;
 
 /// Bytes written by one call of what is in memory.
 const PIECE: u64 = 1 << 20;
@@ -25,9 +26,9 @@ pub(crate) fn fill_from(
     advance: Advance<'_>,
 ) -> Result<u64> {
     let is_full = |at: u64| {
-        let written = at - offset;
+        let written = written(at - offset);
         Error::failed(format!(
-            "cannot write all of {} to {name}: the segment is full; {written} bytes were written, and there is more",
+            "cannot write all of {} to {name}: the segment is full; {written}, and there is more",
             input.name
         ))
     };
@@ -76,7 +77,7 @@ fn receive(
             Err(MoveError::Segment(error)) => page_error(format_args!("write to {name} at {at}"), &error),
             Err(MoveError::Stream(error)) => input.unreadable(&error),
         };
-        return Err(error.hint(format_args!("{} bytes were written before", at - part.start)));
+        return Err(error.hint(format_args!("{} before", written(at - part.start))));
     }
     Ok(at)
 }
@@ -119,4 +120,9 @@ pub(crate) fn clear(contents: &Contents<'_>, name: &str, size: u64, advance: Adv
 /// Writes bytes at an offset of a segment.
 pub(crate) fn write_at(contents: &Contents<'_>, name: &str, bytes: &[u8], offset: u64) -> Result<()> {
     contents.write_at(bytes, offset).map_err(|error| page_error(format_args!("write to {name} at {offset}"), &error))
+}
+
+/// Returns how much was written: `1 byte was written`.
+fn written(count: u64) -> String {
+    format!("{} {} written", counted(count, "byte"), if count == 1 { "was" } else { "were" })
 }

@@ -14,7 +14,7 @@ use super::{Output, grid};
 use crate::error::Result;
 use crate::segments::charge::Charges;
 use crate::sysv::{self, Segment};
-use crate::values::{Mode, human, human_bytes};
+use crate::values::{Mode, counted, human, human_bytes};
 
 const HEADING: Style = Style::new().bold();
 /// Below this width of a terminal the bar is half as long, and blanks are saved.
@@ -86,7 +86,7 @@ impl Description<'_> {
         let segment = self.segment;
         let resident = match (segment.rss, segment.believable_rss()) {
             (Some(told), None) => {
-                format!("not to be believed: the kernel says {told} bytes, more than the segment can hold")
+                format!("not to be believed: the kernel says {}, more than the segment can hold", counted(told, "byte"))
             }
             (_, Some(rss)) => format!("{}{}", amount(Some(rss)), bar(rss, segment.size, length)),
             (None, None) => amount(None),

@@ -8,6 +8,7 @@ use super::text::cut;
 use crate::error::Result;
 use crate::system::namespace::Inhabited;
 use crate::system::process::command_of;
+use crate::values::counted;
 
 const HEADING: Style = Style::new().bold();
 
@@ -48,8 +49,7 @@ impl NamespaceRecord {
         let segments = match self.segments {
             None => "may not be entered".to_owned(),
             Some(0) => "no segments".into(),
-            Some(1) => "1 segment".into(),
-            Some(many) => format!("{many} segments"),
+            Some(segments) => counted(segments, "segment"),
         };
         let command = self.command.as_deref().map_or(String::new(), |command| format!(": {command}"));
         format!("IPC namespace {}{ours}, {segments}, process {}{command}", self.ns, self.pid)

@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::sysv::{Access, Segment};
+use crate::values::counted;
 
 /// Columns inside a box; three boxes and what joins them are 78 wide.
 const INSIDE: usize = 20;
@@ -87,7 +88,7 @@ impl Picture<'_> {
             inside('│', &format!(" id     {}", segment.id), '│'),
             inside('│', &format!(" nattch {}{others}", segment.nattch), '│'),
             inside('│', &format!(" status {status}"), '│'),
-            edge('├', &format!("─ {} bytes ", segment.size), '┤'),
+            edge('├', &format!("─ {} ", counted(segment.size, "byte")), '┤'),
             inside(left, &format!(" {}", self.text), right),
             edge('└', "", '┘'),
         ]

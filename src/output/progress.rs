@@ -1,10 +1,13 @@
 //! How far a long piece of work is, for the person at the terminal.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+
+use crate::values::human_bytes;
 
 /// Work that is over before that needs no bar.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -36,7 +39,19 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()).with_message(what);
         // The templates are ours; were one wrong, the default would do.
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
+            // Sizes as everywhere: the library's have two digits behind the point, and 1024 of a unit.
+            let style = style
+                .progress_chars("=> ")
+                .with_key("bytes", |state: &ProgressState, text: &mut dyn Write| {
+                    let _ = text.write_str(&human_bytes(state.pos().into()));
+                })
+                .with_key("total_bytes", |state: &ProgressState, text: &mut dyn Write| {
+                    let _ = text.write_str(&human_bytes(state.len().unwrap_or(0).into()));
+                })
+                .with_key("binary_bytes_per_sec", |state: &ProgressState, text: &mut dyn Write| {
+                    let _ = write!(text, "{}/s", human_bytes(state.per_sec() as u128));
+                });
+            bar.set_style(style);
         }
         let due = io::stderr().is_terminal().then(|| Instant::now() + PATIENCE);
         Progress { bar, due }

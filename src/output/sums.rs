@@ -11,7 +11,7 @@ use super::columns::{Alignment, Column};
 use super::record::{Lookups, View, is_orphan};
 use crate::error::Result;
 use crate::sysv::Segment;
-use crate::values::{human, human_bytes};
+use crate::values::{counted, human, human_bytes};
 
 const TOTALS: Style = Style::new().dimmed();
 
@@ -56,13 +56,12 @@ impl Totals {
         if self.segments == 0 {
             return "no segments".into();
         }
-        let plural = |count: u64| if count == 1 { "" } else { "s" };
         let parts = |marked: &str| {
             [
-                (5, format!("{} segment{}", self.segments, plural(self.segments))),
+                (5, counted(self.segments, "segment")),
                 (2, human_bytes(self.size)),
-                (1, optional(self.orphans, format_args!("orphan{}", plural(self.orphans)))),
-                (3, optional(self.marked, marked)),
+                (1, optional(self.orphans, counted(self.orphans, "orphan"))),
+                (3, optional(self.marked, format!("{} {marked}", self.marked))),
                 (0, format!("{} attached", self.attached)),
                 (4, format!("{} resident", human_bytes(self.resident))),
             ]
@@ -78,9 +77,9 @@ impl Totals {
     }
 }
 
-/// A number of things that are rare; nothing if there are none.
-fn optional(count: u64, what: impl std::fmt::Display) -> String {
-    if count > 0 { format!("{count} {what}") } else { String::new() }
+/// The text about what is rare; nothing if there is none of it.
+fn optional(count: u64, text: String) -> String {
+    if count > 0 { text } else { String::new() }
 }
 
 /// What the segments of each value of a column sum up to.

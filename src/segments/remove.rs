@@ -13,7 +13,7 @@ use crate::segments::lookup;
 use crate::system::parallel::in_shares;
 use crate::system::signals::ShutdownSignals;
 use crate::sysv::{self, Reason, Segment};
-use crate::values::{Key, SegmentRef, ShmId};
+use crate::values::{Key, SegmentRef, ShmId, counted};
 
 /// Not worth a thread.
 const FEW: usize = 64;
@@ -181,7 +181,7 @@ impl fmt::Display for Removal {
             Outcome::Failed => "could not remove",
         })?;
         if let (Some(key), Some(id), Some(size)) = (self.key, self.id, self.size) {
-            write!(f, " segment {key} (id {id}, {size} bytes)")?;
+            write!(f, " segment {key} (id {id}, {})", counted(size, "byte"))?;
         }
         let attachments = if self.nattch == 1 { "attachment" } else { "attachments" };
         match (self.outcome, self.nattch) {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use parse_size::Config;
 use unit_prefix::NumberPrefix;
 
-use crate::values::c_integer;
+use crate::values::{c_integer, counted};
 
 /// A number of bytes, as a user writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,32 +61,28 @@ fn is_unit(unit: &str) -> bool {
     }
 }
 
-/// A number of bytes for people, by 1024 and with one letter: `512`, `4K`, `1.5M`.
+/// Returns a number of bytes for people, in powers of 1024 with one letter: `512`, `4K`, `1.5M`.
 pub(crate) fn human(bytes: u128) -> String {
-    // Three digits are what a column of sizes needs, and f64 has fifteen.
+    // A column of sizes needs three digits; an f64 has fifteen.
     #[expect(clippy::cast_precision_loss)]
-    match NumberPrefix::binary(bytes as f64) {
-        NumberPrefix::Standalone(_) => bytes.to_string(),
-        NumberPrefix::Prefixed(prefix, number) => {
-            let letter = &prefix.symbol()[..1];
-            let tenths = format!("{number:.1}");
-            let short = match tenths.strip_suffix(".0") {
-                Some(whole) => whole,
-                None if number >= 100.0 => return format!("{number:.0}{letter}"),
-                None => &tenths,
-            };
-            format!("{short}{letter}")
-        }
+    let (prefix, number) = match NumberPrefix::binary(bytes as f64) {
+        NumberPrefix::Standalone(_) => return bytes.to_string(),
+        NumberPrefix::Prefixed(prefix, number) => (prefix, number),
+    };
+    let mut digits = format!("{number:.1}");
+    if digits.ends_with(".0") || number >= 100.0 {
+        digits = format!("{number:.0}");
     }
+    if digits == "1024" {
+        // Just below a power of 1024, which is the next power of 2, too.
+        return human(bytes.next_power_of_two());
+    }
+    digits + &prefix.symbol()[..1]
 }
 
-/// The same in a sentence, where a number without a letter needs its unit: `10 bytes`.
+/// Returns the same for a sentence, where a number without a letter needs its unit: `10 bytes`.
 pub(crate) fn human_bytes(bytes: u128) -> String {
-    match bytes {
-        1 => "1 byte".into(),
-        ..1024 => format!("{bytes} bytes"),
-        _ => human(bytes),
-    }
+    if bytes < 1024 { counted(bytes, "byte") } else { human(bytes) }
 }
 
 #[cfg(test)]
@@ -162,7 +158,13 @@ mod tests {
             (1536, "1.5K"),
             (10_000, "9.8K"),
             (150 * 1024 + 100, "150K"),
+            ((1 << 20) - 1, "1M"),
             (1 << 20, "1M"),
+            (1023 * 1024, "1023K"),
+            (1023 * 1024 + 512, "1M"),
+            ((1 << 30) - (1 << 10), "1G"),
+            ((1 << 40) - 1, "1T"),
+            (u128::from(u64::MAX), "16E"),
             (1 << 64, "16E"),
         ] {
             assert_eq!(human(bytes), text, "{bytes}");

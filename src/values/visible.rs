@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Writes control characters (U+0000–1F, U+007F–9F), marks that turn the direction of text, and bytes that are not
-/// UTF-8 as `\xNN`, a byte each. What is left can neither steer a terminal nor end a line.
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+
+/// Returns text in which each character can be seen: those that cannot, and bytes that are not UTF-8, stand there as
+/// `\xNN`, byte by byte. The text can neither steer a terminal, nor end a line, nor pose as another text.
 pub fn visible(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = str::from_utf8(bytes)
         && !text.contains(is_unsafe)
@@ -33,10 +35,35 @@ pub(crate) fn escape(shown: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Control characters; and the bidirectional and line separators of Unicode, which let text pose as other text.
+/// Whether a character cannot be seen, or is seen as another one.
 fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    match c.general_category() {
+        // Directional marks, zero-width characters, tags, the soft hyphen.
+        GeneralCategory::Format | GeneralCategory::Control => true,
+        // Blanks other than U+0020, and ends of lines.
+        GeneralCategory::SpaceSeparator | GeneralCategory::LineSeparator | GeneralCategory::ParagraphSeparator => true,
+        // Nobody can say how a terminal shows these.
+        GeneralCategory::Unassigned | GeneralCategory::PrivateUse | GeneralCategory::Surrogate => true,
+        _ => is_ignorable_letter_or_mark(c),
+    }
+}
+
+/// Whether a letter or a mark is ignored where a font has no picture of it: those of `Default_Ignorable_Code_Point`
+/// (DerivedCoreProperties.txt of Unicode) that the categories above do not have; and the blank of Braille.
+fn is_ignorable_letter_or_mark(c: char) -> bool {
+    matches!(c,
+        '\u{34f}'
+        | '\u{115f}'..='\u{1160}'
+        | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}'
+        | '\u{2800}'
+        | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}'
+        | '\u{ffa0}'
+        | '\u{e0100}'..='\u{e01ef}')
 }
 
 #[cfg(test)]
@@ -53,6 +80,23 @@ mod tests {
             (b"a\xff\xc3", r"a\xff\xc3"),
         ] {
             assert_eq!(visible(bytes), shown);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_escaped() {
+        let ignorable =
+            regex::Regex::new(r"\p{Default_Ignorable_Code_Point}|\p{White_Space}|\p{Cc}|\p{Cf}|\p{Co}").unwrap();
+        // The planes between have no characters.
+        for c in ('\u{80}'..='\u{3ffff}').chain('\u{e0000}'..='\u{e1fff}') {
+            if ignorable.is_match(c.encode_utf8(&mut [0; 4])) {
+                assert!(is_unsafe(c), "U+{:04X}", u32::from(c));
+            }
+        }
+        // Letters, marks, symbols and emoji of living scripts stay.
+        for text in ["naïve", "e\u{301}", "日本語", "한국어", "עברית", "हिन्दी", "→", "😀", "a b"]
+        {
+            assert_eq!(visible(text.as_bytes()), text);
         }
     }
 }

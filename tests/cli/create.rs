@@ -323,7 +323,7 @@ fn a_limit_is_named_with_its_value_and_its_sysctl() {
         for (name, value, size, errno, told) in [
             ("shmmax", "2000000", "2000001", "EINVAL", "SHMMAX allows 2000000 bytes"),
             ("shmall", "2", "2000000", "ENOSPC", "SHMALL allows 2 pages"),
-            ("shmmni", "1", "1", "ENOSPC", "SHMMNI allows 1 segments and there are 1"),
+            ("shmmni", "1", "1", "ENOSPC", "SHMMNI allows 1 segment and there are 1"),
         ] {
             sysctl(ns, name, value);
             let failed = create(ns, &format!("2 --size {size} -f json"));

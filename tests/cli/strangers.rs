@@ -16,9 +16,11 @@ use crate::support::{Namespace, Running, ended, in_namespace, shmadm_path, wait_
 
 /// Makes a segment of this key, says so, and stays.
 const STAYS: &str = "shmget($ARGV[0], 1, 01600) // die; $| = 1; print qq(ready\n); <STDIN>";
-/// Steers a terminal, ends a line, turns the direction of text, is no UTF-8, and quotes.
+/// Steers a terminal, ends a line, turns the direction of text, is no UTF-8, quotes, and has characters that cannot be
+/// seen: zero-width ones, a tag, a soft hyphen, a variation selector, a filler and an odd blank.
 const HOSTILE: &[u8] =
-    b"\x1b[2J\x1b]0;pwned\x07\r\n\t\x00\x7f\xc2\x85\xc2\x9b31m\xe2\x80\xae\xe2\x81\xa6\xff\xc3\"',;\\";
+    b"\x1b[2J\x1b]0;pwned\x07\r\n\t\x00\x7f\xc2\x85\xc2\x9b31m\xe2\x80\xae\xe2\x81\xa6\xff\xc3\"',;\\\
+      \xe2\x80\x8b\xef\xbb\xbf\xf3\xa0\x81\x81\xc2\xad\xef\xb8\x8f\xe3\x85\xa4\xc2\xa0";
 
 /// Starts a process whose command line has these words in it, and which makes a segment.
 fn start(ns: &Namespace, key: i32, words: &[u8]) -> Running {
@@ -41,8 +43,11 @@ fn strangers(ns: &Namespace) -> [Running; 3] {
 #[track_caller]
 fn plain(what: &str, out: &[u8], lines: usize) {
     let text = str::from_utf8(out).unwrap_or_else(|error| panic!("{what}: {error}"));
-    let bad = |c: &char| c.is_control() && *c != '\n' || ('\u{2028}'..'\u{2070}').contains(c);
-    assert_eq!(text.chars().find(bad), None, "{what}");
+    let is_line_end = |c: &char| *c == '\n';
+    let invisible =
+        regex::Regex::new(r"[\p{Default_Ignorable_Code_Point}\p{Cc}\p{Cf}\p{Zl}\p{Zp}]|\u{a0}").expect("a pattern");
+    let bad = invisible.find_iter(text).flat_map(|found| found.as_str().chars()).find(|c| !is_line_end(c));
+    assert_eq!(bad, None, "{what}");
     assert_eq!(text.lines().count(), lines, "{what}");
 }
 
@@ -151,7 +156,7 @@ fn an_environment_changes_what_it_is_for_and_nothing_else() {
             ("HOME", "/nowhere".into()),
             ("RUST_BACKTRACE", "full".into()),
         ];
-        let lines = ["list -f json -o id,key,ctime,mode", "list -o id,key,ctime --time-format iso", "stat 1 -f json"];
+        let lines = ["list -f json", "list -o id,key,ctime --time-format iso", "stat 1 -f json"];
         let lines = lines.map(|line| line.split(' ').collect::<Vec<_>>());
         let expected = lines.each_ref().map(|line| ns.shmadm(line).ok());
         for (name, value) in zones.chain(more) {

@@ -4,31 +4,31 @@ use crate::error::Error;
 use crate::segments::lookup::Named;
 use crate::system::names::Names;
 use crate::sysv::{self, Errno, Reason, Segment};
-use crate::values::{Key, human};
+use crate::values::{Key, counted, human};
 
 /// Returns the error of a failed shmget(2): the limit that was reached, with its value and the sysctl that sets it.
 pub(crate) fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error) -> Error {
     let told = if key.is_private() {
-        Error::call(format_args!("create a private segment of {size} bytes"), error)
+        Error::call(format_args!("create a private segment of {}", counted(size, "byte")), error)
     } else {
-        Error::call(format_args!("create segment {key} of {size} bytes"), error)
+        Error::call(format_args!("create segment {key} of {}", counted(size, "byte")), error)
     };
     let limits = sysv::limits().ok();
     match (error.reason, limits) {
         (Reason::SizeOutOfRange, _) if size == 0 => told.hint("a segment has at least one byte"),
-        (Reason::SizeOutOfRange, Some(limits)) if size > limits.max_bytes => told.hint(format_args!(
-            "SHMMAX allows {} bytes; sysctl kernel.shmmax sets it",
-            limits.max_bytes
-        )),
+        (Reason::SizeOutOfRange, Some(limits)) if size > limits.max_bytes => {
+            told.hint(format_args!("SHMMAX allows {}; sysctl kernel.shmmax sets it", counted(limits.max_bytes, "byte")))
+        }
         (Reason::LimitReached, Some(limits)) => match sysv::usage() {
             Ok(usage) if usage.segments >= limits.max_segments => told.hint(format_args!(
-                "SHMMNI allows {} segments and there are {}; remove some (`shmadm list`), or raise sysctl kernel.shmmni",
-                limits.max_segments, usage.segments
+                "SHMMNI allows {} and there are {}; remove some (`shmadm list`), or raise sysctl kernel.shmmni",
+                counted(limits.max_segments, "segment"),
+                usage.segments
             )),
             Ok(usage) => told.hint(format_args!(
-                "SHMALL allows {} pages ({}), of which {} are taken; remove some segments (`shmadm list`), or raise \
+                "SHMALL allows {} ({}), of which {} are taken; remove some segments (`shmadm list`), or raise \
                  sysctl kernel.shmall",
-                limits.max_pages,
+                counted(limits.max_pages, "page"),
                 human(u128::from(limits.max_pages) * u128::from(sysv::page_size())),
                 usage.pages
             )),
@@ -54,10 +54,12 @@ pub(crate) fn exists(key: Key, existing: Option<&Segment>, wanted: u64) -> Error
         return told("it exists already".into()).hint("use --exist-ok to take it as it is");
     };
     let owner = Names::default().user_or_uid(existing.uid);
-    let told = told(format!("it exists already (id {}, {} bytes, owner {owner})", existing.id, existing.size));
+    let told =
+        told(format!("it exists already (id {}, {}, owner {owner})", existing.id, counted(existing.size, "byte")));
     if existing.size < wanted {
         return told.hint(format_args!(
-            "it is smaller than the {wanted} bytes that are wanted; remove it first, or ask for less"
+            "it is smaller than the size that is wanted, {}; remove it first, or ask for less",
+            counted(wanted, "byte")
         ));
     }
     told.hint("use --exist-ok to take it as it is")
@@ -67,7 +69,7 @@ pub(crate) fn exists(key: Key, existing: Option<&Segment>, wanted: u64) -> Error
 pub(crate) fn too_small(verb: &str, existing: &Segment, wanted: u64) -> Error {
     Error::cannot(
         format_args!("{verb} {}", Named::from(existing)),
-        format!("it exists and has {} bytes, fewer than the {wanted} that are wanted", existing.size),
+        format!("it exists and has {}, fewer than the {wanted} that are wanted", counted(existing.size, "byte")),
     )
     .hint("remove it first, or ask for less")
 }
