@@ -1,0 +1,75 @@
+//! The house rules of ARCHITECTURE.md that a compiler does not check: who imports whom, who has `unsafe`, who knows clap,
+//! and how long a file is.
+
+use std::fs;
+use std::path::Path;
+
+use regex::Regex;
+
+/// From the roof down: a room imports from those below it.
+const ROOMS: [&str; 10] =
+    ["commands", "demo", "contents", "output", "segments", "system", "error", "sysv", "linux", "values"];
+
+/// Imports that still point up, and files that still use clap outside its room. Only ever removed from.
+const UPWARD: [&str; 2] = ["segments/filter.rs imports output", "segments/remove.rs imports output"];
+const USE_CLAP: [&str; 2] = ["segments/filter.rs", "output/time.rs"];
+
+/// The files of src, by their paths in it, and their text.
+fn sources() -> Vec<(String, String)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files = walkdir::WalkDir::new(&src).into_iter().map(|file| file.expect("src").into_path());
+    let rust = files.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let read = |path: std::path::PathBuf| {
+        let name = path.strip_prefix(&src).expect("below src").to_string_lossy().into_owned();
+        (name, fs::read_to_string(&path).expect("a source"))
+    };
+    rust.map(read).collect()
+}
+
+/// The room that a file belongs to; `None` for main.rs and lib.rs.
+fn room_of(file: &str) -> Option<usize> {
+    ROOMS.iter().position(|room| file.split(['/', '.']).next() == Some(room))
+}
+
+#[test]
+fn imports_point_down() {
+    let import = Regex::new(r"\bcrate::(\w+)").expect("a pattern");
+    let mut found = Vec::new();
+    for (file, text) in sources() {
+        let Some(room) = room_of(&file) else { continue };
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let imported = import.captures_iter(line).map(|captures| captures[1].to_owned());
+            let above =
+                imported.filter(|name| ROOMS.iter().position(|other| other == name).is_some_and(|it| it < room));
+            found.extend(above.map(|name| format!("{file} imports {name}")));
+        }
+    }
+    found.sort();
+    found.dedup();
+    assert_eq!(found, UPWARD, "imports that point up");
+}
+
+#[test]
+fn unsafe_and_clap_have_their_rooms() {
+    let word = Regex::new(r"\bunsafe\b|\bclap(?:_complete)?::").expect("a pattern");
+    let mut found = Vec::new();
+    for (file, text) in sources() {
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            let Some(word) = word.find(code) else { continue };
+            let rooms: &[&str] = if word.as_str() == "unsafe" { &["sysv", "linux"] } else { &["commands"] };
+            let is_known = word.as_str() != "unsafe" && USE_CLAP.contains(&&*file);
+            if !is_known && !room_of(&file).is_some_and(|room| rooms.contains(&ROOMS[room])) {
+                found.push(format!("{file}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    assert_eq!(found, [""; 0], "`unsafe` or clap outside their rooms");
+}
+
+#[test]
+fn a_file_has_one_subject() {
+    let long: Vec<_> =
+        sources().into_iter().filter(|(_, text)| text.lines().count() > 400).map(|(file, _)| file).collect();
+    assert_eq!(long, [""; 0], "more than 400 lines");
+}
