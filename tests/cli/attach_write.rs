@@ -13,15 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Ended, Namespace, Running, ended, in_namespace, shmadm_path, wait_until};
-
-// The columns of the kernel's table.
-const KEY: usize = 0;
-const MODE: usize = 2;
-const SIZE: usize = 3;
-const LPID: usize = 5;
-const NATTCH: usize = 6;
-const RSS: usize = 14;
+use crate::support::{Ended, Namespace, Row, Running, ended, in_namespace, shmadm_path, wait_until};
 
 /// Runs `write` with these words, and nothing on its standard input.
 #[track_caller]
@@ -53,8 +45,8 @@ fn contents(ns: &Namespace, length: usize) -> Vec<u8> {
 
 /// A column of segment 0 in the kernel's table.
 #[track_caller]
-fn column(ns: &Namespace, column: usize) -> String {
-    ns.row(0).expect("segment 0")[column].clone()
+fn column(ns: &Namespace, column: fn(Row) -> String) -> String {
+    column(ns.row(0).expect("segment 0"))
 }
 
 #[test]
@@ -78,7 +70,7 @@ fn a_c_program_and_shmadm_read_each_other() {
     in_namespace(|ns| {
         let (reader, writer) = (ns.compile("reader"), ns.compile("writer"));
         ended(&mut ns.program(&writer)).ok();
-        assert_eq!((column(ns, SIZE), column(ns, MODE)), ("27".into(), "666".into()));
+        assert_eq!((column(ns, |row| row.size), column(ns, |row| row.mode)), ("27".into(), "666".into()));
         assert_eq!(ns.shmadm(["read", "5678", "-f", "string"]).ok().trim_end(), "written by C");
         write(ns, "5678 written-by-shmadm").ok();
         assert_eq!(ended(&mut ns.program(&reader)).ok(), "written-by-shmadm");
@@ -149,7 +141,7 @@ fn zero_gives_the_pages_back_of_a_locked_segment_too() {
         ns.shmadm(["create", "5", "--size", "32K", "--lock"]).ok();
         ns.shmadm(["create", "6", "--size", "64M"]).ok();
         for id in [0, 1] {
-            let rss = || ns.row(id).expect("a row")[RSS].parse::<u64>().expect("bytes");
+            let rss = || ns.row(id).expect("a row").rss.parse::<u64>().expect("bytes");
             write(ns, &format!("id:{id} first")).ok();
             write(ns, &format!("id:{id} last --offset 30K")).ok();
             assert_ne!(rss(), 0);
@@ -164,10 +156,13 @@ fn zero_gives_the_pages_back_of_a_locked_segment_too() {
 fn create_makes_what_is_missing_and_takes_what_is_large_enough() {
     in_namespace(|ns| {
         write(ns, "5 hello --create 4K --mode 640").ok();
-        assert_eq!((column(ns, KEY), column(ns, SIZE), column(ns, MODE)), ("5".into(), "4096".into(), "640".into()));
+        assert_eq!(
+            (column(ns, |row| row.key), column(ns, |row| row.size), column(ns, |row| row.mode)),
+            ("5".into(), "4096".into(), "640".into())
+        );
         assert_eq!(contents(ns, 7), b"hello\0\0");
         write(ns, "5 again --create 100 --mode 777").ok();
-        assert_eq!((contents(ns, 7), column(ns, MODE)), (b"again\0\0".to_vec(), "640".into()));
+        assert_eq!((contents(ns, 7), column(ns, |row| row.mode)), (b"again\0\0".to_vec(), "640".into()));
         let error = write(ns, "5 never --create 4097").fails(1);
         assert!(error.contains("id 0") && error.contains("4096 bytes") && error.contains("4097"), "{error}");
         assert_eq!((contents(ns, 7), ns.table().len()), (b"again\0\0".to_vec(), 1));
@@ -285,7 +280,7 @@ fn a_mode_that_forbids_writing_is_explained() {
     in_namespace(|ns| {
         for mode in ["0400", "0444", "0"] {
             ns.shmadm(["create", "5", "--size", "8", "--mode", mode]).ok();
-            for segment in ["5", &format!("id:{}", ns.table()[0][1])] {
+            for segment in ["5", &format!("id:{}", ns.table()[0].id)] {
                 let error = ns.shmadm_unprivileged(["write", segment, "hello", "--zero"]).fails(1);
                 assert!(error.contains("permission denied; "), "{mode}: {error}");
                 assert!(error.contains("read and write permission"), "{mode}: {error}");
@@ -350,7 +345,7 @@ fn remap_does_not_replace_the_programs_own_memory() {
         let mut held = ns.program("setarch");
         held.args(["-R", env!("CARGO_BIN_EXE_shmadm"), "read", "5", "--hold", "-o", "/dev/null"]).stderr(Stdio::null());
         let holder = Running(held.spawn().expect("shmadm"));
-        wait_until("it holds", || ns.row(0).is_some_and(|row| row[6] == "1"));
+        wait_until("it holds", || ns.row(0).is_some_and(|row| row.nattch == "1"));
         let maps = std::fs::read_to_string(format!("/proc/{}/maps", holder.pid())).expect("its maps");
         let own = |line: &&str| ["/shmadm", "[heap]", "[stack]"].iter().any(|name| line.contains(name));
         let own: Vec<_> = maps.lines().filter(own).collect();
@@ -404,9 +399,12 @@ fn hold_stays_attached_until_a_signal_and_ends_as_it_would() {
         ns.shmadm(["create", "5", "--size", "8"]).ok();
         for (signal, number) in [(Signal::SIGTERM, 15), (Signal::SIGINT, 2), (Signal::SIGHUP, 1)] {
             let held = ns.hold(["write", "5", "hello", "--hold"]);
-            assert_eq!((column(ns, NATTCH), column(ns, LPID)), ("1".into(), held.pid().to_string()));
+            assert_eq!(
+                (column(ns, |row| row.nattch), column(ns, |row| row.lpid)),
+                ("1".into(), held.pid().to_string())
+            );
             assert_eq!(held.end(signal), (None, Some(number)));
-            assert_eq!(column(ns, NATTCH), "0");
+            assert_eq!(column(ns, |row| row.nattch), "0");
         }
     });
 }
@@ -421,7 +419,7 @@ fn hold_for_a_time_ends_by_itself() {
         assert_eq!(held.err.lines().count(), 1);
         assert!(held.err.contains("(id 0)") && held.err.contains("0x700000000000"), "{held:?}");
         held.ok();
-        assert_eq!(column(ns, NATTCH), "0");
+        assert_eq!(column(ns, |row| row.nattch), "0");
     });
 }
 
@@ -430,7 +428,10 @@ fn a_segment_that_is_removed_while_held_goes_with_the_last_detach() {
     in_namespace(|ns| {
         let held = ns.hold(["write", "5", "hello", "--hold", "--create", "8"]);
         ns.run("ipcrm", ["-M", "5"]);
-        assert_eq!((column(ns, KEY), column(ns, MODE), column(ns, NATTCH)), ("0".into(), "1600".into(), "1".into()));
+        assert_eq!(
+            (column(ns, |row| row.key), column(ns, |row| row.mode), column(ns, |row| row.nattch)),
+            ("0".into(), "1600".into(), "1".into())
+        );
         // It has lost its key, but not its identifier.
         write(ns, "5 lost").fails(3);
         write(ns, "id:0 found").ok();

@@ -60,7 +60,7 @@ fn by_grep(ns: &Namespace, pids: &[i32]) -> BTreeSet<String> {
 }
 
 fn nattch(ns: &Namespace, id: i32) -> u64 {
-    ns.row(id).expect("its row")[6].parse().expect("a number")
+    ns.row(id).expect("its row").nattch.parse().expect("a number")
 }
 
 /// The children of a process.

@@ -7,23 +7,18 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::{Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root, line_of, shmadm_path};
-
-// The columns of the kernel's table.
-const KEY: usize = 0;
-const MODE: usize = 2;
-const SIZE: usize = 3;
+use crate::support::{Ended, Namespace, Row, Running, ended, in_namespace, in_namespace_as_root, line_of, shmadm_path};
 
 /// The kernel's row of a segment that must be there.
 #[track_caller]
-fn row(ns: &Namespace, id: i32) -> Vec<String> {
+fn row(ns: &Namespace, id: i32) -> Row {
     ns.row(id).unwrap_or_else(|| panic!("no segment {id}"))
 }
 
 /// A segment's key in the kernel's table, bit for bit.
 #[track_caller]
 fn key_of(ns: &Namespace, id: i32) -> u32 {
-    row(ns, id)[KEY].parse::<i32>().expect("a signed decimal").cast_unsigned()
+    row(ns, id).key.parse::<i32>().expect("a signed decimal").cast_unsigned()
 }
 
 /// Runs `create` with these words.
@@ -100,11 +95,11 @@ fn units_and_modes_are_the_kernels() {
     in_namespace(|ns| {
         for (size, bytes) in [("0x1000", 4096), ("1K", 1024), ("1kb", 1000), ("1.5K", 1536), ("1G", 1 << 30)] {
             let id = id_of(create(ns, &format!("private --size {size} -q")));
-            assert_eq!((row(ns, id)[SIZE].parse(), row(ns, id)[MODE].as_str()), (Ok(bytes), "600"), "{size}");
+            assert_eq!((row(ns, id).size.parse(), row(ns, id).mode.as_str()), (Ok(bytes), "600"), "{size}");
         }
         for (mode, shown) in [("0", "0000"), ("7", "0007"), ("640", "0640"), ("777", "0777")] {
             let made = create(ns, &format!("random -s 1 -m {mode} -f json")).json();
-            assert_eq!((&made["mode"], ns.table().pop().expect("a row")[MODE].as_str()), (&shown.into(), mode));
+            assert_eq!((&made["mode"], ns.table().pop().expect("a row").mode.as_str()), (&shown.into(), mode));
         }
     });
 }
@@ -166,7 +161,7 @@ fn exist_ok_takes_what_is_large_enough_and_leaves_it_as_it_is() {
         create(ns, "42 --exist-ok").fails(3);
         assert_eq!(ns.table(), before);
         assert_eq!(create(ns, "42 --exist-ok --size 4K -f json").json()["created"], true);
-        assert_eq!(row(ns, 1)[SIZE], "4096");
+        assert_eq!(row(ns, 1).size, "4096");
     });
 }
 
@@ -193,7 +188,7 @@ fn from_a_file_is_as_large_as_the_file_and_has_its_bytes() {
         let bytes: Vec<u8> = (0..3_000_001_u32).map(|n| (n % 251) as u8).collect();
         ns.file("large", &bytes);
         let id = id_of(create(ns, "1 --from large -q"));
-        assert_eq!(row(ns, id)[SIZE], bytes.len().to_string());
+        assert_eq!(row(ns, id).size, bytes.len().to_string());
         assert!(contents(ns, id, bytes.len()) == bytes);
 
         // A size of its own may be larger; and then an empty file is as good as any.
@@ -201,7 +196,7 @@ fn from_a_file_is_as_large_as_the_file_and_has_its_bytes() {
         ns.file("empty", "");
         for (file, held) in [("small", b"small\0\0\0"), ("empty", &[0; 8])] {
             let id = id_of(create(ns, &format!("private --from {file} --size 8 -q")));
-            assert_eq!((row(ns, id)[SIZE].as_str(), contents(ns, id, 8)), ("8", held.to_vec()), "{file}");
+            assert_eq!((row(ns, id).size.as_str(), contents(ns, id, 8)), ("8", held.to_vec()), "{file}");
         }
     });
 }
@@ -212,7 +207,7 @@ fn a_mode_that_forbids_writing_does_not_keep_its_maker_from_filling_it() {
         ns.file("file", "bytes");
         ns.open_to_all();
         let id = id_of(ns.shmadm_unprivileged(["create", "1", "--from", "file", "--mode", "0400", "-q"]));
-        assert_eq!((row(ns, id)[MODE].as_str(), contents(ns, id, 5)), ("400", b"bytes".to_vec()));
+        assert_eq!((row(ns, id).mode.as_str(), contents(ns, id, 5)), ("400", b"bytes".to_vec()));
     });
 }
 
@@ -269,8 +264,9 @@ fn owner_gives_it_away_by_number_and_by_name() {
         ] {
             let id = id_of(create(ns, &format!("private -s 1 -m 640 --owner {owner} -q")));
             // The creator stays, and so does the mode.
-            assert_eq!(row(ns, id)[7..11], [expected[0], expected[1], "0", "0"], "{owner}");
-            assert_eq!(row(ns, id)[MODE], "640", "{owner}");
+            let Row { uid, gid, cuid, cgid, .. } = row(ns, id);
+            assert_eq!([&*uid, &*gid, &*cuid, &*cgid], [expected[0], expected[1], "0", "0"], "{owner}");
+            assert_eq!(row(ns, id).mode, "640", "{owner}");
         }
     });
 }
@@ -303,7 +299,7 @@ fn an_owner_that_cannot_be_set_leaves_nothing_behind() {
 fn lock_is_the_kernels_flag_and_its_limit_leaves_nothing_behind() {
     in_namespace(|ns| {
         let id = id_of(create(ns, "1 --size 1 --lock -q"));
-        assert_eq!(row(ns, id)[MODE], "2600");
+        assert_eq!(row(ns, id).mode, "2600");
         let before = ns.table();
         for limit in ["4096", "0"] {
             let mut command = ns.unprivileged("prlimit");
@@ -358,7 +354,7 @@ fn no_reserve_lets_a_segment_be_larger_than_the_machine() {
     in_namespace(|ns| {
         let size = i64::MAX.to_string();
         let id = id_of(create(ns, &format!("1 --size {size} --no-reserve -q")));
-        assert_eq!(row(ns, id)[SIZE], size);
+        assert_eq!(row(ns, id).size, size);
     });
 }
 

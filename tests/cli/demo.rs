@@ -10,7 +10,9 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root, shmadm_path, wait_until};
+use crate::support::{
+    Ended, Namespace, Row, Running, ended, in_namespace, in_namespace_as_root, shmadm_path, wait_until,
+};
 
 const STEPS: usize = 8;
 
@@ -98,7 +100,7 @@ impl Show {
 /// Expects that neither a segment nor the second process is left, from the moment on at which the first one has ended.
 #[track_caller]
 fn nothing_is_left(ns: &Namespace, second: Pid, what: &str) {
-    assert_eq!(ns.table(), Vec::<Vec<String>>::new(), "{what}");
+    assert_eq!(ns.table(), [], "{what}");
     assert_eq!(kill(second, None), Err(Errno::ESRCH), "{what}");
 }
 
@@ -120,11 +122,11 @@ fn each_step_shows_what_the_kernel_has() {
     in_namespace(|ns| {
         ns.run("perl", ["-e", "shmget(7, 1, 01600) // die $!"]);
         let mut show = Show::at(ns, 1);
-        let mine = |table: Vec<Vec<String>>| table.into_iter().find(|row| row[0] != "7").expect("the row");
+        let mine = |table: Vec<Row>| table.into_iter().find(|row| row.key != "7").expect("the row");
         let first = mine(ns.table());
-        let key = format!("{:#010x}", first[0].parse::<i32>().expect("a key"));
-        let id = &first[1];
-        assert_eq!(first[3], "4096");
+        let key = format!("{:#010x}", first.key.parse::<i32>().expect("a key"));
+        let id = &first.id;
+        assert_eq!(first.size, "4096");
         let (a, b) = show.pids();
         assert_eq!(a, show.running.pid());
 
@@ -144,9 +146,13 @@ fn each_step_shows_what_the_kernel_has() {
             assert!(title.starts_with(&format!("{step} of {STEPS}: ")), "{title}");
             // The story: what the kernel has at this step.
             let kernel = mine(ns.table());
-            let now = |column: usize| kernel[column].parse::<i64>().expect("a number");
-            assert_eq!((kernel[1] == *id, now(6)), (true, nattch), "step {step}: {kernel:?}");
-            assert_eq!((kernel[2].len() == 4, now(0) == 0, now(14) > 0), (dest, dest, resident), "{step}: {kernel:?}");
+            let number = |field: &str| field.parse::<i64>().expect("a number");
+            assert_eq!((kernel.id == *id, number(&kernel.nattch)), (true, nattch), "step {step}: {kernel:?}");
+            assert_eq!(
+                (kernel.mode.len() == 4, number(&kernel.key) == 0, number(&kernel.rss) > 0),
+                (dest, dest, resident),
+                "{step}: {kernel:?}"
+            );
             // The row, and the picture, have it so.
             let shown_key = if dest { "0x00000000" } else { &*key };
             let (nattch, row) = (nattch.to_string(), show.row());
@@ -184,7 +190,7 @@ fn the_calls_are_those_that_the_kernel_saw() {
     in_namespace(|ns| {
         let mut show = Show::at(ns, 1);
         let row = ns.table().swap_remove(0);
-        let (key, id) = (format!("{:#010x}", row[0].parse::<i32>().expect("a key")), row[1].clone());
+        let (key, id) = (format!("{:#010x}", row.key.parse::<i32>().expect("a key")), row.id.clone());
         let (a, b) = show.pids();
         let mut told = Vec::new();
         for step in 1..STEPS {

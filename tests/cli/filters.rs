@@ -13,15 +13,11 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::{
-    Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root, shmadm_path, wait_until, with_input,
+    Ended, Namespace, Row, Running, ended, in_namespace, in_namespace_as_root, shmadm_path, wait_until, with_input,
 };
 
 // The columns of the kernel's table.
-const ID: usize = 1;
-const MODE: usize = 2;
 const CPID: usize = 4;
-const NATTCH: usize = 6;
-const CTIME: usize = 13;
 
 /// Long enough that `--older-than 4s` holds, however seconds are rounded.
 const AGE: Duration = Duration::from_secs(5);
@@ -86,7 +82,7 @@ fn sorted(ids: impl IntoIterator<Item = i32>) -> Vec<i32> {
 
 /// The identifiers in the kernel's table.
 fn existing(ns: &Namespace) -> Vec<i32> {
-    sorted(ns.table().iter().map(|row| row[ID].parse().expect("an identifier")))
+    sorted(ns.table().iter().map(|row| row.id.parse().expect("an identifier")))
 }
 
 /// What `list` with these filters shows.
@@ -112,7 +108,7 @@ fn all(ids: &[i32], outcome: &str) -> BTreeMap<i32, String> {
 }
 
 fn is_marked(ns: &Namespace, id: i32) -> bool {
-    ns.row(id).is_some_and(|row| row[MODE].len() == 4 && row[MODE].starts_with('1'))
+    ns.row(id).is_some_and(|row| row.mode.len() == 4 && row.mode.starts_with('1'))
 }
 
 #[test]
@@ -170,12 +166,12 @@ fn each_filter_selects_what_the_kernels_table_says_and_several_must_all_hold() {
 
         // That the kernel has them as the rows below have them.
         let rows: Vec<_> = [a, b, c, d, e, f].map(|id| ns.row(id).expect("a row")).into();
-        let columns = |at: usize| rows.iter().map(|row| row[at].as_str()).collect::<Vec<_>>();
-        assert_eq!(columns(0), ["42", "80", "0", "-5", "0", "0"]);
-        assert_eq!(columns(NATTCH), ["0", "1", "0", "0", "0", "1"]);
-        assert_eq!(columns(7), ["0", "0", "1234", uid, "0", "0"]);
-        assert_eq!(columns(8), ["0", "0", "1234", gid, "0", "0"]);
-        assert_eq!(columns(9), ["0", "0", "1234", "0", "0", "0"]);
+        let columns = |column: fn(&Row) -> &String| rows.iter().map(column).collect::<Vec<_>>();
+        assert_eq!(columns(|row| &row.key), ["42", "80", "0", "-5", "0", "0"]);
+        assert_eq!(columns(|row| &row.nattch), ["0", "1", "0", "0", "0", "1"]);
+        assert_eq!(columns(|row| &row.uid), ["0", "0", "1234", uid, "0", "0"]);
+        assert_eq!(columns(|row| &row.gid), ["0", "0", "1234", gid, "0", "0"]);
+        assert_eq!(columns(|row| &row.cuid), ["0", "0", "1234", "0", "0", "0"]);
         assert!(is_marked(ns, f));
 
         for (filters, expected) in [
@@ -241,7 +237,7 @@ fn an_orphan_is_of_a_creator_that_is_dead_or_a_zombie() {
     in_namespace(|ns| {
         let (live, creator) = make_and_stay(ns, "MAKE; sleep");
         let (of_zombie, _parent) = make_and_stay(ns, "if (!fork) { MAKE; exit } sleep");
-        let zombie = ns.row(of_zombie).expect("a row")[CPID].clone();
+        let zombie = ns.row(of_zombie).expect("a row").cpid.clone();
         wait_until("it is a zombie", || ns.run("ps", ["-o", "stat=", "-p", &zombie]).starts_with('Z'));
         let dead = make(ns, "private -s 1");
         for filter in ["--orphaned", "--creator-exited"] {

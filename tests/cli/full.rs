@@ -50,7 +50,7 @@ fn run(ns: &Namespace, (line, left): (&str, &[&str]), out: impl Into<Stdio>) -> 
     let key = ns.shmadm(["ftok", "file"]).ok();
     let words = line.split(' ').map(|word| if word == "KEY" { key.trim() } else { word });
     let ended = ns.command(words).stdin(Stdio::null()).stdout(out).stderr(Stdio::piped()).output();
-    let keys: Vec<_> = ns.table().into_iter().map(|row| row[0].clone()).collect();
+    let keys: Vec<_> = ns.table().into_iter().map(|row| row.key.clone()).collect();
     // In the order of their places in the kernel's table.
     assert_eq!(keys.len(), left.len(), "{line}: {keys:?}");
     assert!(keys.iter().all(|key| left.contains(&&**key)), "{line}: {keys:?}");

@@ -11,12 +11,8 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root, shmadm_path, wait_until, with_input,
+    Ended, Namespace, Row, Running, ended, in_namespace, in_namespace_as_root, shmadm_path, wait_until, with_input,
 };
-
-// The columns of the kernel's table.
-const KEY: usize = 0;
-const NATTCH: usize = 6;
 
 /// Perl that leaves a segment behind.
 const LEAK: &str = "defined shmget(42, 5000, 01600) or die $!;";
@@ -82,7 +78,7 @@ fn guard(ns: &Namespace, way: Way, options: &str, words: &[&str]) -> Ended {
 }
 
 /// Makes a segment of root's and one of the ordinary user's, which were there before, and returns the table.
-fn make_others(ns: &Namespace) -> Vec<Vec<String>> {
+fn make_others(ns: &Namespace) -> Vec<Row> {
     let make = "defined shmget($ARGV[0], 1, 01600) or die $!";
     for (mut perl, key) in [(ns.program("perl"), "7"), (ordinary(ns, "perl"), "8")] {
         assert_eq!(ended(perl.args(["-e", make, key])).code, Some(0));
@@ -94,12 +90,12 @@ fn make_others(ns: &Namespace) -> Vec<Vec<String>> {
 /// Expects this status and that the leak alone was named, on a line with key, identifier and size; and that in a shared
 /// namespace it is there, from where it is removed, and else that nothing is. Returns its identifier.
 #[track_caller]
-fn leaks(ns: &Namespace, way: Way, ended: &Ended, status: i32, before: &[Vec<String>]) -> i32 {
+fn leaks(ns: &Namespace, way: Way, ended: &Ended, status: i32, before: &[Row]) -> i32 {
     assert_eq!((ended.code, &*ended.out), (Some(status), ""), "{way:?} {ended:?}");
     let table = ns.table();
-    let leak = table.iter().find(|row| row[KEY] == "42");
+    let leak = table.iter().find(|row| row.key == "42");
     assert_eq!((leak.is_some(), table.len()), (way.shared, before.len() + usize::from(way.shared)), "{way:?}");
-    let id = leak.map_or("0", |row| row[1].as_str());
+    let id = leak.map_or("0", |row| row.id.as_str());
     let words = ["0x0000002a", &format!("id {id},"), "5000"];
     assert!(ended.err.starts_with("shmadm: "), "{ended:?}");
     assert!(ended.err.lines().any(|line| words.iter().all(|word| line.contains(word))), "{way:?} {ended:?}");
@@ -229,7 +225,7 @@ fn shared_removal_leaves_what_is_attached() {
         let before = make_others(ns);
         for way in ways().filter(|way| way.shared) {
             let leaky = guard(ns, way, "--remove --report report", &["perl", "-e", HOLDER]);
-            let attached = || ns.table().iter().any(|row| row[KEY] == "42" && row[NATTCH] != "0");
+            let attached = || ns.table().iter().any(|row| row.key == "42" && row.nattch != "0");
             assert!(attached(), "{leaky:?}");
             let Value::Object(report) = report(ns) else { panic!("no object") };
             assert_eq!((&report["removed"], report["leaked"].as_array().map(Vec::len)), (&json!(false), Some(2)));
@@ -276,8 +272,9 @@ fn what_differs_in_its_creating_group_alone_is_new() {
         let way = Way { ordinary: false, shared: true };
         let leaky = guard(ns, way, "", &["timeout", "10", "sh", "-c", wait]);
         let second = ns.row(5).expect("the second");
-        assert_eq!((&first[..5], first[9].as_str()), (&second[..5], second[9].as_str()), "size, mode, cpid, cuid");
-        assert_eq!((first[10].as_str(), second[10].as_str()), ("0", "1234"));
+        let before = |row: &Row| [&row.key, &row.id, &row.mode, &row.size, &row.cpid, &row.cuid].map(Clone::clone);
+        assert_eq!(before(&first), before(&second));
+        assert_eq!((first.cgid.as_str(), second.cgid.as_str()), ("0", "1234"));
         leaks(ns, way, &leaky, 1, &[]);
     });
 }

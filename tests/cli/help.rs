@@ -91,7 +91,7 @@ fn a_typo_suggests_the_right_word() {
 fn a_failure_says_what_to_do_next() {
     in_namespace(|ns| {
         ns.shmadm(["create", "1", "--size", "4096", "--mode", "0"]).ok();
-        let id = ns.table()[0][1].clone();
+        let id = ns.table()[0].id.clone();
         for (words, status, next) in [
             ("read 2", 3, "`shmadm list`"),
             ("write 2 x", 3, "`shmadm list`"),

@@ -95,7 +95,7 @@ fn what_waits_goes_on_waiting() {
         make(ns, b"x");
         let mut holder = ns.hold(["read", "5", "--hold"]);
         interrupt(&mut holder);
-        assert_eq!(ns.row(0).expect("segment 0")[6], "1");
+        assert_eq!(ns.row(0).expect("segment 0").nattch, "1");
 
         let out = || Stdio::from(File::create(ns.path("out")).expect("a file"));
         let mut watcher =
@@ -110,7 +110,7 @@ fn what_waits_goes_on_waiting() {
         assert_eq!(status(&mut guard), Some(7));
 
         let mut remover = spawn(ns.command(["remove", "5", "--wait"]).stdout(Stdio::null()));
-        wait_until("it is marked", || ns.row(0).is_some_and(|row| row[2] == "1600"));
+        wait_until("it is marked", || ns.row(0).is_some_and(|row| row.mode == "1600"));
         interrupt(&mut remover);
         assert_eq!(holder.end(Signal::SIGTERM), (None, Some(15)));
         assert_eq!(status(&mut remover), Some(0));
@@ -146,7 +146,7 @@ fn each_wait_that_fails_with_eintr_goes_on() {
             assert!(!run.err.contains("cannot"), "{line}, {inject}: {run:?}");
             let injected = fs::read_to_string(ns.path("log")).expect("a log").matches("(INJECTED)").count();
             assert!(injected > 0, "{line}, {inject}");
-            assert_eq!(ns.row(0).expect("segment 0")[6], "0", "{line}, {inject}");
+            assert_eq!(ns.row(0).expect("segment 0").nattch, "0", "{line}, {inject}");
         }
     });
 }

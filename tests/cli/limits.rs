@@ -2,12 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Namespace, in_namespace};
-
-// The columns of the kernel's table.
-const SIZE: usize = 3;
-const RSS: usize = 14;
-const SWAP: usize = 15;
+use crate::support::{Namespace, Row, in_namespace};
 
 /// Makes segments of these sizes that reserve no memory, without a key; and touches as many pages of each.
 fn make(ns: &Namespace, sizes: &[u64], touched: usize) {
@@ -54,15 +49,15 @@ fn ipcs(ns: &Namespace, words: &str) -> u64 {
 fn usage_is_the_kernels(ns: &Namespace) -> Value {
     let limits = limits(ns);
     let table = ns.table();
-    let bytes = |column: usize| table.iter().map(move |row| row[column].parse::<u64>().expect("bytes"));
-    let pages: u64 = bytes(SIZE).map(|size| size.div_ceil(4096)).sum();
-    let resident = bytes(RSS).sum::<u64>() / 4096;
-    let usage = json!({"segments": table.len(), "pages": pages, "resident": resident, "swapped": bytes(SWAP).sum::<u64>() / 4096});
+    let bytes = |column: fn(&Row) -> &String| table.iter().map(move |row| column(row).parse::<u64>().expect("bytes"));
+    let pages: u64 = bytes(|row| &row.size).map(|size| size.div_ceil(4096)).sum();
+    let resident = bytes(|row| &row.rss).sum::<u64>() / 4096;
+    let usage = json!({"segments": table.len(), "pages": pages, "resident": resident, "swapped": bytes(|row| &row.swap).sum::<u64>() / 4096});
     assert_eq!(limits["usage"], usage);
     let theirs =
         ["segments allocated", "pages allocated", "pages resident", "pages swapped"].map(|words| ipcs(ns, words));
     assert_eq!(usage, json!({"segments": theirs[0], "pages": theirs[1], "resident": theirs[2], "swapped": theirs[3]}));
-    assert_eq!(named(&limits, "SHMMAX")["used"], bytes(SIZE).max().unwrap_or(0));
+    assert_eq!(named(&limits, "SHMMAX")["used"], bytes(|row| &row.size).max().unwrap_or(0));
     assert_eq!(named(&limits, "SHMALL")["used"], pages);
     assert_eq!(named(&limits, "SHMMNI")["used"], table.len());
     limits

@@ -101,14 +101,15 @@ fn each_format_shows_the_kernels_table_to_everyone() {
     in_namespace(|ns| {
         let _maker = menagerie(ns);
         let (table, users) = (ns.table(), names(ns, "getpwuid"));
-        let ids: Vec<i32> = table.iter().map(|row| row[1].parse().expect("an id")).collect();
+        let ids: Vec<i32> = table.iter().map(|row| row.id.parse().expect("an id")).collect();
         assert!(ids.len() == 600 && !ids.is_sorted(), "the order of the ids would do");
         let expected = table.iter().map(|row| {
-            let mut fields = row.clone();
-            (fields[0], fields[2]) = (hexadecimal(&row[0]), permissions(&row[2]));
-            fields[11..14].iter_mut().filter(|time| *time == "0").for_each(String::clear);
-            let owner = users.get(&row[7]).unwrap_or(&row[7]).clone();
-            [fields, vec![flags(&row[2]).join(","), owner]].concat()
+            let mut shown = row.clone();
+            (shown.key, shown.mode) = (hexadecimal(&row.key), permissions(&row.mode));
+            let times = [&mut shown.atime, &mut shown.dtime, &mut shown.ctime];
+            times.into_iter().filter(|time| **time == "0").for_each(String::clear);
+            let owner = users.get(&row.uid).unwrap_or(&row.uid).clone();
+            [&shown.fields().map(str::to_owned)[..], &[flags(&row.mode).join(","), owner]].concat()
         });
         let expected: Vec<Vec<String>> = expected.collect();
         let columns = "key,id,mode,size,cpid,lpid,nattch,uid,gid,cuid,cgid,atime,dtime,ctime,rss,swap,status,owner";
@@ -142,21 +143,21 @@ fn json_has_the_contracts_fields_and_the_kernels_values() {
         };
         assert!(unprivileged.lines().map(without_key).eq(out.lines().map(without_key)), "{unprivileged}");
         for (row, line) in ns.table().iter().zip(out.lines()) {
-            for time in &row[11..14] {
+            for time in [&row.atime, &row.dtime, &row.ctime] {
                 let date = || ns.run("date", ["-u", "-d", &format!("@{time}"), "+%Y-%m-%dT%H:%M:%SZ"]);
                 dates.entry(time.clone()).or_insert_with(|| date().trim_end().into());
             }
-            let number = |column: usize| row[column].parse::<u64>().expect("a number");
+            let number = |field: &str| field.parse::<u64>().expect("a number");
             let mut record: Value = serde_json::from_str(line).expect("JSON");
             record["original_key"].take();
             let expected = json!({
-                "key": hexadecimal(&row[0]), "original_key": null, "id": number(1), "size": number(3),
-                "mode": permissions(&row[2]), "status": flags(&row[2]), "nattch": number(6),
-                "uid": number(7), "user": users.get(&row[7]), "gid": number(8), "group": groups.get(&row[8]),
-                "cuid": number(9), "cuser": users.get(&row[9]), "cgid": number(10), "cgroup": groups.get(&row[10]),
-                "cpid": number(4), "creator": "alive", "command": command, "lpid": number(5),
-                "atime": dates[&row[11]], "dtime": dates[&row[12]], "ctime": dates[&row[13]],
-                "rss": number(14), "swap": number(15),
+                "key": hexadecimal(&row.key), "original_key": null, "id": number(&row.id), "size": number(&row.size),
+                "mode": permissions(&row.mode), "status": flags(&row.mode), "nattch": number(&row.nattch),
+                "uid": number(&row.uid), "user": users.get(&row.uid), "gid": number(&row.gid), "group": groups.get(&row.gid),
+                "cuid": number(&row.cuid), "cuser": users.get(&row.cuid), "cgid": number(&row.cgid), "cgroup": groups.get(&row.cgid),
+                "cpid": number(&row.cpid), "creator": "alive", "command": command, "lpid": number(&row.lpid),
+                "atime": dates[&row.atime], "dtime": dates[&row.dtime], "ctime": dates[&row.ctime],
+                "rss": number(&row.rss), "swap": number(&row.swap),
             });
             assert_eq!(record, expected);
             // A word in quotes that a colon follows is a field's name.
@@ -285,7 +286,7 @@ fn what_quiet_prints_is_what_commands_take() {
         assert_eq!(removed, "removed segment 0x00000333 (id 3, 8388608 bytes)\n");
         assert_eq!(ns.table().len(), 3);
         ns.run("sh", ["-c", "$0 create 3 --exist-ok -q | xargs $0 remove", shmadm_path()]);
-        let left: Vec<_> = ns.table().into_iter().map(|row| row[0].clone()).collect();
+        let left: Vec<_> = ns.table().into_iter().map(|row| row.key.clone()).collect();
         assert_eq!(left, ["1", "2"]);
     });
 }
@@ -328,7 +329,7 @@ fn sizes_are_human_in_a_table_alone() {
 fn times_are_in_the_users_zone_as_date_writes_them() {
     in_namespace(|ns| {
         perl(ns, "shmget(1, 1, 01600)");
-        let epoch = ns.table()[0][13].clone();
+        let epoch = ns.table()[0].ctime.clone();
         // The second one is how POSIX writes a zone, and needs no database of zones.
         let mut zones = vec!["UTC", "<+0530>-5:30"];
         zones.extend(Path::new("/usr/share/zoneinfo/Europe/Berlin").exists().then_some("Europe/Berlin"));

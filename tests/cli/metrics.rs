@@ -18,15 +18,6 @@ use crate::support::{
 
 const PAGE: &str = include_str!("../../docs/prometheus.md");
 
-// The columns of the kernel's table.
-const MODE: usize = 2;
-const SIZE: usize = 3;
-const CPID: usize = 4;
-const NATTCH: usize = 6;
-const UID: usize = 7;
-const RSS: usize = 14;
-const SWAP: usize = 15;
-
 /// Samples by their names and labels, as they are written.
 type Samples = BTreeMap<String, f64>;
 
@@ -71,24 +62,24 @@ fn expected(ns: &Namespace, alive: &[Running]) -> Samples {
     let table = ns.table();
     let mut pages = 0;
     for row in &table {
-        let number = |column: usize| row[column].parse::<u128>().expect("a number");
-        let uid = number(UID).try_into().expect("a uid");
+        let number = |field: &str| field.parse::<u128>().expect("a number");
+        let uid = number(&row.uid).try_into().expect("a uid");
         let user = User::from_uid(Uid::from_raw(uid)).expect("the users");
         let owner = user.map_or(uid.to_string(), |user| user.name);
         let mut add = |name: &str, value: u128| {
             *samples.entry(format!("shmadm_{name}{{owner=\"{owner}\"}}")).or_default() += value as f64;
         };
-        let orphaned = u128::from(row[NATTCH] == "0" && !alive.contains(&row[CPID]));
+        let orphaned = u128::from(row.nattch == "0" && !alive.contains(&row.cpid));
         add("segments", 1);
-        add("size_bytes", number(SIZE));
-        add("resident_bytes", number(RSS));
-        add("swapped_bytes", number(SWAP));
-        add("attached_segments", u128::from(row[NATTCH] != "0"));
-        add("attachments", number(NATTCH));
+        add("size_bytes", number(&row.size));
+        add("resident_bytes", number(&row.rss));
+        add("swapped_bytes", number(&row.swap));
+        add("attached_segments", u128::from(row.nattch != "0"));
+        add("attachments", number(&row.nattch));
         add("orphaned_segments", orphaned);
-        add("orphaned_resident_bytes", orphaned * number(RSS));
-        add("marked_segments", u128::from(row[MODE].len() > 3));
-        pages += number(SIZE).div_ceil(page_size(ns));
+        add("orphaned_resident_bytes", orphaned * number(&row.rss));
+        add("marked_segments", u128::from(row.mode.len() > 3));
+        pages += number(&row.size).div_ceil(page_size(ns));
     }
     let limit = |name: &str| {
         let value = ns.run("cat", [format!("/proc/sys/kernel/{name}")]);
@@ -195,7 +186,7 @@ fn node_exporter_serves_every_sample() {
         assert_same(&served(), &expected(ns, &held));
         // What is gone is not served any longer.
         drop(held);
-        wait_until("the marked one is gone", || ns.table().iter().all(|row| row[MODE].len() == 3));
+        wait_until("the marked one is gone", || ns.table().iter().all(|row| row.mode.len() == 3));
         write();
         assert_same(&served(), &expected(ns, &[]));
     });

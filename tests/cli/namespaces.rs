@@ -10,7 +10,7 @@ use nix::unistd::{Pid, geteuid, gettid};
 use serde_json::Value;
 
 use crate::support::{
-    Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root, shmadm_path, skip, wait_until,
+    Ended, Namespace, Row, Running, ended, in_namespace, in_namespace_as_root, rows, shmadm_path, skip, wait_until,
 };
 
 /// The inode of a process's, or a thread's, IPC namespace.
@@ -51,9 +51,9 @@ impl Elsewhere {
 
     /// The kernel's rows there.
     #[track_caller]
-    fn table(&self, ns: &Namespace) -> Vec<Vec<String>> {
+    fn table(&self, ns: &Namespace) -> Vec<Row> {
         let table = self.run(ns, &["cat", "/proc/sysvipc/shm"]);
-        table.lines().skip(1).map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+        rows(&table)
     }
 }
 
@@ -87,8 +87,8 @@ fn every_command_acts_where_it_is_sent() {
             let run = |words: &[&str]| ns.shmadm([&["--ns", named.as_str()], words].concat());
             run(&["create", "42", "--size", "8192"]).ok();
             let [row] = &there.table(ns)[..] else { panic!("one segment: {:?}", there.table(ns)) };
-            assert_eq!((row[0].as_str(), row[3].as_str()), ("42", "8192"));
-            let id = row[1].clone();
+            assert_eq!((row.key.as_str(), row.size.as_str()), ("42", "8192"));
+            let id = row.id.clone();
             run(&["attach-write", "42", "hello"]).ok();
             let look = "shmread(shmget(42, 0, 0), my $bytes, 0, 6) or die $!; print $bytes";
             assert_eq!(there.run(ns, &["perl", "-e", look]), "hello\0");
@@ -96,7 +96,7 @@ fn every_command_acts_where_it_is_sent() {
             assert_eq!(run(&["list", "-q"]).ok(), format!("id:{id}\n"));
             assert_eq!(run(&["stat", "42", "-f", "json"]).json()[0]["size"], 8192);
             run(&["set", "42", "--mode", "640"]).ok();
-            assert_eq!(there.table(ns)[0][2], "640");
+            assert_eq!(there.table(ns)[0].mode, "640");
             let limits = run(&["limits", "-f", "json"]).json();
             assert_eq!((&limits["usage"]["segments"], &limits["usage"]["pages"]), (&1.into(), &2.into()));
             run(&["remove", "42"]).ok();
@@ -137,7 +137,7 @@ fn guard_runs_its_command_there_only_if_it_is_shared() {
         assert!(there.table(ns).is_empty());
         let shared = guard(&["--shared"]);
         assert!(shared.code == Some(1) && shared.err.contains("0x0000002a"), "{shared:?}");
-        assert_eq!(there.table(ns)[0][0], "42");
+        assert_eq!(there.table(ns)[0].key, "42");
         assert!(ns.table().is_empty());
     });
 }

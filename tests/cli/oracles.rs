@@ -7,7 +7,7 @@ use std::process::Stdio;
 use fastrand::Rng;
 use serde_json::Value;
 
-use crate::support::{Namespace, Running, in_namespace};
+use crate::support::{Namespace, Row, Running, in_namespace, rows};
 
 /// Makes a population in this namespace, or in one of its own.
 fn populate(ns: &Namespace, seed: u32, before: &[&str]) -> Running {
@@ -32,7 +32,7 @@ fn on_populations(ns: &Namespace, act: impl Fn(&str)) {
         let population = populate(ns, seed, &[]);
         let table = ns.table();
         assert!(!table.is_empty(), "population {seed}");
-        let differ = |row: &Vec<String>| row[7..11].iter().collect::<HashSet<_>>().len() == 4;
+        let differ = |row: &Row| HashSet::from([&row.uid, &row.gid, &row.cuid, &row.cgid]).len() == 4;
         assert_eq!(table.iter().any(differ), ns.is_root, "population {seed}");
         act(&format!("population {seed}"));
         drop(population);
@@ -125,7 +125,7 @@ fn limits_are_what_the_files_and_lsipc_say_whatever_they_are() {
                 assert_eq!(ours["limit"].to_string(), file.trim(), "{population}: {shown}");
                 let theirs = lsipc.lines().map(words).find(|row| row[0] == name).expect("lsipc has it");
                 assert_eq!(ours["limit"].to_string(), theirs[1], "{population}: {lsipc}");
-                let sizes: Vec<u64> = ns.table().iter().map(|row| row[3].parse().expect("a size")).collect();
+                let sizes: Vec<u64> = ns.table().iter().map(|row| row.size.parse().expect("a size")).collect();
                 let (bytes, segments) = (sizes.iter().sum::<u64>(), sizes.len() as u64);
                 let (used, theirs_used) = match &*name {
                     // lsipc looks for no largest one, and divides the sum of the bytes by a page's.
@@ -145,15 +145,16 @@ fn limits_are_what_the_files_and_lsipc_say_whatever_they_are() {
 }
 
 /// What is in a row but identifiers, processes and times.
-fn lasting(row: &[String]) -> Vec<String> {
-    [&row[..1], &row[2..4], &row[6..11]].concat()
+fn lasting(row: &Row) -> [String; 8] {
+    let Row { key, mode, size, nattch, uid, gid, cuid, cgid, .. } = row.clone();
+    [key, mode, size, nattch, uid, gid, cuid, cgid]
 }
 
 /// That of a whole table. Which place a segment gets depends on what was there before.
-fn all_lasting(mut table: Vec<Vec<String>>) -> Vec<Vec<String>> {
-    table.iter_mut().for_each(|row| *row = lasting(row));
-    table.sort();
-    table
+fn all_lasting(table: &[Row]) -> Vec<[String; 8]> {
+    let mut rows: Vec<_> = table.iter().map(lasting).collect();
+    rows.sort();
+    rows
 }
 
 #[test]
@@ -163,30 +164,27 @@ fn ipcrm_leaves_the_same_segments() {
             let seed = population.rsplit(' ').next().and_then(|seed| seed.parse().ok()).expect("a seed");
             let twin = populate(ns, seed, &["unshare", "--ipc", "--"]);
             let there = format!("--ipc=/proc/{}/ns/ipc", twin.pid());
-            let in_twin = |args: &[&str]| {
-                let table = ns.run("nsenter", [&there as &str, "--"].iter().chain(args));
-                table.lines().skip(1).map(words).collect::<Vec<_>>()
-            };
-            let twins_table = || in_twin(&["cat", "/proc/sysvipc/shm"]);
+            let in_twin = |args: &[&str]| ns.run("nsenter", [&there as &str, "--"].iter().chain(args));
+            let twins_table = || rows(&in_twin(&["cat", "/proc/sysvipc/shm"]));
             let (mut here, mut other) = (ns.table(), twins_table());
-            assert_eq!(all_lasting(here.clone()), all_lasting(other.clone()), "{population}");
-            here.sort_by_key(|row| lasting(row));
-            other.sort_by_key(|row| lasting(row));
+            assert_eq!(all_lasting(&here), all_lasting(&other), "{population}");
+            here.sort_by_key(lasting);
+            other.sort_by_key(lasting);
             for (ours, theirs) in here.iter().zip(&other).filter(|_| fastrand::bool()) {
-                if ours[0] == "0" || fastrand::bool() {
-                    ns.shmadm(["remove", &format!("id:{}", ours[1])]).ok();
-                    in_twin(&["ipcrm", "-m", &theirs[1]]);
+                if ours.key == "0" || fastrand::bool() {
+                    ns.shmadm(["remove", &format!("id:{}", ours.id)]).ok();
+                    in_twin(&["ipcrm", "-m", &theirs.id]);
                 } else {
-                    ns.shmadm(["remove", "--quiet", &ours[0]]).ok();
+                    ns.shmadm(["remove", "--quiet", &ours.key]).ok();
                     // ipcrm takes no signed keys.
-                    let key = format!("{:#x}", theirs[0].parse::<i32>().expect("a key"));
+                    let key = format!("{:#x}", theirs.key.parse::<i32>().expect("a key"));
                     in_twin(&["ipcrm", "-M", &key]);
                 }
-                assert_eq!(all_lasting(ns.table()), all_lasting(twins_table()), "{population}: {ours:?}");
+                assert_eq!(all_lasting(&ns.table()), all_lasting(&twins_table()), "{population}: {ours:?}");
             }
             ns.shmadm(["remove", "--all", "--include-attached", "--yes", "--quiet"]).ok();
             in_twin(&["ipcrm", "--all=shm"]);
-            assert_eq!(all_lasting(ns.table()), all_lasting(twins_table()), "{population}");
+            assert_eq!(all_lasting(&ns.table()), all_lasting(&twins_table()), "{population}");
         })
     });
 }

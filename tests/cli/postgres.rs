@@ -11,13 +11,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, User};
 
-use crate::support::{Ended, Namespace, Running, ended, in_namespace_as_root, skip, wait_until};
+use crate::support::{Ended, Namespace, Row, Running, ended, in_namespace_as_root, skip, wait_until};
 
 // The columns of the kernel's table.
-const ID: usize = 1;
-const MODE: usize = 2;
-const NATTCH: usize = 6;
-const UID: usize = 7;
 
 /// Everything that asks for shared memory asks System V, and nobody can reach it from outside of the directory.
 const SETTINGS: [&str; 6] = [
@@ -108,9 +104,9 @@ impl<'a> Cluster<'a> {
     }
 
     /// The kernel's rows of that user's segments.
-    fn segments(&self) -> Vec<Vec<String>> {
+    fn segments(&self) -> Vec<Row> {
         let uid = self.user.uid.to_string();
-        self.ns.table().into_iter().filter(|row| row[UID] == uid).collect()
+        self.ns.table().into_iter().filter(|row| row.uid == uid).collect()
     }
 }
 
@@ -149,8 +145,8 @@ impl Drop for Server {
     }
 }
 
-fn ids<'a>(rows: impl IntoIterator<Item = &'a Vec<String>>) -> Vec<String> {
-    rows.into_iter().map(|row| row[ID].clone()).collect()
+fn ids<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Vec<String> {
+    rows.into_iter().map(|row| row.id.clone()).collect()
 }
 
 #[test]
@@ -177,18 +173,18 @@ fn a_running_server_is_spared_and_what_a_dead_one_left_goes() {
         );
         let spared = cluster.segments();
         assert_eq!((ids(&spared), ids(&ns.table())), (running.clone(), running));
-        assert!(spared.iter().all(|row| row[NATTCH] != "0" && row[MODE].len() == 3), "{spared:?}");
+        assert!(spared.iter().all(|row| row.nattch != "0" && row.mode.len() == 3), "{spared:?}");
         assert!(cluster.answers());
 
         server.crash();
-        wait_until("all have detached", || ns.table().iter().all(|row| row[NATTCH] == "0"));
+        wait_until("all have detached", || ns.table().iter().all(|row| row.nattch == "0"));
         ns.shmadm(["create", "2", "--size", "4K"]).ok();
         let left = cluster.segments();
         assert!(!left.is_empty(), "{:?}", ns.table());
         let orphans = ns.shmadm(["list", "--orphaned", "--owner", user, "-q"]).ok();
         assert_eq!(orphans.lines().map(|id| id.trim_start_matches("id:")).collect::<Vec<_>>(), ids(&left));
         ns.shmadm(["remove", "--orphaned", "--owner", user, "-y"]).ok();
-        let others: Vec<_> = ns.table().into_iter().map(|row| row[0].clone()).collect();
+        let others: Vec<_> = ns.table().into_iter().map(|row| row.key.clone()).collect();
         assert_eq!(others, ["2"]);
 
         // It recovers, and makes new ones.

@@ -88,7 +88,7 @@ fn expect_fair(line: &[&str], ended: &Ended) {
 
 /// The identifier that has the key now.
 fn current(ns: &Namespace) -> Option<String> {
-    ns.table().into_iter().find(|row| row[0] == "42").map(|row| row[1].clone())
+    ns.table().into_iter().find(|row| row.key == "42").map(|row| row.id.clone())
 }
 
 #[test]

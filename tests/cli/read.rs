@@ -233,7 +233,7 @@ fn reading_a_sparse_segment_allocates_nothing() {
                 ] {
                     assert_eq!(printed(sh().args(["-c", line, shmadm_path(), &key.to_string()])), b"", "{line}");
                     let row = ns.row(key - 1).expect("the segment");
-                    assert_eq!(row[14], (pages.len() * PAGE).to_string(), "{:?} {line}", sh());
+                    assert_eq!(row.rss, (pages.len() * PAGE).to_string(), "{:?} {line}", sh());
                 }
             }
         }
@@ -286,7 +286,7 @@ fn a_marked_segment_can_be_read_by_its_id() {
 fn hold_prints_first_and_stays_attached_until_a_signal() {
     in_namespace(|ns| {
         segment(ns, 1, b"contents");
-        let attachments = || ns.row(0).expect("the segment")[6].clone();
+        let attachments = || ns.row(0).expect("the segment").nattch.clone();
         for signal in [Signal::SIGTERM, Signal::SIGINT] {
             let out = File::create(ns.path("out")).expect("a file");
             let mut command = ns.command(["read", "1", "--hold"]);

@@ -23,7 +23,7 @@ fn run(ns: &Namespace, script: &str) -> Ended {
 }
 
 fn keys(ns: &Namespace) -> Vec<String> {
-    ns.table().into_iter().map(|mut row| row.swap_remove(0)).collect()
+    ns.table().into_iter().map(|row| row.key).collect()
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn a_ci_step_removes_what_is_idle_and_spares_the_young() {
         assert_eq!(keys(ns), ["1", "2"], "they are not ten minutes old");
 
         let held = ns.hold(["attach-write", "2", "x", "--hold"]);
-        let born: i64 = ns.table()[0][13].parse().expect("a ctime");
+        let born: i64 = ns.table()[0].ctime.parse().expect("a ctime");
         wait_until("both are idle for two seconds", || seconds_now() >= born + 3);
         let short = script.replace("10m", "2s");
         assert_ne!(short, script);
@@ -69,6 +69,6 @@ fn a_guarded_test_suite_fails_where_it_leaks() {
         let report = std::fs::read_to_string(ns.path("leaks.json")).expect("the report");
         let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
         assert_eq!(report["leaked"].as_array().expect("an array").len(), 2);
-        assert_eq!(ns.table(), Vec::<Vec<String>>::new());
+        assert_eq!(ns.table(), []);
     });
 }

@@ -20,7 +20,7 @@ fn make(ns: &Namespace, keys: impl IntoIterator<Item = i32>) {
 
 /// The keys in the kernel's table.
 fn keys(ns: &Namespace) -> Vec<String> {
-    ns.table().into_iter().map(|row| row[0].clone()).collect()
+    ns.table().into_iter().map(|row| row.key.clone()).collect()
 }
 
 /// What `-f json` printed.
@@ -175,7 +175,7 @@ fn an_attached_one_is_marked_and_its_key_is_free() {
         assert!(marked.starts_with("marked for destruction: segment 0x0000002a (id 0, 100 bytes)"), "{marked}");
         assert!(marked.contains("2 attachments"), "{marked}");
         let row = ns.row(0).expect("the segment");
-        assert_eq!((row[0].as_str(), row[2].as_str()), ("0", "1600"));
+        assert_eq!((row.key.as_str(), row.mode.as_str()), ("0", "1600"));
         ns.shmadm(["remove", "42"]).fails(3);
         ns.shmadm(["create", "42", "--size", "1"]).ok();
         // Once more, by the only name that is left.
@@ -197,7 +197,7 @@ fn wait_returns_with_the_last_detach() {
         let out = File::create(ns.path("out")).expect("a file");
         let waiter = ns.command(["remove", "1", "2", "--wait"]).stdin(Stdio::null()).stdout(out).spawn();
         let mut waiter = Running(waiter.expect("shmadm"));
-        wait_until("it is marked", || ns.row(1).is_some_and(|row| row[2] == "1600"));
+        wait_until("it is marked", || ns.row(1).is_some_and(|row| row.mode == "1600"));
         assert_eq!(waiter.0.try_wait().expect("its state"), None);
         holder.end(Signal::SIGTERM);
         wait_until("it returns", || waiter.0.try_wait().expect("its state").is_some());
@@ -269,7 +269,7 @@ fn two_at_once_leave_nothing_and_do_not_fail() {
 fn thousands_are_removed_by_one_command() {
     in_namespace(|ns| {
         make(ns, 1..=2000);
-        let names = ns.table().into_iter().map(|row| format!("id:{}", row[1]));
+        let names = ns.table().into_iter().map(|row| format!("id:{}", row.id));
         let removed = ns.shmadm(["remove".to_owned()].into_iter().chain(names)).ok();
         assert_eq!(removed.lines().count(), 2000);
         assert_eq!(keys(ns), [""; 0]);

@@ -2,14 +2,9 @@
 
 use std::process::Command;
 
-use crate::support::{Ended, Namespace, ended, in_namespace, in_namespace_as_root, shmadm_path};
+use crate::support::{Ended, Namespace, Row, ended, in_namespace, in_namespace_as_root, shmadm_path};
 
 // The columns of the kernel's table.
-const KEY: usize = 0;
-const MODE: usize = 2;
-const UID: usize = 7;
-const GID: usize = 8;
-const CTIME: usize = 13;
 
 /// Runs `set` with these words.
 #[track_caller]
@@ -26,21 +21,19 @@ fn make(mut perl: Command, key: i32, size: u32, mode: u32) -> i32 {
 }
 
 /// Everything in the kernel's table but the times of the last change, which every change moves.
-fn table(ns: &Namespace) -> Vec<Vec<String>> {
+fn table(ns: &Namespace) -> Vec<Row> {
     let mut table = ns.table();
     for row in &mut table {
-        row.remove(CTIME);
+        row.ctime.clear();
     }
     table
 }
 
-/// Runs `set` on the first segment, and expects nothing but that these columns changed to these values.
+/// Runs `set` on the first segment, and expects that change of its row and no other.
 #[track_caller]
-fn changes(ns: &Namespace, words: &str, columns: &[(usize, &str)]) {
+fn changes(ns: &Namespace, words: &str, change: impl Fn(&mut Row)) {
     let mut expected = table(ns);
-    for (column, value) in columns {
-        (*value).clone_into(&mut expected[0][*column]);
-    }
+    change(&mut expected[0]);
     let silent = set(ns, words);
     assert_eq!((silent.code, &*silent.out, &*silent.err), (Some(0), "", ""), "{words}");
     assert_eq!(table(ns), expected, "{words}");
@@ -60,11 +53,11 @@ fn a_mode_changes_alone() {
         let ftok = "use IPC::SysV 'ftok'; print shmget(ftok($ARGV[0], 65), 1, 01600) // die $!";
         ns.run("perl", ["-e", ftok, &path]);
         for (mode, shown) in [("604", "604"), ("0777", "777"), ("0", "0"), ("7", "7"), ("660", "660")] {
-            changes(ns, &format!("42 --mode {mode}"), &[(MODE, shown)]);
-            changes(ns, &format!("id:{id} -m 640"), &[(MODE, "640")]);
+            changes(ns, &format!("42 --mode {mode}"), |row| row.mode = shown.into());
+            changes(ns, &format!("id:{id} -m 640"), |row| row.mode = "640".into());
         }
         set(ns, &format!("ftok:A:{path} --mode 4")).ok();
-        assert_eq!((&*ns.table()[2][MODE], &*ns.table()[0][MODE]), ("4", "640"));
+        assert_eq!((&*ns.table()[2].mode, &*ns.table()[0].mode), ("4", "640"));
     });
 }
 
@@ -72,13 +65,13 @@ fn a_mode_changes_alone() {
 fn a_lock_is_the_kernels_flag_and_a_mode_keeps_it() {
     in_namespace(|ns| {
         make(ns.program("perl"), 42, 5000, 0o640);
-        changes(ns, "42 --unlock", &[]);
-        changes(ns, "42 --lock", &[(MODE, "2640")]);
-        changes(ns, "42 --lock", &[]);
-        changes(ns, "42 --mode 604", &[(MODE, "2604")]);
-        changes(ns, "42 --unlock", &[(MODE, "604")]);
-        changes(ns, "42 --lock --mode 0", &[(MODE, "2000")]);
-        changes(ns, "42 --unlock --mode 600", &[(MODE, "600")]);
+        changes(ns, "42 --unlock", |_| ());
+        changes(ns, "42 --lock", |row| row.mode = "2640".into());
+        changes(ns, "42 --lock", |_| ());
+        changes(ns, "42 --mode 604", |row| row.mode = "2604".into());
+        changes(ns, "42 --unlock", |row| row.mode = "604".into());
+        changes(ns, "42 --lock --mode 0", |row| row.mode = "2000".into());
+        changes(ns, "42 --unlock --mode 600", |row| row.mode = "600".into());
     });
 }
 
@@ -89,14 +82,14 @@ fn an_owner_and_a_group_change_alone_by_number_and_by_name() {
         let (uid, gid) = (number(ns, "-u"), number(ns, "-g"));
         let group = ns.run("id", ["-gn", "nobody"]);
         set(ns, "42 --lock").ok();
-        changes(ns, "42 --owner 100000", &[(UID, "100000")]);
-        changes(ns, "42 --group 100001", &[(GID, "100001")]);
-        changes(ns, "42 --mode 604", &[(MODE, "2604")]);
-        changes(ns, "42 --owner nobody", &[(UID, &uid)]);
-        changes(ns, &format!("42 --group {group}"), &[(GID, &gid)]);
-        changes(ns, "42 --owner 4294967294", &[(UID, "4294967294")]);
-        changes(ns, "42 --group 4294967294", &[(GID, "4294967294")]);
-        changes(ns, "42 --unlock", &[(MODE, "604")]);
+        changes(ns, "42 --owner 100000", |row| row.uid = "100000".into());
+        changes(ns, "42 --group 100001", |row| row.gid = "100001".into());
+        changes(ns, "42 --mode 604", |row| row.mode = "2604".into());
+        changes(ns, "42 --owner nobody", |row| row.uid.clone_from(&uid));
+        changes(ns, &format!("42 --group {group}"), |row| row.gid.clone_from(&gid));
+        changes(ns, "42 --owner 4294967294", |row| row.uid = "4294967294".into());
+        changes(ns, "42 --group 4294967294", |row| row.gid = "4294967294".into());
+        changes(ns, "42 --unlock", |row| row.mode = "604".into());
     });
 }
 
@@ -105,9 +98,9 @@ fn several_changes_at_once() {
     in_namespace_as_root(|ns| {
         make(ns.program("perl"), 42, 5000, 0o640);
         make(ns.program("perl"), 43, 5000, 0o640);
-        let all = [(UID, "100000"), (GID, "7"), (MODE, "2604")];
-        changes(ns, "42 --owner 100000 --group 7 --mode 604 --lock", &all);
-        changes(ns, "--owner=0 --mode=600 --unlock 42", &[(UID, "0"), (MODE, "600")]);
+        let all = |row: &mut Row| (row.uid, row.gid, row.mode) = ("100000".into(), "7".into(), "2604".into());
+        changes(ns, "42 --owner 100000 --group 7 --mode 604 --lock", all);
+        changes(ns, "--owner=0 --mode=600 --unlock 42", |row| (row.uid, row.mode) = ("0".into(), "600".into()));
     });
 }
 
@@ -170,12 +163,12 @@ fn an_identifier_of_an_index_that_was_used_before_is_not_the_earlier_one() {
             shmctl($id, 0, 0) or die $!
         }";
         let id: i32 = ns.run("perl", ["-e", make]).parse().expect("an identifier");
-        changes(ns, &format!("id:{id} --mode 604"), &[(MODE, "604")]);
+        changes(ns, &format!("id:{id} --mode 604"), |row| row.mode = "604".into());
         for stale in [id % 32768, id + 32768] {
             let error = set(ns, &format!("id:{stale} --mode 600")).fails(3);
             assert!(error.contains("no such segment"), "{error}");
         }
-        assert_eq!(ns.table()[0][MODE], "604");
+        assert_eq!(ns.table()[0].mode, "604");
     });
 }
 
@@ -192,9 +185,9 @@ fn only_owner_creator_and_root_may() {
         // The owner may, who did not make it, even what nobody can read; and may give it away.
         set(ns, "42 --owner 1234 --mode 0").ok();
         ns.shmadm_unprivileged(["set", "42", "--mode", "640"]).ok();
-        assert_eq!(ns.table()[0][MODE], "640");
+        assert_eq!(ns.table()[0].mode, "640");
         ns.shmadm_unprivileged(["set", "42", "--owner", "0"]).ok();
-        assert_eq!(ns.table()[0][UID], "0");
+        assert_eq!(ns.table()[0].uid, "0");
         ns.shmadm_unprivileged(["set", "42", "--mode", "600"]).fails(1);
         assert_eq!(ns.table(), { before_with(ns, &before, "640") });
 
@@ -202,16 +195,16 @@ fn only_owner_creator_and_root_may() {
         make(ns.unprivileged("perl"), 43, 5000, 0);
         set(ns, "43 --owner 0 --group 0").ok();
         ns.shmadm_unprivileged(["set", "43", "--mode", "604"]).ok();
-        assert_eq!(ns.table()[1][UID..=GID], ["0", "0"]);
-        assert_eq!((&*ns.table()[1][MODE], &*ns.table()[1][KEY]), ("604", "43"));
+        assert_eq!((&*ns.table()[1].uid, &*ns.table()[1].gid), ("0", "0"));
+        assert_eq!((&*ns.table()[1].mode, &*ns.table()[1].key), ("604", "43"));
     });
 }
 
 /// An earlier table with another mode of the first segment, and the time of its last change as it is now.
-fn before_with(ns: &Namespace, before: &[Vec<String>], mode: &str) -> Vec<Vec<String>> {
+fn before_with(ns: &Namespace, before: &[Row], mode: &str) -> Vec<Row> {
     let mut expected = before.to_vec();
-    mode.clone_into(&mut expected[0][MODE]);
-    expected[0][CTIME].clone_from(&ns.table()[0][CTIME]);
+    mode.clone_into(&mut expected[0].mode);
+    expected[0].ctime.clone_from(&ns.table()[0].ctime);
     expected
 }
 
@@ -231,7 +224,7 @@ fn a_lock_that_fails_takes_the_mode_back() {
             }
         }
         // With the limit out of the way it is done.
-        changes(ns, "42 --lock --mode 600", &[(MODE, "2600")]);
+        changes(ns, "42 --lock --mode 600", |row| row.mode = "2600".into());
     });
 }
 
@@ -261,10 +254,10 @@ fn a_marked_segment_can_be_changed_by_its_identifier() {
         ns.shmadm(["create", "42", "--size", "4K", "-m", "640"]).ok();
         let _holder = ns.hold(["attach-write", "42", "x", "--hold"]);
         ns.run("ipcrm", ["-m", "0"]);
-        assert_eq!(ns.table()[0][MODE], "1640");
+        assert_eq!(ns.table()[0].mode, "1640");
         set(ns, "42 --mode 600").fails(3);
-        changes(ns, "id:0 --mode 604", &[(MODE, "1604")]);
-        changes(ns, "id:0 --lock", &[(MODE, "3604")]);
+        changes(ns, "id:0 --mode 604", |row| row.mode = "1604".into());
+        changes(ns, "id:0 --lock", |row| row.mode = "3604".into());
     });
 }
 

@@ -4,7 +4,9 @@ use std::os::unix::fs::MetadataExt;
 
 use serde_json::{Value, json};
 
-use crate::support::{Ended, Namespace, Running, ended, in_namespace, line_of, on_terminal, shmadm_path, wait_until};
+use crate::support::{
+    Ended, Namespace, Row, Running, ended, in_namespace, line_of, on_terminal, shmadm_path, wait_until,
+};
 
 /// Runs `stat` with these words.
 #[track_caller]
@@ -25,10 +27,9 @@ fn field<'a>(text: &'a str, name: &str) -> &'a str {
     text.lines().find_map(named).unwrap_or_else(|| panic!("no line {name:?} in {text}"))
 }
 
-/// The row of the kernel's table with the numbers where they are looked for: 3 size, 4 cpid, 5 lpid, 6 nattch, 7 uid,
-/// 8 gid, 9 cuid, 10 cgid, 11 atime, 12 dtime, 13 ctime, 14 rss, 15 swap.
+/// The row of the kernel's table.
 #[track_caller]
-fn row(ns: &Namespace, id: i32) -> Vec<String> {
+fn row(ns: &Namespace, id: i32) -> Row {
     ns.row(id).expect("a row")
 }
 
@@ -45,25 +46,25 @@ fn text_has_every_field_of_the_kernel() {
         let holder = ns.hold(["write", "0xd3b1ec01", "some text", "--hold"]);
         let text = stat(ns, "0xd3b1ec01").ok();
         let row = row(ns, 0);
-        let date = |column: usize| ns.run("date", ["-d", &format!("@{}", row[column]), "+%Y-%m-%dT%H:%M:%S%:z"]);
+        let date = |time: &str| ns.run("date", ["-d", &format!("@{time}"), "+%Y-%m-%dT%H:%M:%S%:z"]);
         for (name, value) in [
             ("key", "0xd3b1ec01".into()),
             ("id", "0".into()),
             ("size", "12345 bytes (12.1K)".into()),
             ("owner", "root (uid 0), group root (gid 0)".into()),
             ("creator", "root (uid 0), group root (gid 0)".into()),
-            ("created by", format!("process {} (exited)", row[4])),
+            ("created by", format!("process {} (exited)", row.cpid)),
             ("last used by", format!("process {}", holder.pid())),
             ("attachments", "1".into()),
             ("last detach", "never".into()),
         ] {
             assert_eq!(field(&text, name), value, "{name}: {text}");
         }
-        assert!(field(&text, "resident").starts_with(&format!("{} bytes (", row[14])), "{text}");
-        assert_eq!(field(&text, "swapped"), format!("{} bytes", row[15]));
-        for (name, column) in [("last attach", 11), ("last change", 13)] {
+        assert!(field(&text, "resident").starts_with(&format!("{} bytes (", row.rss)), "{text}");
+        assert_eq!(field(&text, "swapped"), format!("{} bytes", row.swap));
+        for (name, stamp) in [("last attach", &row.atime), ("last change", &row.ctime)] {
             let (time, ago) = field(&text, name).split_once(' ').expect("a time and an age");
-            assert_eq!(time, date(column).trim_end(), "{name}");
+            assert_eq!(time, date(stamp).trim_end(), "{name}");
             assert!(ago.starts_with('(') && ago.ends_with("s ago)"), "{name}: {ago}");
         }
         assert!(!text.contains("status") && !text.contains("denied"), "{text}");
@@ -98,8 +99,9 @@ fn json_agrees_with_ipcs_and_list() {
         ] {
             assert_eq!(stat[0][ours].to_string().trim_matches('"'), theirs[name], "{ours}");
         }
-        for (name, column) in [("rss", 14), ("swap", 15), ("size", 3), ("nattch", 6)] {
-            assert_eq!(stat[0][name].to_string(), row(ns, 0)[column], "{name}");
+        let row = row(ns, 0);
+        for (name, value) in [("rss", row.rss), ("swap", row.swap), ("size", row.size), ("nattch", row.nattch)] {
+            assert_eq!(stat[0][name].to_string(), value, "{name}");
         }
     });
 }
@@ -189,7 +191,7 @@ fn the_status_is_explained() {
         assert!(field(&text, "status").starts_with("locked (") && text.contains("orphan ("), "{text}");
         let _holder = ns.hold(["read", "1", "--hold"]);
         ns.run("ipcrm", ["-m", "0"]);
-        assert_eq!(row(ns, 0)[2], "3600", "the kernel's own flags");
+        assert_eq!(row(ns, 0).mode, "3600", "the kernel's own flags");
         let text = stat(ns, "id:0").ok();
         assert!(field(&text, "status").starts_with("dest (") && text.contains("locked ("), "{text}");
         assert!(!text.contains("orphan"), "{text}");
@@ -224,7 +226,7 @@ fn memory_and_sizes_are_exact() {
         assert!(stat(ns, "1 -f json").ok().contains("\"size\":4611686018427387905,"));
         assert_eq!(field(&stat(ns, "1").ok(), "size"), "4611686018427387905 bytes (4E)");
         perl(ns, "my $id = shmget(2, 1 << 20, 01600); shmwrite($id, 'x', 0, 1) || die");
-        let resident = &row(ns, 1)[14];
+        let resident = row(ns, 1).rss;
         assert_ne!(resident, "0");
         assert!(stat(ns, "2 -f json").ok().contains(&format!("\"rss\":{resident},\"swap\":0,")));
         let text = stat(ns, "2").ok();
@@ -273,7 +275,7 @@ fn on_a_terminal_no_line_is_too_wide_and_nothing_but_a_command_is_cut() {
         let _held = [named("1", &wide), named("2", &long)];
         wait_until("both are attached", || {
             let table = ns.table();
-            table.len() == 2 && table.iter().all(|row| row[6] == "1")
+            table.len() == 2 && table.iter().all(|row| row.nattch == "1")
         });
         let whole = stat(ns, "1 2").ok();
         assert!(whole.contains(&wide) && whole.contains(long.trim_end()), "a pipe has all of it");

@@ -98,12 +98,12 @@ fn denials_and_marked_segments_too() {
             let calls = compare(ns, words, true);
             assert!(calls.len() >= 2, "{words}: {calls:?}");
         }
-        let id = ns.table()[0][1].clone();
+        let id = ns.table()[0].id.clone();
         // Without the key it is found by its identifier alone.
         for words in ["remove 1", &format!("stat id:{id}"), &format!("read id:{id} --length 1"), "list"] {
             compare(ns, words, false);
         }
-        assert_eq!(ns.table()[0][2], "1644");
+        assert_eq!(ns.table()[0].mode, "1644");
         drop(holds);
     });
 }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use crate::support::{Ended, Namespace, ended, in_namespace, shmadm_path};
+use crate::support::{Ended, Namespace, Row, ended, in_namespace, shmadm_path};
 
 /// Command lines and their exit statuses. Segment 42 is there, and so is the file `in`.
 const LINES: &[(&str, i32)] = &[
@@ -66,7 +66,7 @@ fn run(ns: &Namespace, line: &str, streams: &str) -> (Ended, Left) {
     sh.args(["-c", &format!(r#"exec "$@" {streams}"#), "sh", shmadm_path()]);
     let ended = ended(sh.args(line.split_whitespace()).stdin(Stdio::null()));
     let read = |path: PathBuf| std::fs::read_to_string(path).ok();
-    let columns = |row: Vec<String>| [row[0].clone(), row[2].clone(), row[3].clone()];
+    let columns = |row: Row| [row.key, row.mode, row.size];
     let left = Left {
         segments: ns.table().into_iter().map(columns).collect(),
         contents: ns.shmadm(["list", "--key", "42", "-q"]).ok().lines().next().map(|_| ns.shmadm(["read", "42"]).bytes),

@@ -8,6 +8,7 @@ mod namespace;
 mod needs;
 mod path;
 mod programs;
+mod row;
 mod running;
 
 pub(crate) use cgroup::Cgroup;
@@ -17,4 +18,5 @@ pub(crate) use namespace::{Namespace, in_namespace, in_namespace_as_root};
 pub(crate) use needs::{Need, is_installed, needs, skip, skippable};
 pub(crate) use path::shmadm_path;
 pub(crate) use programs::peak_kib;
+pub(crate) use row::{Row, rows};
 pub(crate) use running::{Running, on_terminal, wait_until};

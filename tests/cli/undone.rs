@@ -35,7 +35,7 @@ fn filling(ns: &Namespace, line: &str) -> Running {
     let mut command = ns.command(line.split(' '));
     let running = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("shmadm"));
     wait_until("there is a segment, and it is attached", || {
-        matches!(&ns.table()[..], [row] if row[6] == "1") && state(running.pid()).contains("pipe")
+        matches!(&ns.table()[..], [row] if row.nattch == "1") && state(running.pid()).contains("pipe")
     });
     running
 }
@@ -53,7 +53,7 @@ fn a_segment_that_is_being_filled_is_removed_again() {
                 let _writer = fifo(ns);
                 let filling = filling(ns, line);
                 assert_eq!(filling.end(signal), (None, Some(signal as i32)), "{line}");
-                assert_eq!(ns.table(), [[""; 0]; 0], "{line} {signal}");
+                assert_eq!(ns.table(), [], "{line} {signal}");
             }
         }
     });
@@ -84,7 +84,7 @@ fn a_segment_that_was_there_or_is_filled_stays() {
         let writer = fifo(ns);
         let mut command = ns.command(FILLED[3].split(' '));
         let running = Running(command.stderr(Stdio::null()).spawn().expect("shmadm"));
-        wait_until("it is attached", || ns.table()[0][6] == "1" && state(running.pid()).contains("pipe"));
+        wait_until("it is attached", || ns.table()[0].nattch == "1" && state(running.pid()).contains("pipe"));
         assert_eq!(running.end(Signal::SIGTERM), (None, Some(15)));
         assert_eq!(ns.table().len(), 1);
         drop(writer);
@@ -112,7 +112,7 @@ fn a_file_that_is_being_written_is_removed_and_the_old_one_stays() {
             assert_eq!(names(), ["out"], "{signal}");
             assert_eq!(fs::read_to_string(ns.path("out")).expect("a file"), "old");
         }
-        assert_eq!(ns.table()[0][6], "0");
+        assert_eq!(ns.table()[0].nattch, "0");
     });
 }
 

@@ -11,12 +11,6 @@ use serde_json::{Value, json};
 
 use crate::support::{Namespace, Running, in_namespace, in_namespace_as_root, shmadm_path, wait_until};
 
-// The columns of the kernel's table.
-const KEY: usize = 0;
-const SIZE: usize = 3;
-const LPID: usize = 5;
-const NATTCH: usize = 6;
-
 /// A running `shmadm watch`.
 struct Watch {
     running: Running,
@@ -123,7 +117,7 @@ fn a_segments_life_in_its_order() {
         let row = &ns.table()[0];
         let [created] = &records(&lines)[..] else { panic!("{lines:?}") };
         let told = &created["segment"];
-        assert_eq!((&*row[KEY], &*row[SIZE]), ("42", "5000"));
+        assert_eq!((&*row.key, &*row.size), ("42", "5000"));
         assert_eq!((&created["event"], &created["before"]), (&json!("created"), &Value::Null));
         assert_eq!((&told["key"], &told["size"], &told["mode"]), (&json!("0x0000002a"), &json!(5000), &json!("0640")));
         assert_eq!((&told["cpid"], &told["nattch"]), (&json!(pid), &json!(0)));
@@ -134,7 +128,7 @@ fn a_segments_life_in_its_order() {
         perl.does("$s->attach or die $!");
         let attached = &records(&watch.wait_for(2))[1];
         assert_eq!((&attached["before"]["nattch"], &attached["segment"]["nattch"]), (&json!(0), &json!(1)));
-        assert_eq!((ns.table()[0][NATTCH].as_str(), ns.table()[0][LPID].as_str()), ("1", &*pid.to_string()));
+        assert_eq!((ns.table()[0].nattch.as_str(), ns.table()[0].lpid.as_str()), ("1", &*pid.to_string()));
         assert_eq!(attached["segment"]["lpid"], json!(pid));
 
         ns.shmadm(["set", "42", "--mode", "604", "--lock"]).ok();
@@ -148,7 +142,7 @@ fn a_segments_life_in_its_order() {
         watch.wait_for(5);
         let lines = watch.end();
         assert_eq!(words(&lines), ["created", "attached", "changed", "detached", "removed"]);
-        assert_eq!(ns.table(), Vec::<Vec<String>>::new());
+        assert_eq!(ns.table(), []);
     });
 }
 
@@ -157,14 +151,14 @@ fn a_marked_segment_keeps_its_key_to_the_end() {
     in_namespace(|ns| {
         let mut perl = Perl::start(ns);
         perl.does("$s = IPC::SharedMem->new(42, 5000, 01600) or die $!; $s->attach or die $!");
-        wait_until("it is attached", || ns.table().first().is_some_and(|row| row[NATTCH] == "1"));
+        wait_until("it is attached", || ns.table().first().is_some_and(|row| row.nattch == "1"));
         let (all, by_key) =
             (Watch::start(ns, "-f jsonl --interval 50ms"), Watch::start(ns, "--key 42 --interval 50ms"));
         let other = Watch::start(ns, "--key 43 --interval 50ms");
         perl.does("$s->remove or die $!");
         all.wait_for(1);
         by_key.wait_for(1);
-        assert_eq!(ns.table()[0][KEY], "0");
+        assert_eq!(ns.table()[0].key, "0");
         perl.does("undef $s; exit");
         all.wait_for(3);
         by_key.wait_for(3);
@@ -231,7 +225,7 @@ fn filters_hold_before_or_after() {
         let watches = watches.map(|filter| Watch::start(ns, &format!("-f jsonl --interval 1h {filter}")));
         let step = |perl: &mut Perl, statement: &str, nattch: &str| {
             perl.does(statement);
-            wait_until("perl has done it", || ns.table().first().is_some_and(|row| row[NATTCH] == nattch));
+            wait_until("perl has done it", || ns.table().first().is_some_and(|row| row.nattch == nattch));
         };
         step(&mut perl, "$s = IPC::SharedMem->new(42, 5000, 01640) or die $!", "0");
         step(&mut perl, "$s->attach or die $!", "1");

@@ -52,8 +52,8 @@ fn each_half_works_with_the_other() {
                     };
                     assert_eq!(found, written, "{writer} to {reader}, {round}");
                     let table = ns.table();
-                    assert_eq!((table.len(), table[0][0].as_str()), (1, "5678"));
-                    assert_eq!((table[0][2].as_str(), table[0][3].as_str()), ("666", "4096"), "{writer}");
+                    assert_eq!((table.len(), table[0].key.as_str()), (1, "5678"));
+                    assert_eq!((table[0].mode.as_str(), table[0].size.as_str()), ("666", "4096"), "{writer}");
                 }
                 ns.shmadm(["remove", "5678"]).ok();
             }

@@ -19,8 +19,8 @@ fn a_full_cgroup_kills_the_write_alone_and_is_full_until_the_segment_is_removed(
             ns.open_to_all();
             let mut bystander = ns.hold(["attach-write", "6", "others", "--hold"]);
             let id: i32 =
-                ns.table().into_iter().find(|row| row[KEY] == "5").expect("segment 5")[1].parse().expect("an id");
-            let rss = || ns.row(id).expect("segment 5")[RSS].parse::<u64>().expect("bytes");
+                ns.table().into_iter().find(|row| row.key == "5").expect("segment 5").id.parse().expect("an id");
+            let rss = || ns.row(id).expect("segment 5").rss.parse::<u64>().expect("bytes");
 
             let killed = ended(small.sh(ns, &format!("exec {user} $0 write 5 --fill 1")).stdin(Stdio::null()));
             assert_eq!((killed.code, killed.signal), (None, Some(9)), "{killed:?}");

@@ -35,7 +35,7 @@ fn a_fill_that_the_machine_has_no_memory_for_is_warned_of_first() {
             let (line, _waits) = first_line(ns, command.args(["write", "5", "--fill", "1"]));
             assert!(line.starts_with("shmadm: warning: writing 16T to segment 0x00000005 (id 0) "), "{line}");
             assert!(line.contains("MemAvailable"), "{line}");
-            assert_eq!(column(ns, RSS), "0");
+            assert_eq!(column(ns, |row| row.rss), "0");
         }
         assert_eq!(complaint(&mut ns.command(["write", "5", "hello"])), "");
     });
@@ -102,7 +102,7 @@ fn a_fill_that_the_cgroup_has_no_memory_for_is_warned_of_first() {
             let (line, running) = first_line(ns, &mut cgroup.sh(ns, &format!("exec {user} $0 write 5 --fill 1")));
             assert!(line.contains("writing 64M to segment 0x00000005 (id 0)"), "{line}");
             assert!(line.contains(&format!("cgroup {} has left ({})", cgroup.outer.display(), cgroup.limit)), "{line}");
-            assert_eq!(column(ns, RSS), "0");
+            assert_eq!(column(ns, |row| row.rss), "0");
             drop(running);
             // It fits.
             let fits = format!("exec {user} $0 write 5 --offset 60M --fill 1");

@@ -100,9 +100,9 @@ fn only_the_pages_that_are_written_to_are_allocated() {
         ] {
             for mut sh in both(ns, "sh") {
                 write(ns, "5 --zero").ok();
-                assert_eq!(column(ns, RSS), "0");
+                assert_eq!(column(ns, |row| row.rss), "0");
                 quiet(sh.args(["-ec", line, shmadm_path()]), line);
-                assert_eq!(column(ns, RSS), (pages * 4096).to_string(), "{line}");
+                assert_eq!(column(ns, |row| row.rss), (pages * 4096).to_string(), "{line}");
             }
         }
     });
@@ -126,7 +126,7 @@ fn a_large_input_needs_little_memory() {
                 assert!(peak_kib(&written) < 12 << 10, "{line}: {written:?}");
             }
         }
-        assert!(ns.table().iter().all(|row| row[RSS] == "67108864"), "{:?}", ns.table());
+        assert!(ns.table().iter().all(|row| row.rss == "67108864"), "{:?}", ns.table());
     });
 }
 
@@ -185,7 +185,7 @@ fn a_huge_page_that_is_not_to_be_had_is_an_error_and_no_signal() {
                 assert!(made.err.ends_with("; the new segment was removed again\n"), "{line}: {made:?}");
             }
             // The other one is still there, and alone.
-            assert_eq!(ns.table().iter().map(|row| row[KEY].clone()).collect::<Vec<_>>(), ["5"], "{line}");
+            assert_eq!(ns.table().iter().map(|row| row.key.clone()).collect::<Vec<_>>(), ["5"], "{line}");
         }
     });
 }

@@ -112,7 +112,7 @@ fn what_others_do_to_the_segment_meanwhile_is_told() {
         // Removed between two steps: the next one fails, and says why.
         let mut show = Show::at(ns, 1);
         let (_, second) = show.pids();
-        let id = ns.table()[0][1].clone();
+        let id = ns.table()[0].id.clone();
         ns.run("ipcrm", ["-m", &id]);
         show.enter.as_mut().expect("an input").write_all(b"\n").expect("Enter");
         let ended = show.end();
@@ -123,7 +123,7 @@ fn what_others_do_to_the_segment_meanwhile_is_told() {
         // Marked by another, so that B does not find it.
         let mut show = Show::at(ns, 3);
         let (_, second) = show.pids();
-        let id = ns.table()[0][1].clone();
+        let id = ns.table()[0].id.clone();
         ns.run("ipcrm", ["-m", &id]);
         show.enter.as_mut().expect("an input").write_all(b"\n").expect("Enter");
         let ended = show.end();
@@ -144,7 +144,7 @@ fn what_others_do_to_the_segment_meanwhile_is_told() {
         let ended = show.end();
         assert!(ended.out.contains("but somebody else has it attached"), "{ended:?}");
         ended.ok();
-        assert_eq!(ns.table()[0][2], "1600");
+        assert_eq!(ns.table()[0].mode, "1600");
         third.end(Signal::SIGTERM);
         nothing_is_left(ns, second, "attached by another");
     });
@@ -157,9 +157,9 @@ fn a_key_that_has_another_segment_by_now_is_not_attached_by_b() {
             let mut show = Show::at(ns, step);
             let (_, second) = show.pids();
             let row = ns.table().swap_remove(0);
-            ns.run("ipcrm", ["-m", &row[1]]);
-            ns.run("perl", ["-e", "shmget($ARGV[0], 4096, 01600) // die $!", &row[0]]);
-            let strangers = || ns.table().into_iter().find(|now| now[0] == row[0]).expect("the stranger's");
+            ns.run("ipcrm", ["-m", &row.id]);
+            ns.run("perl", ["-e", "shmget($ARGV[0], 4096, 01600) // die $!", &row.key]);
+            let strangers = || ns.table().into_iter().find(|now| now.key == row.key).expect("the stranger's");
             let before = strangers();
             // What A has attached outlives its mark, until B is to find it by its key.
             while step > 1 && show.calls().iter().all(|call| !call.starts_with("A  in C: strcpy")) {
@@ -167,14 +167,14 @@ fn a_key_that_has_another_segment_by_now_is_not_attached_by_b() {
             }
             show.enter.as_mut().expect("an input").write_all(b"\n").expect("Enter");
             let ended = show.end();
-            let key = format!("{:#010x}", row[0].parse::<i32>().expect("a key"));
+            let key = format!("{:#010x}", row.key.parse::<i32>().expect("a key"));
             let why = if step == 1 {
                 "there is no such segment; somebody has removed it".to_owned()
             } else {
                 format!(
                     "cannot go on: the second process cannot attach segment {key} (id {}): somebody has removed it, and its \
                      key has another segment by now (id {}); run the demo again\n",
-                    row[1], before[1]
+                    row.id, before.id
                 )
             };
             assert!(ended.err.contains(&why), "step {step}: {ended:?}");

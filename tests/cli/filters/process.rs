@@ -28,7 +28,7 @@ fn a_process_is_told_by_what_it_made_used_last_or_has_attached() {
 
         // Another process uses it since: only the holder's memory map still tells.
         ns.shmadm(["read", "1"]).ok();
-        assert_ne!(ns.row(attached).expect("its row")[5], holder_pid.to_string());
+        assert_ne!(ns.row(attached).expect("its row").lpid, holder_pid.to_string());
         assert_eq!(listed(ns, holder_pid), [attached]);
     });
 }

@@ -7,7 +7,7 @@ use super::*;
 /// Changes a segment by IPC_SET, in a later second than that of its last change.
 #[track_caller]
 fn move_ctime(ns: &Namespace, id: i32) {
-    let ctime = || ns.row(id).expect("a row")[CTIME].clone();
+    let ctime = || ns.row(id).expect("a row").ctime.clone();
     let (program, old) = (ns.compile("ipc_set"), ctime());
     wait_until("its ctime has moved", || {
         assert_eq!(ended(ns.program(&program).arg(id.to_string())).code, Some(0));
@@ -185,7 +185,7 @@ fn what_is_attached_survives_and_what_flickers_is_as_it_was_said() {
         assert!(said.keys().all(|id| loose.contains(id)), "{said:?}");
         assert!(said.values().all(|outcome| ["removed", "marked", "changed"].contains(&outcome.as_str())), "{said:?}");
         assert!(said.values().any(|outcome| outcome != "changed"), "{said:?}");
-        assert!(held.iter().all(|id| ns.row(*id).is_some_and(|row| row[NATTCH] == "1") && !is_marked(ns, *id)));
+        assert!(held.iter().all(|id| ns.row(*id).is_some_and(|row| row.nattch == "1") && !is_marked(ns, *id)));
 
         drop(flicker.0.stdin.take());
         assert!(flicker.0.wait().expect("its end").success());

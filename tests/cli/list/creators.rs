@@ -12,7 +12,7 @@ fn a_creator_is_exited_when_all_its_threads_are() {
         let stat = format!("/proc/{}/stat", threads.pid());
         wait_until("the first thread has ended", || std::fs::read_to_string(&stat).expect("it").contains(") Z "));
         let creators = || list(ns, "-f raw --no-headings -o key,creator,status,cpid --sort key");
-        let (dead, zombie) = (&ns.row(0).expect("a row")[4], &ns.row(2).expect("a row")[4]);
+        let (dead, zombie) = (&ns.row(0).expect("a row").cpid, &ns.row(2).expect("a row").cpid);
         let orphans = format!("0x00000001 exited orphan {dead}\n0x00000002 exited orphan {zombie}\n");
         let alive = format!("0x00000003 alive - {}\n", threads.pid());
         assert_eq!(creators(), format!("{orphans}{alive}0x00000007 alive - {}\n", lives.pid()));

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::support::{Ended, Namespace, Need, Running, needs, shmadm_path};
+use crate::support::{Ended, Namespace, Need, Row, Running, needs, shmadm_path};
 
 /// What there is before the command runs.
 #[derive(Clone, Copy, PartialEq)]
@@ -84,16 +84,16 @@ pub(super) struct Step {
 /// A run of a command.
 struct Round {
     /// The kernel's rows.
-    old: Option<Vec<String>>,
-    new: Option<Vec<String>>,
+    old: Option<Row>,
+    new: Option<Row>,
     ended: Ended,
     log: String,
     has_stopped: bool,
 }
 
 /// The kernel's row without what the kernel does by itself.
-fn identity(row: &[String]) -> &[String] {
-    &row[..14]
+fn identity(row: &Row) -> Row {
+    Row { rss: String::new(), swap: String::new(), ..row.clone() }
 }
 
 /// The traced processes in the order in which they came.
@@ -149,7 +149,7 @@ fn run(ns: &Namespace, line: &Line, pause: Option<(&Step, Act)>) -> Round {
         std::io::Read::read_exact(holder.0.stdout.as_mut().expect("a pipe"), &mut held).expect("it holds");
         holder
     });
-    let id = old.as_ref().map_or("", |row| &row[1]);
+    let id = old.as_ref().map_or("", |row| &*row.id);
     let words = line.words.replace("{id}", id);
 
     let mut strace = ns.program("strace");
@@ -207,16 +207,16 @@ fn number(pid: &str) -> Pid {
 }
 
 /// Removes the segment that is there, or takes its key and its place. Returns the row of the new one.
-fn rival(ns: &Namespace, act: Act) -> Option<Vec<String>> {
+fn rival(ns: &Namespace, act: Act) -> Option<Row> {
     // The demonstration chooses a key itself.
-    let key = ns.table().into_iter().map(|mut row| row.swap_remove(0)).find(|key| key != "0");
+    let key = ns.table().into_iter().map(|row| row.key).find(|key| key != "0");
     let key = key.unwrap_or_else(|| "42".into());
     if act == Act::Remove {
         ns.run("./rival", ["remove", &key]);
         return None;
     }
     ns.run("./rival", [if act == Act::Take { "take" } else { "reuse" }, &key]);
-    let new = ns.table().into_iter().find(|row| row[0] == key);
+    let new = ns.table().into_iter().find(|row| row.key == key);
     assert!(new.is_some(), "it has taken {key}");
     new
 }
@@ -243,11 +243,11 @@ fn judge(ns: &Namespace, line: &Line, step: &Step, act: Act, round: &Round) {
         Until::Listed => !step.is_last_look,
     };
     if let Some(new) = new.as_ref().filter(|_| !may_use) {
-        let now = table.iter().find(|row| row[1] == new[1]);
-        assert_eq!(now.map(|row| identity(row)), Some(identity(new)), "touched: {}", told());
+        let now = table.iter().find(|row| row.id == new.id);
+        assert_eq!(now.map(identity), Some(identity(new)), "touched: {}", told());
     }
     // Nothing else is left but what a command has made that says so.
-    let is_known = |row: &[String]| new.as_ref().is_some_and(|new| new[1] == row[1]);
+    let is_known = |row: &Row| new.as_ref().is_some_and(|new| new.id == row.id);
     let makes = code == 0 && (line.words.starts_with("create ") || line.words.contains(" --create "));
     assert!(makes || table.iter().all(|row| is_known(row)), "{table:?} is left: {}", told());
 
@@ -260,11 +260,11 @@ fn judge(ns: &Namespace, line: &Line, step: &Step, act: Act, round: &Round) {
     }
     // What is shown of a segment is all of that one.
     for shown in shown(&ended.out) {
-        let row = [old, new].into_iter().flatten().find(|row| shown["id"].as_i64() == row[1].parse().ok());
+        let row = [old, new].into_iter().flatten().find(|row| shown["id"].as_i64() == row.id.parse().ok());
         let row = row.unwrap_or_else(|| panic!("{shown}: {}", told()));
         assert_eq!(
             (shown["mode"].as_str(), shown["cpid"].to_string()),
-            (Some(&*format!("0{}", row[2])), row[4].clone())
+            (Some(&*format!("0{}", row.mode)), row.cpid.clone())
         );
     }
 }

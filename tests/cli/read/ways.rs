@@ -34,7 +34,7 @@ fn a_gibibyte_of_which_a_page_was_touched_stays_a_page() {
         ] {
             for mut sh in both(ns, "sh") {
                 assert_eq!(printed(sh.args(["-ec", line, shmadm_path()])), b"", "{line}");
-                assert_eq!(ns.row(0).expect("the segment")[14], PAGE.to_string(), "{sh:?}");
+                assert_eq!(ns.row(0).expect("the segment").rss, PAGE.to_string(), "{sh:?}");
             }
         }
     });
@@ -198,7 +198,7 @@ fn a_large_segment_needs_little_memory() {
         // Zeros that are written are data.
         File::create(ns.path("copy1")).and_then(|file| file.set_len(64 << 20)).expect("a sparse file");
         make(ns, 1, &(0..64).map(|n| (n * MIB, MIB)).collect::<Vec<_>>());
-        assert_eq!(ns.row(0).expect("the segment")[14], (64 * MIB).to_string());
+        assert_eq!(ns.row(0).expect("the segment").rss, (64 * MIB).to_string());
         let measure = ns.compile("measure");
         ns.open_to_all();
         for line in [

@@ -75,7 +75,7 @@ fn a_wait_that_is_interrupted_says_what_it_waited_for() {
             let remover = Running(command.spawn().expect("shmadm"));
             wait_until("it waits", || {
                 let row = ns.row(0).expect("segment 0");
-                row[2].len() == 4 && sleeps_in(remover.pid()).contains("poll")
+                row.mode.len() == 4 && sleeps_in(remover.pid()).contains("poll")
             });
             kill(remover.pid(), Signal::SIGTERM).expect("shmadm");
             let ended = remover.ended();

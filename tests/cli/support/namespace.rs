@@ -9,7 +9,7 @@ use nix::unistd::geteuid;
 use tempfile::TempDir;
 
 use super::needs::{INSIDE, Need, name_of, needs, report_again, skip, skippable_as};
-use super::{Ended, Running, ended, shmadm_path, wait_until, with_input};
+use super::{Ended, Row, Running, ended, rows, shmadm_path, wait_until, with_input};
 
 /// An empty IPC namespace, whose identifiers begin at 0, and a directory. Both go with the test.
 pub(crate) struct Namespace {
@@ -148,16 +148,16 @@ impl Namespace {
         running
     }
 
-    /// The rows of the kernel's own table, each split on blanks, without the line of titles.
-    pub(crate) fn table(&self) -> Vec<Vec<String>> {
+    /// The rows of the kernel's own table.
+    #[track_caller]
+    pub(crate) fn table(&self) -> Vec<Row> {
         // The table is that of the thread which opens it, and this thread is in the test's namespace.
-        let table = std::fs::read_to_string("/proc/sysvipc/shm").expect("the kernel's table");
-        table.lines().skip(1).map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+        rows(&std::fs::read_to_string("/proc/sysvipc/shm").expect("the kernel's table"))
     }
 
     /// The kernel's row of the segment with this id.
-    pub(crate) fn row(&self, id: i32) -> Option<Vec<String>> {
-        self.table().into_iter().find(|row| row[1] == id.to_string())
+    pub(crate) fn row(&self, id: i32) -> Option<Row> {
+        self.table().into_iter().find(|row| row.id == id.to_string())
     }
 
     /// Compiles tests/programs/NAME.c to a program NAME in the test's directory.
