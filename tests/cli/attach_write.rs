@@ -343,7 +343,7 @@ fn remap_does_not_replace_the_programs_own_memory() {
         ns.shmadm(["create", "5", "--size", "4096"]).ok();
         // Without a random layout, the program's own mappings are where another process of it shows them.
         let mut held = ns.program("setarch");
-        held.args(["-R", env!("CARGO_BIN_EXE_shmadm"), "read", "5", "--hold", "-o", "/dev/null"]).stderr(Stdio::null());
+        held.args(["-R", shmadm_path(), "read", "5", "--hold", "-o", "/dev/null"]).stderr(Stdio::null());
         let holder = Running(held.spawn().expect("shmadm"));
         wait_until("it holds", || ns.row(0).is_some_and(|row| row.nattch == "1"));
         let maps = std::fs::read_to_string(format!("/proc/{}/maps", holder.pid())).expect("its maps");
@@ -353,16 +353,7 @@ fn remap_does_not_replace_the_programs_own_memory() {
         for line in own {
             let start = line.split('-').next().expect("an address");
             let mut write = ns.program("setarch");
-            write.args([
-                "-R",
-                env!("CARGO_BIN_EXE_shmadm"),
-                "write",
-                "5",
-                "x",
-                "--remap",
-                "--at",
-                &format!("0x{start}"),
-            ]);
+            write.args(["-R", shmadm_path(), "write", "5", "x", "--remap", "--at", &format!("0x{start}")]);
             let error = ended(&mut write).fails(1);
             assert!(error.contains("something is mapped there"), "{line}: {error}");
         }

@@ -330,7 +330,7 @@ fn a_script_of_path_is_not_one_of_the_current_directory() {
         }
         let bin = ns.path("bin");
         let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("PATH"));
-        for program in ["env", env!("CARGO_BIN_EXE_shmadm")] {
+        for program in ["env", shmadm_path()] {
             let mut command = ns.program(program);
             command.args(if program == "env" { &[][..] } else { &["guard", "--"] }).args(["mytest", "a b"]);
             let out = ended(command.env("PATH", &path)).ok();
