@@ -46,6 +46,11 @@ pub(crate) fn fill_from(
             if at == size && stream.read(&mut [0]).map_err(|error| input.unreadable(&error))? > 0 {
                 return Err(is_full(at));
             }
+            if let Some(expected) = input.length_of_source()
+                && at - offset < expected
+            {
+                return Err(shrank(name, input, at - offset, expected));
+            }
             at
         }
     };
@@ -54,6 +59,13 @@ pub(crate) fn fill_from(
     }
     write_at(contents, name, input.tail, at)?;
     Ok(at + input.tail.len() as u64)
+}
+
+fn shrank(name: &str, input: &Input, written: u64, expected: u64) -> Error {
+    Error::cannot(
+        format_args!("write all of {} to {name}", input.name),
+        format!("it became shorter meanwhile; of {expected} bytes, {written} were written"),
+    )
 }
 
 /// Moves a stream into a part of a segment, until one of them ends. Returns the offset in the segment at that point.

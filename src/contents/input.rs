@@ -22,6 +22,13 @@ pub(super) enum Source {
     File(File),
 }
 
+// include/uapi/linux/magic.h
+const SYSFS_MAGIC: rustix::fs::FsWord = 0x6265_6572;
+
+fn is_on_sysfs(file: &File) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|found| found.f_type == SYSFS_MAGIC)
+}
+
 impl Input {
     /// Takes these bytes.
     pub(crate) fn bytes(bytes: Vec<u8>) -> Input {
@@ -40,14 +47,19 @@ impl Input {
         }
         let length =
             if metadata.is_file() { Some(metadata.len().saturating_sub(file.stream_position()?)) } else { None };
-        // A file of /proc reports size 0 and still has contents.
-        let length = length.filter(|length| *length > 0);
+        // A file of /proc reports size 0 and still has contents; one of sysfs reports a page, and has less.
+        let length = length.filter(|length| *length > 0 && !is_on_sysfs(&file));
         Ok(Input { source: Source::File(file), tail: b"", name: name.display().to_string(), length })
     }
 
     /// Returns the number of bytes, where it is known in advance.
     pub(crate) fn length(&self) -> Option<u64> {
         self.length
+    }
+
+    /// Returns the number of bytes without those of [`Input::and_then`].
+    pub(super) fn length_of_source(&self) -> Option<u64> {
+        self.length.map(|length| length - self.tail.len() as u64)
     }
 
     /// Adds bytes after the last one.

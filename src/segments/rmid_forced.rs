@@ -1,16 +1,44 @@
-//! kernel.shm_rmid_forced (proc_sys_kernel(5)): with 1, the kernel destroys each segment with its last detach.
+//! kernel.shm_rmid_forced (proc_sys_kernel(5)): if it is 1, the kernel destroys each segment with its last detach. The
+//! sysctl belongs to the IPC namespace.
+
+use std::fs;
 
 use crate::error::{Error, Result};
-use crate::segments::lookup;
-use crate::values::ShmId;
+use crate::segments::{create, lookup};
+use crate::sysv::{self, Access, NewSegment, Placement};
+use crate::values::{Key, Mode, ShmId};
 
-/// Whether the kernel destroys each segment with its last detach (kernel.shm_rmid_forced, proc_sys_kernel(5)). The sysctl
-/// belongs to the IPC namespace; where /proc does not show it, it is taken not to be set.
+/// Returns whether the kernel destroys each segment with its last detach. Where that cannot be found out it counts as
+/// true, because a wrong `false` costs a segment.
 pub(crate) fn is_rmid_forced() -> bool {
-    std::fs::read_to_string("/proc/sys/kernel/shm_rmid_forced").is_ok_and(|value| value.trim() == "1")
+    sysctl().unwrap_or_else(|| by_trial().unwrap_or(true))
 }
 
-/// What to say of a new segment that does not outlive us.
+/// Reads the sysctl. `None` where /proc does not show it.
+fn sysctl() -> Option<bool> {
+    fs::read_to_string("/proc/sys/kernel/shm_rmid_forced").ok().map(|value| value.trim() != "0")
+}
+
+/// Finds out without /proc/sys: makes a private segment, attaches and detaches it, and looks whether it still exists.
+///
+/// # Errors
+/// Those of [`create::create`], shmat(2) and shmctl(2), by which nothing is known.
+fn by_trial() -> Result<bool> {
+    let new = NewSegment { key: Key::PRIVATE, size: 1, mode: Mode::from_raw(0o600), huge: None, no_reserve: false };
+    let created = create::create(&new).map_err(|_| Error::failed("no segment can be made to try it"))?;
+    created.finish(|segment| {
+        let action = "try kernel.shm_rmid_forced";
+        let attachment = sysv::attach(segment.id, Access::Read, Placement::default());
+        drop(attachment.map_err(|error| Error::call(action, error))?);
+        let is_gone = lookup::look(segment.id).map_err(|error| Error::call(action, error))?.is_none();
+        if !is_gone {
+            sysv::remove(segment.id).map_err(|error| Error::call(action, error))?;
+        }
+        Ok(is_gone)
+    })
+}
+
+/// Returns a warning about a new segment that the kernel destroys as this process ends.
 pub(crate) fn fleeting() -> Option<&'static str> {
     is_rmid_forced().then_some(
         "warning: kernel.shm_rmid_forced is 1: the kernel destroys this segment as shmadm exits, unless another \
@@ -18,14 +46,20 @@ pub(crate) fn fleeting() -> Option<&'static str> {
     )
 }
 
-/// Refuses to attach an existing segment that our own detach would destroy, with all that is in it.
+/// Checks that detaching an existing segment does not destroy it with its contents.
+///
+/// # Errors
+/// Nobody has the segment attached, and kernel.shm_rmid_forced is 1 or unknown.
 pub(crate) fn outlives_a_detach(id: ShmId, name: &str, verb: &str) -> Result<()> {
     let is_attached = || lookup::look(id).is_ok_and(|segment| segment.is_none_or(|segment| segment.nattch > 0));
-    if !is_rmid_forced() || is_attached() {
+    // Most often the file says 0, and that is all.
+    if sysctl() == Some(false) || is_attached() || !is_rmid_forced() {
         return Ok(());
     }
-    Err(Error::failed(format!(
-        "cannot {verb} {name}: nobody has it attached and kernel.shm_rmid_forced is 1, so that the kernel would destroy it \
-         when shmadm detaches it; attach it elsewhere, or set the sysctl to 0"
-    )))
+    Err(Error::cannot(
+        format_args!("{verb} {name}"),
+        "nobody has it attached and kernel.shm_rmid_forced is 1 or cannot be read, so the kernel would destroy it when \
+         shmadm detaches it",
+    )
+    .hint("attach it elsewhere, or set the sysctl to 0"))
 }

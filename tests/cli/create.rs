@@ -2,6 +2,7 @@
 
 mod fleeting;
 mod hidden;
+mod shrinks;
 
 use std::process::Stdio;
 

@@ -53,3 +53,34 @@ fn a_segment_that_would_go_with_our_detach_is_not_attached() {
         assert!(ns.table().is_empty());
     });
 }
+
+#[test]
+fn a_sysctl_that_cannot_be_read_is_found_out_or_counts_as_one() {
+    in_namespace(|ns| {
+        for key in ["1", "2"] {
+            ns.shmadm(["write", key, "contents", "--create", "8", "--no-nul"]).ok();
+        }
+        let holder = ns.hold(["read", "2", "--hold"]);
+        let without = |hidden: &str, line: &str| {
+            let hide = format!("mount -t tmpfs none {hidden} && exec {} {line}", shmadm_path());
+            ended(ns.program("unshare").args(["-m", "sh", "-c", &hide]).stdin(Stdio::null()))
+        };
+        for hidden in ["/proc/sys", "/proc/sys/kernel"] {
+            assert_eq!(without(hidden, "read 1").ok(), "contents");
+            let made = without(hidden, "create 3 --size 1");
+            assert_eq!(made.err, "");
+            ns.shmadm(["remove", "3"]).ok();
+        }
+        assert_eq!(ns.table().len(), 2);
+        // No segment can be made, so it is unknown, but for one that others have attached.
+        let usable = ns.run("sh", ["-c", "cat /proc/sys/kernel/shmmni; echo 2 >/proc/sys/kernel/shmmni"]);
+        let refused = without("/proc/sys", "read 1").fails(1);
+        assert!(refused.contains("kernel.shm_rmid_forced is 1 or cannot be read"), "{refused}");
+        assert_eq!(without("/proc/sys", "read 2").ok(), "contents");
+        sysctl(ns, "shmmni", usable.trim());
+        sysctl(ns, "shm_rmid_forced", "1");
+        let made = without("/proc/sys", "create 3 --size 1");
+        assert!(made.err.contains("warning: kernel.shm_rmid_forced is 1"), "{made:?}");
+        drop(holder);
+    });
+}

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::support::is_open;
 
 /// What is swapped, when, and what holds after that.
 struct Swap {
@@ -84,12 +85,4 @@ fn a_directory_that_is_swapped_redirects_nothing() {
 fn has_temporary(directory: &Path) -> bool {
     let names = fs::read_dir(directory.join("dir")).into_iter().flatten().flatten();
     names.map(|entry| entry.file_name()).any(|name| name.to_string_lossy().starts_with(".shmadm-"))
-}
-
-/// Whether a process has this file open.
-fn is_open(file: &Path) -> bool {
-    let descriptors = fs::read_dir("/proc").expect("/proc").flatten();
-    descriptors.filter_map(|process| fs::read_dir(process.path().join("fd")).ok()).any(|descriptors| {
-        descriptors.flatten().any(|descriptor| fs::read_link(descriptor.path()).is_ok_and(|path| path == file))
-    })
 }
