@@ -1,7 +1,7 @@
 //! The command line: one file a subcommand, each with its help text, its `Args` and its `run`.
 
+mod args;
 mod attach_write;
-mod attachment;
 mod completions;
 mod create;
 mod demo;
@@ -12,26 +12,20 @@ mod list;
 mod metrics;
 mod read;
 mod remove;
+mod run;
 mod set;
 mod stat;
 mod watch;
 
-use std::env;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
+use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
-use serde::Serialize;
-
-use crate::error::{Error, Kind, Result, Status};
-use crate::output::{ErrorRecord, Lookups, Output, note_raw, say};
-use crate::segments::lookup::rows;
-use crate::system::namespace::{self, NamespaceRef};
-use crate::system::privileges;
-use crate::system::signals;
-use crate::sysv;
-use crate::values::{SegmentRef, visible};
+pub use self::args::Filters;
+use self::args::namespace_parser;
+pub use self::run::main;
+use crate::error::{Result, Status};
+use crate::output::Output;
+use crate::segments::cache::Lookups;
+use crate::system::namespace::NamespaceRef;
 
 /// System V shared memory: create, fill, read, list, inspect and remove segments.
 #[derive(Debug, Parser)]
@@ -47,7 +41,7 @@ struct Cli {
     command: Command,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, clap::Args)]
 struct Global {
     /// Show every System V call on standard error, in strace's notation
     #[arg(long, global = true, help_heading = "Global options")]
@@ -131,120 +125,10 @@ struct Context {
     lookups: Lookups,
 }
 
-/// Text for people or JSON for scripts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum TextOrJson {
-    /// Text for people
-    #[default]
-    Text,
-    /// JSON for scripts
-    Json,
-}
-
-/// Reads the word that names a segment.
-fn segment_parser() -> impl TypedValueParser<Value = SegmentRef> {
-    OsStringValueParser::new().try_map(|word: OsString| SegmentRef::try_from(word))
-}
-
-/// Reads the word that names a namespace.
-fn namespace_parser() -> impl TypedValueParser<Value = NamespaceRef> {
-    OsStringValueParser::new().try_map(|word: OsString| NamespaceRef::try_from(word))
-}
-
-/// Parses the command line, runs the command, and turns what came of it into messages and the exit status.
-pub fn main() -> u8 {
-    signals::ignore_file_size_limit();
-    // Before anything else: not even the words of the command line are looked at with the rights of others.
-    if let Err(error) = privileges::refuse_foreign() {
-        return fail(&error);
-    }
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(message) => return help_or_usage(&with_all_commands(message)),
-    };
-    if cli.global.trace {
-        sysv::trace_to(|call| note_raw(&call.to_string()));
-    }
-    let color = match cli.global.color {
-        ColorChoice::Auto => anstream::ColorChoice::Auto,
-        ColorChoice::Always => anstream::ColorChoice::Always,
-        ColorChoice::Never => anstream::ColorChoice::Never,
-    };
-    let ended = Output::new(color).and_then(|output| {
-        let mut context = Context { output, lookups: Lookups::default() };
-        let result = enter(&cli).and_then(|()| cli.command.run(&mut context));
-        if let Err(error) = &result
-            && cli.command.wants_json()
-        {
-            // Where standard output is what failed, there is nobody to tell.
-            let _ = context.output.json(&JsonError { error: error.into() });
-        }
-        // What the command says of its failure weighs more than that its last words could not be written.
-        let flushed = context.output.flush();
-        result.and_then(|status| flushed.map(|()| status))
-    });
-    match ended {
-        Ok(status) => exit(status),
-        Err(error) => fail(&error),
-    }
-}
-
 /// The command line with the arguments of all commands. To run one, clap builds only those of its own (`defer`); but
 /// help, advice and completion speak of the others, too.
 fn all_commands() -> clap::Command {
     let mut commands = Cli::command();
     commands.build();
     commands
-}
-
-/// What clap has to say when it knows all commands. It repeats words, which others may have chosen: made visible before.
-fn with_all_commands(message: clap::Error) -> clap::Error {
-    let words = env::args_os().map(|word| visible(word.as_bytes()).into_owned());
-    all_commands().try_get_matches_from(words).err().unwrap_or(message)
-}
-
-/// Goes where `--ns` says, before there is a second thread.
-fn enter(cli: &Cli) -> Result<()> {
-    match (&cli.global.ns, &cli.command) {
-        (None, _) => Ok(()),
-        (Some(_), Command::Guard(guard)) if !guard.is_shared() => {
-            Err(Error::usage("guard makes a namespace of its own; add --shared to run the command in that of --ns"))
-        }
-        (Some(named), _) => namespace::enter(named),
-    }
-}
-
-#[derive(Serialize)]
-struct JsonError {
-    error: ErrorRecord,
-}
-
-fn fail(error: &Error) -> u8 {
-    if error.kind != Kind::ReaderGone {
-        say(error);
-    }
-    exit(error.status())
-}
-
-fn exit(status: Status) -> u8 {
-    if let Status::Signal(signal) = status {
-        signals::end_by(signal);
-    }
-    status.code()
-}
-
-/// Prints what clap has to say. Its own way would leave `--help` into a full disk with exit status 0.
-fn help_or_usage(message: &clap::Error) -> u8 {
-    if message.use_stderr() {
-        // Where standard error is gone there is nobody to tell.
-        let _ = message.print();
-        return exit(Status::Usage);
-    }
-    let printed = Output::new(anstream::ColorChoice::Auto).and_then(|mut output| {
-        let text = message.render();
-        let text = if output.color() { text.ansi().to_string() } else { text.to_string() };
-        output.bytes(text.as_bytes())?;
-        output.flush()
-    });
-    printed.map_or_else(|error| fail(&error), |()| Status::Done.code())
 }

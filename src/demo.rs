@@ -12,7 +12,8 @@ use anstyle::{AnsiColor, Style};
 
 use crate::contents::attach;
 use crate::error::{Error, Result};
-use crate::output::{Column, Layout, Lookups, Output, Picture, Space, TimeFormat, View, note_raw, prompt};
+use crate::output::{Column, Layout, Output, Picture, Space, TimeFormat, View, note_raw, prompt};
+use crate::segments::cache::Lookups;
 use crate::segments::lookup;
 use crate::segments::{create, rmid_forced};
 use crate::system::signals::{ShutdownSignals, Woken};

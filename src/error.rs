@@ -3,9 +3,12 @@
 use std::fmt;
 use std::io;
 
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
 use crate::linux::cause;
 use crate::sysv::{self, Errno};
-use crate::values::ShmId;
+use crate::values::{ShmId, visible};
 
 /// How a command ended. Its exit status follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,6 +179,17 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// `{"errno":"EEXIST","message":"…","hint":"…"}`, with words that others chose made visible.
+impl Serialize for Error {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Error", 3)?;
+        fields.serialize_field("errno", &self.errno.map(|errno| format!("{errno:?}")))?;
+        fields.serialize_field("message", &visible(self.message().as_bytes()))?;
+        fields.serialize_field("hint", &self.hint.as_ref().map(|hint| visible(hint.as_bytes())))?;
+        fields.end()
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -23,10 +23,12 @@ pub use commands::main;
 /// What tests, fuzz targets and benchmarks call directly. Not an interface: it changes without notice.
 #[doc(hidden)]
 pub mod internals {
+    pub use crate::commands::Filters;
     pub use crate::output::{
-        COLUMNS, Column, Csv, Delimited, Export, Hexdump, Lookups, Raw, SegmentRecord, TimeFormat, View, write_rows,
+        COLUMNS, Column, Csv, Delimited, Export, Hexdump, Raw, SegmentRecord, TimeFormat, View, write_rows,
     };
-    pub use crate::segments::filter::{Filters, Selection};
+    pub use crate::segments::cache::Lookups;
+    pub use crate::segments::filter::Selection;
     pub use crate::sysv::{KernelMounts, Mapping, Segment, Segments, Table};
     pub use crate::values::{Key, Mode, Period, ProjectId, SegmentRef, ShmId, Size, visible};
 }

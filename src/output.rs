@@ -43,11 +43,9 @@ pub(crate) use namespace::NamespaceRecord;
 pub(crate) use openmetrics::OpenMetrics;
 pub(crate) use picture::{Picture, Space};
 pub(crate) use progress::Progress;
-pub(crate) use record::is_orphan;
-pub use record::{Lookups, SegmentRecord, View};
+pub use record::{SegmentRecord, View};
 pub(crate) use sums::Sums;
 pub(crate) use text::{Text, escaped_lines, whole_characters};
-pub(crate) use time::Clock;
 pub use time::TimeFormat;
 
 /// Standard output and standard error, with what they can show: decided once, here.
@@ -158,22 +156,4 @@ pub(crate) fn prompt(question: &str) {
 pub(crate) fn note_raw(line: &str) {
     // One write: lines of processes that share a terminal do not mix. Where standard error is gone, nobody listens.
     let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
-}
-
-/// A failure as scripts get it.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct ErrorRecord {
-    errno: Option<String>,
-    message: String,
-    hint: Option<String>,
-}
-
-impl From<&Error> for ErrorRecord {
-    fn from(error: &Error) -> ErrorRecord {
-        ErrorRecord {
-            errno: error.errno.map(|errno| format!("{errno:?}")),
-            message: visible(error.message().as_bytes()).into_owned(),
-            hint: error.hint.as_ref().map(|hint| visible(hint.as_bytes()).into_owned()),
-        }
-    }
 }

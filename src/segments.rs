@@ -1,6 +1,7 @@
 //! What is known and decided about segments. Prints nothing.
 
 pub(crate) mod attachments;
+pub(crate) mod cache;
 pub(crate) mod changes;
 pub(crate) mod charge;
 pub(crate) mod create;
@@ -8,3 +9,5 @@ pub(crate) mod filter;
 pub(crate) mod lookup;
 pub(crate) mod remove;
 pub(crate) mod rmid_forced;
+pub(crate) mod snapshot;
+pub(crate) mod state;

@@ -1,6 +1,7 @@
 //! The machine around segments: processes, names, namespaces, signals.
 
 pub(crate) mod cgroup;
+pub(crate) mod clock;
 pub(crate) mod memory_cgroups;
 pub(crate) mod names;
 pub(crate) mod namespace;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Context, attachment, segment_parser};
+use super::Context;
+use super::args::{Attaching, segment_parser};
 use crate::contents::input::Input;
 use crate::contents::shortage;
 use crate::contents::{attach, copy};
@@ -62,7 +63,7 @@ pub(super) struct AttachWrite {
     #[arg(short, long, value_name = "MODE", default_value = "0600", requires = "create")]
     mode: Mode,
     #[command(flatten)]
-    attaching: attachment::Attaching,
+    attaching: Attaching,
     /// Allow --at to round the address down to a multiple of SHMLBA (SHM_RND)
     #[arg(long, requires = "at")]
     round: bool,

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{Context, TextOrJson};
+use super::Context;
+use super::args::TextOrJson;
 use crate::contents::input::Input;
 use crate::contents::shortage;
 use crate::contents::{attach, copy};

@@ -7,12 +7,15 @@ use nix::errno::Errno;
 use nix::unistd::geteuid;
 use serde::Serialize;
 
-use super::{Context, rows};
+use super::Context;
 use crate::contents::destination::{Destination, cannot_write};
 use crate::error::{Error, Result, Status};
-use crate::output::{Lookups, SegmentRecord, say};
+use crate::output::{SegmentRecord, say};
+use crate::segments::cache::Lookups;
 use crate::segments::filter::Selection;
+use crate::segments::lookup::rows;
 use crate::segments::remove::{self, Choice, Outcome};
+use crate::segments::state;
 use crate::system::namespace::{self, Refused};
 use crate::system::spawn;
 use crate::sysv::Segment;
@@ -119,7 +122,7 @@ impl Guard {
                 all = false;
                 continue;
             }
-            let choice = Choice { selection: &Selection::default(), spare_attached: self.shared };
+            let choice = Choice { selection: &Selection::default(), skip_attached: self.shared };
             let removal = remove::remove(segment, choice, lookups);
             match &removal.error {
                 Some(error) => say(error),
@@ -143,8 +146,8 @@ fn tell(leaked: &[Segment], lookups: &Lookups) {
     }
     for segment in leaked {
         let Segment { key, id, size, nattch, cpid, .. } = segment;
-        let creator = lookups.processes().creator(segment).as_str();
-        let command = lookups.processes().command(segment).map_or(String::new(), |command| format!(": {command}"));
+        let creator = state::creator(segment, lookups).as_str();
+        let command = state::creator_command(segment, lookups).map_or(String::new(), |command| format!(": {command}"));
         say(format_args!(
             "  segment {key} (id {id}, {}, nattch {nattch}), created by process {cpid} ({creator}){command}",
             counted(size, "byte")

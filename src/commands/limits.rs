@@ -3,10 +3,10 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{Context, rows};
+use super::Context;
 use crate::error::{Result, Status};
 use crate::output::{Output, grid, say};
-use crate::segments::lookup;
+use crate::segments::lookup::{self, rows};
 use crate::sysv::page_size;
 use crate::values::human;
 

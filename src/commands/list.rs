@@ -4,13 +4,14 @@ mod everywhere;
 use clap::{Args, ValueEnum};
 
 use self::everywhere::Everywhere;
-use super::{Context, rows};
+use super::Context;
+use super::args::{Filters, tell_undecided};
 use crate::error::{Error, Result, Status};
 use crate::output::{
     Column, Csv, Export, Format, Groups, Json, JsonLines, List as Shown, NamespaceRecord, Output, Raw, Rows, Sums,
     Table, TimeFormat, View, column_help, print_ids,
 };
-use crate::segments::filter::Filters;
+use crate::segments::lookup::rows;
 use crate::system::namespace::Identity;
 use crate::sysv::Segment;
 
@@ -153,6 +154,7 @@ impl List {
                 if self.quiet { print_ids(shown, output)? } else { self.format.format().list(shown, output)? }
             }
         }
+        tell_undecided(&selection);
         let Some(everywhere) = everywhere else { return Ok(Status::Done) };
         output.flush()?;
         Ok(everywhere.tell())

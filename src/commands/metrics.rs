@@ -3,11 +3,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Context, rows};
+use super::Context;
 use crate::contents::destination::Destination;
 use crate::error::{Error, Result, Status};
 use crate::output::OpenMetrics;
-use crate::segments::lookup;
+use crate::segments::lookup::{self, rows};
 
 /// Write metrics for Prometheus
 ///

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::{Context, attachment, segment_parser};
+use super::Context;
+use super::args::{Attaching, segment_parser};
 use crate::contents::attach;
 use crate::contents::destination::{Destination, cannot_write};
 use crate::contents::part::Part;
@@ -43,7 +44,7 @@ pub(super) struct Read {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    attaching: attachment::Attaching,
+    attaching: Attaching,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

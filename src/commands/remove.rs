@@ -4,11 +4,13 @@ use std::io::{self, IsTerminal};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Context, TextOrJson, rows, segment_parser};
+use super::Context;
+use super::args::{Filters, TextOrJson, segment_parser, tell_undecided};
 use crate::error::{Error, Result, Status};
-use crate::output::{Lookups, Output, Progress, prompt, say};
-use crate::segments::filter::{Filters, Selection};
-use crate::segments::lookup;
+use crate::output::{Output, Progress, prompt, say};
+use crate::segments::cache::Lookups;
+use crate::segments::filter::Selection;
+use crate::segments::lookup::{self, rows};
 use crate::segments::remove::{self, Choice, Outcome, Removal};
 use crate::system::signals::ShutdownSignals;
 use crate::sysv::{self, Segment};
@@ -100,7 +102,7 @@ impl Remove {
                 Ok(segment) if !selection.matches(&segment, lookups) => Removal::of(&segment, Outcome::Skipped),
                 Ok(segment) if self.dry_run => Removal::of(&segment, Outcome::WouldRemove),
                 Ok(segment) => {
-                    remove::remove(&segment, Choice { selection, spare_attached: false }, &Lookups::default())
+                    remove::remove(&segment, Choice { selection, skip_attached: false }, &Lookups::default())
                 }
                 Err(error) => Removal::not_found(word, error, self.ignore_missing),
             };
@@ -132,11 +134,14 @@ impl Remove {
                 "passed over {attached} that are attached; --include-attached marks them for destruction"
             ));
         }
+        if !self.quiet {
+            tell_undecided(selection);
+        }
         if !(chosen.is_empty() || self.dry_run || self.yes) {
             confirm(&chosen)?;
         }
         let shutdown = catch()?;
-        let choice = Choice { selection, spare_attached: !self.include_attached };
+        let choice = Choice { selection, skip_attached: !self.include_attached };
         let mut progress =
             Progress::steps("removing", chosen.len() as u64).hidden_if(output.is_terminal() && !self.quiet);
         let mut removals = Vec::new();

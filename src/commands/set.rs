@@ -1,6 +1,6 @@
 use clap::{ArgGroup, Args};
 
-use super::segment_parser;
+use super::args::segment_parser;
 use crate::error::{Error, Result, Status};
 use crate::segments::lookup;
 use crate::system::names::{gid_of, uid_of};

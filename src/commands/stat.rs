@@ -1,12 +1,12 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Context, TextOrJson, segment_parser};
+use super::Context;
+use super::args::{TextOrJson, segment_parser};
 use crate::error::{Error, Result, Status};
-use crate::output::{
-    AttachmentRecord, Description, ErrorRecord, Lookups, Progress, SegmentRecord, attachment_records, say,
-};
+use crate::output::{AttachmentRecord, Description, Progress, SegmentRecord, attachment_records, say};
 use crate::segments::attachments::Attachments;
+use crate::segments::cache::Lookups;
 use crate::segments::charge::{Charge, Charges, charges};
 use crate::segments::lookup::{self, Named};
 use crate::sysv::{self, Reason, Segment};
@@ -57,9 +57,9 @@ struct StatRecord {
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Found {
+enum Found<'a> {
     Segment(Box<StatRecord>),
-    Failed { segment: String, error: ErrorRecord },
+    Failed { segment: String, error: &'a Error },
 }
 
 impl Stat {
@@ -84,10 +84,10 @@ impl Stat {
         let lookups = Lookups::with_attachments(attachments);
         match self.format {
             TextOrJson::Json => {
-                let results = self.segment.iter().zip(results).zip(charges);
+                let results = self.segment.iter().zip(&results).zip(charges);
                 let found = results.map(|((word, result), charges)| match result {
-                    Ok(looked) => Found::Segment(Box::new(StatRecord::new(&looked, charges, &lookups))),
-                    Err(error) => Found::Failed { segment: word.to_string(), error: (&error).into() },
+                    Ok(looked) => Found::Segment(Box::new(StatRecord::new(looked, charges, &lookups))),
+                    Err(error) => Found::Failed { segment: word.to_string(), error },
                 });
                 output.json(&found.collect::<Vec<_>>())?;
             }

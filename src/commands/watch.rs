@@ -3,11 +3,15 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
-use super::{Context, rows};
+use super::Context;
+use super::args::Filters;
 use crate::error::{Error, Result, Status};
-use crate::output::{ChangeRecord, Clock, Lookups, change_line, say};
-use crate::segments::changes::{Change, Look};
-use crate::segments::filter::{Filters, Selection};
+use crate::output::{ChangeRecord, change_line, say};
+use crate::segments::cache::Lookups;
+use crate::segments::changes::{Change, Snapshot};
+use crate::segments::filter::Selection;
+use crate::segments::lookup::rows;
+use crate::system::clock::Clock;
 use crate::system::signals::ShutdownSignals;
 use crate::sysv::Segment;
 use crate::values::{ParsePeriodError, Period, counted};
@@ -67,9 +71,9 @@ impl Watch {
         let shutdown = ShutdownSignals::catch().map_err(|error| Error::io("catch signals", &error))?;
         // A limit too long for the clock is none.
         let deadline = self.limit.and_then(|limit| Instant::now().checked_add(limit.0));
-        let mut look = Look::first(rows()?.collect::<Result<_>>()?);
+        let mut snapshot = Snapshot::first(rows()?.collect::<Result<_>>()?);
         let began = Clock::now();
-        self.announce(&look, &selection);
+        self.announce(&snapshot, &selection);
         let mut left = self.count;
         loop {
             let remaining = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -77,8 +81,8 @@ impl Watch {
             let signal = shutdown.wait(Some(pause)).map_err(|error| Error::io("wait for a signal", &error))?;
             let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
             // Once more at the end: what was done before it is told.
-            let (next, changes) = look.next(rows()?.collect::<Result<_>>()?);
-            look = next;
+            let (next, changes) = snapshot.next(rows()?.collect::<Result<_>>()?);
+            snapshot = next;
             if !changes.is_empty() {
                 // Anew, as processes and names come and go too; its clock is the time of this look.
                 let lookups = Lookups::default();
@@ -105,9 +109,9 @@ impl Watch {
     }
 
     /// Says that from now on all is seen: a script can wait for this line.
-    fn announce(&self, look: &Look, selection: &Selection) {
+    fn announce(&self, snapshot: &Snapshot, selection: &Selection) {
         let lookups = Lookups::default();
-        let chosen = look.segments().iter().filter(|segment| selection.matches(segment, &lookups)).count();
+        let chosen = snapshot.segments().iter().filter(|segment| selection.matches(segment, &lookups)).count();
         say(format_args!("watching {}, every {:?}", counted(chosen, "segment"), self.interval.0));
     }
 

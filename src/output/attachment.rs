@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use super::record::Lookups;
+use crate::segments::cache::Lookups;
 use crate::system::process::{command_of, user_of};
 use crate::system::units::{Unit, unit_of};
 use crate::sysv::Segment;

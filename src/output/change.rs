@@ -5,9 +5,10 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use super::record::{Lookups, SegmentRecord};
-use super::time::Clock;
+use super::record::SegmentRecord;
+use crate::segments::cache::Lookups;
 use crate::segments::changes::{Change, Event};
+use crate::system::clock::Clock;
 use crate::system::names::Names;
 use crate::values::human;
 

@@ -6,7 +6,8 @@ mod cell;
 use std::cmp::Ordering;
 use std::fmt;
 
-use super::record::{View, original_key, status_words};
+use super::record::View;
+use crate::segments::state::{self, Presence};
 use crate::sysv::Segment;
 
 /// A column of `list`.
@@ -183,7 +184,7 @@ pub static COLUMNS: &[Column] = &[
     Column {
         title: "STATUS",
         help: "dest (marked for destruction), locked, orphan",
-        write: |segment, view, text| cell::joined(text, status_words(segment, view.lookups.processes())),
+        write: |segment, view, text| cell::joined(text, state::status_words(segment, view.lookups)),
         ..TEXT
     },
     Column {
@@ -237,15 +238,30 @@ pub static COLUMNS: &[Column] = &[
     },
     Column {
         title: "COMMAND",
-        help: "Command of the creator while it lives",
+        help: "The creator's command, or (the last user's)",
         can_be_cut: true,
-        write: |segment, view, text| cell::name(text, view.lookups.processes().command(segment)),
+        write: |segment, view, text| cell::command(text, segment, view.lookups),
         ..TEXT
     },
     Column {
         title: "CREATOR",
         help: "Whether the creator is alive, exited or unknown",
-        write: |segment, view, text| text.push_str(view.lookups.processes().creator(segment).as_str()),
+        write: |segment, view, text| text.push_str(state::creator(segment, view.lookups).as_str()),
+        ..TEXT
+    },
+    Column {
+        title: "LASTUSER",
+        help: "Whether the last user is alive or exited",
+        write: |segment, view, text| {
+            cell::name(text, state::last_user(segment, view.lookups).map(Presence::as_str));
+        },
+        ..TEXT
+    },
+    Column {
+        title: "LCOMMAND",
+        help: "The last user's command",
+        can_be_cut: true,
+        write: |segment, view, text| cell::name(text, state::last_command(segment, view.lookups)),
         ..TEXT
     },
     Column {
@@ -261,7 +277,7 @@ pub static COLUMNS: &[Column] = &[
         help: "Key that a marked segment had",
         is_expensive: true,
         write: |segment, view, text| {
-            if let Some(key) = original_key(segment, view.lookups) {
+            if let Some(key) = state::original_key(segment, view.lookups) {
                 cell::value(text, key);
             }
         },

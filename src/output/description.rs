@@ -7,12 +7,14 @@ use anstyle::Style;
 use super::attachment::{AttachmentRecord, attachment_records};
 use super::charge::charge_lines;
 use super::grid::wrapped;
-use super::record::{Lookups, original_key, status_words};
 use super::text::cut;
-use super::time::{Clock, TimeFormat, compact, timestamp};
+use super::time::{TimeFormat, compact, timestamp};
 use super::{Output, grid};
 use crate::error::Result;
+use crate::segments::cache::Lookups;
 use crate::segments::charge::Charges;
+use crate::segments::state::{self, Presence};
+use crate::system::clock::Clock;
 use crate::sysv::{self, Segment};
 use crate::values::{Mode, counted, human, human_bytes};
 
@@ -59,7 +61,7 @@ impl Description<'_> {
     fn identity(self) -> Vec<(&'static str, String)> {
         let segment = self.segment;
         let mut fields = vec![("key", self.key()), ("id", segment.id.to_string())];
-        let status: Vec<_> = status_words(segment, self.lookups.processes()).collect();
+        let status: Vec<_> = state::status_words(segment, self.lookups).collect();
         if !status.is_empty() {
             fields.push(("status", status.iter().map(|word| explained(word)).collect::<Vec<_>>().join("; ")));
         }
@@ -73,7 +75,7 @@ impl Description<'_> {
         let segment = self.segment;
         match (segment.key.is_private(), segment.is_marked()) {
             (false, _) => segment.key.to_string(),
-            (true, true) => match original_key(segment, self.lookups) {
+            (true, true) => match state::original_key(segment, self.lookups) {
                 Some(key) if key.is_private() => format!("{} (IPC_PRIVATE from the beginning)", segment.key),
                 Some(key) => format!("{} (it was {key} until it was removed)", segment.key),
                 None => format!("{} (lost when it was removed)", segment.key),
@@ -105,10 +107,9 @@ impl Description<'_> {
 
     fn processes(self, found: u64) -> Vec<(&'static str, String)> {
         let segment = self.segment;
-        let never_attached = segment.atime == 0 && segment.dtime == 0;
         let mut fields = vec![
             ("created by", creator(segment, self.lookups)),
-            ("last used by", if never_attached { "nobody yet".into() } else { process(segment.lpid) }),
+            ("last used by", last_user(segment, self.lookups)),
             ("attachments", segment.nattch.to_string()),
         ];
         let missing = segment.nattch.saturating_sub(found);
@@ -191,7 +192,7 @@ fn explained(status: &str) -> &str {
     match status {
         "dest" => "dest (marked for destruction: goes with its last detach)",
         "locked" => "locked (not swapped out)",
-        "orphan" => "orphan (nobody is attached, and its creator has exited)",
+        "orphan" => "orphan (nobody is attached, its creator and its last user have exited)",
         other => other,
     }
 }
@@ -227,15 +228,23 @@ fn account(uid: u32, gid: u32, lookups: &Lookups) -> String {
 }
 
 fn creator(segment: &Segment, lookups: &Lookups) -> String {
-    let state = lookups.processes().creator(segment).as_str();
-    let command = lookups.processes().command(segment).map_or(String::new(), |command| format!(": {command}"));
-    format!("{} ({state}){command}", process(segment.cpid))
+    let command = state::creator_command(segment, lookups);
+    described(segment.cpid, state::creator(segment, lookups), command.as_deref())
 }
 
-fn process(pid: i32) -> String {
+fn last_user(segment: &Segment, lookups: &Lookups) -> String {
+    match state::last_user(segment, lookups) {
+        Some(presence) => described(segment.lpid, presence, state::last_command(segment, lookups).as_deref()),
+        None => "nobody yet".into(),
+    }
+}
+
+/// `process 22601 (alive): python3 reader.py`
+fn described(pid: i32, presence: Presence, command: Option<&str>) -> String {
+    let command = command.map_or(String::new(), |command| format!(": {command}"));
     match pid {
-        0 => "nobody that can be seen from here".into(),
-        pid => format!("process {pid}"),
+        0 => "a process that cannot be seen from here".into(),
+        pid => format!("process {pid} ({}){command}", presence.as_str()),
     }
 }
 

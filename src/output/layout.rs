@@ -7,8 +7,9 @@ use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Tabl
 
 use super::Output;
 use super::columns::{Alignment, Column};
-use super::record::{View, is_orphan};
+use super::record::View;
 use crate::error::{Error, Result};
+use crate::segments::state::is_orphan;
 use crate::sysv::Segment;
 
 /// Rows that are laid out at a time. A table of all of them would keep every cell in memory; the cells of a few take the
@@ -186,7 +187,7 @@ fn write_lines(
 fn style_of(segment: &Segment, view: &View<'_>) -> Style {
     if segment.is_marked() {
         MARKED
-    } else if is_orphan(segment, view.lookups.processes()) {
+    } else if is_orphan(segment, view.lookups) {
         ORPHAN
     } else {
         Style::new()

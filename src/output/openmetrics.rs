@@ -10,7 +10,8 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, GaugeValu
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::record::{Lookups, is_orphan};
+use crate::segments::cache::Lookups;
+use crate::segments::state::is_orphan;
 use crate::sysv::{Limits, Segment, Usage, page_size};
 
 /// What every name begins with.
@@ -77,7 +78,7 @@ impl OpenMetrics {
     pub(crate) fn add(&mut self, segment: &Segment, lookups: &Lookups) {
         let sums = self.owners.entry(lookups.names.user_or_uid(segment.uid).to_string()).or_default();
         let resident = u128::from(segment.believable_rss().unwrap_or(0));
-        let is_orphan = is_orphan(segment, lookups.processes());
+        let is_orphan = is_orphan(segment, lookups);
         sums.segments += 1;
         sums.size += u128::from(segment.size);
         sums.resident += resident;

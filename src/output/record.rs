@@ -1,50 +1,16 @@
 //! A segment as scripts get it, in JSON.
 
-use std::cell::OnceCell;
 use std::fmt::Display;
 use std::rc::Rc;
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-use super::time::{Clock, TimeFormat, timestamp};
-use crate::segments::attachments::Attachments;
-use crate::system::names::Names;
-use crate::system::process::{Creator, Processes};
+use super::time::{TimeFormat, timestamp};
+use crate::segments::cache::Lookups;
+use crate::segments::state::{self, Presence};
 use crate::sysv::Segment;
 use crate::values::{Key, Mode};
-
-/// What was looked up so far, each thing once and only when something shows it.
-#[derive(Debug, Default)]
-pub struct Lookups {
-    /// Users and groups.
-    pub names: Names,
-    attachments: OnceCell<Attachments>,
-    processes: OnceCell<Processes>,
-    clock: OnceCell<Clock>,
-}
-
-impl Lookups {
-    /// What these attachments were found to be, rather than a look of its own.
-    pub fn with_attachments(attachments: Attachments) -> Lookups {
-        Lookups { attachments: attachments.into(), ..Lookups::default() }
-    }
-
-    /// Who has what attached: a look at the memory map of every process.
-    pub fn attachments(&self) -> &Attachments {
-        self.attachments.get_or_init(Attachments::look)
-    }
-
-    /// Creators.
-    pub fn processes(&self) -> &Processes {
-        self.processes.get_or_init(Processes::new)
-    }
-
-    /// The time now.
-    pub fn clock(&self) -> &Clock {
-        self.clock.get_or_init(Clock::now)
-    }
-}
 
 /// How a segment is shown as text.
 #[derive(Debug, Clone, Copy)]
@@ -78,9 +44,11 @@ pub struct SegmentRecord {
     cgid: u32,
     cgroup: Option<Rc<str>>,
     cpid: i32,
-    creator: Creator,
+    creator: Presence,
     command: Option<Rc<str>>,
     lpid: i32,
+    last_user: Option<Presence>,
+    last_command: Option<Rc<str>>,
     #[serde(serialize_with = "utc")]
     atime: Option<Timestamp>,
     #[serde(serialize_with = "utc")]
@@ -103,14 +71,14 @@ impl SegmentRecord {
 
     /// The record of a segment.
     pub fn new(segment: &Segment, lookups: &Lookups) -> SegmentRecord {
-        let (names, processes) = (&lookups.names, lookups.processes());
+        let names = &lookups.names;
         SegmentRecord {
             key: segment.key,
-            original_key: original_key(segment, lookups).map(|key| key.to_string()),
+            original_key: state::original_key(segment, lookups).map(|key| key.to_string()),
             id: segment.id.as_raw(),
             size: segment.size,
             mode: segment.mode(),
-            status: status_words(segment, processes).collect(),
+            status: state::status_words(segment, lookups).collect(),
             nattch: segment.nattch,
             uid: segment.uid,
             user: names.user(segment.uid),
@@ -121,9 +89,11 @@ impl SegmentRecord {
             cgid: segment.cgid,
             cgroup: names.group(segment.cgid),
             cpid: segment.cpid,
-            creator: processes.creator(segment),
-            command: processes.command(segment),
+            creator: state::creator(segment, lookups),
+            command: state::creator_command(segment, lookups),
             lpid: segment.lpid,
+            last_user: state::last_user(segment, lookups),
+            last_command: state::last_command(segment, lookups),
             atime: timestamp(segment.atime),
             dtime: timestamp(segment.dtime),
             ctime: timestamp(segment.ctime),
@@ -132,23 +102,6 @@ impl SegmentRecord {
             ns: segment.namespace,
         }
     }
-}
-
-/// The key that a marked segment had. Nobody need be looked at for the others.
-pub(super) fn original_key(segment: &Segment, lookups: &Lookups) -> Option<Key> {
-    if segment.is_marked() { lookups.attachments().original_key(segment) } else { None }
-}
-
-/// What is special about a segment: `dest`, `locked`, `orphan`.
-pub(super) fn status_words(segment: &Segment, processes: &Processes) -> impl Iterator<Item = &'static str> + use<> {
-    let words =
-        [(segment.is_marked(), "dest"), (segment.is_locked(), "locked"), (is_orphan(segment, processes), "orphan")];
-    words.into_iter().filter_map(|(holds, word)| holds.then_some(word))
-}
-
-/// Whether a segment is left behind for sure: nobody is attached, and its creator has exited.
-pub(crate) fn is_orphan(segment: &Segment, processes: &Processes) -> bool {
-    segment.nattch == 0 && processes.creator(segment) == Creator::Exited
 }
 
 fn text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {

@@ -8,8 +8,10 @@ use serde::{Serialize, Serializer};
 
 use super::Output;
 use super::columns::{Alignment, Column};
-use super::record::{Lookups, View, is_orphan};
+use super::record::View;
 use crate::error::Result;
+use crate::segments::cache::Lookups;
+use crate::segments::state::is_orphan;
 use crate::sysv::Segment;
 use crate::values::{counted, human, human_bytes};
 
@@ -42,7 +44,7 @@ impl Totals {
         self.swapped += u128::from(segment.swap.unwrap_or(0));
         self.attached += u64::from(segment.nattch > 0);
         self.marked += u64::from(segment.is_marked());
-        self.orphans += u64::from(is_orphan(segment, lookups.processes()));
+        self.orphans += u64::from(is_orphan(segment, lookups));
     }
 
     /// Prints them as a line.

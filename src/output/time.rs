@@ -1,16 +1,11 @@
 //! Times and ages, as they are shown.
 
-use std::cell::OnceCell;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::{env, fs};
+use jiff::Timestamp;
 
-use clap::ValueEnum;
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
+use crate::system::clock::Clock;
 
 /// How a point in time is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeFormat {
     /// `10:07` today, else `Nov 22`, else `2025-11-22`.
     Short,
@@ -31,41 +26,20 @@ impl TimeFormat {
     }
 }
 
-/// This moment, in the user's time zone where that is asked for.
-#[derive(Debug)]
-pub struct Clock {
-    now: Timestamp,
-    local: OnceCell<Zoned>,
-}
-
 impl Clock {
-    /// The clock now. The time zone is that of TZ or /etc/localtime, else UTC.
-    pub fn now() -> Clock {
-        Clock { now: Timestamp::now(), local: OnceCell::new() }
-    }
-
-    fn local(&self) -> &Zoned {
-        self.local.get_or_init(|| self.now.to_zoned(time_zone()))
-    }
-
-    /// Seconds from then to now; 0 where the clock was set back behind it.
-    pub fn seconds_since(&self, seconds: i64) -> u64 {
-        self.now.as_second().saturating_sub(seconds).try_into().unwrap_or(0)
-    }
-
     /// This moment in UTC, to the millisecond: `2026-11-23T09:07:31.250Z`.
-    pub fn utc(&self) -> String {
-        format!("{:.3}", self.now)
+    pub(crate) fn utc(&self) -> String {
+        format!("{:.3}", self.timestamp())
     }
 
     /// This moment to the second, `10:07:31`; with the date where it is not the day that another moment is of.
-    pub fn to_the_second(&self, began: &Clock) -> String {
+    pub(crate) fn to_the_second(&self, began: &Clock) -> String {
         let pattern = if self.local().date() == began.local().date() { "%H:%M:%S" } else { "%b %e %H:%M:%S" };
         self.local().strftime(pattern).to_string()
     }
 
     /// A point in time, written as asked.
-    pub fn show(&self, time: Timestamp, format: TimeFormat) -> String {
+    pub(crate) fn show(&self, time: Timestamp, format: TimeFormat) -> String {
         let zoned = || time.to_zoned(self.local().time_zone().clone());
         match format {
             TimeFormat::Short => {
@@ -85,16 +59,6 @@ impl Clock {
     }
 }
 
-/// The user's time zone. Where TZ is not set jiff, too, reads /etc/localtime, but walks all of /usr/share/zoneinfo to find
-/// out how that zone is called.
-fn time_zone() -> TimeZone {
-    let is_named = env::var_os("TZ").is_some();
-    let local = || TimeZone::tzif("", &fs::read("/etc/localtime").ok()?).ok();
-    let zone = if is_named { None } else { local() };
-    let system = || if tz_is_a_stream() { None } else { TimeZone::try_system().ok() };
-    zone.or_else(system).unwrap_or(TimeZone::UTC)
-}
-
 /// A kernel time as a point in time; `None` for 0, which means never.
 pub(super) fn timestamp(seconds: i64) -> Option<Timestamp> {
     Timestamp::from_second(seconds).ok().filter(|_| seconds != 0)
@@ -110,19 +74,14 @@ pub(super) fn compact(seconds: u64) -> String {
     }
 }
 
-/// Whether TZ names a FIFO or a device: the library would read that to its end, and there may be none.
-fn tz_is_a_stream() -> bool {
-    let Some(zone) = env::var_os("TZ") else { return false };
-    let path = OsStr::from_bytes(zone.as_bytes().strip_prefix(b":").unwrap_or(zone.as_bytes()));
-    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
-}
-
 #[cfg(test)]
 mod tests {
+    use jiff::Zoned;
+
     use super::*;
 
     fn at_moment(now: Zoned) -> Clock {
-        Clock { now: now.timestamp(), local: now.into() }
+        Clock::at(now)
     }
 
     #[test]

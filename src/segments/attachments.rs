@@ -18,7 +18,7 @@ const FEW: usize = 256;
 
 /// A segment in a process's address space.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attached {
+pub(crate) struct Attached {
     /// The process.
     pub pid: i32,
     /// Where it has it.
@@ -27,7 +27,7 @@ pub struct Attached {
 
 /// The attachments of all segments, found in one pass over /proc. Processes come and go meanwhile: this is no snapshot.
 #[derive(Debug, Default)]
-pub struct Attachments {
+pub(crate) struct Attachments {
     /// By the inode of the process's IPC namespace, and the identifier there.
     found: HashMap<(u64, ShmId), Vec<Attached>>,
     /// This thread's own namespace.
@@ -40,7 +40,7 @@ pub struct Attachments {
 
 impl Attachments {
     /// Looks at every process. Where that cannot be done at all, nothing is found and [`Attachments::error`] says why.
-    pub fn look() -> Attachments {
+    pub(crate) fn look() -> Attachments {
         let mut attachments = Attachments::default();
         if let Err(error) = attachments.look_at_all() {
             attachments.error = Some(error.to_string());
@@ -67,7 +67,7 @@ impl Attachments {
     }
 
     /// Those of a segment, by pid and address.
-    pub fn of(&self, segment: &Segment) -> Vec<&Attached> {
+    pub(crate) fn of(&self, segment: &Segment) -> Vec<&Attached> {
         let namespace = segment.namespace.or(self.ours);
         let there = namespace.and_then(|inode| self.found.get(&(inode, segment.id)));
         let mut found: Vec<_> = there.into_iter().flatten().filter(|one| one.mapping.is_of(segment)).collect();
@@ -79,7 +79,7 @@ impl Attachments {
     }
 
     /// The key that a segment was made with, where an attached process shows it: IPC_RMID does not take it from there.
-    pub fn original_key(&self, segment: &Segment) -> Option<Key> {
+    pub(crate) fn original_key(&self, segment: &Segment) -> Option<Key> {
         self.of(segment).first().map(|one| one.mapping.key)
     }
 }

@@ -44,16 +44,16 @@ pub(crate) struct Change {
 
 /// The segments at one time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Look {
+pub(crate) struct Snapshot {
     segments: Vec<Segment>,
     /// Of those that were marked since the first look: they have lost theirs.
     original_keys: HashMap<ShmId, Key>,
 }
 
-impl Look {
+impl Snapshot {
     /// The first look, with which the later ones are compared.
-    pub(crate) fn first(segments: Vec<Segment>) -> Look {
-        Look { segments, original_keys: HashMap::new() }
+    pub(crate) fn first(segments: Vec<Segment>) -> Snapshot {
+        Snapshot { segments, original_keys: HashMap::new() }
     }
 
     /// What was seen, in the kernel's order.
@@ -63,7 +63,7 @@ impl Look {
 
     /// A later look, and what happened since this one: first the removals, then all else, each in the kernel's order. What
     /// happened to one segment stands together, as life goes.
-    pub(crate) fn next(&self, segments: Vec<Segment>) -> (Look, Vec<Change>) {
+    pub(crate) fn next(&self, segments: Vec<Segment>) -> (Snapshot, Vec<Change>) {
         let mut changes = Vec::new();
         let mut original_keys = HashMap::new();
         if self.segments == segments {
@@ -102,7 +102,7 @@ impl Look {
             // Pid 0 is one that cannot be seen from here.
             change.process = change.process.filter(|pid| *pid > 0);
         }
-        (Look { segments, original_keys }, changes)
+        (Snapshot { segments, original_keys }, changes)
     }
 }
 
@@ -206,7 +206,7 @@ mod tests {
     type Told = (Event, i32, Option<(u64, u64)>, Option<i32>);
 
     fn told(before: &[Segment], after: &[Segment]) -> Vec<Told> {
-        let (next, changes) = Look::first(before.to_vec()).next(after.to_vec());
+        let (next, changes) = Snapshot::first(before.to_vec()).next(after.to_vec());
         assert_eq!(next.segments(), after);
         assert_eq!(next.next(after.to_vec()).1, [], "nothing is told twice");
         changes.iter().map(|change| (change.event, change.segment.id.as_raw(), change.nattch, change.process)).collect()
@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn a_marked_segment_keeps_its_key_in_mind() {
         let attached = Segment { nattch: 2, atime: 5, ..segment(1) };
-        let first = Look::first(vec![attached.clone()]);
+        let first = Snapshot::first(vec![attached.clone()]);
         let (second, changes) = first.next(vec![marked(attached.clone())]);
         assert_eq!((changes[0].event, changes[0].original_key), (Marked, Some(attached.key)));
         assert_eq!(changes[0].before.as_ref(), Some(&attached));
@@ -316,6 +316,6 @@ mod tests {
         assert_eq!((changes[0].event, changes[0].original_key), (Detached, Some(attached.key)));
         let (last, changes) = third.next(Vec::new());
         assert_eq!(changes.iter().map(|change| change.original_key).collect::<Vec<_>>(), [Some(attached.key); 2]);
-        assert_eq!(last, Look::default());
+        assert_eq!(last, Snapshot::default());
     }
 }

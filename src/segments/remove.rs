@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Kind, Result};
-use crate::output::{ErrorRecord, Lookups};
+use crate::segments::cache::Lookups;
 use crate::segments::filter::Selection;
 use crate::segments::lookup;
 use crate::system::parallel::in_shares;
@@ -51,7 +51,6 @@ pub(crate) struct Removal {
     /// What became of it.
     pub outcome: Outcome,
     /// Why, where it failed.
-    #[serde(serialize_with = "as_record")]
     pub error: Option<Error>,
     /// Attachments, when it was looked at last.
     #[serde(skip)]
@@ -64,7 +63,7 @@ pub(crate) struct Choice<'a> {
     /// The filters that held.
     pub selection: &'a Selection,
     /// Whether none that is attached was chosen.
-    pub spare_attached: bool,
+    pub skip_attached: bool,
 }
 
 /// Removes a segment if it is still the one that was chosen, and would be chosen still.
@@ -83,7 +82,7 @@ pub(crate) fn remove(chosen: &Segment, choice: Choice<'_>, lookups: &Lookups) ->
         // Gone meanwhile is what was wanted.
         Ok(None) => return Removal::of(chosen, Outcome::Removed),
         Ok(Some(now)) if !chosen.is_same_as(&now) => return changed("it changed"),
-        Ok(Some(now)) if choice.spare_attached && now.nattch > 0 => return changed("it was attached"),
+        Ok(Some(now)) if choice.skip_attached && now.nattch > 0 => return changed("it was attached"),
         Ok(Some(now)) if !choice.selection.matches(&now, lookups) => return changed("the filters ceased to hold"),
         Ok(Some(_)) => {}
         Err(error) => return failed(Error::call(format_args!("remove {name}"), error)),
@@ -199,8 +198,4 @@ fn as_text<S: Serializer>(key: &Option<Key>, serializer: S) -> Result<S::Ok, S::
 
 fn as_number<S: Serializer>(id: &Option<ShmId>, serializer: S) -> Result<S::Ok, S::Error> {
     id.map(ShmId::as_raw).serialize(serializer)
-}
-
-fn as_record<S: Serializer>(error: &Option<Error>, serializer: S) -> Result<S::Ok, S::Error> {
-    error.as_ref().map(ErrorRecord::from).serialize(serializer)
 }

@@ -1,8 +1,11 @@
-//! What can be known of a process: of a segment's creator, who may be long gone, most of all.
+//! What can be known of another process.
 
-use std::cell::RefCell;
+mod stat;
+
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -10,97 +13,64 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
-use procfs::process::{Process, StatFlags};
-use serde::Serialize;
 
-use crate::sysv::Segment;
+use self::stat::Stat;
 use crate::values::visible;
 
-/// Whether the process that made a segment is still there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Creator {
-    /// It is, or it cannot be told from one that is.
-    Alive,
-    /// No such process, a zombie whose threads have all ended, or a younger process that has its pid.
-    Exited,
-    /// Its pid is 0 (it is in a pid namespace that cannot be seen from here), or /proc shows other pids than ours.
-    Unknown,
+/// The longest part of a command line that is read, in bytes. Its length is up to the process: PR_SET_MM can make it as
+/// long as an address space.
+const LONGEST_COMMAND: u64 = 4096;
+
+/// A process that is alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Running {
+    pid: i32,
+    /// When it started, in ticks, as /proc/PID/stat has it: with its pid this names it for ever.
+    ticks: u64,
+    /// When it started, in nanoseconds since the epoch; `None` if /proc hides it (hidepid).
+    pub started: Option<i64>,
 }
 
-impl Creator {
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Alive => "alive",
-            Self::Exited => "exited",
-            Self::Unknown => "unknown",
-        }
+impl Running {
+    /// Returns whether this is one of the process's users: real, effective, saved or of the file system.
+    pub(crate) fn is_run_by(&self, uid: u32) -> bool {
+        let uids = status_line(&self.pid.to_string(), "Uid:").unwrap_or_default();
+        uids.split_ascii_whitespace().any(|word| word.parse() == Ok(uid))
     }
 }
 
-/// A process that has some pid now.
-#[derive(Debug, Clone)]
-struct Holder {
-    /// When it started, in seconds since the epoch; `None` where /proc hides it (hidepid).
-    started: Option<i64>,
-    command: Option<Rc<str>>,
-}
-
-/// The processes met so far, each looked at once.
-#[derive(Debug)]
-pub struct Processes {
-    /// `None` where /proc shows another pid namespace than ours: its numbers mean other processes.
-    boot_time: Option<i64>,
-    holders: RefCell<BTreeMap<i32, Option<Holder>>>,
+/// The processes that were asked for so far, each looked at once.
+#[derive(Debug, Default)]
+pub(crate) struct Processes {
+    proc_is_ours: OnceCell<bool>,
+    running: RefCell<BTreeMap<i32, Option<Running>>>,
+    commands: RefCell<BTreeMap<i32, Option<Rc<str>>>>,
 }
 
 impl Processes {
-    /// Learns whose pids /proc shows, and when the machine started.
-    pub fn new() -> Processes {
-        Processes { boot_time: boot_time().filter(|_| proc_is_ours()), holders: RefCell::default() }
+    /// Starts without any.
+    pub(crate) fn new() -> Processes {
+        Processes::default()
     }
 
-    /// Whether a segment's creator is there.
-    pub fn creator(&self, segment: &Segment) -> Creator {
-        let Some(boot_time) = self.boot_time.filter(|_| segment.cpid > 0) else {
-            return Creator::Unknown;
+    /// Returns the process that has this pid now; `Some(None)` if there is none, and `None` if /proc shows the pids of
+    /// another pid namespace than ours, because its numbers mean other processes.
+    pub(crate) fn running(&self, pid: i32) -> Option<Option<Running>> {
+        if !*self.proc_is_ours.get_or_init(proc_is_ours) {
+            return None;
+        }
+        Some(*self.running.borrow_mut().entry(pid).or_insert_with(|| look_at(pid)))
+    }
+
+    /// Returns the command line of the process that [`Processes::running`] returns, made visible.
+    pub(crate) fn command(&self, pid: i32) -> Option<Rc<str>> {
+        let running = self.running(pid)??;
+        let read = || {
+            // The pid can have been used again since.
+            let stat = Stat::read(pid).ok().filter(|stat| stat.started == running.ticks)?;
+            Some(command_line(pid, &stat.comm).into())
         };
-        match self.holder(segment.cpid, boot_time) {
-            None => Creator::Exited,
-            Some(Holder { started: None, .. }) => Creator::Alive,
-            Some(Holder { started: Some(started), .. }) => {
-                // Both times are whole seconds, so one of difference says nothing. The start is counted from the boot,
-                // whose time moves when the clock is set: a segment that seems older than the boot shows that it was,
-                // and then the two cannot be compared.
-                if started <= segment.ctime + 1 {
-                    Creator::Alive
-                } else if segment.ctime + 1 < boot_time {
-                    Creator::Unknown
-                } else {
-                    Creator::Exited
-                }
-            }
-        }
-    }
-
-    /// The command line of a segment's creator, made visible; `None` unless it is alive and shows one.
-    pub fn command(&self, segment: &Segment) -> Option<Rc<str>> {
-        match self.creator(segment) {
-            Creator::Alive => self.holder(segment.cpid, self.boot_time?)?.command,
-            Creator::Exited | Creator::Unknown => None,
-        }
-    }
-
-    /// Each is looked at once: a list asks for it some times a row.
-    fn holder(&self, pid: i32, boot_time: i64) -> Option<Holder> {
-        self.holders.borrow_mut().entry(pid).or_insert_with(|| look_at(pid, boot_time)).clone()
-    }
-}
-
-impl Default for Processes {
-    fn default() -> Self {
-        Processes::new()
+        self.commands.borrow_mut().entry(pid).or_insert_with(read).clone()
     }
 }
 
@@ -116,7 +86,7 @@ pub(crate) fn is_hidden(pid: i32) -> bool {
 
 /// The command line of the process that has this number in /proc, made visible; `None` where it is not to be seen.
 pub(crate) fn command_of(pid: i32) -> Option<String> {
-    let stat = Process::new(pid).and_then(|process| process.stat()).ok()?;
+    let stat = Stat::read(pid).ok()?;
     Some(command_line(pid, &stat.comm))
 }
 
@@ -137,53 +107,50 @@ pub(crate) fn status_line(pid: &str, name: &str) -> Option<String> {
 
 /// Whether it is a thread of the kernel's own, which has no address space.
 pub(crate) fn is_kernel_thread(pid: i32) -> bool {
-    let flags = Process::new(pid).and_then(|process| process.stat()).and_then(|stat| stat.flags());
-    flags.is_ok_and(|flags| flags.contains(StatFlags::PF_KTHREAD))
+    Stat::read(pid).is_ok_and(|stat| stat.is_kernel_thread())
 }
 
-/// When the machine started, in seconds since the epoch: `btime` of /proc/stat, which takes the kernel longer to write
-/// than a short list takes altogether.
-fn boot_time() -> Option<i64> {
-    let now = clock_gettime(ClockId::CLOCK_REALTIME).ok()?;
-    let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?;
-    Some((now - since_boot).tv_sec())
+/// Returns when a process started, in nanoseconds since the epoch, from the ticks in its `stat`.
+///
+/// Both these ticks and CLOCK_BOOTTIME have the offset of our time namespace in them, so that it does not count. An
+/// offset can make the start negative, which the kernel then writes as a huge number (fs/proc/array.c, `do_task_stat`).
+fn start_time(ticks: u64) -> Option<i64> {
+    let since_boot = ticks.wrapping_mul(1_000_000_000 / procfs::ticks_per_second()).cast_signed();
+    let nanoseconds = |clock| clock_gettime(clock).ok().map(|time| time.tv_sec() * 1_000_000_000 + time.tv_nsec());
+    let boot = nanoseconds(ClockId::CLOCK_REALTIME)? - nanoseconds(ClockId::CLOCK_BOOTTIME)?;
+    Some(boot.saturating_add(since_boot))
 }
 
-/// The process that has this pid; `None` where there is none, or only a zombie.
-fn look_at(pid: i32, boot_time: i64) -> Option<Holder> {
+/// Returns the process that has this pid; `None` if there is none, or only a zombie.
+fn look_at(pid: i32) -> Option<Running> {
     // kill(2) tells the truth where /proc hides other users' processes (hidepid).
     if kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
         return None;
     }
-    let hidden = Holder { started: None, command: None };
-    let Ok(process) = Process::new(pid) else { return Some(hidden) };
-    let Ok(stat) = process.stat() else { return Some(hidden) };
+    let Ok(stat) = Stat::read(pid) else { return Some(Running { pid, ticks: 0, started: None }) };
     // A process whose first thread has ended is shown as a zombie while its other threads go on.
-    if is_ended(stat.state) && process.tasks().is_ok_and(all_ended) {
+    if stat.has_ended() && all_threads_have_ended(pid) {
         return None;
     }
-    let since_boot = i64::try_from(stat.starttime / procfs::ticks_per_second()).unwrap_or(i64::MAX);
-    let started = Some(boot_time.saturating_add(since_boot));
-    Some(Holder { started, command: Some(command_line(pid, &stat.comm).into()) })
+    Some(Running { pid, ticks: stat.started, started: start_time(stat.started) })
 }
 
-/// A process's arguments, as they are shown to a person.
-fn command_line(pid: i32, name: &str) -> String {
-    // procfs wants them to be UTF-8, which they need not be.
-    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+/// Returns a process's arguments, as they are shown to a person.
+fn command_line(pid: i32, name: &[u8]) -> String {
+    let mut arguments = Vec::new();
+    // What could not be read is as if the process had erased it.
+    let _ = File::open(format!("/proc/{pid}/cmdline"))
+        .and_then(|file| file.take(LONGEST_COMMAND).read_to_end(&mut arguments));
     let words: Vec<&[u8]> = arguments.split(|b| *b == 0).filter(|word| !word.is_empty()).collect();
     if words.is_empty() {
         // A kernel thread, or a process that has erased its arguments: its name, as ps(1) shows it.
-        format!("[{}]", visible(name.as_bytes()))
+        format!("[{}]", visible(name))
     } else {
         visible(&words.join(&b' ')).into_owned()
     }
 }
 
-fn is_ended(state: char) -> bool {
-    matches!(state, 'Z' | 'X')
-}
-
-fn all_ended(mut tasks: procfs::process::TasksIter) -> bool {
-    tasks.all(|task| task.and_then(|task| task.stat()).is_ok_and(|stat| is_ended(stat.state)))
+fn all_threads_have_ended(pid: i32) -> bool {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    tasks.flatten().all(|task| Stat::read_file(&task.path().join("stat")).is_ok_and(|stat| stat.has_ended()))
 }

@@ -54,7 +54,10 @@ fn text_has_every_field_of_the_kernel() {
             ("owner", "root (uid 0), group root (gid 0)".into()),
             ("creator", "root (uid 0), group root (gid 0)".into()),
             ("created by", format!("process {} (exited)", row.cpid)),
-            ("last used by", format!("process {}", holder.pid())),
+            (
+                "last used by",
+                format!("process {} (alive): {} write 0xd3b1ec01 some text --hold", holder.pid(), shmadm_path()),
+            ),
             ("attachments", "1".into()),
             ("last detach", "never".into()),
         ] {
@@ -271,7 +274,7 @@ fn on_a_terminal_no_line_is_too_wide_and_nothing_but_a_command_is_cut() {
             let shell = shell.args(["-c", held, name, shmadm_path(), key]);
             Running(shell.stderr(std::process::Stdio::null()).spawn().expect("bash"))
         };
-        let (wide, long) = ("\u{6f22}\u{5b57}".repeat(60), "word ".repeat(2000));
+        let (wide, long) = ("\u{6f22}\u{5b57}".repeat(60), "word ".repeat(700));
         let _held = [named("1", &wide), named("2", &long)];
         wait_until("both are attached", || {
             let table = ns.table();

@@ -2,8 +2,10 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::output::record::{Lookups, View};
+use crate::output::record::View;
 use crate::output::time::{compact, timestamp};
+use crate::segments::cache::Lookups;
+use crate::segments::state;
 use crate::sysv::Segment;
 use crate::values::human;
 
@@ -47,6 +49,15 @@ pub(super) fn time(text: &mut String, seconds: i64, view: &View<'_>) {
 pub(super) fn since(text: &mut String, seconds: i64, view: &View<'_>) {
     let elapsed = view.lookups.clock().seconds_since(seconds);
     if view.human_sizes { text.push_str(&compact(elapsed)) } else { value(text, elapsed) }
+}
+
+/// Appends the creator's command if it is alive, else the last user's in parentheses.
+pub(super) fn command(text: &mut String, segment: &Segment, lookups: &Lookups) {
+    if let Some(command) = state::creator_command(segment, lookups) {
+        text.push_str(&command);
+    } else if let Some(command) = state::last_command(segment, lookups) {
+        let _ = write!(text, "({command})");
+    }
 }
 
 /// Returns the processes that have a segment attached, as far as they can be seen, each once.

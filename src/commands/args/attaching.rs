@@ -1,8 +1,8 @@
-//! What the commands that attach a segment have in common.
+//! The options of the commands that attach a segment.
 
 use clap::Args;
 
-use super::Context;
+use crate::commands::Context;
 use crate::error::{Error, Result, Status};
 use crate::output::say;
 use crate::system::signals::ShutdownSignals;
@@ -10,7 +10,7 @@ use crate::sysv::Attachment;
 use crate::values::{Period, c_integer};
 
 #[derive(Debug, Args)]
-pub(super) struct Attaching {
+pub(in crate::commands) struct Attaching {
     /// Stay attached, for DURATION or until a signal, so that others see the attachment
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true)]
     hold: Option<Option<Period>>,
@@ -20,16 +20,21 @@ pub(super) struct Attaching {
 }
 
 impl Attaching {
-    pub(super) fn at(&self) -> Option<usize> {
+    pub(in crate::commands) fn at(&self) -> Option<usize> {
         self.at
     }
 
-    pub(super) fn is_held(&self) -> bool {
+    pub(in crate::commands) fn is_held(&self) -> bool {
         self.hold.is_some()
     }
 
     /// Holds the attachment, where that was asked for, and detaches. What was written to standard output is out before.
-    pub(super) fn hold(&self, attachment: Attachment, name: &str, context: &mut Context) -> Result<Status> {
+    pub(in crate::commands) fn hold(
+        &self,
+        attachment: Attachment,
+        name: &str,
+        context: &mut Context,
+    ) -> Result<Status> {
         let Some(limit) = self.hold else {
             return Ok(Status::Done);
         };

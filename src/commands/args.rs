@@ -1,0 +1,12 @@
+//! Words of the command line that several commands share. No command imports another.
+
+mod attaching;
+mod filters;
+mod format;
+mod named;
+
+pub(super) use attaching::Attaching;
+pub use filters::Filters;
+pub(super) use filters::tell_undecided;
+pub(super) use format::TextOrJson;
+pub(super) use named::{namespace_parser, segment_parser};

@@ -1,0 +1,199 @@
+//! The filters as they are written on the command line, the same for `list`, `watch` and `remove`.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::atomic::Ordering;
+
+use clap::Args;
+use nix::unistd::geteuid;
+
+use crate::error::Result;
+use crate::output::say;
+use crate::segments::filter::{ProcessFilter, Selection};
+use crate::segments::snapshot::Snapshot;
+use crate::system::names::{gid_of, uid_of};
+use crate::values::{Key, ParseKeyError, Period, Size};
+
+/// Filters as they are written. All must hold; of a filter that is given several times, any of its values.
+#[derive(Debug, Clone, Default, PartialEq, Args)]
+#[command(next_help_heading = "Filters")]
+pub struct Filters {
+    /// Owned by USER
+    #[arg(long, value_name = "USER")]
+    owner: Vec<String>,
+    /// Created by USER
+    #[arg(long, value_name = "USER")]
+    creator_user: Vec<String>,
+    /// Of GROUP
+    #[arg(long, value_name = "GROUP")]
+    group: Vec<String>,
+    /// Owned by you
+    #[arg(long)]
+    mine: bool,
+    /// With this key, a key from LO to HI, or `private` (none)
+    #[arg(long, value_name = "KEY|LO-HI|private", allow_hyphen_values = true)]
+    key: Vec<Keys>,
+    /// Attached at least once
+    #[arg(long, conflicts_with_all = ["unattached", "orphaned"])]
+    attached: bool,
+    /// Attached by nobody
+    #[arg(long)]
+    unattached: bool,
+    /// Whose creator has exited
+    #[arg(long)]
+    creator_exited: bool,
+    /// Attached by nobody; the creator and the last user have exited
+    #[arg(long)]
+    orphaned: bool,
+    /// Marked for destruction (dest)
+    #[arg(long)]
+    marked: bool,
+    /// Not in FILE, which an earlier `shmadm list -f json` wrote
+    #[arg(long, value_name = "FILE")]
+    not_in: Option<PathBuf>,
+    /// Of SIZE or more
+    #[arg(long, value_name = "SIZE")]
+    min_size: Option<Size>,
+    /// Of SIZE or less
+    #[arg(long, value_name = "SIZE")]
+    max_size: Option<Size>,
+    /// Created, or changed by IPC_SET, at least DURATION ago
+    #[arg(long, value_name = "DURATION")]
+    older_than: Option<Period>,
+    /// Neither attached, detached nor changed for DURATION
+    #[arg(long, value_name = "DURATION")]
+    idle: Option<Period>,
+    /// Created, last attached or detached, or attached now by process PID
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pid: Vec<i32>,
+}
+
+/// What `--key` takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Keys(RangeInclusive<Key>);
+
+impl FromStr for Keys {
+    type Err = ParseKeyError;
+
+    fn from_str(word: &str) -> Result<Keys, ParseKeyError> {
+        if word == "private" {
+            return Ok(Keys(Key::PRIVATE..=Key::PRIVATE));
+        }
+        let whole = word.parse::<Key>();
+        // A minus can be a sign: each that has something before it is tried as the one between two keys.
+        let range = word.match_indices('-').filter(|(at, _)| *at > 0).find_map(|(at, _)| {
+            let (low, high) = (word[..at].parse::<Key>().ok()?, word[at + 1..].parse::<Key>().ok()?);
+            (low <= high).then_some(Keys(low..=high))
+        });
+        match (whole, range) {
+            (Ok(key), _) => Ok(Keys(key..=key)),
+            (Err(_), Some(range)) => Ok(range),
+            (Err(error), None) => Err(error),
+        }
+    }
+}
+
+impl Filters {
+    /// Returns whether no filter was given.
+    pub fn is_empty(&self) -> bool {
+        *self == Filters::default()
+    }
+
+    /// Resolves names and reads the snapshot, once and before anything is looked at.
+    ///
+    /// # Errors
+    /// An unknown name is a usage error. A snapshot that cannot be read is exit status 1.
+    pub fn resolve(&self) -> Result<Selection> {
+        let numbers = |names: &[String], number_of: fn(&str) -> Result<u32>| -> Result<Vec<u32>> {
+            names.iter().map(|name| number_of(name)).collect()
+        };
+        let mut selection = Selection {
+            owners: numbers(&self.owner, uid_of)?,
+            creators: numbers(&self.creator_user, uid_of)?,
+            groups: numbers(&self.group, gid_of)?,
+            mine: self.mine.then(|| geteuid().as_raw()),
+            keys: self.key.iter().map(|keys| keys.0.clone()).collect(),
+            attached: if self.attached { Some(true) } else { self.unattached.then_some(false) },
+            creator_exited: self.creator_exited,
+            orphaned: self.orphaned,
+            marked: self.marked,
+            known: self.not_in.as_deref().map(Snapshot::read).transpose()?,
+            min_size: self.min_size.map(|size| size.0),
+            max_size: self.max_size.map(|size| size.0),
+            older_than: self.older_than.map(|period| period.0),
+            idle: self.idle.map(|period| period.0),
+            processes: Vec::new(),
+            undecided: 0.into(),
+        };
+        for &pid in &self.pid {
+            let (process, problem) = ProcessFilter::new(pid);
+            if let Some(problem) = problem {
+                say(problem);
+            }
+            selection.processes.push(process);
+        }
+        Ok(selection)
+    }
+}
+
+/// Says how many segments `--orphaned` left out because it cannot be known whether they are orphans.
+pub(in crate::commands) fn tell_undecided(selection: &Selection) {
+    let (those, their) = match selection.undecided.load(Ordering::Relaxed) {
+        0 => return,
+        1 => ("1 segment".into(), "its"),
+        many => (format!("{many} segments"), "their"),
+    };
+    say(format_args!(
+        "left out {those}: whether {their} creator or last user has exited cannot be known, as in another pid namespace; \
+         --unattached --idle DURATION instead of --orphaned includes {}",
+        if their == "its" { "it" } else { "them" }
+    ));
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        filters: Filters,
+    }
+
+    #[test]
+    fn each_filter_alone_is_one() {
+        let is_empty = |words: &[String]| {
+            let line = ["".into()].iter().chain(words).cloned().collect::<Vec<_>>();
+            Line::try_parse_from(line).unwrap_or_else(|error| panic!("{error}")).filters.is_empty()
+        };
+        assert!(is_empty(&[]));
+        let command = Line::command();
+        let filters: Vec<_> = command.get_arguments().filter_map(|arg| Some((arg, arg.get_long()?))).collect();
+        assert!(filters.len() >= 16);
+        for (arg, name) in filters {
+            let value = match arg.get_value_names() {
+                _ if !arg.get_action().takes_values() => "",
+                Some([name]) if name == "DURATION" => "=1s",
+                _ => "=1",
+            };
+            assert!(!is_empty(&[format!("--{name}{value}")]), "{name}");
+        }
+    }
+
+    #[test]
+    fn keys_and_ranges_of_keys() {
+        let range = |low, high| Ok(Keys(Key::from_raw(low)..=Key::from_raw(high)));
+        assert_eq!("0x2a".parse(), range(42, 42));
+        assert_eq!("private".parse(), range(0, 0));
+        assert_eq!("0x10-0x1f".parse(), range(16, 31));
+        assert_eq!("-5".parse(), range(-5, -5));
+        assert_eq!("-5--3".parse(), range(-5, -3));
+        assert_eq!("1--1".parse(), range(1, -1));
+        for word in ["", "2-1", "1-", "-", "1-2-3", "x", "0x100000001"] {
+            assert!(word.parse::<Keys>().is_err(), "{word:?}");
+        }
+    }
+}

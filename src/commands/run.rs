@@ -1,0 +1,107 @@
+//! From the words of the command line to the exit status.
+
+use std::env;
+use std::os::unix::ffi::OsStrExt;
+
+use clap::{ColorChoice, Parser};
+use serde::Serialize;
+
+use super::{Cli, Command, Context, all_commands};
+use crate::error::{Error, Kind, Result, Status};
+use crate::output::{Output, note_raw, say};
+use crate::segments::cache::Lookups;
+use crate::system::namespace;
+use crate::system::privileges;
+use crate::system::signals;
+use crate::sysv;
+use crate::values::visible;
+
+/// Parses the command line, runs the command, and turns what came of it into messages and the exit status.
+pub fn main() -> u8 {
+    signals::ignore_file_size_limit();
+    // Before anything else: not even the words of the command line are looked at with the rights of others.
+    if let Err(error) = privileges::refuse_foreign() {
+        return fail(&error);
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(message) => return help_or_usage(&with_all_commands(message)),
+    };
+    if cli.global.trace {
+        sysv::trace_to(|call| note_raw(&call.to_string()));
+    }
+    let color = match cli.global.color {
+        ColorChoice::Auto => anstream::ColorChoice::Auto,
+        ColorChoice::Always => anstream::ColorChoice::Always,
+        ColorChoice::Never => anstream::ColorChoice::Never,
+    };
+    let ended = Output::new(color).and_then(|output| {
+        let mut context = Context { output, lookups: Lookups::default() };
+        let result = enter(&cli).and_then(|()| cli.command.run(&mut context));
+        if let Err(error) = &result
+            && cli.command.wants_json()
+        {
+            // Where standard output is what failed, there is nobody to tell.
+            let _ = context.output.json(&JsonError { error });
+        }
+        // What the command says of its failure weighs more than that its last words could not be written.
+        let flushed = context.output.flush();
+        result.and_then(|status| flushed.map(|()| status))
+    });
+    match ended {
+        Ok(status) => exit(status),
+        Err(error) => fail(&error),
+    }
+}
+
+/// What clap has to say when it knows all commands. It repeats words, which others may have chosen: made visible before.
+fn with_all_commands(message: clap::Error) -> clap::Error {
+    let words = env::args_os().map(|word| visible(word.as_bytes()).into_owned());
+    all_commands().try_get_matches_from(words).err().unwrap_or(message)
+}
+
+/// Goes where `--ns` says, before there is a second thread.
+fn enter(cli: &Cli) -> Result<()> {
+    match (&cli.global.ns, &cli.command) {
+        (None, _) => Ok(()),
+        (Some(_), Command::Guard(guard)) if !guard.is_shared() => {
+            Err(Error::usage("guard makes a namespace of its own; add --shared to run the command in that of --ns"))
+        }
+        (Some(named), _) => namespace::enter(named),
+    }
+}
+
+#[derive(Serialize)]
+struct JsonError<'a> {
+    error: &'a Error,
+}
+
+fn fail(error: &Error) -> u8 {
+    if error.kind != Kind::ReaderGone {
+        say(error);
+    }
+    exit(error.status())
+}
+
+fn exit(status: Status) -> u8 {
+    if let Status::Signal(signal) = status {
+        signals::end_by(signal);
+    }
+    status.code()
+}
+
+/// Prints what clap has to say. Its own way would leave `--help` into a full disk with exit status 0.
+fn help_or_usage(message: &clap::Error) -> u8 {
+    if message.use_stderr() {
+        // Where standard error is gone there is nobody to tell.
+        let _ = message.print();
+        return exit(Status::Usage);
+    }
+    let printed = Output::new(anstream::ColorChoice::Auto).and_then(|mut output| {
+        let text = message.render();
+        let text = if output.color() { text.ansi().to_string() } else { text.to_string() };
+        output.bytes(text.as_bytes())?;
+        output.flush()
+    });
+    printed.map_or_else(|error| fail(&error), |()| Status::Done.code())
+}

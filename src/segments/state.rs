@@ -1,0 +1,179 @@
+//! What can be said of a segment's state: its creator, its last user, whether it is an orphan.
+//!
+//! The kernel keeps the pid of the creator and of the last user, but a pid can be used again. A process counts as one of
+//! them only if it started before the time at which that one did what the kernel recorded.
+
+use std::rc::Rc;
+
+use serde::Serialize;
+
+use crate::segments::cache::Lookups;
+use crate::system::process::Running;
+use crate::sysv::Segment;
+use crate::values::Key;
+
+const SECOND: i64 = 1_000_000_000;
+
+/// How much later than a recorded time a process must have started to be a later process, in nanoseconds beyond the
+/// second of that time. The kernel's wall clock of whole seconds moves with its tick, and so lags behind by at most
+/// 10 ms; starts are counted in steps of 10 ms.
+const LAG: i64 = 20_000_000;
+
+/// Whether a process that the kernel named is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Presence {
+    /// It is there.
+    Alive,
+    /// There is no such process, it is a zombie whose threads have all ended, or a later process has its pid.
+    Exited,
+    /// Its pid is 0 (it is in a pid namespace that cannot be seen from here), /proc shows other pids than ours, or the
+    /// process of that pid may be a later one.
+    Unknown,
+}
+
+impl Presence {
+    /// Returns the word for it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Exited => "exited",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Returns whether a segment's creator is there.
+pub(crate) fn creator(segment: &Segment, lookups: &Lookups) -> Presence {
+    let Some(running) = named(segment.cpid, lookups) else { return Presence::Unknown };
+    let Some(running) = running else { return Presence::Exited };
+    // The segment existed at each of these times. IPC_SET moves ctime: then nothing tells when it was created.
+    let times = [segment.ctime, segment.atime, segment.dtime];
+    let existed = times.into_iter().filter(|time| *time != 0).min().unwrap_or(segment.ctime);
+    let was_set = existed < segment.ctime || (segment.uid, segment.gid) != (segment.cuid, segment.cgid);
+    match start(&running, existed, lookups) {
+        Start::Later => Presence::Exited,
+        Start::Unclear => Presence::Unknown,
+        Start::Before | Start::SameSecond | Start::Hidden if was_set => Presence::Unknown,
+        Start::SameSecond if !running.is_run_by(segment.cuid) => Presence::Unknown,
+        Start::Before | Start::SameSecond | Start::Hidden => Presence::Alive,
+    }
+}
+
+/// Returns whether the process that attached or detached last is there; `None` if nobody ever attached the segment.
+pub(crate) fn last_user(segment: &Segment, lookups: &Lookups) -> Option<Presence> {
+    let used = segment.atime.max(segment.dtime);
+    if used == 0 {
+        return None;
+    }
+    let Some(running) = named(segment.lpid, lookups) else { return Some(Presence::Unknown) };
+    let Some(running) = running else { return Some(Presence::Exited) };
+    Some(match start(&running, used, lookups) {
+        Start::Later => Presence::Exited,
+        Start::Unclear => Presence::Unknown,
+        Start::SameSecond if !may_attach(&running, segment) => Presence::Unknown,
+        Start::Before | Start::SameSecond | Start::Hidden => Presence::Alive,
+    })
+}
+
+/// Returns whether the process that has this pid, or had it last, created a segment. A process that may be a later one
+/// did not, as far as a removal may rely on it.
+pub(crate) fn was_created_by(pid: i32, segment: &Segment, lookups: &Lookups) -> bool {
+    segment.cpid == pid
+        && match named(pid, lookups) {
+            None => false,
+            Some(None) => true,
+            Some(Some(running)) => creator(segment, lookups) == Presence::Alive && running.is_run_by(segment.cuid),
+        }
+}
+
+/// Returns whether the process that has this pid, or had it last, was the last to attach or detach a segment.
+pub(crate) fn was_last_used_by(pid: i32, segment: &Segment, lookups: &Lookups) -> bool {
+    segment.lpid == pid
+        && match named(pid, lookups) {
+            None => false,
+            Some(None) => true,
+            Some(Some(_)) => last_user(segment, lookups) == Some(Presence::Alive),
+        }
+}
+
+/// Returns the creator's command line; `None` unless the creator is alive.
+pub(crate) fn creator_command(segment: &Segment, lookups: &Lookups) -> Option<Rc<str>> {
+    match creator(segment, lookups) {
+        Presence::Alive => lookups.processes().command(segment.cpid),
+        Presence::Exited | Presence::Unknown => None,
+    }
+}
+
+/// Returns the last user's command line; `None` unless the last user is alive.
+pub(crate) fn last_command(segment: &Segment, lookups: &Lookups) -> Option<Rc<str>> {
+    match last_user(segment, lookups) {
+        Some(Presence::Alive) => lookups.processes().command(segment.lpid),
+        Some(Presence::Exited | Presence::Unknown) | None => None,
+    }
+}
+
+/// Returns whether a segment seems to be left behind: nobody is attached, and its creator and its last user have exited.
+pub(crate) fn is_orphan(segment: &Segment, lookups: &Lookups) -> bool {
+    segment.nattch == 0
+        && creator(segment, lookups) == Presence::Exited
+        && matches!(last_user(segment, lookups), None | Some(Presence::Exited))
+}
+
+/// Returns whether a segment would be an orphan if the processes had exited of which that is unknown.
+pub(crate) fn may_be_orphan(segment: &Segment, lookups: &Lookups) -> bool {
+    let presences = [Some(creator(segment, lookups)), last_user(segment, lookups)];
+    segment.nattch == 0 && presences.contains(&Some(Presence::Unknown)) && !presences.contains(&Some(Presence::Alive))
+}
+
+/// Returns what is special about a segment: `dest`, `locked`, `orphan`.
+pub(crate) fn status_words(segment: &Segment, lookups: &Lookups) -> impl Iterator<Item = &'static str> + use<> {
+    let words =
+        [(segment.is_marked(), "dest"), (segment.is_locked(), "locked"), (is_orphan(segment, lookups), "orphan")];
+    words.into_iter().filter_map(|(holds, word)| holds.then_some(word))
+}
+
+/// Returns the key that a marked segment had, if a process that has it attached shows the key.
+pub(crate) fn original_key(segment: &Segment, lookups: &Lookups) -> Option<Key> {
+    if segment.is_marked() { lookups.attachments().original_key(segment) } else { None }
+}
+
+/// Returns the process of this pid, which the kernel named; `Some(None)` if there is none, `None` if that is unknown.
+fn named(pid: i32, lookups: &Lookups) -> Option<Option<Running>> {
+    if pid > 0 { lookups.processes().running(pid) } else { None }
+}
+
+/// When a process started, compared with a time that the kernel recorded in whole seconds.
+enum Start {
+    /// Before that second.
+    Before,
+    /// In that second, before or after the recorded event.
+    SameSecond,
+    /// After that second.
+    Later,
+    /// The clock was set since, so that the two cannot be compared.
+    Unclear,
+    /// /proc hides the process.
+    Hidden,
+}
+
+fn start(running: &Running, recorded: i64, lookups: &Lookups) -> Start {
+    let Some(started) = running.started else { return Start::Hidden };
+    let clock = lookups.clock();
+    let begin = recorded.saturating_mul(SECOND);
+    if started < begin {
+        Start::Before
+    } else if started < begin.saturating_add(SECOND + LAG) {
+        Start::SameSecond
+    } else if clock.is_comparable(recorded) {
+        Start::Later
+    } else {
+        Start::Unclear
+    }
+}
+
+/// Returns whether a process could have attached a segment by its mode, as far as that is easily told.
+fn may_attach(running: &Running, segment: &Segment) -> bool {
+    let is_open_to_others = segment.mode().bits() & 0o044 != 0;
+    is_open_to_others || [0, segment.uid, segment.cuid].into_iter().any(|uid| running.is_run_by(uid))
+}
