@@ -13,11 +13,12 @@ mod namespace;
 mod page_cgroups;
 mod page_frames;
 mod procmap;
+pub(crate) mod seccomp;
 
 pub(crate) use descriptor::duplicate_inherited;
 pub(crate) use disposition::{ignore, is_ignored, restore_default};
 pub(crate) use errno::{cause, uninterrupted};
-pub(crate) use fork::written_by_child;
+pub(crate) use fork::{start, written_by_child};
 pub(crate) use kcmp::share_memory;
 pub(crate) use namespace::NamespaceFile;
 pub(crate) use page_cgroups::PageCgroups;

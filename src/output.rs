@@ -9,6 +9,7 @@ mod format;
 mod grid;
 mod hexdump;
 mod layout;
+pub(crate) mod leaks;
 mod namespace;
 mod openmetrics;
 mod picture;

@@ -10,4 +10,6 @@ pub(crate) mod privileges;
 pub(crate) mod process;
 pub(crate) mod signals;
 pub(crate) mod spawn;
+pub(crate) mod stack;
+pub(crate) mod tracer;
 pub(crate) mod units;

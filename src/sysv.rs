@@ -15,6 +15,7 @@ mod ftok;
 mod get;
 mod limits;
 mod maps;
+mod others;
 mod procmap;
 mod segment;
 mod table;
@@ -26,12 +27,16 @@ pub(crate) use attachment::{Access, Attachment, Placement, attach};
 pub(crate) use contents::{Contents, Extent, MoveError, Stream};
 pub(crate) use control::{lock, remove, set, stat, stat_any, unlock};
 pub(crate) use error::{Error, Reason};
-pub(crate) use every::stat_all;
+pub(crate) use every::{segment_at, stat_all};
 pub(crate) use ftok::ftok;
 pub(crate) use get::{HugePages, NewSegment, create, find};
 pub(crate) use limits::{Limits, Usage, limits, usage};
 pub(crate) use maps::SegmentMapping;
 pub use maps::{KernelMounts, Mapping};
+pub(crate) use others::{
+    MessageQueue, SemaphoreSet, message_queues, queue_at, remove_queue, remove_semaphore_set, semaphore_set_at,
+    semaphore_sets, users_of_semaphores,
+};
 pub(crate) use procmap::MapsReader;
 pub(crate) use segment::Identity;
 pub use segment::Segment;

@@ -3,6 +3,7 @@
 mod count;
 mod key;
 mod mode;
+mod object_kind;
 mod period;
 mod segment_ref;
 mod shm_id;
@@ -13,6 +14,7 @@ pub(crate) use count::counted;
 pub use key::Key;
 pub(crate) use key::{ParseKeyError, c_integer};
 pub use mode::Mode;
+pub(crate) use object_kind::ObjectKind;
 pub(crate) use period::ParsePeriodError;
 pub use period::Period;
 pub(crate) use segment_ref::ParseSegmentRefError;

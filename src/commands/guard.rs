@@ -1,62 +1,64 @@
+//! `guard`: runs a command, and names what it leaves behind.
+
+mod report;
+mod traced;
+
+use std::env;
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use clap::Args;
 use nix::errno::Errno;
-use nix::unistd::geteuid;
-use serde::Serialize;
 
 use super::Context;
-use crate::contents::destination::{Destination, cannot_write};
 use crate::error::{Error, Result, Status};
-use crate::output::{SegmentRecord, say};
-use crate::segments::cache::Lookups;
-use crate::segments::filter::Selection;
-use crate::segments::lookup::rows;
-use crate::segments::remove::{self, Choice, Outcome};
-use crate::segments::state;
+use crate::output::leaks::{LeakedObjects, Report, annotations, lines};
+use crate::output::{note_raw, say};
+use crate::segments::leaks::{Leaks, Objects, Scope, adopt_orphans};
 use crate::system::namespace::{self, Refused};
-use crate::system::spawn;
-use crate::sysv::Segment;
-use crate::values::counted;
+use crate::system::spawn::Outcome;
+use traced::Traced;
 
-/// Run a command, and name the segments that it leaves behind
+/// Run a command, and name the segments, semaphore sets and message queues that it leaves behind
 ///
-/// The command runs in an IPC namespace of its own, so that all that is there when it ends is its own: what its
-/// background descendants made is found too, and nothing that was there before is touched. With --shared it runs in
-/// today's namespace, and what was not there before and was made by the same user is taken for its own.
+/// For each it tells who created it: process, command line, directory, ancestors, test, and the stack of the call.
+///
+/// The command runs in an IPC namespace of its own: everything that is there when it ends is its own, and nothing that
+/// was there before is touched. With --shared it runs in the current namespace.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: the command's own (128+N if signal N ended it), if that is not 0; else that of\n\
-    --exit-code where segments were left behind; else 0. 127: no such command, 126: it cannot be run.\n\n\
+    --exit-code where something was left behind; else 0. 127: no such command, 126: it cannot be run.\n\n\
     Examples:\n  \
     shmadm guard -- make test\n  \
-    shmadm guard --report leaks.json --exit-code 9 -- ./run-tests --all\n  \
+    shmadm guard --report leaks.json --junit leaks.xml -- ./run-tests --all\n  \
     shmadm guard --shared --remove -- ./integration-test")]
 pub(super) struct Guard {
     /// Remove what was left behind (with --shared: what is not attached)
     #[arg(long)]
     remove: bool,
-    /// The exit status where segments were left behind and the command succeeded
+    /// Exit status if something was left behind and the command succeeded
     #[arg(long, value_name = "N", default_value = "1")]
     exit_code: u8,
-    /// Run the command in this IPC namespace, or in that of --ns
+    /// Run the command in the current IPC namespace, or in that of --ns
     #[arg(long)]
     shared: bool,
     /// Write what was left behind to FILE, as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Write what was left behind to FILE, as the JUnit XML that CI servers read
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Environment variable that names the test, besides those of pytest, cargo-nextest and bats
+    #[arg(long, value_name = "NAME")]
+    env: Vec<String>,
     /// The command and its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
-#[derive(Serialize)]
-struct Report {
-    leaked: Vec<SegmentRecord>,
-    removed: bool,
-    status: u8,
-}
+/// Environment variables in which test runners name the test.
+const TEST_VARIABLES: [&str; 3] = ["PYTEST_CURRENT_TEST", "NEXTEST_TEST_NAME", "BATS_TEST_NAME"];
 
 impl Guard {
     /// Whether the command runs in the namespace that is there.
@@ -68,105 +70,71 @@ impl Guard {
         if !self.shared {
             namespace::enter_private().map_err(|error| refused(&error))?;
         }
-        let before = segments()?;
-        // A run may last for hours, and is not to be for nothing. Not opened yet: the old report stays if we are killed.
-        if let Some(path) = &self.report {
-            Destination::check_writable(path).map_err(|error| cannot_write(path, &error))?;
+        let before = Objects::read()?;
+        // A run can take hours, and its result must not be lost.
+        for path in self.report.iter().chain(&self.junit) {
+            report::check(path)?;
         }
-        let ended = spawn::run(&self.command).map_err(|error| Error::io("wait for the command", &error))?;
-        let (leaked, status) = match ended {
-            // What the command returned weighs more than all that fails afterwards.
-            spawn::Outcome::Ended(status) => match self.leaked(&before) {
-                Ok(leaked) => (leaked, status),
+        if self.shared {
+            adopt_orphans(true);
+        }
+        let start = Instant::now();
+        let variables = TEST_VARIABLES.into_iter().map(str::to_owned).chain(self.env.iter().cloned()).collect();
+        let traced = traced::run(&self.command, variables)?;
+        let scope = if self.shared { Scope::Shared(&before) } else { Scope::Private };
+        let (leaks, command_status) = match traced.outcome {
+            Outcome::Ended(status) => match Leaks::find(scope, traced.creators(), &context.lookups) {
+                Ok(leaks) => (leaks, Some(status)),
+                // The command's own status counts for more than what fails afterwards.
                 Err(error) => {
                     say(error);
                     return Ok(Status::Guarded(if status == 0 { Status::Failed.code() } else { status }));
                 }
             },
-            spawn::Outcome::NotStarted(errno) => {
+            Outcome::NotStarted(errno) => {
                 say(Error::io(format_args!("run {}", Path::new(&self.command[0]).display()), &errno.into()));
-                (Vec::new(), if errno == Errno::ENOENT { 127 } else { 126 })
+                (Leaks::default(), None)
             }
         };
+        let not_run = if traced.outcome == Outcome::NotStarted(Errno::ENOENT) { 127 } else { 126 };
         // The records are made before anything is removed: they say what was found.
-        let records: Vec<_> = leaked.iter().map(|segment| SegmentRecord::new(segment, &context.lookups)).collect();
-        tell(&leaked, &context.lookups);
-        let removed = self.remove && !leaked.is_empty() && self.remove_all(&leaked, &context.lookups);
-        let mut status = if status == 0 && !leaked.is_empty() { self.exit_code } else { status };
-        if let Some(path) = &self.report
-            && let Err(error) = write_report(path, &Report { leaked: records, removed, status })
-        {
-            say(error);
-            status = if status == 0 { Status::Failed.code() } else { status };
+        let records = self.tell(&leaks, &traced, context);
+        let removed = self.remove && !leaks.is_empty() && {
+            let removed = leaks.remove(self.shared, &context.lookups);
+            removed.iter().for_each(|removed| say(&removed.line));
+            removed.iter().all(|removed| removed.is_removed)
+        };
+        let mut status = match command_status.unwrap_or(not_run) {
+            0 if !leaks.is_empty() => self.exit_code,
+            status => status,
+        };
+        let report = Report { objects: &records, removed, status, command_status };
+        let json = self.report.as_deref().map(|path| report::write_json(path, &report));
+        let junit = self.junit.as_deref().map(|path| report::write_junit(path, &records, start.elapsed()));
+        for written in json.into_iter().chain(junit) {
+            if let Err(error) = written {
+                say(error);
+                status = if status == 0 { Status::Failed.code() } else { status };
+            }
         }
         Ok(Status::Guarded(status))
     }
 
-    /// What the command left behind: all there is in its own namespace; else what is new and its user's.
-    fn leaked(&self, before: &[Segment]) -> Result<Vec<Segment>> {
-        let mut leaked = segments()?;
-        if self.shared {
-            let me = geteuid().as_raw();
-            let was_there = |segment: &Segment| before.iter().any(|old| old.identity() == segment.identity());
-            leaked.retain(|segment| segment.cuid == me && !was_there(segment));
+    /// Names what was left behind on standard error, and returns its records.
+    fn tell(&self, leaks: &Leaks, traced: &Traced, context: &Context) -> LeakedObjects {
+        let directory = env::current_dir().unwrap_or_default();
+        let mut origins = traced::describe(leaks, &directory);
+        let records = LeakedObjects::new(leaks, &context.lookups, |origin| origins.take(origin));
+        lines(&records).iter().for_each(say);
+        traced.missing(leaks).iter().for_each(say);
+        if env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
+            annotations(&records).iter().for_each(|annotation| note_raw(annotation));
         }
-        Ok(leaked)
-    }
-
-    /// Removes what was left behind. Tells whether nothing of it is left.
-    fn remove_all(&self, leaked: &[Segment], lookups: &Lookups) -> bool {
-        let mut all = true;
-        for segment in leaked {
-            if self.shared && segment.nattch > 0 {
-                say(format_args!("segment {} (id {}) is attached, and is left", segment.key, segment.id));
-                all = false;
-                continue;
-            }
-            let choice = Choice { selection: &Selection::default(), skip_attached: self.shared };
-            let removal = remove::remove(segment, choice, lookups);
-            match &removal.error {
-                Some(error) => say(error),
-                None => say(&removal),
-            }
-            all &= matches!(removal.outcome, Outcome::Removed | Outcome::Marked);
-        }
-        all
-    }
-}
-
-fn segments() -> Result<Vec<Segment>> {
-    rows()?.collect()
-}
-
-fn tell(leaked: &[Segment], lookups: &Lookups) {
-    match leaked.len() {
-        0 => return,
-        1 => say("the command left a segment behind:"),
-        many => say(format_args!("the command left {many} segments behind:")),
-    }
-    for segment in leaked {
-        let Segment { key, id, size, nattch, cpid, .. } = segment;
-        let creator = state::creator(segment, lookups).as_str();
-        let command = state::creator_command(segment, lookups).map_or(String::new(), |command| format!(": {command}"));
-        say(format_args!(
-            "  segment {key} (id {id}, {}, nattch {nattch}), created by process {cpid} ({creator}){command}",
-            counted(size, "byte")
-        ));
+        records
     }
 }
 
 fn refused(error: &Refused) -> Error {
     Error { errno: Some(error.errno), ..Error::failed(format!("cannot make an IPC namespace: {error}")) }
         .hint("--shared runs the command in this one")
-}
-
-fn write_report(path: &Path, report: &Report) -> Result<()> {
-    let write = || -> io::Result<()> {
-        let destination = Destination::open(path, 0o644)?;
-        let mut file = destination.file()?;
-        serde_json::to_writer(&mut file, report)?;
-        file.write_all(b"\n")?;
-        destination.finish()
-    };
-    write().map_err(|error| cannot_write(path, &error))
 }

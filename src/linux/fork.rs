@@ -1,7 +1,7 @@
 //! A child process that runs code of ours, without execve(2).
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
@@ -34,6 +34,36 @@ pub(crate) unsafe fn fork() -> Result<ForkResult, Errno> {
 pub(crate) fn exit_now(status: i32) -> ! {
     // SAFETY: _exit runs no code of this process any more.
     unsafe { libc::_exit(status) }
+}
+
+/// fork(2) and execve(2): starts a program in a child. `exec` prepares the child and executes the program; it returns only
+/// if that fails.
+///
+/// # Errors
+/// What `exec` returns; those of fork(2) and pipe(2); `EBUSY` where this process has more than one thread.
+pub(crate) fn start(exec: impl FnOnce() -> Errno) -> Result<Pid, Errno> {
+    // Both ends close with exec: the parent reads nothing if it succeeds.
+    let (mut reader, mut writer) = io::pipe().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+    // SAFETY: the child leaves by execve, exit_now or abort, also when `exec` panics.
+    match unsafe { fork() }? {
+        ForkResult::Child => {
+            let Ok(errno) = catch_unwind(AssertUnwindSafe(exec)) else { process::abort() };
+            // If the parent is gone, nobody wants to know.
+            let _ = writer.write_all(&(errno as i32).to_ne_bytes());
+            exit_now(127)
+        }
+        ForkResult::Parent { child } => {
+            drop(writer);
+            let mut errno = [0; 4];
+            if reader.read_exact(&mut errno).is_err() {
+                return Ok(child);
+            }
+            let pid = rustix::process::Pid::from_raw(child.as_raw());
+            // The child ends by itself.
+            let _ = uninterrupted(|| waitpid(pid, WaitOptions::empty()));
+            Err(Errno::from_raw(i32::from_ne_bytes(errno)))
+        }
+    }
 }
 
 /// Runs `work` in a child process with one thread, and returns what it writes. Whatever it does to its process, such as

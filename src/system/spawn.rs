@@ -7,18 +7,19 @@ use std::ffi::{CStr, CString, OsString};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
-use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::SignalFd;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, execve};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{self, WaitOptions, WaitStatus, waitpid};
 
 use self::search::Program;
 use super::signals::{BlockedSignals, IGNORED};
-use crate::linux::{restore_default, uninterrupted};
+use crate::linux::seccomp::{Filter, Listener};
+use crate::linux::{self, restore_default, uninterrupted};
 
 /// The signals that are forwarded.
 const FORWARDED: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
@@ -43,31 +44,59 @@ pub(crate) enum Outcome {
 ///
 /// # Errors
 /// Those of signalfd(2), poll(2) and waitpid(2).
-pub(crate) fn run(command: &[OsString]) -> io::Result<Outcome> {
+///
+/// The command gets this filter, if there is one. `started` is told the command's pid and the filter's listener, or why
+/// there is none: the command runs nevertheless.
+pub(crate) fn run(
+    command: &[OsString],
+    filter: Result<Filter, Errno>,
+    started: impl FnOnce(Pid, io::Result<Listener>),
+) -> io::Result<Outcome> {
     // While SIGCHLD is ignored, which a parent can have arranged, the status of a command is lost. The command gets the
     // default, too.
     restore_default(Signal::SIGCHLD)?;
     // Blocked before the command starts, so that no signal is lost.
     let blocked = BlockedSignals::block([Signal::SIGCHLD].into_iter().chain(FORWARDED));
     let signals = blocked.descriptor()?;
-    match start(command, blocked.before()) {
-        Ok(child) => wait(child, &signals).map(|ended| Outcome::Ended(status(ended))),
+    match start(command, blocked.before(), &filter) {
+        Ok((child, listener)) => {
+            started(child, listener);
+            wait(child, &signals).map(|ended| Outcome::Ended(status(ended)))
+        }
         Err(errno) => Ok(Outcome::NotStarted(errno)),
     }
 }
 
-/// posix_spawn(3): starts the command with this signal mask, and with the default action for the signals that this
-/// process ignores.
-fn start(command: &[OsString], mask: &SigSet) -> Result<Pid, Errno> {
+/// Starts the command with this signal mask, the default action for the signals that this process ignores, and the filter.
+/// posix_spawn(3) cannot install one.
+fn start(
+    command: &[OsString],
+    mask: &SigSet,
+    filter: &Result<Filter, Errno>,
+) -> Result<(Pid, io::Result<Listener>), Errno> {
     let program = Program::new(command)?;
     let environment = environment()?;
-    let mut attributes = PosixSpawnAttr::init()?;
-    attributes.set_flags(PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF)?;
-    attributes.set_sigmask(mask)?;
-    attributes.set_sigdefault(&SigSet::from_iter(IGNORED))?;
-    let actions = PosixSpawnFileActions::init()?;
-    program
-        .execute(|path: &CStr, arguments: &[&CStr]| posix_spawn(path, &actions, &attributes, arguments, &environment))
+    let (ours, theirs) = UnixStream::pair().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+    let pid = linux::start(|| {
+        for signal in IGNORED {
+            // It can only fail for signals that cannot be ignored.
+            let _ = restore_default(signal);
+        }
+        if let Ok(filter) = filter {
+            filter.install(theirs.as_fd());
+        }
+        if let Err(errno) = mask.thread_set_mask() {
+            return errno;
+        }
+        let Err(errno) = program.execute(|path: &CStr, arguments: &[&CStr]| execve(path, arguments, &environment));
+        errno
+    })?;
+    drop(theirs);
+    let listener = match filter {
+        Ok(_) => Listener::receive_from(ours.as_fd()),
+        Err(errno) => Err((*errno).into()),
+    };
+    Ok((pid, listener))
 }
 
 /// The environment of this process, as execve(2) takes it.

@@ -6,6 +6,14 @@ use super::control::{self, Read};
 use super::{Segment, limits};
 use crate::values::ShmId;
 
+/// shmctl(2) `SHM_STAT_ANY`: the segment at an index, which the low bits of an identifier are. Needs no permission.
+///
+/// # Errors
+/// `EINVAL` where there is none, and before Linux 4.17.
+pub(crate) fn segment_at(index: i32) -> Result<Segment, Errno> {
+    control::read(index, Read::ShmStatAny).map(|(id, ds)| Segment::from_status(ShmId::from_kernel(id), &ds))
+}
+
 /// shmctl(2) `SHM_STAT_ANY` of each index: all segments of the namespace, in the order of the table and in a third of
 /// its time, but without [`Segment::rss`] and [`Segment::swap`].
 ///

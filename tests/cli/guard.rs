@@ -257,36 +257,15 @@ fn what_another_user_makes_meanwhile_is_no_leak() {
 }
 
 #[test]
-fn what_differs_in_its_creating_group_alone_is_new() {
-    in_namespace_as_root(|ns| {
-        // One process makes both, the second with the identifier of the first and as another group.
-        let make =
-            "sub make { open my $f, '>', '/proc/sys/kernel/shm_next_id' or die $!; print $f 5; close $f or die $!;
-            my $id = shmget(42, 5000, 01600) // die $!; open $f, '>', $_[0] or die $!; close $f; $id }
-            my $id = make('made'); -e 'go' or select undef, undef, undef, .05 for 1 .. 200;
-            shmctl($id, 0, 0) or die $!; $) = '1234'; make('changed'); sleep 60;";
-        let _maker = Running(ns.program("perl").args(["-e", make]).spawn().expect("perl"));
-        wait_until("the first is there", || ns.path("made").exists());
-        let first = ns.row(5).expect("the first");
-        let wait = "touch go; until test -e changed; do sleep .01; done";
-        let way = Way { ordinary: false, shared: true };
-        let leaky = guard(ns, way, "", &["timeout", "10", "sh", "-c", wait]);
-        let second = ns.row(5).expect("the second");
-        let before = |row: &Row| [&row.key, &row.id, &row.mode, &row.size, &row.cpid, &row.cuid].map(Clone::clone);
-        assert_eq!(before(&first), before(&second));
-        assert_eq!((first.cgid.as_str(), second.cgid.as_str()), ("0", "1234"));
-        leaks(ns, way, &leaky, 1, &[]);
-    });
-}
-
-#[test]
 fn the_report_is_json_without_a_leak_too() {
     in_namespace(|ns| {
         let before = make_others(ns);
         for way in ways() {
             for (perl, status) in [("exit 0", 0), ("exit 3", 3)] {
                 assert_eq!(guard(ns, way, "--report report", &["perl", "-e", perl]).code, Some(status), "{way:?}");
-                assert_eq!(report(ns), json!({"leaked": [], "removed": false, "status": status}));
+                let none = json!({"leaked": [], "semaphores": [], "queues": [], "removed": false, "status": status,
+                    "command_status": status});
+                assert_eq!(report(ns), none);
             }
             let leaky = guard(ns, way, "--report report", &["perl", "-e", LEAK]);
             let id = leaks(ns, way, &leaky, 1, &before);
@@ -297,7 +276,9 @@ fn the_report_is_json_without_a_leak_too() {
             for (report, removed, status) in [(left, false, 1), (report(ns), true, 9)] {
                 let leak = &report["leaked"][0];
                 assert_eq!((&leak["key"], &leak["size"]), (&json!("0x0000002a"), &json!(5000)));
-                assert_eq!(report, json!({"leaked": [leak], "removed": removed, "status": status}));
+                let whole = json!({"leaked": [leak], "semaphores": [], "queues": [], "removed": removed, "status": status,
+                    "command_status": 0});
+                assert_eq!(report, whole);
             }
         }
     });
@@ -355,7 +336,10 @@ fn a_command_that_is_not_run_leaves_no_old_report() {
         let words = ["guard", "--report", "report", "--", "./none"];
         assert_eq!(ns.shmadm(words).code, Some(127));
         let report = std::fs::read_to_string(report).expect("the report");
-        assert_eq!(report, "{\"leaked\":[],\"removed\":false,\"status\":127}\n");
+        assert_eq!(
+            report,
+            "{\"leaked\":[],\"semaphores\":[],\"queues\":[],\"removed\":false,\"status\":127,\"command_status\":null}\n"
+        );
     });
 }
 

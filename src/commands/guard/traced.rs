@@ -1,0 +1,145 @@
+//! Running the command while its calls are traced, and what is known of them afterwards.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use crate::error::{Error, Result};
+use crate::linux::seccomp::Filter;
+use crate::output::leaks::CreatedBy;
+use crate::segments::creators::{Creators, ThisKernel};
+use crate::segments::leaks::{Leaks, Origin, adopt_orphans};
+use crate::system::spawn::{self, Outcome};
+use crate::system::stack;
+use crate::system::tracer::{Creation, Tracer, Wanted};
+
+/// How long functions and lines are looked up at most.
+const LONGEST_LOOKUP: Duration = Duration::from_secs(20);
+
+/// A command that has ended, and what was seen of its calls.
+pub(super) struct Traced {
+    /// Its status, or why it could not be run.
+    pub outcome: Outcome,
+    /// Why its calls could not be seen.
+    untraced: Option<io::Error>,
+    creators: Arc<Creators>,
+}
+
+/// Runs a command to its end. `variables` are environment variables that name a test.
+///
+/// # Errors
+/// Those of waiting for the command, and of reading the kernel's tables before.
+pub(super) fn run(command: &[OsString], variables: Vec<String>) -> Result<Traced> {
+    let namespace = fs::metadata("/proc/self/ns/ipc").ok().map(|namespace| namespace.ino());
+    let creators = Creators::new(ThisKernel, namespace)
+        .map_err(|error| Error::io("read the kernel's tables of System V IPC objects", &error))?;
+    let creators = Arc::new(creators);
+    let start = Instant::now();
+    let mut tracer = None;
+    let outcome = spawn::run(command, Filter::new(), |pid, listener| {
+        let observer = Arc::clone(&creators);
+        let wanted = Wanted { root: pid.as_raw(), variables };
+        let started = listener.and_then(|listener| Tracer::start(listener, wanted, start, observer));
+        if started.is_ok() {
+            // What the command created is known from its calls.
+            adopt_orphans(false);
+        }
+        tracer = Some(started);
+    })
+    .map_err(|error| Error::io("wait for the command", &error))?;
+    let untraced = match tracer {
+        None => None,
+        Some(Err(error)) => Some(error),
+        Some(Ok(tracer)) => {
+            tracer.look_no_more();
+            creators.finish();
+            // Descendants of the command that live on must be able to create objects when we have ended.
+            if let Some(listener) = tracer.stop().filter(|listener| listener.has_callers()) {
+                let _ = listener.keep_answering();
+            }
+            None
+        }
+    };
+    Ok(Traced { outcome, untraced, creators })
+}
+
+impl Traced {
+    /// Which call created what; `None` where the command could not be traced.
+    pub(super) fn creators(&self) -> Option<&Creators> {
+        self.untraced.is_none().then_some(&*self.creators)
+    }
+
+    /// Lines that say why the creators of some leaks are not known.
+    pub(super) fn missing(&self, leaks: &Leaks) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(error) = self.untraced.as_ref().filter(|_| !leaks.is_empty()) {
+            lines.push(format!("who created that is not known: {}", untraced(error)));
+        }
+        let count = |which: fn(&Origin) -> bool| leaks.origins().filter(|origin| which(origin)).count();
+        for (count, why) in [
+            (
+                count(|origin| matches!(origin, Origin::OneOfSeveral)),
+                "several calls at the same time can have created it",
+            ),
+            (count(|origin| matches!(origin, Origin::Unseen)), "no call was seen that created it"),
+            (
+                count(|origin| matches!(origin, Origin::Call(call) if call.caller.is_none())),
+                "the process could not be looked at",
+            ),
+        ] {
+            match count {
+                0 => {}
+                1 => lines.push(format!("who created 1 of them is not known: {why}")),
+                many => lines.push(format!("who created {many} of them is not known: {why}")),
+            }
+        }
+        lines
+    }
+}
+
+/// Why a command could not be traced, and what to do.
+fn untraced(error: &io::Error) -> String {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EACCES) => {
+            "with --shared, only root can trace a command; without --shared, everyone can".to_owned()
+        }
+        Some(Errno::EBUSY) => {
+            "another guard, or another program with seccomp notifications, traces the command".to_owned()
+        }
+        Some(Errno::EINVAL | Errno::ENOSYS) => "it takes seccomp notifications of Linux 5.5 or later".to_owned(),
+        _ => format!("the command could not be traced: {}", crate::linux::cause(error)),
+    }
+}
+
+/// The records of who created what, made of all leaks at once: each file is read once.
+pub(super) struct Described(HashMap<*const Creation, Option<CreatedBy>>);
+
+/// Looks up functions, files and lines of all leaks.
+pub(super) fn describe(leaks: &Leaks, directory: &Path) -> Described {
+    let calls = leaks.origins().filter_map(|origin| match origin {
+        Origin::Call(call) => Some(call),
+        _ => None,
+    });
+    let calls: Vec<&Arc<Creation>> = calls.collect();
+    let stack = |call: &&Arc<Creation>| call.caller.as_ref().map_or(Vec::new(), |caller| caller.stack.clone());
+    let frames = stack::describe(&calls.iter().map(stack).collect::<Vec<_>>(), LONGEST_LOOKUP);
+    let record = |(call, frames): (&Arc<Creation>, _)| (Arc::as_ptr(call), CreatedBy::new(call, frames, directory));
+    Described(calls.into_iter().zip(frames).map(record).collect())
+}
+
+impl Described {
+    /// The record of an origin; `None` where it is not known.
+    pub(super) fn take(&mut self, origin: &Origin) -> Option<CreatedBy> {
+        match origin {
+            Origin::Call(call) => self.0.get_mut(&Arc::as_ptr(call))?.take(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The filter: which calls wait, and how a child installs it between fork and exec.
+
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::{mem, ptr};
+
+use nix::errno::Errno;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+use super::listener::CreatingCall;
+use crate::values::ObjectKind;
+
+// Offsets in struct seccomp_data (include/uapi/linux/seccomp.h).
+const OFFSET_NUMBER: u32 = mem::offset_of!(libc::seccomp_data, nr) as u32;
+const OFFSET_ARCH: u32 = mem::offset_of!(libc::seccomp_data, arch) as u32;
+const OFFSET_ARGUMENTS: u32 = mem::offset_of!(libc::seccomp_data, args) as u32;
+
+/// A system call interface of the machine: its own one, or that of 32-bit programs.
+pub(super) struct Interface {
+    /// AUDIT_ARCH_* (include/uapi/linux/audit.h).
+    pub arch: u32,
+    /// Whether its programs are 32-bit.
+    pub is_32bit: bool,
+    /// Bits of the number that count. x32 programs share the interface of x86-64 and set bit 30.
+    pub number_mask: u32,
+    /// Numbers of the calls that create.
+    pub calls: [(u32, ObjectKind); 3],
+    /// The number of ipc(2), the multiplexer, if there is one.
+    pub ipc: Option<u32>,
+}
+
+/// The sub-calls of ipc(2) that create (include/uapi/linux/ipc.h). Their arguments follow the sub-call's number, of which
+/// the upper half is a version.
+pub(super) const IPC_CALLS: [(u32, ObjectKind); 3] =
+    [(23, ObjectKind::Segment), (2, ObjectKind::Semaphores), (13, ObjectKind::Queue)];
+
+/// The numbers are those of arch/*/entry/syscalls and include/uapi/asm-generic/unistd.h.
+#[cfg(target_arch = "x86_64")]
+pub(super) const INTERFACES: [Interface; 2] = [
+    Interface {
+        arch: 0xc000_003e,
+        is_32bit: false,
+        number_mask: !0x4000_0000,
+        calls: [(29, ObjectKind::Segment), (64, ObjectKind::Semaphores), (68, ObjectKind::Queue)],
+        ipc: None,
+    },
+    Interface {
+        arch: 0x4000_0003,
+        is_32bit: true,
+        number_mask: !0,
+        calls: [(395, ObjectKind::Segment), (393, ObjectKind::Semaphores), (399, ObjectKind::Queue)],
+        ipc: Some(117),
+    },
+];
+
+/// The numbers are those of include/uapi/asm-generic/unistd.h and arch/arm/tools/syscall.tbl.
+#[cfg(target_arch = "aarch64")]
+pub(super) const INTERFACES: [Interface; 2] = [
+    Interface {
+        arch: 0xc000_00b7,
+        is_32bit: false,
+        number_mask: !0,
+        calls: [(194, ObjectKind::Segment), (190, ObjectKind::Semaphores), (186, ObjectKind::Queue)],
+        ipc: None,
+    },
+    Interface {
+        arch: 0x4000_0028,
+        is_32bit: true,
+        number_mask: !0,
+        calls: [(307, ObjectKind::Segment), (299, ObjectKind::Semaphores), (303, ObjectKind::Queue)],
+        ipc: None,
+    },
+];
+
+/// No other machine's numbers are known here: nothing waits.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(super) const INTERFACES: [Interface; 0] = [];
+
+/// Classic BPF that lets calls wait which may create a System V IPC object: those with `IPC_CREAT` or `IPC_PRIVATE`.
+/// Look-ups do not wait.
+#[derive(Debug)]
+pub(crate) struct Filter {
+    program: Vec<libc::sock_filter>,
+}
+
+impl Filter {
+    /// The filter for this machine.
+    ///
+    /// # Errors
+    /// `ENOSYS` before Linux 5.5, where a call that waits cannot be let go, and on machines whose numbers of system calls
+    /// are not known here.
+    pub(crate) fn new() -> Result<Filter, Errno> {
+        if INTERFACES.is_empty() || !is_since_5_5(rustix::system::uname().release().to_bytes()) {
+            return Err(Errno::ENOSYS);
+        }
+        Ok(Filter::for_interfaces())
+    }
+
+    fn for_interfaces() -> Filter {
+        let mut program = vec![load(OFFSET_ARCH)];
+        for interface in &INTERFACES {
+            let mut section = vec![load(OFFSET_NUMBER), and(interface.number_mask)];
+            section.extend(interface.calls.iter().flat_map(|&(number, kind)| waits(number, kind, 0)));
+            if let Some(ipc) = interface.ipc {
+                let mut calls = vec![load(argument(0)), and(0xffff)];
+                calls.extend(IPC_CALLS.iter().flat_map(|&(call, kind)| waits(call, kind, 1)));
+                section.push(skip_unless_equal(ipc, calls.len()));
+                section.extend(calls);
+            }
+            section.push(answer(libc::SECCOMP_RET_ALLOW));
+            program.push(skip_unless_equal(interface.arch, section.len()));
+            program.extend(section);
+        }
+        program.push(answer(libc::SECCOMP_RET_ALLOW));
+        Filter { program }
+    }
+
+    /// seccomp(2): installs the filter in the calling process, and sends its listener through this socket; or the errno of
+    /// the failure. The descriptor closes with exec.
+    ///
+    /// For a child between fork and exec: allocates nothing and takes no lock. Sets no "no new privileges", so that
+    /// set-user-ID programs work as before.
+    pub(crate) fn install(&self, socket: BorrowedFd<'_>) {
+        let (errno, listener) = match self.listener() {
+            Ok(listener) => (0, Some(listener)),
+            Err(errno) => (errno as i32, None),
+        };
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let fds = listener.as_ref().map(|listener| [listener.as_fd()]);
+        if let Some(fds) = &fds {
+            control.push(SendAncillaryMessage::ScmRights(fds));
+        }
+        // Whoever waits for the message sees the end of the socket instead.
+        let _ = sendmsg(socket, &[IoSlice::new(&errno.to_ne_bytes())], &mut control, SendFlags::NOSIGNAL);
+    }
+
+    fn listener(&self) -> Result<OwnedFd, Errno> {
+        // With SPEC_ALLOW, the filter does not slow the process down by mitigations that it did not ask for.
+        let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+        match self.seccomp(flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
+            // Before Linux 5.19, a signal can interrupt a process that waits; the call is then made again.
+            Err(Errno::EINVAL) => self.seccomp(flags),
+            listener => listener,
+        }
+    }
+
+    fn seccomp(&self, flags: libc::c_ulong) -> Result<OwnedFd, Errno> {
+        let program =
+            libc::sock_fprog { len: self.program.len() as libc::c_ushort, filter: self.program.as_ptr().cast_mut() };
+        // SAFETY: the kernel reads `program` and the instructions that it points to, both of which live until the call
+        // returns, and writes neither. The length is that of the vector, of some sixty instructions.
+        let fd =
+            unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, ptr::from_ref(&program)) };
+        let fd = Errno::result(fd)?;
+        // SAFETY: with NEW_LISTENER a call that succeeds returns a new descriptor, which nobody else knows.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    }
+}
+
+/// Whether a kernel's release (uname(2)) is 5.5 or later.
+fn is_since_5_5(release: &[u8]) -> bool {
+    let mut numbers =
+        release.split(|byte| !byte.is_ascii_digit()).map(|digits| str::from_utf8(digits).ok()?.parse::<u32>().ok());
+    let (major, minor) = (numbers.next().flatten(), numbers.next().flatten());
+    major > Some(5) || (major == Some(5) && minor >= Some(5))
+}
+
+/// The place of `flags` among the arguments of the call that creates an object of this kind. The key is the first one.
+pub(super) fn flags_index(kind: ObjectKind) -> usize {
+    match kind {
+        ObjectKind::Segment | ObjectKind::Semaphores => 2,
+        ObjectKind::Queue => 1,
+    }
+}
+
+/// Instructions that wait if the accumulator is this number and the call can create, and else go on behind them.
+fn waits(number: u32, kind: ObjectKind, first: usize) -> [libc::sock_filter; 7] {
+    [
+        skip_unless_equal(number, 6),
+        load(argument(first + flags_index(kind))),
+        jump(libc::BPF_JSET, CreatingCall::IPC_CREAT, 2, 0),
+        load(argument(first)),
+        jump(libc::BPF_JEQ, CreatingCall::IPC_PRIVATE, 0, 1),
+        answer(libc::SECCOMP_RET_USER_NOTIF),
+        answer(libc::SECCOMP_RET_ALLOW),
+    ]
+}
+
+/// The lower 32 bits of an argument: keys and flags are of this size.
+fn argument(index: usize) -> u32 {
+    let low = if cfg!(target_endian = "little") { 0 } else { 4 };
+    OFFSET_ARGUMENTS + 8 * index as u32 + low
+}
+
+fn load(offset: u32) -> libc::sock_filter {
+    statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset)
+}
+
+fn and(mask: u32) -> libc::sock_filter {
+    statement(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, mask)
+}
+
+fn answer(action: u32) -> libc::sock_filter {
+    statement(libc::BPF_RET | libc::BPF_K, action)
+}
+
+fn statement(code: u32, k: u32) -> libc::sock_filter {
+    libc::sock_filter { code: code as u16, jt: 0, jf: 0, k }
+}
+
+fn skip_unless_equal(value: u32, instructions: usize) -> libc::sock_filter {
+    jump(libc::BPF_JEQ, value, 0, instructions as u8)
+}
+
+/// Skips `jt` instructions if the comparison holds, else `jf`.
+fn jump(comparison: u32, value: u32, jt: u8, jf: u8) -> libc::sock_filter {
+    libc::sock_filter { code: (libc::BPF_JMP | comparison | libc::BPF_K) as u16, jt, jf, k: value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_that_wait_can_be_let_go_since_linux_5_5() {
+        for (release, expected) in [
+            (&b"6.18.44-fc-v669"[..], true),
+            (b"5.5.0", true),
+            (b"5.10", true),
+            (b"10.0-rc1", true),
+            (b"5.4.299-generic", false),
+            (b"4.18.0-553.el8", false),
+            (b"", false),
+        ] {
+            assert_eq!(is_since_5_5(release), expected, "{release:?}");
+        }
+    }
+
+    #[test]
+    fn jumps_stay_within_the_program() {
+        let program = Filter::for_interfaces().program;
+        for (index, instruction) in program.iter().enumerate() {
+            let farthest = index + 1 + usize::from(instruction.jt.max(instruction.jf));
+            assert!(farthest < program.len() || instruction.code == (libc::BPF_RET | libc::BPF_K) as u16, "{index}");
+        }
+    }
+}

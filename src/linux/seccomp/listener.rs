@@ -1,0 +1,147 @@
+//! The other end of the filter: the calls that wait, and the word that lets them go on.
+
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
+use super::filter::{INTERFACES, IPC_CALLS, flags_index};
+use crate::values::{Key, ObjectKind};
+
+// include/uapi/linux/seccomp.h
+nix::ioctl_readwrite!(notif_recv, b'!', 0, libc::seccomp_notif);
+nix::ioctl_readwrite!(notif_send, b'!', 1, libc::seccomp_notif_resp);
+nix::ioctl_write_ptr!(notif_id_valid, b'!', 2, u64);
+
+/// A call that may create a System V IPC object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CreatingCall {
+    /// What it creates.
+    pub kind: ObjectKind,
+    /// The key, [`Key::PRIVATE`] where there is to be none.
+    pub key: Key,
+    /// Bytes of a segment, semaphores of a set; 0 for a queue.
+    pub size: u64,
+    /// IPC_CREAT, IPC_EXCL and the mode.
+    pub flags: u32,
+    /// Whether a 32-bit program makes it.
+    pub is_32bit: bool,
+}
+
+impl CreatingCall {
+    pub(super) const IPC_CREAT: u32 = libc::IPC_CREAT as u32;
+    pub(super) const IPC_PRIVATE: u32 = libc::IPC_PRIVATE as u32;
+
+    fn decode(data: &libc::seccomp_data) -> Option<CreatingCall> {
+        let interface = INTERFACES.iter().find(|interface| interface.arch == data.arch)?;
+        let number = data.nr.cast_unsigned() & interface.number_mask;
+        let named = |calls: &[(u32, ObjectKind)], number| {
+            calls.iter().find(|(known, _)| *known == number).map(|(_, kind)| *kind)
+        };
+        let (kind, arguments) = match named(&interface.calls, number) {
+            Some(kind) => (kind, &data.args[..3]),
+            None if interface.ipc == Some(number) => {
+                (named(&IPC_CALLS, data.args[0] as u32 & 0xffff)?, &data.args[1..4])
+            }
+            None => return None,
+        };
+        let size = match kind {
+            ObjectKind::Segment if !interface.is_32bit => arguments[1],
+            ObjectKind::Segment | ObjectKind::Semaphores => u64::from(arguments[1] as u32),
+            ObjectKind::Queue => 0,
+        };
+        let flags = arguments[flags_index(kind)] as u32;
+        Some(CreatingCall { kind, key: Key::from_raw(arguments[0] as i32), size, flags, is_32bit: interface.is_32bit })
+    }
+}
+
+/// A call that waits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Notification {
+    /// Names the call to the kernel.
+    pub id: u64,
+    /// The thread that makes it, as our pid namespace numbers it; 0 where it has no number there.
+    pub tid: i32,
+    /// The call; `None` if the kernel sent one that the filter does not ask for.
+    pub call: Option<CreatingCall>,
+}
+
+/// Where the calls of all processes with the filter come in.
+///
+/// When the last copy of this descriptor closes, calls that wait, and all later ones, fail with `ENOSYS`.
+#[derive(Debug)]
+pub(crate) struct Listener(OwnedFd);
+
+impl Listener {
+    /// Takes the listener that [`super::Filter::install`] sent from the other end of this socket.
+    ///
+    /// # Errors
+    /// What seccomp(2) failed with: `EACCES` without `CAP_SYS_ADMIN` in the user namespace, `EBUSY` where a filter with a
+    /// listener is there already, `EINVAL` or `ENOSYS` of kernels before 5.0. `UnexpectedEof` where nothing was sent.
+    pub(crate) fn receive_from(socket: BorrowedFd<'_>) -> io::Result<Listener> {
+        let mut errno = [0; 4];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let received = rustix::io::retry_on_intr(|| {
+            recvmsg(socket, &mut [IoSliceMut::new(&mut errno)], &mut control, RecvFlags::CMSG_CLOEXEC)
+        })?;
+        if received.bytes < errno.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut fds = control.drain().filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+            _ => None,
+        });
+        match (i32::from_ne_bytes(errno), fds.next().and_then(|mut fds| fds.next())) {
+            (0, Some(fd)) => Ok(Listener(fd)),
+            (0, None) => Err(io::ErrorKind::UnexpectedEof.into()),
+            (errno, _) => Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+
+    /// SECCOMP_IOCTL_NOTIF_RECV: takes the next call. Waits for one unless poll(2) has told of one; and even then, if it
+    /// was interrupted meanwhile.
+    ///
+    /// `None` where the thread was killed or interrupted while we took the call.
+    ///
+    /// # Errors
+    /// Those of ioctl(2). `EINTR` is none.
+    pub(crate) fn receive(&self) -> Result<Option<Notification>, Errno> {
+        // SAFETY: seccomp_notif is numbers, for which all zeros is a value; the kernel asks for zeros.
+        let mut notification: libc::seccomp_notif = unsafe { MaybeUninit::zeroed().assume_init() };
+        // SAFETY: the descriptor is open and a listener's, whose driver writes one seccomp_notif; `notification` is one.
+        match unsafe { notif_recv(self.0.as_raw_fd(), &raw mut notification) } {
+            Ok(_) => Ok(Some(Notification {
+                id: notification.id,
+                tid: notification.pid.cast_signed(),
+                call: CreatingCall::decode(&notification.data),
+            })),
+            Err(Errno::ENOENT | Errno::EINTR) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// SECCOMP_IOCTL_NOTIF_ID_VALID: whether the thread still waits in this call. While it does, its pid is its own, and
+    /// what was read of it in /proc was of this process.
+    pub(crate) fn is_waiting(&self, id: u64) -> bool {
+        // SAFETY: the descriptor is open and a listener's, whose driver reads one number of 64 bits; `id` is one.
+        unsafe { notif_id_valid(self.0.as_raw_fd(), &raw const id) }.is_ok()
+    }
+
+    /// SECCOMP_IOCTL_NOTIF_SEND with SECCOMP_USER_NOTIF_FLAG_CONTINUE: the kernel executes the call as if nothing had
+    /// been there. A thread that is gone, or was let go before, is no failure.
+    pub(crate) fn let_go(&self, id: u64) {
+        let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
+        let mut response = libc::seccomp_notif_resp { id, val: 0, error: 0, flags };
+        // SAFETY: the descriptor is open and a listener's, whose driver reads one seccomp_notif_resp; `response` is one.
+        let _ = unsafe { notif_send(self.0.as_raw_fd(), &raw mut response) };
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

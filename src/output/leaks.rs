@@ -1,0 +1,126 @@
+//! What a command left behind, and who created it: as a record for JSON, and as lines for people.
+
+mod annotation;
+mod junit;
+mod lines;
+mod report;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::system::stack::Frame;
+use crate::system::tracer::{Creation, Process};
+use crate::values::visible;
+
+pub(crate) use annotation::annotations;
+pub(crate) use junit::write_junit;
+pub(crate) use lines::lines;
+pub(crate) use report::{LeakedObjects, Report};
+
+/// Functions of the C library that only make the system call: whoever called them is of interest.
+const WRAPPERS: [&str; 6] = ["shmget", "semget", "msgget", "__shmget", "__semget", "__msgget"];
+
+/// Who created an object. Everything that others chose is made visible.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct CreatedBy {
+    pid: i32,
+    command: Vec<String>,
+    cwd: Option<String>,
+    ancestors: Vec<Ancestor>,
+    environment: BTreeMap<String, String>,
+    seconds_after_start: f64,
+    stack: Vec<StackFrame>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Ancestor {
+    pid: i32,
+    command: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct StackFrame {
+    function: Option<String>,
+    /// As a person names it: relative to our working directory, or as the compiler was told it.
+    file: Option<String>,
+    line: Option<u32>,
+    module: Option<String>,
+    offset: String,
+    /// The whole path of the file.
+    #[serde(skip)]
+    path: Option<String>,
+}
+
+impl CreatedBy {
+    /// The record of a creation, with the frames of its stack. `None` where the process could not be seen.
+    pub(crate) fn new(creation: &Creation, frames: Vec<Frame>, directory: &Path) -> Option<CreatedBy> {
+        let caller = creation.caller.as_ref()?;
+        let is_wrapper = |frame: &Frame| frame.function.as_deref().is_some_and(|name| WRAPPERS.contains(&name));
+        let frames = frames.into_iter().skip_while(is_wrapper).map(|frame| StackFrame::new(frame, directory));
+        Some(CreatedBy {
+            pid: caller.process.pid,
+            command: words(&caller.process),
+            cwd: caller.directory.as_deref().map(|path| visible(path).into_owned()),
+            ancestors: caller
+                .ancestors
+                .iter()
+                .map(|process| Ancestor { pid: process.pid, command: words(process) })
+                .collect(),
+            environment: caller
+                .environment
+                .iter()
+                .map(|(name, value)| (visible(name.as_bytes()).into_owned(), visible(value).into_owned()))
+                .collect(),
+            // Milliseconds are as exact as anybody needs it.
+            seconds_after_start: creation.after.as_millis() as f64 / 1000.0,
+            stack: frames.collect(),
+        })
+    }
+
+    /// The innermost place in a source file that is there to be read, else in any.
+    fn place(&self) -> Option<(&str, &str, u32)> {
+        let mut places =
+            self.stack.iter().filter_map(|frame| Some((frame.file.as_deref()?, frame.path.as_deref()?, frame.line?)));
+        let first = places.clone().next();
+        places.find(|(_, path, _)| Path::new(path).is_file()).or(first)
+    }
+}
+
+impl StackFrame {
+    fn new(frame: Frame, directory: &Path) -> StackFrame {
+        let path = frame.file;
+        let file = path.as_deref().map(|path| {
+            let below = |directory: &Path| Path::new(path).strip_prefix(directory).ok();
+            let relative = below(directory).or_else(|| below(Path::new(frame.directory.as_deref()?)));
+            let shown = relative.unwrap_or(Path::new(path));
+            shown.strip_prefix(".").unwrap_or(shown).display().to_string()
+        });
+        StackFrame {
+            function: frame.function,
+            file,
+            line: frame.line,
+            module: frame.module,
+            offset: format!("{:#x}", frame.offset),
+            path,
+        }
+    }
+}
+
+fn words(process: &Process) -> Vec<String> {
+    process.command.iter().map(|word| visible(word).into_owned()).collect()
+}
+
+/// A command line as a person would type it: words with characters that a shell would take for its own are quoted.
+fn command_line(words: &[String]) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-./:=@%+,[]".contains(c);
+    let quoted = |word: &String| {
+        if !word.is_empty() && word.chars().all(is_plain) {
+            word.clone()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    };
+    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}

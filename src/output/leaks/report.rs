@@ -1,0 +1,139 @@
+//! `guard --report`: one JSON object.
+
+use std::rc::Rc;
+
+use serde::Serialize;
+
+use super::CreatedBy;
+use crate::output::SegmentRecord;
+use crate::segments::cache::Lookups;
+use crate::segments::leaks::{Leaks, Origin};
+use crate::segments::state;
+use crate::sysv::{MessageQueue, SemaphoreSet};
+use crate::values::{Mode, counted};
+
+/// Everything that a command left behind, as it was found: before anything is removed.
+#[derive(Debug, Serialize)]
+pub(crate) struct LeakedObjects {
+    pub(super) leaked: Vec<Leaked<SegmentRecord>>,
+    pub(super) semaphores: Vec<Leaked<SemaphoreRecord>>,
+    pub(super) queues: Vec<Leaked<QueueRecord>>,
+}
+
+/// The report.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report<'a> {
+    /// What was left behind.
+    #[serde(flatten)]
+    pub objects: &'a LeakedObjects,
+    /// Whether all of it was removed.
+    pub removed: bool,
+    /// The exit status.
+    pub status: u8,
+    /// The command's own status; `None` if it could not be run.
+    pub command_status: Option<u8>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Leaked<T> {
+    #[serde(flatten)]
+    pub record: T,
+    pub created_by: Option<CreatedBy>,
+    /// What a person reads of it.
+    #[serde(skip)]
+    pub line: String,
+    #[serde(skip)]
+    pub name: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct SemaphoreRecord {
+    key: String,
+    id: i32,
+    uid: u32,
+    user: Option<Rc<str>>,
+    mode: String,
+    nsems: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct QueueRecord {
+    key: String,
+    id: i32,
+    uid: u32,
+    user: Option<Rc<str>>,
+    mode: String,
+    messages: u64,
+    bytes: u64,
+}
+
+impl LeakedObjects {
+    /// The records of what was left behind. `created_by` makes the one of an object's origin.
+    pub(crate) fn new(
+        leaks: &Leaks,
+        lookups: &Lookups,
+        mut created_by: impl FnMut(&Origin) -> Option<CreatedBy>,
+    ) -> Self {
+        let segments = leaks.segments.iter().map(|leak| {
+            let segment = &leak.object;
+            let name = format!("segment {} (id {})", segment.key, segment.id);
+            let command =
+                state::creator_command(segment, lookups).map_or(String::new(), |command| format!(": {command}"));
+            let line = format!(
+                "segment {} (id {}, {}, nattch {}), created by process {} ({}){command}",
+                segment.key,
+                segment.id,
+                counted(segment.size, "byte"),
+                segment.nattch,
+                segment.cpid,
+                state::creator(segment, lookups).as_str(),
+            );
+            let record = SegmentRecord::new(segment, lookups);
+            Leaked { record, created_by: created_by(&leak.origin), line, name }
+        });
+        let leaked = segments.collect();
+        let semaphores = leaks.semaphores.iter().map(|leak| {
+            let SemaphoreSet { key, id, mode, nsems, uid, .. } = leak.object;
+            let mode = Mode::from_raw(mode).to_string();
+            let owner = lookups.names.user_or_uid(uid);
+            let line = format!(
+                "semaphore set {key} (id {id}, {}), mode {mode}, owned by {owner}",
+                counted(nsems, "semaphore")
+            );
+            let name = format!("semaphore set {key} (id {id})");
+            let record = SemaphoreRecord { key: key.to_string(), id, uid, user: lookups.names.user(uid), mode, nsems };
+            Leaked { record, created_by: created_by(&leak.origin), line, name }
+        });
+        let semaphores = semaphores.collect();
+        let queues = leaks.queues.iter().map(|leak| {
+            let MessageQueue { key, id, mode, messages, bytes, uid, .. } = leak.object;
+            let mode = Mode::from_raw(mode).to_string();
+            let owner = lookups.names.user_or_uid(uid);
+            let contents = format!("{}, {}", counted(messages, "message"), counted(bytes, "byte"));
+            let line = format!("message queue {key} (id {id}, {contents}), mode {mode}, owned by {owner}");
+            let name = format!("message queue {key} (id {id})");
+            let user = lookups.names.user(uid);
+            let record = QueueRecord { key: key.to_string(), id, uid, user, mode, messages, bytes };
+            Leaked { record, created_by: created_by(&leak.origin), line, name }
+        });
+        let queues = queues.collect();
+        LeakedObjects { leaked, semaphores, queues }
+    }
+
+    /// Of each object its name, the line about it, and who created it.
+    pub(super) fn each(&self) -> impl Iterator<Item = Told<'_>> {
+        fn told<T>(leaked: &Leaked<T>) -> Told<'_> {
+            Told { name: &leaked.name, line: &leaked.line, created_by: leaked.created_by.as_ref() }
+        }
+        let segments = self.leaked.iter().map(told);
+        segments.chain(self.semaphores.iter().map(told)).chain(self.queues.iter().map(told))
+    }
+}
+
+/// What is told of any object.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told<'a> {
+    pub name: &'a str,
+    pub line: &'a str,
+    pub created_by: Option<&'a CreatedBy>,
+}

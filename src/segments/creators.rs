@@ -1,0 +1,129 @@
+//! Which call created which System V IPC object.
+//!
+//! Each call is known before it is executed, and so the identifier that it returns is not. It is found by looking which
+//! objects are new: when the next call is about to be executed, when nothing happens for a moment, and at the end. The
+//! kernel tells the creating process of a segment, but of no other object. Therefore two calls that could be taken for one
+//! another are not let go at the same time: the second waits some milliseconds until it is known what the first one did.
+//! Where that does not become known, the object has no creator: none is guessed.
+
+mod ledger;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::segments::objects::{self, Object};
+use crate::system::tracer::{self, Creation, Observer};
+use crate::values::ObjectKind;
+use ledger::Ledger;
+
+/// How long a call waits for another one that it could be taken for.
+const LONGEST_WAIT: Duration = Duration::from_millis(20);
+
+/// What is known of the creation of an object.
+#[derive(Debug, Clone)]
+pub(crate) enum Creator {
+    /// This call created it.
+    Call(Arc<Creation>),
+    /// One of several calls created it, and nothing tells which.
+    OneOfSeveral,
+}
+
+/// The kernel's tables, and what the threads do that make calls. Tests have their own.
+pub(crate) trait Kernel: Send + Sync + 'static {
+    /// All objects of a kind.
+    fn objects(&self, kind: ObjectKind) -> io::Result<Vec<Object>>;
+    /// The object whose index the low bits of this number are.
+    fn object_at(&self, kind: ObjectKind, index: i32) -> Option<Object>;
+    /// Whether the call has returned, for all that can be known.
+    fn has_returned(&self, creation: &Creation) -> bool;
+}
+
+/// The kernel that we run on.
+#[derive(Debug)]
+pub(crate) struct ThisKernel;
+
+impl Kernel for ThisKernel {
+    fn objects(&self, kind: ObjectKind) -> io::Result<Vec<Object>> {
+        objects::all(kind)
+    }
+
+    fn object_at(&self, kind: ObjectKind, index: i32) -> Option<Object> {
+        objects::at(kind, index)
+    }
+
+    fn has_returned(&self, creation: &Creation) -> bool {
+        creation.caller.as_ref().is_some_and(tracer::has_returned)
+    }
+}
+
+/// All calls that may have created something, and the objects that they created.
+pub(crate) struct Creators<K = ThisKernel> {
+    kernel: K,
+    /// The inode of our IPC namespace: calls from another one create nothing in ours.
+    namespace: Option<u64>,
+    ledgers: Mutex<[Ledger; 3]>,
+}
+
+impl<K: Kernel> Creators<K> {
+    /// Begins with the objects that are there already, which no call of the command created.
+    ///
+    /// # Errors
+    /// Those of reading the kernel's tables.
+    pub(crate) fn new(kernel: K, namespace: Option<u64>) -> io::Result<Creators<K>> {
+        let ledger = |kind| Ok::<_, io::Error>(Ledger::new(kind, kernel.objects(kind)?));
+        let [segments, semaphores, queues] = ObjectKind::ALL.map(ledger);
+        let ledgers = Mutex::new([segments?, semaphores?, queues?]);
+        Ok(Creators { kernel, namespace, ledgers })
+    }
+
+    /// The creator of an object, as far as it is known; `None` where no call of the command created it.
+    pub(crate) fn of(&self, object: &Object) -> Option<Creator> {
+        self.ledgers().iter().find(|ledger| ledger.kind == object.kind)?.creator(object)
+    }
+
+    /// Looks for the last time what the calls created: all have returned that will.
+    pub(crate) fn finish(&self) {
+        for ledger in self.ledgers().iter_mut() {
+            ledger.look(&self.kernel);
+        }
+    }
+
+    fn ledgers(&self) -> MutexGuard<'_, [Ledger; 3]> {
+        self.ledgers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Kernel> Observer for Creators<K> {
+    fn creates(&self, creation: Creation) {
+        let elsewhere = |caller: &tracer::Caller| caller.namespace.is_some() && caller.namespace != self.namespace;
+        if creation.caller.as_ref().is_some_and(elsewhere) {
+            return;
+        }
+        let mut ledgers = self.ledgers();
+        let Some(ledger) = ledgers.iter_mut().find(|ledger| ledger.kind == creation.call.kind) else { return };
+        ledger.call_of_thread(creation.tid, &self.kernel);
+        let deadline = Instant::now() + LONGEST_WAIT;
+        let mut pause = Duration::from_micros(20);
+        while ledger.is_in_doubt(&creation, &self.kernel) {
+            if Instant::now() > deadline {
+                ledger.give_up(&creation);
+                break;
+            }
+            sleep(pause);
+            pause = (2 * pause).min(Duration::from_millis(1));
+        }
+        ledger.expect(creation);
+    }
+
+    fn settle(&self) -> bool {
+        let mut ledgers = self.ledgers();
+        for ledger in ledgers.iter_mut() {
+            ledger.settle(&self.kernel);
+        }
+        ledgers.iter().any(Ledger::is_waiting)
+    }
+}

@@ -1,0 +1,193 @@
+//! What a command left behind, and who created it.
+
+mod descent;
+pub(crate) mod removal;
+
+use std::io;
+use std::sync::Arc;
+
+use nix::unistd::geteuid;
+
+use crate::error::{Error, Result};
+use crate::segments::cache::Lookups;
+use crate::segments::creators::{Creator, Creators};
+use crate::segments::lookup;
+use crate::segments::objects::Object;
+use crate::segments::state::{self, Presence};
+use crate::system::tracer::Creation;
+use crate::sysv::{self, MessageQueue, Segment, SemaphoreSet};
+
+pub(crate) use descent::{adopt_orphans, is_descendant};
+
+/// The most semaphores of a set whose users are asked for.
+const MOST_SEMAPHORES: i32 = 256;
+
+/// All System V IPC objects of a namespace.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Objects {
+    pub segments: Vec<Segment>,
+    pub semaphores: Vec<SemaphoreSet>,
+    pub queues: Vec<MessageQueue>,
+}
+
+impl Objects {
+    /// Reads the kernel's tables.
+    ///
+    /// # Errors
+    /// Those of reading them. A table that cannot be read is not an empty one.
+    pub(crate) fn read() -> Result<Objects> {
+        let unreadable = |what: &str| {
+            let what = what.to_owned();
+            move |error: io::Error| Error::io(format_args!("read the {what}"), &error)
+        };
+        Ok(Objects {
+            segments: lookup::rows()?.collect::<Result<_>>()?,
+            semaphores: sysv::semaphore_sets().map_err(unreadable("semaphore sets"))?,
+            queues: sysv::message_queues().map_err(unreadable("message queues"))?,
+        })
+    }
+
+    fn has(&self, object: &Object) -> bool {
+        let same = |other: Object| other.is_same_as(object);
+        self.segments.iter().map(Object::from).any(same)
+            || self.semaphores.iter().map(Object::from).any(same)
+            || self.queues.iter().map(Object::from).any(same)
+    }
+}
+
+/// An object that was left behind.
+#[derive(Debug, Clone)]
+pub(crate) struct Leak<T> {
+    pub object: T,
+    /// The call that created it, or why that is not known.
+    pub origin: Origin,
+    /// Whether it is known that the command created it. Nothing else is removed from a namespace that others use.
+    pub is_certain: bool,
+}
+
+/// Where an object comes from.
+#[derive(Debug, Clone)]
+pub(crate) enum Origin {
+    /// This call of the command created it.
+    Call(Arc<Creation>),
+    /// One of several calls created it, which cannot be told apart.
+    OneOfSeveral,
+    /// No call was seen that can have created it.
+    Unseen,
+    /// The command could not be traced.
+    Untraced,
+}
+
+/// Everything that a command left behind.
+#[derive(Debug, Default)]
+pub(crate) struct Leaks {
+    pub segments: Vec<Leak<Segment>>,
+    pub semaphores: Vec<Leak<SemaphoreSet>>,
+    pub queues: Vec<Leak<MessageQueue>>,
+}
+
+/// How leaks are told from what others have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Scope<'a> {
+    /// The command had the namespace for itself: all there is.
+    Private,
+    /// Others use the namespace too. This was there before.
+    Shared(&'a Objects),
+}
+
+impl Leaks {
+    /// Finds what is left now that the command has ended. `creators` is what was seen of its calls, if it was traced.
+    ///
+    /// In a shared namespace a command that was traced left what its calls created. Else it left what is new and the
+    /// user's, without what a living process created or uses that does not descend from it.
+    ///
+    /// # Errors
+    /// Those of reading the kernel's tables.
+    pub(crate) fn find(scope: Scope<'_>, creators: Option<&Creators>, lookups: &Lookups) -> Result<Leaks> {
+        let Objects { segments, semaphores, queues } = Objects::read()?;
+        let judge = Judge { scope, creators, lookups };
+        Ok(Leaks {
+            segments: judge.leaks_among(segments, |segment| Users::Creator(segment)),
+            semaphores: judge.leaks_among(semaphores, |set| Users::Semaphores(set)),
+            queues: judge.leaks_among(queues, |queue| Users::Queue(queue)),
+        })
+    }
+
+    /// How many objects were left behind.
+    pub(crate) fn len(&self) -> usize {
+        self.segments.len() + self.semaphores.len() + self.queues.len()
+    }
+
+    /// Whether nothing was left behind.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The origins of all objects: segments, semaphore sets, queues.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = &Origin> {
+        let segments = self.segments.iter().map(|leak| &leak.origin);
+        let semaphores = self.semaphores.iter().map(|leak| &leak.origin);
+        segments.chain(semaphores).chain(self.queues.iter().map(|leak| &leak.origin))
+    }
+}
+
+/// The processes that are known to have to do with an object.
+enum Users<'a> {
+    /// The kernel tells who created a segment.
+    Creator(&'a Segment),
+    /// It tells who operated last on a semaphore.
+    Semaphores(&'a SemaphoreSet),
+    /// It tells who sent and received last.
+    Queue(&'a MessageQueue),
+}
+
+struct Judge<'a> {
+    scope: Scope<'a>,
+    creators: Option<&'a Creators>,
+    lookups: &'a Lookups,
+}
+
+impl Judge<'_> {
+    fn leaks_among<T>(&self, objects: Vec<T>, users: impl Fn(&T) -> Users<'_>) -> Vec<Leak<T>>
+    where
+        Object: for<'a> From<&'a T>,
+    {
+        let leak = |object: T| {
+            let (origin, is_certain) = self.leak(&Object::from(&object), &users(&object))?;
+            Some(Leak { object, origin, is_certain })
+        };
+        objects.into_iter().filter_map(leak).collect()
+    }
+
+    /// Whether an object is a leak: then where it comes from, and whether it is certain that the command created it.
+    fn leak(&self, object: &Object, users: &Users<'_>) -> Option<(Origin, bool)> {
+        let origin = match self.creators.map(|creators| creators.of(object)) {
+            None => Origin::Untraced,
+            Some(None) => Origin::Unseen,
+            Some(Some(Creator::Call(creation))) => Origin::Call(creation),
+            Some(Some(Creator::OneOfSeveral)) => Origin::OneOfSeveral,
+        };
+        match (self.scope, &origin) {
+            (Scope::Private, _) | (Scope::Shared(_), Origin::Call(_) | Origin::OneOfSeveral) => Some((origin, true)),
+            (Scope::Shared(_), Origin::Unseen) => None,
+            (Scope::Shared(before), Origin::Untraced) => {
+                let is_new_and_ours = object.creator.0 == geteuid().as_raw() && !before.has(object);
+                let is_certain = matches!(users, Users::Creator(_));
+                (is_new_and_ours && !self.is_strangers(users)).then_some((origin, is_certain))
+            }
+        }
+    }
+
+    /// Whether a living process that does not descend from us created the object, or uses it.
+    fn is_strangers(&self, users: &Users<'_>) -> bool {
+        let pids = match users {
+            Users::Creator(segment) => match state::creator(segment, self.lookups) {
+                Presence::Alive => vec![segment.cpid],
+                Presence::Exited | Presence::Unknown => Vec::new(),
+            },
+            Users::Semaphores(set) => sysv::users_of_semaphores(set, MOST_SEMAPHORES),
+            Users::Queue(queue) => queue.users.to_vec(),
+        };
+        pids.into_iter().any(|pid| pid > 0 && is_descendant(pid) == Some(false))
+    }
+}

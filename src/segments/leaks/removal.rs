@@ -1,0 +1,80 @@
+//! Removing what was left behind.
+
+use std::fmt;
+
+use nix::errno::Errno;
+
+use super::{Leak, Leaks};
+use crate::error::Error;
+use crate::segments::cache::Lookups;
+use crate::segments::filter::Selection;
+use crate::segments::objects::{self, Object};
+use crate::segments::remove::{self, Choice, Outcome};
+use crate::sysv;
+use crate::values::{Key, ObjectKind};
+
+/// What became of an object that was left behind, as a line for people.
+pub(crate) struct Removed {
+    /// The line.
+    pub line: String,
+    /// Whether the object is gone, or goes with its last detach.
+    pub is_removed: bool,
+}
+
+impl Leaks {
+    /// Removes everything that was left behind. In a shared namespace, what is attached and what may be another program's
+    /// is left. Returns what became of each.
+    pub(crate) fn remove(&self, is_shared: bool, lookups: &Lookups) -> Vec<Removed> {
+        let mut removed = Vec::with_capacity(self.len());
+        for Leak { object: segment, .. } in &self.segments {
+            if is_shared && segment.nattch > 0 {
+                let name = Name(ObjectKind::Segment, segment.key, segment.id.as_raw());
+                removed.push(Removed { line: format!("left {name}: it is attached"), is_removed: false });
+                continue;
+            }
+            let choice = Choice { selection: &Selection::default(), skip_attached: is_shared };
+            let removal = remove::remove(segment, choice, lookups);
+            removed.push(Removed {
+                line: removal.error.as_ref().map_or_else(|| removal.to_string(), Error::to_string),
+                is_removed: matches!(removal.outcome, Outcome::Removed | Outcome::Marked),
+            });
+        }
+        for Leak { object: set, is_certain, .. } in &self.semaphores {
+            removed.push(remove_other(&Object::from(set), *is_certain, sysv::remove_semaphore_set));
+        }
+        for Leak { object: queue, is_certain, .. } in &self.queues {
+            removed.push(remove_other(&Object::from(queue), *is_certain, sysv::remove_queue));
+        }
+        removed
+    }
+}
+
+/// Removes a semaphore set or a queue, if it is still the same one.
+fn remove_other(object: &Object, is_certain: bool, remove: impl Fn(i32) -> Result<(), Errno>) -> Removed {
+    let name = Name(object.kind, object.key, object.id);
+    let left = |why: &str| Removed { line: format!("left {name}: {why}"), is_removed: false };
+    if !is_certain {
+        return left("it may be another program's; without tracing, nothing tells who created it");
+    }
+    if objects::at(object.kind, object.id).is_some_and(|now| !now.is_same_as(object) || now.key != object.key) {
+        return left("it changed since the command ended");
+    }
+    match remove(object.id) {
+        // Somebody else removed it meanwhile, as was wanted.
+        Ok(()) | Err(Errno::EINVAL | Errno::EIDRM) => Removed { line: format!("removed {name}"), is_removed: true },
+        Err(errno) => {
+            let error = Error::io(format_args!("remove {name}"), &errno.into());
+            Removed { line: error.to_string(), is_removed: false }
+        }
+    }
+}
+
+/// An object as messages name it.
+struct Name(ObjectKind, Key, i32);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Name(kind, key, id) = self;
+        write!(f, "{kind} {key} (id {id})")
+    }
+}

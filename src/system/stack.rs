@@ -1,0 +1,76 @@
+//! The stack of a thread that waits in a system call: which function of which file made the call.
+//!
+//! [`Stacks::of`] walks the stack while the thread waits, by the unwind tables (`.eh_frame`) of the files that are mapped.
+//! That takes microseconds. Names, source files and lines take longer, and are looked up afterwards by [`describe`].
+
+mod frame_pointer;
+mod maps;
+mod memory;
+mod module;
+mod names;
+mod symbols;
+mod unwind;
+
+use std::sync::Arc;
+
+pub(crate) use maps::Mappings;
+pub(crate) use memory::Memory;
+pub(crate) use module::{ModuleFile, Modules};
+pub(crate) use symbols::{Frame, describe};
+
+/// The most frames of a stack that are kept.
+pub(crate) const MOST_FRAMES: usize = 64;
+
+/// A place in a program: an address of a call, as it was found on the stack.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// The address in the file's own terms, as `addr2line` takes it; in the process's where there is no such file.
+    pub address: u64,
+    /// Whether the address is the one that a call returns to, which is behind the call.
+    pub is_return: bool,
+    /// The file; `None` for code that is mapped from none, as a just-in-time compiler makes it.
+    pub module: Option<Arc<ModuleFile>>,
+}
+
+/// Walks the stack of a thread that waits in a system call, innermost frame first.
+///
+/// `call` is the contents of `/proc/TID/syscall`. Empty where the thread does not wait, or on another machine's terms.
+pub(crate) fn walk(
+    call: &[u8],
+    mappings: &Mappings,
+    memory: &mut Memory,
+    modules: &mut Modules,
+    tid: i32,
+) -> Vec<Place> {
+    match registers(call) {
+        Some((sp, pc)) => unwind::unwind(pc, sp, mappings, memory, &mut |mapping| modules.of(mapping, tid)),
+        None => Vec::new(),
+    }
+}
+
+/// The stack pointer and the program counter: the last two numbers of `/proc/TID/syscall` (proc_pid_syscall(5)).
+fn registers(call: &[u8]) -> Option<(u64, u64)> {
+    let text = str::from_utf8(call).ok()?;
+    let mut words = text.split_ascii_whitespace().rev();
+    let mut hexadecimal = || u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok();
+    let pc = hexadecimal()?;
+    Some((hexadecimal()?, pc))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::registers;
+
+    #[test]
+    fn only_a_thread_that_waits_shows_its_registers() {
+        for (line, expected) in [
+            (&b"29 0x0 0x1000 0x3b6 0x0 0x0 0x7f 0x7ffc10 0x7f12\n"[..], Some((0x7f_fc10, 0x7f12))),
+            (b"-1 0x7ffc10 0x7f12\n", Some((0x7f_fc10, 0x7f12))),
+            (b"running\n", None),
+            (b"", None),
+            (b"29 \xff\n", None),
+        ] {
+            assert_eq!(registers(line), expected, "{line:?}");
+        }
+    }
+}

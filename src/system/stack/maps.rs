@@ -1,0 +1,86 @@
+//! What code a process has mapped: `/proc/PID/maps` (proc_pid_maps(5)).
+
+use memchr::memchr;
+
+/// A mapping of a file from which code can be executed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CodeMapping {
+    pub start: u64,
+    pub end: u64,
+    /// Where in the file it begins.
+    pub offset: u64,
+    /// Major and minor number of the file's device.
+    pub device: (u32, u32),
+    /// 0 where it is no file.
+    pub inode: u64,
+    /// As the kernel writes it: with ` (deleted)` behind the name of a file that is gone.
+    pub path: Vec<u8>,
+}
+
+/// All code that a process has mapped, in the order of addresses.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Mappings(Vec<CodeMapping>);
+
+impl Mappings {
+    /// Reads the lines of mappings that can be executed. A line that is none is left out.
+    pub(crate) fn parse(maps: &[u8]) -> Mappings {
+        Mappings(maps.split(|byte| *byte == b'\n').filter_map(parse_line).collect())
+    }
+
+    /// The mapping that has this address.
+    pub(crate) fn find(&self, address: u64) -> Option<&CodeMapping> {
+        let behind = self.0.partition_point(|mapping| mapping.start <= address);
+        self.0[..behind].last().filter(|mapping| address < mapping.end)
+    }
+
+    /// The mappings, in the order of addresses.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &CodeMapping> {
+        self.0.iter()
+    }
+}
+
+fn parse_line(line: &[u8]) -> Option<CodeMapping> {
+    let mut rest = line;
+    let mut word = || {
+        rest = rest.trim_ascii_start();
+        let (word, behind) = rest.split_at(memchr(b' ', rest).unwrap_or(rest.len()));
+        rest = behind;
+        str::from_utf8(word).ok()
+    };
+    let hexadecimal = |word: &str| u64::from_str_radix(word, 16).ok();
+    let (start, end) = word()?.split_once('-')?;
+    if word()?.as_bytes().get(2) != Some(&b'x') {
+        return None;
+    }
+    let offset = hexadecimal(word()?)?;
+    let (major, minor) = word()?.split_once(':')?;
+    let device = (u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
+    let inode = word()?.parse().ok()?;
+    let path = rest.trim_ascii_start().to_vec();
+    Some(CodeMapping { start: hexadecimal(start)?, end: hexadecimal(end)?, offset, device, inode, path })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_code_is_kept_and_an_address_finds_its_mapping() {
+        let mappings = Mappings::parse(
+            b"00400000-00401000 r--p 00000000 fe:01 42         /srv/a case\n\
+              00401000-00402000 r-xp 00001000 fe:01 42         /srv/a case\n\
+              nonsense\n\
+              7ffd1000-7ffd2000 r-xp 00000000 00:00 0          [vdso]\n\
+              7ffe1000-7ffe2000 r-xp 00000000 00:00 0 \n",
+        );
+        let found = mappings.find(0x40_1fff).unwrap();
+        assert_eq!(
+            (found.offset, found.device, found.inode, &found.path[..]),
+            (0x1000, (0xfe, 1), 42, &b"/srv/a case"[..])
+        );
+        assert_eq!(mappings.find(0x7ffe_1000).map(|mapping| &mapping.path[..]), Some(&b""[..]));
+        for outside in [0, 0x40_0fff, 0x40_2000, u64::MAX] {
+            assert_eq!(mappings.find(outside), None, "{outside:#x}");
+        }
+    }
+}

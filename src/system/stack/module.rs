@@ -1,0 +1,213 @@
+//! The files that code is mapped from: where their unwind tables are, and whether they are still what was mapped.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use object::elf::{PT_LOAD, ProgramHeader64};
+use object::read::elf::{ElfFile64, ProgramHeader};
+use object::{Endianness, Object, ObjectSection, ReadCache};
+
+use super::maps::CodeMapping;
+
+/// The largest section that is read.
+pub(super) const LARGEST_SECTION: u64 = 512 << 20;
+/// The largest unwind table, which is read while the process waits.
+const LARGEST_UNWIND_TABLE: u64 = 64 << 20;
+/// How many files are kept open at most.
+const MOST_OPEN: usize = 200;
+
+/// A section of an ELF file.
+#[derive(Debug, Clone)]
+pub(super) struct Section {
+    pub address: u64,
+    pub bytes: Arc<[u8]>,
+}
+
+/// A program or library from which code is mapped, and what unwinding needs of it.
+#[derive(Debug)]
+pub(crate) struct Module {
+    /// The file, for whoever looks up names in it afterwards.
+    pub file: Arc<ModuleFile>,
+    loads: Vec<Load>,
+    pub(super) eh_frame: Option<Section>,
+    pub(super) eh_frame_hdr: Option<Section>,
+    /// Where the variable `environ` of the C library is, in the file's own terms.
+    pub environ: Option<u64>,
+}
+
+/// The file of a module. It stays open, so that its names can be looked up where it is deleted meanwhile.
+#[derive(Debug)]
+pub(crate) struct ModuleFile {
+    /// Its path, as the kernel told it.
+    pub path: PathBuf,
+    state: State,
+    /// `None` where too many files would be open.
+    file: Mutex<Option<File>>,
+}
+
+/// What tells a file from one that took its place or was written over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct State {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+/// A part of the file that is mapped: a program header of type PT_LOAD.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    offset: u64,
+    size: u64,
+    address: u64,
+}
+
+impl Module {
+    /// Reads what unwinding needs. The file is read and not mapped: if others truncate it meanwhile, that is an error and
+    /// no SIGBUS.
+    fn read(file: File, path: &Path) -> io::Result<Module> {
+        let state = State::of(&file)?;
+        let cache = ReadCache::new(&file);
+        let elf = ElfFile64::<Endianness, _>::parse(&cache).map_err(io::Error::other)?;
+        let endian = elf.endian();
+        let load = |header: &ProgramHeader64<Endianness>| Load {
+            offset: header.p_offset(endian),
+            size: header.p_filesz(endian),
+            address: header.p_vaddr(endian),
+        };
+        let loads =
+            elf.elf_program_headers().iter().filter(|header| header.p_type(endian) == PT_LOAD).map(load).collect();
+        let section = |name| {
+            let section = elf.section_by_name(name).filter(|section| section.size() <= LARGEST_UNWIND_TABLE)?;
+            Some(Section { address: section.address(), bytes: section.data().ok()?.into() })
+        };
+        let (eh_frame, eh_frame_hdr) = (section(".eh_frame"), section(".eh_frame_hdr"));
+        let environ = environ_of(&elf);
+        drop(cache);
+        let file = Arc::new(ModuleFile { path: path.to_owned(), state, file: Mutex::new(Some(file)) });
+        Ok(Module { file, loads, eh_frame, eh_frame_hdr, environ })
+    }
+
+    /// An address of the process in the file's own terms.
+    pub(crate) fn address(&self, mapping: &CodeMapping, address: u64) -> Option<u64> {
+        let offset = (address - mapping.start).checked_add(mapping.offset)?;
+        let load =
+            self.loads.iter().find(|load| offset.checked_sub(load.offset).is_some_and(|into| into < load.size))?;
+        (offset - load.offset).checked_add(load.address)
+    }
+
+    /// The other way: where the file's address is in the process, by one of its mappings.
+    pub(crate) fn address_in_process(&self, mapping: &CodeMapping, address: u64) -> Option<u64> {
+        let here = self.address(mapping, mapping.start)?;
+        Some(address.wrapping_sub(here).wrapping_add(mapping.start))
+    }
+}
+
+impl ModuleFile {
+    /// The file, if it is still what it was when it was mapped.
+    pub(super) fn open(&self) -> Option<File> {
+        let kept = self.file.lock().ok()?.as_ref().and_then(|file| file.try_clone().ok());
+        let file = kept.or_else(|| open_regular(&self.path).ok())?;
+        (State::of(&file).ok()? == self.state).then_some(file)
+    }
+
+    /// Closes the file. It is opened again by its path when it is needed.
+    fn close(&self) {
+        if let Ok(mut file) = self.file.lock() {
+            *file = None;
+        }
+    }
+}
+
+impl State {
+    fn of(file: &File) -> io::Result<State> {
+        let metadata = file.metadata()?;
+        Ok(State {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        })
+    }
+}
+
+/// `environ` of a C library, or of a program that is linked statically.
+fn environ_of<'data, R: object::ReadRef<'data>>(elf: &ElfFile64<'data, Endianness, R>) -> Option<u64> {
+    use object::ObjectSymbol;
+    let is_environ = |symbol: &_| {
+        let symbol: &object::read::elf::ElfSymbol64<'data, '_, Endianness, R> = symbol;
+        symbol.is_definition() && matches!(symbol.name_bytes(), Ok(b"environ" | b"__environ"))
+    };
+    elf.dynamic_symbols().find(is_environ).map(|symbol| symbol.address())
+}
+
+/// Opens a file that others chose: only a regular one, and never waits for one that is none.
+pub(super) fn open_regular(path: &Path) -> io::Result<File> {
+    let named = File::options().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path)?;
+    if !named.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    File::options().read(true).custom_flags(libc::O_NONBLOCK).open(format!("/proc/self/fd/{}", named.as_raw_fd()))
+}
+
+/// The modules met so far, each read once.
+#[derive(Debug, Default)]
+pub(crate) struct Modules {
+    known: HashMap<Key, Option<Arc<Module>>>,
+}
+
+/// What names a mapped file in the maps of all processes. While the file is open, its inode is nobody else's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    device: (u32, u32),
+    inode: u64,
+    path: Vec<u8>,
+}
+
+impl Modules {
+    /// The file of a mapping; `None` for one of no file, or of one that cannot be read.
+    pub(crate) fn of(&mut self, mapping: &CodeMapping, tid: i32) -> Option<Arc<Module>> {
+        if mapping.inode == 0 {
+            return None;
+        }
+        let key = Key { device: mapping.device, inode: mapping.inode, path: mapping.path.clone() };
+        if let Some(known) = self.known.get(&key) {
+            return known.clone();
+        }
+        if self.known.len() >= MOST_OPEN {
+            self.close_all();
+        }
+        let module = open(mapping, tid).map(Arc::new);
+        self.known.insert(key, module.clone());
+        module
+    }
+
+    /// Forgets all modules and closes their files.
+    fn close_all(&mut self) {
+        for (_, module) in self.known.drain() {
+            if let Some(module) = module {
+                module.file.close();
+            }
+        }
+    }
+}
+
+/// Opens the file of a mapping as its process sees it, else as we do. It is the one that is mapped if its inode is; the
+/// device that the maps show is another one than stat(2)'s on some file systems (btrfs).
+fn open(mapping: &CodeMapping, tid: i32) -> Option<Module> {
+    let path = Path::new(OsStr::from_bytes(&mapping.path));
+    let theirs = Path::new(&format!("/proc/{tid}/root")).join(path.strip_prefix("/").ok()?);
+    let program = PathBuf::from(format!("/proc/{tid}/exe"));
+    [theirs.as_path(), path, program.as_path()].into_iter().find_map(|candidate| {
+        let file = open_regular(candidate).ok()?;
+        let is_mapped = file.metadata().is_ok_and(|metadata| metadata.ino() == mapping.inode);
+        is_mapped.then(|| Module::read(file, path).ok())?
+    })
+}

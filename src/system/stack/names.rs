@@ -1,0 +1,72 @@
+//! Names of functions as their authors wrote them: Rust and C++ names, demangled and bounded.
+
+use std::fmt::{self, Write};
+
+use crate::values::visible;
+
+/// The longest symbol that is demangled. C++ names of templates can stand for much longer ones.
+const LONGEST_SYMBOL: usize = 4096;
+/// The longest name that is shown, in bytes.
+const LONGEST_NAME: usize = 1024;
+
+/// A symbol's name for people. One that cannot be demangled is shown as it is.
+pub(super) fn demangled(symbol: &[u8]) -> String {
+    let name = str::from_utf8(symbol).ok().filter(|name| name.len() <= LONGEST_SYMBOL).and_then(demangle);
+    let name = name.unwrap_or_else(|| visible(&symbol[..symbol.len().min(LONGEST_NAME)]).into_owned());
+    visible(name.as_bytes()).into_owned()
+}
+
+fn demangle(symbol: &str) -> Option<String> {
+    let mut name = Bounded(String::new());
+    if let Ok(rust) = rustc_demangle::try_demangle(symbol) {
+        // Without the hash that tells instances of a crate apart.
+        write!(name, "{rust:#}").ok()?;
+    } else if symbol.starts_with("_Z") {
+        let parsed = cpp_demangle::Symbol::new(symbol).ok()?;
+        write!(name, "{}", parsed.demangle().ok()?).ok()?;
+    } else {
+        return None;
+    }
+    Some(name.0)
+}
+
+/// Text that ends with an error where it becomes too long.
+struct Bounded(String);
+
+impl Write for Bounded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.0.len() + text.len() > LONGEST_NAME {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::demangled;
+
+    #[test]
+    fn names_are_as_their_authors_wrote_them() {
+        for (symbol, name) in [
+            (&b"create_pool"[..], "create_pool"),
+            (b"_ZN4pool6createEi", "pool::create(int)"),
+            (b"_ZN4case11create_pool17h0123456789abcdefE", "case::create_pool"),
+            (b"_RNvCs1234_7mycrate3foo", "mycrate::foo"),
+            (b"_Znonsense", "_Znonsense"),
+            (b"evil\x1b[31m\xff", "evil\\x1b[31m\\xff"),
+            (b"", ""),
+        ] {
+            assert_eq!(demangled(symbol), name, "{symbol:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_grows_without_bounds_is_shown_mangled() {
+        // Each substitution doubles what stands before it.
+        let mut bomb = "_Z1fI".to_owned();
+        bomb.push_str(&"St4pairIS_S_E".repeat(300));
+        assert!(demangled(bomb.as_bytes()).len() <= 4 * super::LONGEST_NAME);
+    }
+}

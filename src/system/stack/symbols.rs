@@ -1,0 +1,207 @@
+//! From addresses to functions, source files and lines: by debug information (DWARF), else by the table of symbols.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use addr2line::Context;
+use gimli::{EndianArcSlice, Reader, RunTimeEndian};
+use object::read::elf::ElfFile64;
+use object::{Endianness, Object, ObjectSection, ObjectSymbol, ReadCache, SymbolKind};
+
+use super::Place;
+use super::module::{LARGEST_SECTION, ModuleFile, open_regular};
+use super::names::demangled;
+use crate::values::visible;
+
+/// What is known of a frame. An inlined function has a frame of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Frame {
+    /// The function, demangled; `None` for a stripped program.
+    pub function: Option<String>,
+    /// The source file's path, as the compiler has it.
+    pub file: Option<String>,
+    /// The directory that the compiler ran in.
+    pub directory: Option<String>,
+    /// The line of the source file.
+    pub line: Option<u32>,
+    /// The program or library; `None` for code that comes from no file.
+    pub module: Option<String>,
+    /// The address in the program's or library's own terms, as addr2line(1) takes it.
+    pub offset: u64,
+}
+
+impl Frame {
+    fn bare(place: &Place) -> Frame {
+        let module = place.module.as_ref().map(|file| visible(file.path.as_os_str().as_encoded_bytes()).into_owned());
+        Frame { module, offset: place.address, ..Frame::default() }
+    }
+}
+
+/// The frames of these stacks, innermost first. Works for `limit` at most: then the rest have no names.
+///
+/// The files are those of the traced programs. A thread of its own reads them, so that a file system that does not answer
+/// holds up nobody for longer.
+pub(crate) fn describe(stacks: &[Vec<Place>], limit: Duration) -> Vec<Vec<Frame>> {
+    let (sender, receiver) = mpsc::channel();
+    let work: Vec<_> = stacks.to_vec();
+    let started = thread::Builder::new().spawn(move || {
+        let mut symbolizer = Symbolizer::default();
+        for stack in work {
+            let frames: Vec<_> = stack.iter().flat_map(|place| symbolizer.frames(place)).collect();
+            if sender.send(frames).is_err() {
+                return;
+            }
+        }
+    });
+    let deadline = Instant::now() + limit;
+    let next = |stack: &Vec<Place>| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        receiver.recv_timeout(left).unwrap_or_else(|_| stack.iter().map(Frame::bare).collect())
+    };
+    let described = stacks.iter().map(next).collect();
+    // Without a thread each of them is bare.
+    drop(started);
+    described
+}
+
+/// The files met so far, each read once.
+#[derive(Default)]
+struct Symbolizer {
+    modules: HashMap<*const ModuleFile, Option<Symbols>>,
+    known: HashMap<(*const ModuleFile, u64), Vec<Frame>>,
+    /// Keeps the addresses of the modules their own.
+    kept: Vec<Arc<ModuleFile>>,
+}
+
+impl Symbolizer {
+    fn frames(&mut self, place: &Place) -> Vec<Frame> {
+        let Some(file) = &place.module else { return vec![Frame::bare(place)] };
+        let key = Arc::as_ptr(file);
+        if let Some(known) = self.known.get(&(key, place.address)) {
+            return known.clone();
+        }
+        let symbols = self.modules.entry(key).or_insert_with(|| {
+            self.kept.push(Arc::clone(file));
+            Symbols::read(file)
+        });
+        let named = symbols.as_ref().map(|symbols| symbols.frames(place)).unwrap_or_default();
+        let frames = if named.is_empty() { vec![Frame::bare(place)] } else { named };
+        self.known.insert((key, place.address), frames.clone());
+        frames
+    }
+}
+
+type Bytes = EndianArcSlice<RunTimeEndian>;
+
+/// The names of one file.
+struct Symbols {
+    debug: Option<Context<Bytes>>,
+    /// Functions in the order of their addresses.
+    functions: Vec<Function>,
+}
+
+struct Function {
+    address: u64,
+    size: u64,
+    name: Vec<u8>,
+}
+
+impl Symbols {
+    fn read(module: &ModuleFile) -> Option<Symbols> {
+        let file = module.open()?;
+        let cache = ReadCache::new(&file);
+        let elf = ElfFile64::<Endianness, _>::parse(&cache).ok()?;
+        let mut symbols = Symbols { debug: debug_information(&elf), functions: functions(&elf) };
+        // Distributions put debug information into a file of its own, named by the build identifier.
+        if let (None, Some(path)) = (&symbols.debug, elf.build_id().ok().flatten().and_then(debug_file))
+            && let Ok(file) = open_regular(Path::new(&path))
+        {
+            let cache = ReadCache::new(&file);
+            if let Ok(elf) = ElfFile64::<Endianness, _>::parse(&cache) {
+                symbols.debug = debug_information(&elf);
+                symbols.functions.extend(functions(&elf));
+            }
+        }
+        symbols.functions.sort_by_key(|function| function.address);
+        Some(symbols)
+    }
+
+    /// The function at a place, and the functions that it is inlined into, innermost first.
+    fn frames(&self, place: &Place) -> Vec<Frame> {
+        let probe = place.address - u64::from(place.is_return);
+        let symbol = self.function(probe);
+        let mut frames = self.debug.as_ref().map(|debug| by_debug_information(debug, probe, place)).unwrap_or_default();
+        match frames.last_mut() {
+            // Where there are lines without functions, as -gline-tables-only has them.
+            Some(outermost) if outermost.function.is_none() => outermost.function = symbol,
+            Some(_) => {}
+            None if symbol.is_some() => frames.push(Frame { function: symbol, ..Frame::bare(place) }),
+            None => {}
+        }
+        frames
+    }
+
+    fn function(&self, address: u64) -> Option<String> {
+        let behind = self.functions.partition_point(|function| function.address <= address);
+        let function = self.functions[..behind].last()?;
+        // Assembly may leave out the size.
+        // A dynamic symbol can have a version behind its name.
+        let name = function.name.split(|byte| *byte == b'@').next()?;
+        (function.size == 0 || address - function.address < function.size).then(|| demangled(name))
+    }
+}
+
+fn by_debug_information(debug: &Context<Bytes>, probe: u64, place: &Place) -> Vec<Frame> {
+    let Ok(mut found) = debug.find_frames(probe).skip_all_loads() else { return Vec::new() };
+    let unit = debug.find_dwarf_and_unit(probe).skip_all_loads();
+    let directory = unit.and_then(|unit| {
+        let directory = unit.comp_dir.as_ref()?.to_slice().ok()?;
+        Some(visible(&directory).into_owned())
+    });
+    let mut frames = Vec::new();
+    while let Ok(Some(frame)) = found.next() {
+        let location = frame.location.as_ref();
+        frames.push(Frame {
+            function: frame.function.and_then(|name| Some(demangled(name.raw_name().ok()?.as_bytes()))),
+            file: location.and_then(|at| at.file).map(|file| visible(file.as_bytes()).into_owned()),
+            directory: directory.clone(),
+            line: location.and_then(|at| at.line),
+            ..Frame::bare(place)
+        });
+    }
+    frames
+}
+
+fn debug_information<'data, R: object::ReadRef<'data>>(
+    elf: &ElfFile64<'data, Endianness, R>,
+) -> Option<Context<Bytes>> {
+    elf.section_by_name(".debug_info")?;
+    let endian = if elf.is_little_endian() { RunTimeEndian::Little } else { RunTimeEndian::Big };
+    let load = |id: gimli::SectionId| -> Result<Bytes, gimli::Error> {
+        let section = elf.section_by_name(id.name()).filter(|section| section.size() <= LARGEST_SECTION);
+        let bytes = section.and_then(|section| section.data().ok()).unwrap_or_default();
+        Ok(EndianArcSlice::new(bytes.into(), endian))
+    };
+    Context::from_dwarf(gimli::Dwarf::load(load).ok()?).ok()
+}
+
+fn functions<'data, R: object::ReadRef<'data>>(elf: &ElfFile64<'data, Endianness, R>) -> Vec<Function> {
+    let symbols = elf.symbols().chain(elf.dynamic_symbols());
+    let functions = symbols.filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.is_definition());
+    functions
+        .filter_map(|symbol| {
+            Some(Function { address: symbol.address(), size: symbol.size(), name: symbol.name_bytes().ok()?.to_vec() })
+        })
+        .collect()
+}
+
+/// Where distributions put the debug information of a file with this build identifier.
+fn debug_file(build_id: &[u8]) -> Option<String> {
+    let digits: String = build_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let (directory, name) = digits.split_at_checked(2)?;
+    Some(format!("/usr/lib/debug/.build-id/{directory}/{name}.debug"))
+}

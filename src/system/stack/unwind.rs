@@ -1,0 +1,189 @@
+//! From frame to frame, by the unwind tables that compilers make for exceptions (`.eh_frame`).
+
+use std::sync::Arc;
+
+use super::maps::{CodeMapping, Mappings};
+use super::memory::Memory;
+use super::module::Module;
+use super::{MOST_FRAMES, Place};
+
+/// Finds the file of a mapping.
+pub(super) type Find<'a> = dyn FnMut(&CodeMapping) -> Option<Arc<Module>> + 'a;
+
+/// The frames of a thread with this program counter and stack pointer, innermost first. Ends where the stack ends, or
+/// where the next frame cannot be known: none is guessed.
+pub(super) fn unwind(pc: u64, sp: u64, mappings: &Mappings, memory: &mut Memory, find: &mut Find<'_>) -> Vec<Place> {
+    let mut places = Vec::new();
+    let mut frame = Frame { pc, sp, fp: None, is_return: false };
+    while places.len() < MOST_FRAMES {
+        // A call is the last instruction of a function that does not return: what it returns to is another function's.
+        let inside = frame.pc - u64::from(frame.is_return);
+        let Some(mapping) = mappings.find(inside) else { break };
+        let module = find(mapping);
+        let Some((module, address)) = module.and_then(|module| module.address(mapping, inside).map(|at| (module, at)))
+        else {
+            places.push(Place { address: frame.pc, is_return: frame.is_return, module: None });
+            break;
+        };
+        let place = Place {
+            address: address + u64::from(frame.is_return),
+            is_return: frame.is_return,
+            module: Some(Arc::clone(&module.file)),
+        };
+        places.push(place);
+        match machine::caller(frame, &module, address, inside.wrapping_sub(address), mappings, memory) {
+            Some(caller) => frame = caller,
+            None => break,
+        }
+    }
+    places
+}
+
+/// Registers of a frame.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame {
+    pub pc: u64,
+    pub sp: u64,
+    /// The frame pointer, which the kernel does not tell of a thread that waits: it is known once a function has saved it.
+    pub fp: Option<u64>,
+    /// Whether `pc` is where a call returns to.
+    pub is_return: bool,
+}
+
+/// A call leaves the return address in a register, which the kernel does not tell of a thread that waits.
+#[cfg(not(target_arch = "x86_64"))]
+mod machine {
+    use super::*;
+
+    pub(super) fn caller(_: Frame, _: &Module, _: u64, _: u64, _: &Mappings, _: &mut Memory) -> Option<Frame> {
+        None
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod machine {
+    use gimli::{
+        BaseAddresses, CfaRule, EhFrame, EhFrameHdr, Encoding, EndianSlice, EvaluationResult, Format, LittleEndian,
+        Register, RegisterRule, UnwindContext, UnwindExpression, UnwindSection, Value, X86_64,
+    };
+
+    use super::super::frame_pointer;
+    use super::*;
+
+    type Bytes<'a> = EndianSlice<'a, LittleEndian>;
+
+    /// The most steps of an expression in an unwind table.
+    const MOST_STEPS: u32 = 1000;
+
+    /// The frame that called this one. `address` is where it is in its file, and `bias` what its file's addresses are
+    /// shifted by in the process.
+    pub(super) fn caller(
+        mut frame: Frame,
+        module: &Module,
+        address: u64,
+        bias: u64,
+        mappings: &Mappings,
+        memory: &mut Memory,
+    ) -> Option<Frame> {
+        let section = module.eh_frame.as_ref()?;
+        let table = EhFrame::new(&section.bytes, LittleEndian);
+        let mut bases = BaseAddresses::default().set_eh_frame(section.address);
+        let index = module.eh_frame_hdr.as_ref().and_then(|section| {
+            bases = bases.clone().set_eh_frame_hdr(section.address);
+            EhFrameHdr::new(&section.bytes, LittleEndian).parse(&bases, 8).ok()
+        });
+        let description = match index.as_ref().and_then(|index| index.table()) {
+            Some(index) => index.fde_for_address(&table, &bases, address, EhFrame::cie_from_offset),
+            None => table.fde_for_address(&bases, address, EhFrame::cie_from_offset),
+        }
+        .ok()?;
+        let mut context = UnwindContext::new();
+        let row = description.unwind_info_for_address(&table, &bases, &mut context, address).ok()?;
+
+        if frame.fp.is_none() && uses_frame_pointer(row.cfa(), &table) {
+            let start = description.initial_address().wrapping_add(bias);
+            frame.fp = Some(frame_pointer::find(&frame, start, mappings, memory)?);
+        }
+        let cfa = match row.cfa() {
+            CfaRule::RegisterAndOffset { register, offset } => frame.register(*register)?.wrapping_add_signed(*offset),
+            CfaRule::Expression(expression) => evaluate(expression, &table, &frame, None, memory)?,
+        };
+        let mut restore = |register: Register, unchanged: Option<u64>| match row.register(register) {
+            None | Some(RegisterRule::SameValue) => unchanged,
+            Some(RegisterRule::Offset(offset)) => memory.word(cfa.wrapping_add_signed(offset)),
+            Some(RegisterRule::ValOffset(offset)) => Some(cfa.wrapping_add_signed(offset)),
+            Some(RegisterRule::Register(other)) => frame.register(other),
+            Some(RegisterRule::Expression(expression)) => {
+                let address = evaluate(&expression, &table, &frame, Some(cfa), memory)?;
+                memory.word(address)
+            }
+            Some(RegisterRule::ValExpression(expression)) => evaluate(&expression, &table, &frame, Some(cfa), memory),
+            Some(_) => None,
+        };
+        // The outermost function says that its return address is undefined; a new stack begins with 0.
+        let pc = restore(description.cie().return_address_register(), None).filter(|pc| *pc != 0)?;
+        let fp = restore(X86_64::RBP, frame.fp);
+        let sp = restore(X86_64::RSP, Some(cfa))?;
+        // A stack grows downwards. A handler of signals may have one of its own.
+        let is_signal = description.is_signal_trampoline();
+        (is_signal || sp > frame.sp).then_some(Frame { pc, sp, fp, is_return: !is_signal })
+    }
+
+    impl Frame {
+        fn register(&self, register: Register) -> Option<u64> {
+            match register {
+                X86_64::RSP => Some(self.sp),
+                X86_64::RBP => self.fp,
+                X86_64::RA => Some(self.pc),
+                _ => None,
+            }
+        }
+    }
+
+    /// Whether the canonical frame address hangs on the frame pointer.
+    fn uses_frame_pointer(cfa: &CfaRule<usize>, table: &EhFrame<Bytes<'_>>) -> bool {
+        match cfa {
+            CfaRule::RegisterAndOffset { register, .. } => *register == X86_64::RBP,
+            CfaRule::Expression(expression) => expression.get(table).is_ok_and(|expression| {
+                let mut operations = expression.operations(ENCODING);
+                std::iter::from_fn(|| operations.next().ok().flatten()).any(|operation| {
+                    matches!(operation, gimli::Operation::RegisterOffset { register: X86_64::RBP, .. })
+                })
+            }),
+        }
+    }
+
+    const ENCODING: Encoding = Encoding { address_size: 8, format: Format::Dwarf32, version: 4 };
+
+    /// A DWARF expression on these registers and this memory.
+    fn evaluate(
+        expression: &UnwindExpression<usize>,
+        table: &EhFrame<Bytes<'_>>,
+        frame: &Frame,
+        initial: Option<u64>,
+        memory: &mut Memory,
+    ) -> Option<u64> {
+        let mut evaluation = expression.get(table).ok()?.evaluation(ENCODING);
+        evaluation.set_max_iterations(MOST_STEPS);
+        if let Some(value) = initial {
+            evaluation.set_initial_value(value);
+        }
+        let mut result = evaluation.evaluate().ok()?;
+        loop {
+            result = match result {
+                EvaluationResult::Complete => break,
+                EvaluationResult::RequiresRegister { register, .. } => {
+                    evaluation.resume_with_register(Value::Generic(frame.register(register)?)).ok()?
+                }
+                EvaluationResult::RequiresMemory { address, size: 8, .. } => {
+                    evaluation.resume_with_memory(Value::Generic(memory.word(address)?)).ok()?
+                }
+                _ => return None,
+            };
+        }
+        match evaluation.as_result() {
+            [gimli::Piece { location: gimli::Location::Address { address }, .. }] => Some(*address),
+            _ => None,
+        }
+    }
+}
