@@ -10,7 +10,8 @@ use nix::unistd::{Pid, geteuid, gettid};
 use serde_json::Value;
 
 use crate::support::{
-    Ended, Namespace, Row, Running, ended, in_namespace, in_namespace_as_root, rows, shmadm_path, skip, wait_until,
+    Ended, Namespace, Row, Running, ended, in_namespace, in_namespace_as_root, rows, shmadm_path, skip, skippable,
+    wait_until,
 };
 
 /// The inode of a process's, or a thread's, IPC namespace.
@@ -226,63 +227,68 @@ fn needs_namespaces_of_users() {
 
 #[test]
 fn an_ordinary_user_enters_what_is_his_by_its_user_namespace() {
-    needs_namespaces_of_users();
-    let root_there = ["--user", "--map-root-user", "--ipc", "sleep", "1000"];
-    let there = Elsewhere::start(ordinary("unshare").args(root_there));
-    let shmadm = |words: &[&str]| ended(ordinary(shmadm_path()).args(words));
-    shmadm(&["--ns", &there.pid, "create", "42", "--size", "8192"]).ok();
-    shmadm(&["--ns", &there.pid, "write", "42", "hello"]).ok();
-    // util-linux sees the same: the user is root there.
-    let mut nsenter = ordinary("nsenter");
-    nsenter.args(["--user", "--preserve-credentials", "--ipc", "--target", &there.pid, "--"]);
-    let table = ended(nsenter.args(["tail", "-n", "+2", "/proc/sysvipc/shm"])).ok();
-    let row: Vec<_> = table.split_whitespace().collect();
-    assert_eq!((row[0], row[1], row[3], row[7]), ("42", "0", "8192", "0"));
-    let inside = shmadm(&["--ns", &there.pid, "list", "-f", "raw", "--no-headings", "-o", "key,size,uid,cgid"]).ok();
-    assert_eq!(inside, "0x0000002a 8192 0 0\n");
+    skippable(|| {
+        needs_namespaces_of_users();
+        let root_there = ["--user", "--map-root-user", "--ipc", "sleep", "1000"];
+        let there = Elsewhere::start(ordinary("unshare").args(root_there));
+        let shmadm = |words: &[&str]| ended(ordinary(shmadm_path()).args(words));
+        shmadm(&["--ns", &there.pid, "create", "42", "--size", "8192"]).ok();
+        shmadm(&["--ns", &there.pid, "write", "42", "hello"]).ok();
+        // util-linux sees the same: the user is root there.
+        let mut nsenter = ordinary("nsenter");
+        nsenter.args(["--user", "--preserve-credentials", "--ipc", "--target", &there.pid, "--"]);
+        let table = ended(nsenter.args(["tail", "-n", "+2", "/proc/sysvipc/shm"])).ok();
+        let row: Vec<_> = table.split_whitespace().collect();
+        assert_eq!((row[0], row[1], row[3], row[7]), ("42", "0", "8192", "0"));
+        let inside =
+            shmadm(&["--ns", &there.pid, "list", "-f", "raw", "--no-headings", "-o", "key,size,uid,cgid"]).ok();
+        assert_eq!(inside, "0x0000002a 8192 0 0\n");
 
-    // From outside, among all namespaces, the same segment is the user's own.
-    let list = shmadm(&["list", "--all-namespaces", "-f", "json"]);
-    let notes = list.err.clone();
-    let list = list.json();
-    let found = segments(&list, there.inode);
-    assert_eq!(found.len(), 1, "{list}");
-    let uid = if geteuid().is_root() { 1234 } else { geteuid().as_raw() };
-    assert_eq!((&found[0]["uid"], &found[0]["cuid"], &found[0]["id"]), (&uid.into(), &uid.into(), &0.into()));
-    assert_eq!(found[0]["size"], 8192);
-    assert_eq!(namespace(&list, there.inode)["pid"].to_string(), there.pid);
-    assert_eq!(namespace(&list, there.inode)["command"], "sleep 1000");
-    // A parent that does not want to hear of its children changes nothing.
-    let deaf = "$SIG{CHLD} = 'IGNORE'; exec @ARGV";
-    let list =
-        ended(ordinary("perl").args(["-e", deaf, shmadm_path(), "list", "--all-namespaces", "-f", "json"])).json();
-    assert_eq!(segments(&list, there.inode).len(), 1, "{list}");
-    // The processes of other users.
-    assert!(notes.lines().count() == 1 && notes.contains("may not be looked at"), "{notes}");
+        // From outside, among all namespaces, the same segment is the user's own.
+        let list = shmadm(&["list", "--all-namespaces", "-f", "json"]);
+        let notes = list.err.clone();
+        let list = list.json();
+        let found = segments(&list, there.inode);
+        assert_eq!(found.len(), 1, "{list}");
+        let uid = if geteuid().is_root() { 1234 } else { geteuid().as_raw() };
+        assert_eq!((&found[0]["uid"], &found[0]["cuid"], &found[0]["id"]), (&uid.into(), &uid.into(), &0.into()));
+        assert_eq!(found[0]["size"], 8192);
+        assert_eq!(namespace(&list, there.inode)["pid"].to_string(), there.pid);
+        assert_eq!(namespace(&list, there.inode)["command"], "sleep 1000");
+        // A parent that does not want to hear of its children changes nothing.
+        let deaf = "$SIG{CHLD} = 'IGNORE'; exec @ARGV";
+        let list =
+            ended(ordinary("perl").args(["-e", deaf, shmadm_path(), "list", "--all-namespaces", "-f", "json"])).json();
+        assert_eq!(segments(&list, there.inode).len(), 1, "{list}");
+        // The processes of other users.
+        assert!(notes.lines().count() == 1 && notes.contains("may not be looked at"), "{notes}");
+    });
 }
 
 #[test]
 fn the_namespace_of_guard_can_be_looked_into() {
-    needs_namespaces_of_users();
-    let script = format!("{} create 42 --size 5000 -q >/dev/null && exec sleep 1000", shmadm_path());
-    let guard = Running(
-        ordinary(shmadm_path())
-            .args(["guard", "--", "sh", "-c", &script])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("shmadm"),
-    );
-    let pid = guard.pid().to_string();
-    let uid = if geteuid().is_root() { 1234 } else { geteuid().as_raw() };
-    let there = || fs::metadata(format!("/proc/{pid}/ns/ipc")).map(|ipc| ipc.ino()).ok();
-    wait_until("guard is in its own namespace", || there() != Some(inode(gettid())));
-    let expected = format!("42 5000 {uid}\n").replace("42", "0x0000002a");
-    let list = ["--ns", &pid, "list", "-f", "raw", "--no-headings", "-o", "key,size,uid"];
-    wait_until("the segment is seen", || ended(ordinary(shmadm_path()).args(list)).out == expected);
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("guard");
-    let command = Pid::from_raw(children.trim().parse().expect("the command"));
-    nix::sys::signal::kill(command, nix::sys::signal::Signal::SIGTERM).expect("the command");
-    let mut guard = guard;
-    assert_eq!(guard.0.wait().expect("its end").code(), Some(128 + 15));
+    skippable(|| {
+        needs_namespaces_of_users();
+        let script = format!("{} create 42 --size 5000 -q >/dev/null && exec sleep 1000", shmadm_path());
+        let guard = Running(
+            ordinary(shmadm_path())
+                .args(["guard", "--", "sh", "-c", &script])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("shmadm"),
+        );
+        let pid = guard.pid().to_string();
+        let uid = if geteuid().is_root() { 1234 } else { geteuid().as_raw() };
+        let there = || fs::metadata(format!("/proc/{pid}/ns/ipc")).map(|ipc| ipc.ino()).ok();
+        wait_until("guard is in its own namespace", || there() != Some(inode(gettid())));
+        let expected = format!("42 5000 {uid}\n").replace("42", "0x0000002a");
+        let list = ["--ns", &pid, "list", "-f", "raw", "--no-headings", "-o", "key,size,uid"];
+        wait_until("the segment is seen", || ended(ordinary(shmadm_path()).args(list)).out == expected);
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("guard");
+        let command = Pid::from_raw(children.trim().parse().expect("the command"));
+        nix::sys::signal::kill(command, nix::sys::signal::Signal::SIGTERM).expect("the command");
+        let mut guard = guard;
+        assert_eq!(guard.0.wait().expect("its end").code(), Some(128 + 15));
+    });
 }

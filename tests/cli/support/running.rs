@@ -21,9 +21,12 @@ impl Running {
     }
 
     /// Sends a signal, waits for the end, and returns the exit status or the signal that ended it.
+    #[track_caller]
     pub(crate) fn end(mut self, signal: Signal) -> (Option<i32>, Option<i32>) {
         use std::os::unix::process::ExitStatusExt;
         kill(self.pid(), signal).expect("the process");
+        // A process that inherits an ignored SIGINT from whoever runs the tests would never end.
+        wait_until(&format!("{signal} ends it"), || self.0.try_wait().expect("its state").is_some());
         let status = self.0.wait().expect("its end");
         (status.code(), status.signal())
     }
