@@ -12,7 +12,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::support::{Namespace, Running, ended, in_namespace, in_namespace_as_root, shmadm_path, wait_until};
+use crate::support::{
+    Namespace, Running, children, ended, in_namespace, in_namespace_as_root, shmadm_path, wait_until,
+};
 
 /// A perl program that attaches segments, says `ready`, and stays until it is ended.
 const STAY: &str = "use IPC::SysV qw(shmat shmdt SHM_RDONLY); $| = 1; ";
@@ -63,21 +65,14 @@ fn nattch(ns: &Namespace, id: i32) -> u64 {
     ns.row(id).expect("its row").nattch.parse().expect("a number")
 }
 
-/// The children of a process.
-fn children(pid: i32) -> Vec<i32> {
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("a process");
-    children.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect()
-}
-
 /// A process's first child, which is ended with the test.
 struct Child(i32);
 
 impl Child {
     #[track_caller]
     fn of(parent: &Running) -> Child {
-        let pid = parent.pid().as_raw();
-        wait_until("it has a child", || !children(pid).is_empty());
-        Child(children(pid)[0])
+        wait_until("it has a child", || !children(parent.pid()).is_empty());
+        Child(children(parent.pid())[0].as_raw())
     }
 }
 

@@ -13,7 +13,8 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::{
-    Ended, Namespace, Row, Running, ended, in_namespace, in_namespace_as_root, shmadm_path, wait_until, with_input,
+    Ended, Namespace, Row, Running, ended, in_namespace, in_namespace_as_root, shmadm_path, state_of, wait_until,
+    with_input,
 };
 
 // The columns of the kernel's table.
@@ -238,7 +239,7 @@ fn an_orphan_is_of_a_creator_that_is_dead_or_a_zombie() {
         let (live, creator) = make_and_stay(ns, "MAKE; sleep");
         let (of_zombie, _parent) = make_and_stay(ns, "if (!fork) { MAKE; exit } sleep");
         let zombie = ns.row(of_zombie).expect("a row").cpid.clone();
-        wait_until("it is a zombie", || ns.run("ps", ["-o", "stat=", "-p", &zombie]).starts_with('Z'));
+        wait_until("it is a zombie", || state_of(number(&zombie)) == "Z");
         let dead = make(ns, "private -s 1");
         for filter in ["--orphaned", "--creator-exited"] {
             assert_eq!(listed(ns, filter), [of_zombie, dead], "{filter}");

@@ -98,8 +98,9 @@ fn what_waits_goes_on_waiting() {
         assert_eq!(ns.row(0).expect("segment 0").nattch, "1");
 
         let out = || Stdio::from(File::create(ns.path("out")).expect("a file"));
-        let mut watcher =
-            spawn(ns.command(["watch"]).stdout(out()).stderr(File::create(ns.path("log")).expect("a log")));
+        let mut watcher = spawn(
+            ns.command(["watch", "--for", "1m"]).stdout(out()).stderr(File::create(ns.path("log")).expect("a log")),
+        );
         wait_until("it watches", || fs::read_to_string(ns.path("log")).is_ok_and(|log| log.contains("watching")));
         interrupt(&mut watcher);
 

@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, User};
 
-use crate::support::{Ended, Namespace, Row, Running, ended, in_namespace_as_root, skip, wait_until};
+use crate::support::{Ended, Namespace, Row, Running, children, ended, in_namespace_as_root, skip, wait_until};
 
 // The columns of the kernel's table.
 
@@ -114,10 +114,7 @@ impl Server {
     /// The postmaster, and the children that it has: each has a session of its own, so there is no group to signal.
     fn pids(&self) -> Vec<Pid> {
         let postmaster = self.0.pid();
-        let children = Command::new("pgrep").args(["-P", &postmaster.to_string()]).output().expect("pgrep").stdout;
-        let children = String::from_utf8(children).expect("pids");
-        let children = children.lines().map(|pid| Pid::from_raw(pid.parse().expect("a pid")));
-        [postmaster].into_iter().chain(children).collect()
+        [vec![postmaster], children(postmaster)].concat()
     }
 
     /// Ends all of it by SIGKILL: nothing cleans up after itself.

@@ -68,7 +68,6 @@ fn an_ignored_signal_changes_nothing() {
         let mut running = Running(command.stdout(Stdio::null()).spawn().expect("env"));
         wait_until("there is a segment", || ns.table().len() == 1);
         kill(running.pid(), Signal::SIGHUP).expect("the process");
-        sleep(Duration::from_millis(50));
         assert_eq!(running.0.try_wait().expect("its state"), None);
         writer.write_all(b"all of it").expect("a FIFO");
         drop(writer);
@@ -138,7 +137,7 @@ fn a_reader_who_does_not_read_keeps_no_signal_from_ending_us() {
     in_namespace(|ns| {
         let log = || fs::read_to_string(ns.path("log")).expect("a log");
         for format in ["text", "jsonl"] {
-            let mut watcher = blocked(ns, &format!("watch --interval 10ms -f {format}"), || {
+            let mut watcher = blocked(ns, &format!("watch --for 1m --interval 10ms -f {format}"), || {
                 wait_until("it watches", || log().contains("watching"));
                 ns.run("perl", ["-e", "shmget(0, 1, 01600) // die for 1 .. 1500"]);
             });

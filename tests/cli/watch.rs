@@ -23,7 +23,9 @@ impl Watch {
     fn start(ns: &Namespace, words: &str) -> Watch {
         let name = fastrand::u64(..);
         let (out, log) = (ns.path(&format!("watch-{name}")), ns.path(&format!("log-{name}")));
-        let mut command = ns.command(["watch"].into_iter().chain(words.split_whitespace()));
+        // However the test ends, it ends.
+        let limit = if words.contains("--for") { &[][..] } else { &["--for", "2m"] };
+        let mut command = ns.command(["watch"].iter().chain(limit).copied().chain(words.split_whitespace()));
         command.stdin(Stdio::null()).stdout(File::create(&out).expect("a file"));
         let child = command.stderr(File::create(&log).expect("a log")).spawn().expect("shmadm");
         let watch = Watch { running: Running(child), out };
@@ -301,7 +303,7 @@ fn it_ends_by_count_by_time_by_signal_and_with_its_reader() {
         }
 
         // Nothing happens, and still it notices that nobody reads.
-        let mut command = ns.command(["watch", "--interval", "50ms"]);
+        let mut command = ns.command(["watch", "--for", "1m", "--interval", "50ms"]);
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("shmadm");
         drop(child.stdout.take());
@@ -314,7 +316,7 @@ fn it_ends_by_count_by_time_by_signal_and_with_its_reader() {
 #[test]
 fn a_full_disk_is_told() {
     in_namespace(|ns| {
-        let mut command = ns.command(["watch", "--interval", "50ms"]);
+        let mut command = ns.command(["watch", "--for", "1m", "--interval", "50ms"]);
         let log = ns.path("log");
         command.stdin(Stdio::null()).stdout(File::options().write(true).open("/dev/full").expect("/dev/full"));
         let mut running = Running(command.stderr(File::create(&log).expect("a log")).spawn().expect("shmadm"));

@@ -50,6 +50,22 @@ impl Drop for Running {
     }
 }
 
+/// The children of a process, as the kernel lists them.
+#[track_caller]
+pub(crate) fn children(pid: Pid) -> Vec<Pid> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("a process");
+    children.split_whitespace().map(|pid| Pid::from_raw(pid.parse().expect("a pid"))).collect()
+}
+
+/// The state of a process, as a letter: S for one that sleeps, Z for a zombie.
+#[track_caller]
+pub(crate) fn state_of(pid: i32) -> String {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    // The name is in parentheses, and may have any characters.
+    let (_, state) = stat.rsplit_once(") ").expect("a state");
+    state[..1].to_owned()
+}
+
 /// Waits for something that another process does, 30 seconds at most.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
