@@ -46,8 +46,8 @@ struct Global {
     /// Show every System V call on standard error, in strace's notation
     #[arg(long, global = true, help_heading = "Global options")]
     trace: bool,
-    /// Act in the IPC namespace of process PID, or of the namespace file PATH
-    #[arg(long, global = true, value_name = "PID|PATH", help_heading = "Global options")]
+    /// Act in the IPC namespace of process PID, in that with this INODE, or in that of the file PATH
+    #[arg(long, global = true, value_name = "PID|INODE|PATH", help_heading = "Global options")]
     #[arg(value_parser = namespace_parser())]
     ns: Option<NamespaceRef>,
     /// When to use colours; NO_COLOR and CLICOLOR_FORCE count in auto

@@ -40,7 +40,7 @@ pub(crate) use format::{Format, Groups, Json, JsonLines, List, Rows, Table, prin
 pub(crate) use grid::grid;
 pub use hexdump::Hexdump;
 pub(crate) use layout::Layout;
-pub(crate) use namespace::NamespaceRecord;
+pub(crate) use namespace::{NamespaceRecord, tell_unseen};
 pub(crate) use openmetrics::OpenMetrics;
 pub(crate) use picture::{Picture, Space};
 pub(crate) use progress::Progress;

@@ -1,5 +1,6 @@
 //! What is known and decided about segments. Prints nothing.
 
+pub(crate) mod all_namespaces;
 pub(crate) mod attachments;
 pub(crate) mod cache;
 pub(crate) mod changes;

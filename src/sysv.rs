@@ -17,7 +17,6 @@ mod limits;
 mod maps;
 mod others;
 mod procmap;
-mod rows;
 mod segment;
 mod table;
 mod trace;
@@ -39,7 +38,6 @@ pub(crate) use others::{
     semaphore_sets, users_of_semaphores,
 };
 pub(crate) use procmap::MapsReader;
-pub(crate) use rows::{Rows, rows};
 pub(crate) use segment::Identity;
 pub use segment::Segment;
 pub use table::{Segments, Table};

@@ -1,16 +1,15 @@
 mod columns;
-mod everywhere;
 
 use clap::{Args, ValueEnum};
 
-use self::everywhere::Everywhere;
 use super::Context;
 use super::args::{Filters, tell_undecided};
 use crate::error::{Error, Result, Status};
 use crate::output::{
     Column, Csv, Export, Format, Groups, Json, JsonLines, List as Shown, NamespaceRecord, Output, Raw, Rows, Sums,
-    Table, TimeFormat, View, column_help, print_ids,
+    Table, TimeFormat, View, column_help, print_ids, tell_unseen,
 };
+use crate::segments::all_namespaces::AllNamespaces;
 use crate::segments::lookup::rows;
 use crate::system::namespace::Identity;
 use crate::sysv::Segment;
@@ -124,7 +123,7 @@ impl List {
             time_format: self.time_format.unwrap_or(TimeFormat::default_for(for_people)),
             human_sizes: for_people && !self.bytes,
         };
-        let everywhere = if self.all_namespaces { Some(Everywhere::look()?) } else { None };
+        let everywhere = if self.all_namespaces { Some(AllNamespaces::look()?) } else { None };
         let source: Box<dyn Iterator<Item = Result<Segment>>> = match &everywhere {
             Some(everywhere) => Box::new(everywhere.rows()),
             None => Box::new(self.rows(&columns)?),
@@ -139,9 +138,9 @@ impl List {
         match self.sum {
             Some(column) => self.print_sums(column, matching, view, output)?,
             None => {
-                let namespaces = everywhere.as_ref().map(|everywhere| {
-                    || everywhere.records().map(|(_, record)| record).collect::<Vec<NamespaceRecord>>()
-                });
+                let namespaces = everywhere
+                    .as_ref()
+                    .map(|everywhere| || everywhere.counts().map(NamespaceRecord::new).collect::<Vec<_>>());
                 let shown = Shown {
                     columns,
                     may_leave_out: self.columns.is_empty(),
@@ -157,7 +156,7 @@ impl List {
         tell_undecided(&selection);
         let Some(everywhere) = everywhere else { return Ok(Status::Done) };
         output.flush()?;
-        Ok(everywhere.tell())
+        Ok(tell_unseen(&everywhere))
     }
 
     fn print_sums(

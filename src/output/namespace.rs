@@ -1,24 +1,32 @@
 //! An IPC namespace as it is shown: to people as the heading of its segments, to scripts in JSON.
 
 use anstyle::Style;
+use nix::unistd::geteuid;
 use serde::Serialize;
 
-use super::Output;
 use super::text::cut;
-use crate::error::Result;
-use crate::system::namespace::Inhabited;
+use super::{Output, say};
+use crate::error::{Result, Status};
+use crate::segments::all_namespaces::AllNamespaces;
+use crate::system::namespace::{Inhabited, Keeper};
 use crate::system::process::command_of;
+use crate::system::units::{Unit, unit_of};
 use crate::values::counted;
 
 const HEADING: Style = Style::new().bold();
 
-/// An IPC namespace, with a process in it.
+/// An IPC namespace, and who it is.
 #[derive(Debug, Serialize)]
 pub(crate) struct NamespaceRecord {
     /// Its inode.
     pub ns: u64,
-    pid: i32,
+    /// The process that stands for it; `None` if none is in it.
+    pid: Option<i32>,
     command: Option<String>,
+    /// That process's unit, container or pod.
+    unit: Option<Unit>,
+    /// The mount or descriptor that keeps it, if no process is in it.
+    kept_by: Option<String>,
     /// How many are listed; `None` where it may not be entered.
     segments: Option<u64>,
     #[serde(skip)]
@@ -27,11 +35,15 @@ pub(crate) struct NamespaceRecord {
 
 impl NamespaceRecord {
     /// The record of a namespace of which so many segments are listed.
-    pub(crate) fn new(namespace: &Inhabited, segments: Option<u64>) -> NamespaceRecord {
+    pub(crate) fn new((namespace, segments): (&Inhabited, Option<u64>)) -> NamespaceRecord {
+        let keeper = namespace.keeper();
+        let pid = keeper.filter(|keeper| matches!(keeper, Keeper::Process(_))).map(Keeper::pid);
         NamespaceRecord {
             ns: namespace.inode(),
-            pid: namespace.pid(),
-            command: command_of(namespace.pid()),
+            pid,
+            command: pid.and_then(command_of),
+            unit: pid.and_then(unit_of),
+            kept_by: keeper.filter(|_| pid.is_none()).map(ToString::to_string),
             segments,
             is_ours: namespace.is_ours(),
         }
@@ -51,7 +63,38 @@ impl NamespaceRecord {
             Some(0) => "no segments".into(),
             Some(segments) => counted(segments, "segment"),
         };
-        let command = self.command.as_deref().map_or(String::new(), |command| format!(": {command}"));
-        format!("IPC namespace {}{ours}, {segments}, process {}{command}", self.ns, self.pid)
+        let mut text = format!("IPC namespace {}{ours}, {segments}", self.ns);
+        if let Some(unit) = &self.unit {
+            text += &format!(", {unit}");
+        }
+        match (self.pid, &self.command, &self.kept_by) {
+            (Some(pid), Some(command), _) => text += &format!(", process {pid}: {command}"),
+            (Some(pid), None, _) => text += &format!(", process {pid}"),
+            (None, _, Some(keeper)) => text += &format!(", kept by {keeper}"),
+            // Only this process is in it.
+            (None, _, None) => {}
+        }
+        text
     }
+}
+
+/// Tells on standard error what could not be seen of the namespaces, and returns how looking at them ended: a user who
+/// sees only what is his has all that there is for him.
+pub(crate) fn tell_unseen(namespaces: &AllNamespaces) -> Status {
+    let mut status = Status::Done;
+    for error in namespaces.take_failures() {
+        status = status.and(error.status());
+        say(error);
+    }
+    let may_not = |count: usize, what: &str, verb: &str| {
+        (count > 0).then(|| format!("{} may not be {verb}", counted(count as u64, what)))
+    };
+    let processes = may_not(namespaces.unseen_processes(), "process", "looked at");
+    let denied = may_not(namespaces.denied_namespaces(), "IPC namespace", "entered");
+    let reasons: Vec<_> = [processes, denied].into_iter().flatten().collect();
+    if !reasons.is_empty() {
+        let who = if geteuid().is_root() { "" } else { "; root sees all" };
+        say(format_args!("{}: there may be more segments{who}", reasons.join(", ")));
+    }
+    status
 }

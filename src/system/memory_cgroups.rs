@@ -2,12 +2,12 @@
 //! each is charged for.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
 use std::fs::{self, DirEntry};
 use std::io;
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+use crate::values::unescaped_path;
 
 /// The inode of the root of a whole hierarchy (fs/kernfs).
 const ROOT: u64 = 1;
@@ -150,7 +150,7 @@ fn mount(mounts: &[u8]) -> Option<(PathBuf, PathBuf, Version)> {
         let (Some(part), Some(mounted), [kind, _, options]) = (words.get(3), words.get(4), &words[end + 1..]) else {
             continue;
         };
-        let found = |version| Some((path(mounted), path(part), version));
+        let found = |version| Some((unescaped_path(mounted), unescaped_path(part), version));
         match *kind {
             b"cgroup" if options.split(|byte| *byte == b',').any(|option| option == b"memory") => {
                 return found(Version::One);
@@ -160,26 +160,6 @@ fn mount(mounts: &[u8]) -> Option<(PathBuf, PathBuf, Version)> {
         }
     }
     unified
-}
-
-/// A path in mountinfo, where blanks are written as `\040`.
-fn path(word: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(word.len());
-    let mut rest = word;
-    while let Some((first, after)) = rest.split_first() {
-        let octal = (*first == b'\\').then(|| after.get(..3)).flatten();
-        match octal.and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[3..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    PathBuf::from(OsString::from_vec(bytes))
 }
 
 #[cfg(test)]

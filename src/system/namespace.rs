@@ -1,6 +1,7 @@
 //! IPC namespaces (ipc_namespaces(7)): a new one, one that is named, and all that there are.
 
 mod all;
+mod keeper;
 mod named;
 mod owners;
 
@@ -14,6 +15,7 @@ use nix::unistd::{getegid, geteuid};
 use crate::linux::cause;
 
 pub(crate) use all::{Inhabited, Survey, survey};
+pub(crate) use keeper::Keeper;
 pub(crate) use named::{Identity, NamespaceRef, enter};
 
 /// Why no namespace could be made.

@@ -1,6 +1,7 @@
 //! Other IPC namespaces than one's own, which nsenter, lsns and the kernel show too: `--ns`.
 
 mod all;
+mod kept;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -169,7 +170,8 @@ fn what_is_no_namespace_is_said_and_nothing_is_done() {
         ns.run("mkfifo", [&fifo]);
         let (file, fifo) = (file.to_str().expect("UTF-8"), fifo.to_str().expect("UTF-8"));
         for (named, cause) in [
-            ("2147483647", "no such process"),
+            ("4194304", "no such process"),
+            ("2147483647", "no process is in it"),
             (file, "no file of an IPC namespace"),
             (fifo, "no file of an IPC namespace"),
             ("/proc/self/ns", "no file of an IPC namespace"),
@@ -180,11 +182,11 @@ fn what_is_no_namespace_is_said_and_nothing_is_done() {
             let error = ns.shmadm(["--ns", named, "create", "1", "--size", "1"]).fails(1);
             assert!(error.contains(cause), "{named}: {error}");
         }
-        for word in ["0", "", "2147483648", "99999999999999999999"] {
+        for word in ["0", "", "99999999999999999999", "99999999999999999999"] {
             ns.shmadm(["--ns", word, "create", "1", "--size", "1"]).usage_error();
         }
         assert!(ns.table().is_empty());
-        let told = ns.shmadm(["--ns", "2147483647", "list", "-f", "json"]);
+        let told = ns.shmadm(["--ns", "4194304", "list", "-f", "json"]);
         let told: Value = serde_json::from_str(&told.out).expect("JSON");
         assert_eq!(told["error"]["errno"], "ENOENT");
     });

@@ -1,18 +1,23 @@
-//! All IPC namespaces of the machine, as far as processes are in them and /proc shows these.
+//! All IPC namespaces of the machine, as far as /proc shows processes in them, mounts of them, or open files of them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Cursor, Write};
+use std::io::{self, BufReader, Cursor, Write};
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use procfs::Current;
 
-use super::named::{Identity, Namespace, NamespaceRef};
+use super::keeper::{Keeper, Mounts, descriptors};
+use super::named::{Identity, Namespace};
 use super::owners::Owners;
 use crate::linux::written_by_child;
-use crate::system::process::proc_is_ours;
-use crate::sysv::{self, Segment, Segments, Table};
+use crate::system::process::{proc_is_ours, status_line};
+use crate::sysv::{Segment, Segments, Table};
+
+/// So many processes of a namespace are asked at most whether they are the first of their pid namespace.
+const ASKED: usize = 64;
 
 /// The namespaces that were found: our own first, the others by their inodes.
 #[derive(Debug)]
@@ -23,50 +28,83 @@ pub(crate) struct Survey {
     pub unseen: usize,
 }
 
-/// A namespace with processes in it.
+/// A namespace, and what keeps it.
 #[derive(Debug)]
 pub(crate) struct Inhabited {
     identity: Identity,
     is_ours: bool,
-    /// The lowest first.
-    pids: Vec<i32>,
+    /// Processes first, and of those the lowest pid. This process itself is left out.
+    keepers: Vec<Keeper>,
+}
+
+impl fmt::Display for Inhabited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IPC namespace {}", self.inode())?;
+        self.keepers.first().map_or(Ok(()), |keeper| write!(f, " ({keeper})"))
+    }
 }
 
 /// The rows of a namespace's table.
 pub(crate) type Rows = Box<dyn Iterator<Item = io::Result<Segment>>>;
 
-/// Looks at the namespace of every process. A process is seen by its first thread alone, and a namespace that only a
-/// mount or an open file keeps is not seen.
+/// Looks at the namespace of every process, at the mounts that each sees, and at its open files. A process is seen by its
+/// first thread alone.
 ///
-/// Errors: /proc cannot be read.
+/// # Errors
+/// /proc cannot be read.
 pub(crate) fn survey() -> io::Result<Survey> {
     let ours = Identity::ours().ok();
-    let mut unseen = 0;
-    let mut found = BTreeMap::<_, Vec<i32>>::new();
+    let (mut unseen, mut any, mut mounts) = (0, false, Mounts::default());
+    // false is less than true: ours is first.
+    let mut found = BTreeMap::<_, Vec<Keeper>>::new();
+    let place = |identity| (Some(identity) != ours, identity);
+    let me = fs::read_link("/proc/self").ok().and_then(|link| link.to_str()?.parse().ok());
     for entry in fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         match Identity::of_process(pid) {
-            // false is less than true.
-            Ok(identity) => found.entry((Some(identity) != ours, identity)).or_default().push(pid),
+            Ok(identity) => {
+                any = true;
+                found.entry(place(identity)).or_default().extend((me != Some(pid)).then_some(Keeper::Process(pid)));
+            }
             // A process that ends meanwhile, or a zombie, is in no namespace any more.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-            Err(_) => unseen += 1,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
+            Err(_) => {
+                unseen += 1;
+                continue;
+            }
+        }
+        for (identity, keeper) in mounts.of_process(pid).into_iter().chain(descriptors(pid)) {
+            found.entry(place(identity)).or_default().push(keeper);
         }
     }
     // We are in one ourselves. A /proc that shows nobody at all is not mounted, and an empty answer would be a wrong one.
-    if found.is_empty() && unseen == 0 {
+    if !any && unseen == 0 {
         return Err(Errno::ENOENT.into());
     }
-    let namespaces = found.into_iter().map(|((is_another, identity), mut pids)| {
-        pids.sort_unstable();
-        Inhabited { identity, is_ours: !is_another, pids }
+    let namespaces = found.into_iter().map(|((is_another, identity), mut keepers)| {
+        keepers.sort_unstable();
+        Inhabited { identity, is_ours: !is_another, keepers }
     });
     Ok(Survey { namespaces: namespaces.collect(), unseen })
 }
 
+/// Opens the namespace of this inode; `None` if there is none that can be seen.
+///
+/// # Errors
+/// /proc cannot be read, or the namespace may not be opened.
+pub(super) fn find(inode: u64) -> io::Result<Option<Namespace>> {
+    let survey = survey()?;
+    let found = survey.namespaces.iter().find(|namespace| namespace.inode() == inode);
+    match found {
+        Some(namespace) if namespace.is_ours => Namespace::of_this_thread().map(Some),
+        Some(namespace) => namespace.open(),
+        None => Ok(None),
+    }
+}
+
 impl Inhabited {
-    /// The number that lsns(8) shows.
+    /// Returns the number that lsns(8) shows.
     pub(crate) fn inode(&self) -> u64 {
         self.identity.inode
     }
@@ -76,37 +114,46 @@ impl Inhabited {
         self.is_ours
     }
 
-    /// A process in it: of those that are seen the one with the lowest pid, which mostly was there first.
-    pub(crate) fn pid(&self) -> i32 {
-        self.pids.first().copied().unwrap_or(0)
+    /// Returns the process that stands for it, or else what keeps it: the first process of a pid namespace, which a
+    /// container began with, else the one with the lowest pid. `None` if there is only this process.
+    pub(crate) fn keeper(&self) -> Option<&Keeper> {
+        let processes = self.keepers.iter().filter(|keeper| matches!(keeper, Keeper::Process(_)));
+        let is_first = |keeper: &&Keeper| {
+            let pids = status_line(&keeper.pid().to_string(), "NSpid:").unwrap_or_default();
+            pids.split_ascii_whitespace().next_back() == Some("1")
+        };
+        processes.take(ASKED).find(is_first).or_else(|| self.keepers.first())
     }
 
-    /// Its segments. The namespace of this thread stays what it is; to be called while the process has one thread.
+    /// Returns its segments. The namespace of this thread stays what it is; to be called while the process has one thread.
     ///
-    /// `None` where it has gone meanwhile. Errors: `PermissionDenied` where it may not be entered.
+    /// `None` if it has gone meanwhile.
+    ///
+    /// # Errors
+    /// `PermissionDenied` where it may not be entered.
     pub(crate) fn rows(&self) -> io::Result<Option<Rows>> {
         let inode = self.inode();
         let mark = move |row: io::Result<Segment>| row.map(|row| Segment { namespace: Some(inode), ..row });
         if self.is_ours {
-            return Ok(Some(Box::new(rows_here()?.map(mark))));
+            return Ok(Some(Box::new(Segments::open()?.map(mark))));
         }
         let Some(namespace) = self.open()? else { return Ok(None) };
-        // The rows stay those of the namespace that they were asked for in (ipc/util.c, `sysvipc_proc_open`).
-        match namespace.inside(rows_here) {
+        // The table stays that of the namespace that it was opened in (ipc/util.c, `sysvipc_proc_open`), whoever reads it.
+        match namespace.inside(|| File::open(Table::PATH)) {
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
                 let (table, owners) = copy_table(&namespace)?;
                 let rows = Segments::new(Cursor::new(table))?;
                 Ok(Some(Box::new(rows.map(move |row| row.map(|row| owners.as_seen_here(row))).map(mark))))
             }
-            rows => Ok(Some(Box::new(rows?.map(mark)))),
+            table => Ok(Some(Box::new(Segments::new(BufReader::new(table?))?.map(mark)))),
         }
     }
 
-    /// Opens it by the first of its processes that is still there and still in it.
+    /// Opens it by the first of what keeps it that is still there and still does.
     fn open(&self) -> io::Result<Option<Namespace>> {
         let mut last = Ok(None);
-        for pid in &self.pids {
-            match Namespace::open(&NamespaceRef::Process(*pid)) {
+        for keeper in &self.keepers {
+            match keeper.open() {
                 Ok(namespace) if namespace.identity == self.identity => return Ok(Some(namespace)),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -115,11 +162,6 @@ impl Inhabited {
         }
         last
     }
-}
-
-/// The segments of this thread's namespace.
-fn rows_here() -> io::Result<sysv::Rows> {
-    sysv::rows().map_err(|error| error.errno.into())
 }
 
 /// Copies a namespace's table for the user who owns the user namespace around it: only a process of its own can go there. The users in

@@ -16,11 +16,16 @@ use crate::error::{Error, Result};
 use crate::linux::NamespaceFile;
 use crate::system::process::is_hidden;
 
-/// A namespace as `--ns` takes it: a number is a process, everything else a path.
+/// The largest pid that there can be on a machine of 64 bits (PID_MAX_LIMIT). Namespaces have larger inodes.
+const MAX_PID: u64 = 4_194_304;
+
+/// A namespace as `--ns` takes it: a number is a process or an inode, everything else a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NamespaceRef {
     /// The IPC namespace of this process, which has this number in /proc.
     Process(i32),
+    /// The namespace with this inode, which the column NS of `list` shows.
+    Inode(u64),
     /// A namespace file: `/proc/PID/ns/ipc`, or what one is mounted on.
     Path(PathBuf),
 }
@@ -31,7 +36,9 @@ pub(crate) struct ParseNamespaceError;
 
 impl fmt::Display for ParseNamespaceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a process has a number from 1 to 2147483647; everything that is no number is a path")
+        f.write_str(
+            "a process has a number from 1 to 4194304, and a namespace a larger one; everything that is no number is a path",
+        )
     }
 }
 
@@ -45,8 +52,11 @@ impl TryFrom<OsString> for NamespaceRef {
         if !digits.iter().all(u8::is_ascii_digit) {
             return Ok(NamespaceRef::Path(word.into()));
         }
-        let pid = word.to_str().and_then(|word| word.parse().ok()).filter(|pid| *pid > 0);
-        pid.map(NamespaceRef::Process).ok_or(ParseNamespaceError)
+        match word.to_str().and_then(|word| word.parse::<u64>().ok()) {
+            None | Some(0) => Err(ParseNamespaceError),
+            Some(pid @ 1..=MAX_PID) => Ok(NamespaceRef::Process(pid as i32)),
+            Some(inode) => Ok(NamespaceRef::Inode(inode)),
+        }
     }
 }
 
@@ -54,6 +64,7 @@ impl fmt::Display for NamespaceRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Process(pid) => write!(f, "the IPC namespace of process {pid}"),
+            Self::Inode(inode) => write!(f, "IPC namespace {inode}"),
             Self::Path(path) => write!(f, "the IPC namespace {}", path.display()),
         }
     }
@@ -68,6 +79,11 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
+    /// The namespace of this inode on this device.
+    pub(super) fn new(inode: u64, device: u64) -> Identity {
+        Identity { inode, device }
+    }
+
     /// Errors: `PermissionDenied` for a process that may not be looked at, `NotFound` where there is none or it has ended.
     pub(crate) fn of_process(pid: i32) -> io::Result<Identity> {
         Identity::of_file(Path::new(&format!("/proc/{pid}/ns/ipc")))
@@ -103,12 +119,18 @@ impl Namespace {
     pub(crate) fn open(named: &NamespaceRef) -> io::Result<Namespace> {
         let path = match named {
             NamespaceRef::Process(pid) => format!("/proc/{pid}/ns/ipc").into(),
+            NamespaceRef::Inode(inode) => return super::all::find(*inode)?.ok_or(io::ErrorKind::NotFound.into()),
             NamespaceRef::Path(path) => path.clone(),
         };
         // A FIFO or a terminal that is named by mistake is not waited for, and not taken.
         let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
         let identity = Identity::from(&file.metadata()?);
         Ok(Namespace { file: NamespaceFile::new(file)?, identity })
+    }
+
+    /// Opens the namespace of this thread.
+    pub(super) fn of_this_thread() -> io::Result<Namespace> {
+        Namespace::open(&NamespaceRef::Path("/proc/thread-self/ns/ipc".into()))
     }
 
     /// setns(2): moves this thread into it.
@@ -173,6 +195,10 @@ fn explain(named: &NamespaceRef, error: &io::Error) -> Error {
         (NamespaceRef::Process(_), Some(Errno::ENOENT | Errno::ESRCH)) => {
             because("there is no such process").hint("`lsns -t ipc` shows which have one")
         }
+        (NamespaceRef::Inode(_), None) if error.kind() == io::ErrorKind::NotFound => {
+            because("no process is in it, and no mount or open file keeps it, as far as can be seen from here")
+                .hint("`shmadm list --all-namespaces` shows those that there are; root sees all")
+        }
         (NamespaceRef::Path(_), Some(Errno::EINVAL | Errno::ENOTTY | Errno::ENXIO)) => {
             because("that is no file of an IPC namespace").hint("/proc/PID/ns/ipc is one")
         }
@@ -188,14 +214,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_a_process_and_all_else_a_path() {
+    fn a_number_is_a_process_or_an_inode_and_all_else_a_path() {
         let parse = |word: &str| NamespaceRef::try_from(OsString::from(word));
         assert_eq!(parse("1"), Ok(NamespaceRef::Process(1)));
-        assert_eq!(parse("2147483647"), Ok(NamespaceRef::Process(i32::MAX)));
+        assert_eq!(parse("4194304"), Ok(NamespaceRef::Process(4_194_304)));
+        assert_eq!(parse("4194305"), Ok(NamespaceRef::Inode(4_194_305)));
+        assert_eq!(parse("4026531839"), Ok(NamespaceRef::Inode(4_026_531_839)));
         for path in ["/proc/1/ns/ipc", "1x", "./1", "+1", "0x1"] {
             assert_eq!(parse(path), Ok(NamespaceRef::Path(path.into())), "{path:?}");
         }
-        for word in ["", "0", "-1", "2147483648", "99999999999999999999", "-"] {
+        for word in ["", "0", "-1", "99999999999999999999", "-"] {
             assert_eq!(parse(word), Err(ParseNamespaceError), "{word:?}");
         }
     }

@@ -1,0 +1,95 @@
+//! The segments of every IPC namespace of the machine, and what could not be seen of them.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::iter;
+
+use crate::error::{Error, Result};
+use crate::system::namespace::{Inhabited, Survey, survey};
+use crate::sysv::Segment;
+
+/// The IPC namespaces of the machine, while their segments are looked at.
+#[derive(Debug)]
+pub(crate) struct AllNamespaces {
+    survey: Survey,
+    /// How many segments of each were counted, by its inode.
+    counted: RefCell<BTreeMap<u64, u64>>,
+    /// Those that may not be entered.
+    denied: RefCell<BTreeSet<u64>>,
+    failures: RefCell<Vec<Error>>,
+}
+
+impl AllNamespaces {
+    /// Finds them.
+    ///
+    /// # Errors
+    /// /proc cannot be read.
+    pub(crate) fn look() -> Result<AllNamespaces> {
+        let survey =
+            survey().map_err(|error| Error::io("see the processes in /proc", &error).hint("is it mounted?"))?;
+        Ok(AllNamespaces {
+            survey,
+            counted: RefCell::default(),
+            denied: RefCell::default(),
+            failures: RefCell::default(),
+        })
+    }
+
+    /// Returns the segments of one namespace after the other. Each is entered when the one before it is done.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = Result<Segment>> {
+        self.survey.namespaces.iter().flat_map(|namespace| self.rows_of(namespace))
+    }
+
+    fn rows_of(&self, namespace: &Inhabited) -> Box<dyn Iterator<Item = Result<Segment>>> {
+        let what = format!("list {namespace}");
+        match self.tried(&what, namespace, namespace.rows()) {
+            Some(rows) => Box::new(rows.map(move |row| row.map_err(|error| Error::io(&what, &error)))),
+            None => Box::new(iter::empty()),
+        }
+    }
+
+    /// Returns what was done in a namespace; `None` if it has gone, may not be entered, or that failed.
+    fn tried<T>(&self, what: &str, namespace: &Inhabited, done: io::Result<Option<T>>) -> Option<T> {
+        match done {
+            Ok(done) => return done,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                self.denied.borrow_mut().insert(namespace.inode());
+            }
+            Err(error) => self.failures.borrow_mut().push(Error::io(what, &error)),
+        }
+        None
+    }
+
+    /// Counts a segment.
+    pub(crate) fn count(&self, segment: &Segment) {
+        if let Some(inode) = segment.namespace {
+            *self.counted.borrow_mut().entry(inode).or_default() += 1;
+        }
+    }
+
+    /// Returns each namespace with how many of its segments were counted; `None` if it may not be entered. To be called
+    /// when the rows are through.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (&Inhabited, Option<u64>)> {
+        self.survey.namespaces.iter().map(|namespace| {
+            let inode = namespace.inode();
+            let counted = self.counted.borrow().get(&inode).copied().unwrap_or(0);
+            (namespace, (!self.denied.borrow().contains(&inode)).then_some(counted))
+        })
+    }
+
+    /// Returns how many processes may not be looked at.
+    pub(crate) fn unseen_processes(&self) -> usize {
+        self.survey.unseen
+    }
+
+    /// Returns how many namespaces may not be entered.
+    pub(crate) fn denied_namespaces(&self) -> usize {
+        self.denied.borrow().len()
+    }
+
+    /// Returns what failed, once.
+    pub(crate) fn take_failures(&self) -> Vec<Error> {
+        self.failures.take()
+    }
+}
