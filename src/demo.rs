@@ -208,7 +208,7 @@ impl Stage<'_> {
         if let Some(attachment) = &self.attachment {
             let name = format!("segment id:{}", attachment.id());
             let cannot = |error: &io::Error| attach::page_error(format_args!("write to {name}"), error);
-            let contents = attach::contents(attachment, &name, Access::ReadWrite)?;
+            let contents = attachment.contents(Access::ReadWrite);
             contents.write_at(format!("{TEXT}\0").as_bytes(), 0).map_err(|error| cannot(&error))?;
             self.shown.push(('A', format!("in C: strcpy({:#x}, \"{TEXT}\")", attachment.address())));
             self.is_written = true;

@@ -17,6 +17,7 @@ mod limits;
 mod maps;
 mod others;
 mod procmap;
+mod rows;
 mod segment;
 mod table;
 mod trace;
@@ -38,6 +39,7 @@ pub(crate) use others::{
     semaphore_sets, users_of_semaphores,
 };
 pub(crate) use procmap::MapsReader;
+pub(crate) use rows::{Rows, rows};
 pub(crate) use segment::Identity;
 pub use segment::Segment;
 pub use table::{Segments, Table};

@@ -6,7 +6,9 @@ use libfuzzer_sys::fuzz_target;
 use shmadm::internals::Segments;
 
 fuzz_target!(|table: &[u8]| {
-    let Ok(segments) = Segments::new(table) else { return };
+    // What does not begin with a line of titles is no table.
+    let table = [b"key", table].concat();
+    let Ok(segments) = Segments::new(&table[..]) else { return };
     for segment in segments.flatten() {
         // What is asked of each row later.
         let _ = (segment.mode().to_string(), segment.believable_rss(), segment.last_used(), segment.at_birth());

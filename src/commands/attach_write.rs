@@ -111,7 +111,7 @@ impl AttachWrite {
         }
         let (offset, size) = (self.offset.0, attachment.size());
         check_fit(name, input.as_ref(), offset, size)?;
-        let contents = attach::contents(&attachment, name, Access::ReadWrite)?;
+        let contents = attachment.contents(Access::ReadWrite);
         if self.zero {
             let mut progress = Progress::bytes("clearing", Some(size));
             copy::clear(&contents, name, size, &mut |count| progress.advance(count))?;

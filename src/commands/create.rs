@@ -275,7 +275,7 @@ struct Source {
 
 fn fill(segment: &Segment, name: &str, source: Source) -> Result<Attachment> {
     let attachment = attach::attach(segment.id, name, "fill", Access::ReadWrite, sysv::Placement::default())?;
-    let contents = attach::contents(&attachment, name, Access::ReadWrite)?;
+    let contents = attachment.contents(Access::ReadWrite);
     if let Some(warning) = shortage::shortage(&contents, name, 0..source.input.length().unwrap_or(0)) {
         say(warning);
     }

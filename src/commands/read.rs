@@ -68,7 +68,7 @@ impl Read {
         let placement = Placement { address: self.attaching.at(), ..Placement::default() };
         let attachment = attach::attach(named.id, &name, "read", Access::Read, placement)?;
         let range = self.range(&name, attachment.size())?;
-        let part = Part { contents: attach::contents(&attachment, &name, Access::Read)?, name: &name, range };
+        let part = Part { contents: attachment.contents(Access::Read), name: &name, range };
         match &self.output {
             Some(path) => self.to_file(&part, path)?,
             None => {

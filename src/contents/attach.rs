@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::error::{Error, Result};
-use crate::sysv::{self, Access, Attachment, Contents, Errno, Placement, Reason};
+use crate::sysv::{self, Access, Attachment, Errno, Placement, Reason};
 use crate::values::ShmId;
 
 /// Attaches a segment for the purpose that `verb` names, as in "cannot read segment …".
@@ -29,20 +29,6 @@ pub(crate) fn attach(id: ShmId, name: &str, verb: &str, access: Access, placemen
             }
             Reason::BadAddress => told.hint("--round rounds it down to a page; without --at the kernel chooses"),
             Reason::NoSuchSegment => told.hint("`shmadm list` shows those that exist"),
-            _ => told,
-        }
-    })
-}
-
-/// Opens the contents of an attached segment.
-///
-/// # Errors
-/// Those of reading /proc/self/maps, through which the contents are reached.
-pub(crate) fn contents<'a>(attachment: &'a Attachment, name: &str, access: Access) -> Result<Contents<'a>> {
-    attachment.contents(access).map_err(|error| {
-        let told = Error::io(format_args!("reach the contents of {name}"), &error);
-        match error.kind() {
-            io::ErrorKind::NotFound => told.hint("they are reached through /proc/self: is /proc mounted?"),
             _ => told,
         }
     })

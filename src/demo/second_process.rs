@@ -208,7 +208,7 @@ fn attach(key: Option<Key>, id: &str, first: i32) -> Result<Attachment> {
 /// The text at the beginning of an attached segment, up to its NUL, made visible.
 pub(super) fn text(attachment: &Attachment) -> Result<String> {
     let name = format!("segment id:{}", attachment.id());
-    let contents = attach::contents(attachment, &name, Access::Read)?;
+    let contents = attachment.contents(Access::Read);
     let mut bytes = [0; 64];
     contents.read_at(&mut bytes, 0).map_err(|error| attach::page_error(format_args!("read {name}"), &error))?;
     let length = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());

@@ -142,7 +142,7 @@ mod tests {
     use crate::values::{Key, ShmId};
 
     fn segment(key: i32, mode: &str, nattch: u64) -> Segment {
-        let row = format!("titles\n{key} 5 {mode} 4096 1 2 {nattch} 0 0 0 0 0 0 0 4096 0\n");
+        let row = format!("key\n{key} 5 {mode} 4096 1 2 {nattch} 0 0 0 0 0 0 0 4096 0\n");
         Segments::new(row.as_bytes()).unwrap().next().unwrap().unwrap()
     }
 

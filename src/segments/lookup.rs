@@ -2,11 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::io;
 
 use crate::error::{Error, Result};
 use crate::sysv::ftok;
-use crate::sysv::{self, Limits, Segment, Segments, Usage};
+use crate::sysv::{self, Limits, Reason, Segment, Usage};
 use crate::values::{Key, SegmentRef, ShmId};
 
 /// A segment that was named and found.
@@ -64,22 +63,38 @@ pub(crate) fn find(verb: &str, segment: &SegmentRef) -> Result<Named> {
     }
 }
 
-/// A segment's state, whatever its mode allows: by SHM_STAT_ANY, or on an old kernel from its row of the table.
+/// Returns a segment's state, whatever its mode allows: by SHM_STAT_ANY; on a kernel before 4.17, or where that is
+/// denied, by IPC_STAT; without read permission, from its row of the table. `None` only where the kernel says that there
+/// is no such segment.
 pub(crate) fn look(id: ShmId) -> Result<Option<Segment>, sysv::Error> {
     match sysv::stat_any(id) {
         Ok(segment) => Ok(Some(segment)),
-        // Before Linux 4.17 the command itself is invalid, which looks like a segment that is gone: IPC_STAT tells.
-        Err(sysv::Error { reason: sysv::Reason::NoSuchSegment, .. }) => match sysv::stat(id) {
-            Err(sysv::Error { reason: sysv::Reason::NoSuchSegment, .. }) => Ok(None),
-            _ => Ok(row(id)),
-        },
+        // Before Linux 4.17, the command itself is invalid, which looks like a segment that is gone.
+        Err(error)
+            if matches!(error.reason, Reason::NoSuchSegment | Reason::PermissionDenied | Reason::NotPermitted) =>
+        {
+            match sysv::stat(id) {
+                Ok(segment) => Ok(Some(segment)),
+                Err(error) if error.reason == Reason::NoSuchSegment => Ok(None),
+                Err(error) => row(id).map_err(|_| error),
+            }
+        }
         Err(error) => Err(error),
     }
 }
 
-/// A segment's row of the kernel's table.
-fn row(id: ShmId) -> Option<Segment> {
-    rows_of(&HashSet::from([id])).remove(&id)
+/// Returns a segment's row of the table.
+///
+/// # Errors
+/// The table cannot be read to its end, so that its row may be missing.
+fn row(id: ShmId) -> Result<Option<Segment>> {
+    for row in rows()? {
+        let row = row?;
+        if row.id == id {
+            return Ok(Some(row));
+        }
+    }
+    Ok(None)
 }
 
 /// These segments' rows of the kernel's table, which is read once; those that are not to be had are left out.
@@ -88,19 +103,14 @@ pub(crate) fn rows_of(ids: &HashSet<ShmId>) -> HashMap<ShmId, Segment> {
     rows.filter(|row| ids.contains(&row.id)).take(ids.len()).map(|row| (row.id, row)).collect()
 }
 
-/// The rows of the kernel's table, one at a time.
+/// Returns all segments of this namespace, one at a time: the rows of the kernel's table or, where that is missing or
+/// masked, the answers of shmctl(2).
+///
+/// # Errors
+/// A kernel without System V shared memory; and, in an item's place, segments that cannot be seen.
 pub(crate) fn rows() -> Result<impl Iterator<Item = Result<Segment>>> {
-    fn unreadable(error: &io::Error) -> Error {
-        let told = Error::io("read /proc/sysvipc/shm", error);
-        match error.kind() {
-            io::ErrorKind::NotFound => {
-                told.hint("it is there where /proc is mounted and the kernel has System V IPC (CONFIG_SYSVIPC)")
-            }
-            _ => told,
-        }
-    }
-    let rows = Segments::open().map_err(|error| unreadable(&error))?;
-    Ok(rows.map(|row| row.map_err(|error| unreadable(&error))))
+    let rows = sysv::rows().map_err(|error| Error::call("list the segments", error))?;
+    Ok(rows.map(|row| row.map_err(|error| Error::io("read /proc/sysvipc/shm", &error))))
 }
 
 /// The limits on shared memory, and what is used of them.

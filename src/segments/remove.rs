@@ -94,19 +94,26 @@ pub(crate) fn remove(chosen: &Segment, choice: Choice<'_>, lookups: &Lookups) ->
     }
     // Whether it is gone or waits for its last detach, only another look tells.
     match left_of(chosen.id) {
-        Some(left) => Removal { nattch: left.nattch, ..Removal::of(chosen, Outcome::Marked) },
-        None => Removal::of(chosen, Outcome::Removed),
+        Ok(Some(left)) => Removal { nattch: left.nattch, ..Removal::of(chosen, Outcome::Marked) },
+        Ok(None) => Removal::of(chosen, Outcome::Removed),
+        Err(error) => failed(
+            Error::call(format_args!("look at {name} after its removal"), error)
+                .hint("it is removed, or marked for destruction until its last detach"),
+        ),
     }
 }
 
-/// What is left of a segment after IPC_RMID: nothing, or a marked one.
-fn left_of(id: ShmId) -> Option<Segment> {
-    match sysv::stat(id) {
+/// Returns what is left of a segment after IPC_RMID: `None`, or a marked one.
+///
+/// # Errors
+/// Nothing shows whether it is gone.
+fn left_of(id: ShmId) -> Result<Option<Segment>, sysv::Error> {
+    let left = match sysv::stat(id) {
         Ok(left) => Some(left),
         Err(error) if error.reason == Reason::NoSuchSegment => None,
-        Err(_) => lookup::look(id).ok().flatten(),
-    }
-    .filter(Segment::is_marked)
+        Err(_) => lookup::look(id)?,
+    };
+    Ok(left.filter(Segment::is_marked))
 }
 
 /// Removes many, in this order, by as many threads as there are processors: each call spends its time in the kernel. Those
@@ -128,9 +135,14 @@ pub(crate) fn wait(removals: &mut [Removal], limit: Option<Duration>, shutdown: 
         let Some(id) = removal.id else { continue };
         loop {
             match left_of(id) {
-                Some(left) => removal.nattch = left.nattch,
-                None => {
+                Ok(Some(left)) => removal.nattch = left.nattch,
+                Ok(None) => {
                     removal.outcome = Outcome::Removed;
+                    break;
+                }
+                Err(error) => {
+                    let action = format_args!("look whether the last detach has destroyed segment id:{id}").to_string();
+                    removal.error = Some(Error::call(action, error));
                     break;
                 }
             }

@@ -72,16 +72,15 @@ trait Way: fmt::Debug {
 }
 
 impl Attachment {
-    /// The way to what is in this attachment, chosen here once.
-    ///
-    /// Errors: those of reading `/proc/self/maps`, and `NotFound` where that does not show the attachment.
-    pub(crate) fn contents(&self, access: Access) -> io::Result<Contents<'_>> {
+    /// Chooses the way to the bytes of this attachment: the mapping itself where /proc does not show another.
+    pub(crate) fn contents(&self, access: Access) -> Contents<'_> {
         let start = self.address() as u64;
-        let (end, is_on_tmpfs) = own_mapping(start)?;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(access == Access::ReadWrite)
-            .open(format!("/proc/self/map_files/{start:x}-{end:x}"));
+        let own = own_mapping(start);
+        let is_on_tmpfs = own.as_ref().map_or_else(|_| mapping::is_on_tmpfs(self), |(_, is_on_tmpfs)| *is_on_tmpfs);
+        let file = own.and_then(|(end, _)| {
+            let path = format!("/proc/self/map_files/{start:x}-{end:x}");
+            OpenOptions::new().read(true).write(access == Access::ReadWrite).open(path)
+        });
         let way: Box<dyn Way> = match (file, access) {
             (Ok(file), Access::Read) => Box::new(SegmentFile(file)),
             // hugetlbfs has no write(2), and the limit on a file's size holds for every file, but not for a segment.
@@ -90,7 +89,7 @@ impl Attachment {
             }
             _ => Box::new(MappedSegment::new(self, is_on_tmpfs)),
         };
-        Ok(Contents { attachment: self, way })
+        Contents { attachment: self, way }
     }
 
     /// Opens the file that the segment is, through `/proc/self/map_files` (proc_pid_map_files(5)). It can be mapped after

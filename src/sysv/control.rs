@@ -11,7 +11,8 @@ use super::error::{Error, Reason, by_id};
 use super::{Segment, trace};
 use crate::values::{Mode, ShmId};
 
-// Linux's value (include/uapi/linux/shm.h), which libc does not have.
+// Linux's values (include/uapi/linux/shm.h), which libc does not have.
+const SHM_STAT: libc::c_int = 13;
 const SHM_STAT_ANY: libc::c_int = 15;
 
 /// The commands that read a `struct shmid_ds`.
@@ -20,6 +21,8 @@ const SHM_STAT_ANY: libc::c_int = 15;
 pub(super) enum Read {
     /// One segment, by its identifier. Needs read permission.
     IpcStat = libc::IPC_STAT,
+    /// One segment, by its index. Needs read permission.
+    ShmStat = SHM_STAT,
     /// One segment, by its index. Needs no permission (Linux 4.17).
     ShmStatAny = SHM_STAT_ANY,
 }
@@ -28,6 +31,7 @@ impl Read {
     fn name(self) -> &'static str {
         match self {
             Self::IpcStat => "IPC_STAT",
+            Self::ShmStat => "SHM_STAT",
             Self::ShmStatAny => "SHM_STAT_ANY",
         }
     }

@@ -1,10 +1,18 @@
 //! All segments of an IPC namespace, by shmctl(2).
 
+use std::io;
+
 use nix::errno::Errno;
 
 use super::control::{self, Read};
+use super::error::{Error, Reason};
 use super::{Segment, limits};
-use crate::values::ShmId;
+use crate::values::{ShmId, counted};
+
+/// IPCMNI of include/linux/ipc_namespace.h: the indices that there are, unless SHMMNI was raised above it.
+const INDICES: u64 = 1 << 15;
+/// How often all segments are counted while other processes make and remove some.
+const TRIES: usize = 3;
 
 /// shmctl(2) `SHM_STAT_ANY`: the segment at an index, which the low bits of an identifier are. Needs no permission.
 ///
@@ -18,21 +26,75 @@ pub(crate) fn segment_at(index: i32) -> Result<Segment, Errno> {
 /// its time, but without [`Segment::rss`] and [`Segment::swap`].
 ///
 /// `None` where the table is the better way: the indices in use are sparse, the kernel is older than 4.17, or a security
-/// module forbids a look at one of them, which the table has nevertheless.
+/// module hides a segment, which the table has nevertheless.
 pub(crate) fn stat_all() -> Option<Vec<Segment>> {
-    let (highest, usage) = limits::highest_index().ok()?;
+    let (highest, usage) = limits::counted().ok()?;
     // An empty index costs a third of what a row of the table does.
     if u64::from(highest.cast_unsigned()) > 4 * usage.segments {
         return None;
     }
-    let mut found = Vec::new();
-    for index in 0..=highest {
-        match control::read(index, Read::ShmStatAny) {
-            Ok((id, ds)) => found.push(Segment::from_status(ShmId::from_kernel(id), &ds)),
-            // Nothing has this index.
-            Err(Errno::EINVAL | Errno::EIDRM) => {}
-            Err(_) => return None,
+    let scan = Scan::new(highest, Read::ShmStatAny);
+    (scan.hidden == 0 && (usage.segments == 0 || !scan.found.is_empty())).then_some(scan.found)
+}
+
+/// All segments of the namespace without the table: by shmctl(2) `SHM_STAT_ANY` of each index, or before Linux 4.17
+/// `SHM_STAT`, which needs read permission. If the kernel counts more segments than can be seen, the last item is an error.
+///
+/// # Errors
+/// `ENOSYS` is [`Reason::NotSupported`].
+pub(super) fn without_table() -> Result<Vec<io::Result<Segment>>, Error> {
+    let mut tries = 1..=TRIES;
+    loop {
+        let highest = match limits::counted() {
+            Ok((highest, _)) => highest,
+            Err(error) if error.reason == Reason::NotSupported => return Err(error),
+            Err(_) => limits::highest_index().unwrap_or_else(highest_possible),
+        };
+        let mut scan = Scan::new(highest, Read::ShmStatAny);
+        if scan.found.is_empty() {
+            scan = Scan::new(highest, Read::ShmStat);
+        }
+        // Counted after the scan: what was removed meanwhile is not missing.
+        let counted = limits::counted().ok().map(|(_, usage)| usage.segments);
+        let missing = counted.map(|counted| counted.saturating_sub(scan.found.len() as u64));
+        let is_whole = scan.hidden == 0 && missing.unwrap_or(0) == 0;
+        if is_whole || tries.next().is_none() {
+            let unseen = (!is_whole).then(|| Err(unseen(missing)));
+            return Ok(scan.found.into_iter().map(Ok).chain(unseen).collect());
         }
     }
-    (usage.segments == 0 || !found.is_empty()).then_some(found)
+}
+
+/// What the indices from 0 on have.
+struct Scan {
+    found: Vec<Segment>,
+    /// How many indices may not be looked at.
+    hidden: u64,
+}
+
+impl Scan {
+    fn new(highest: i32, command: Read) -> Scan {
+        let mut scan = Scan { found: Vec::new(), hidden: 0 };
+        for index in 0..=highest {
+            match control::read(index, command) {
+                Ok((id, ds)) => scan.found.push(Segment::from_status(ShmId::from_kernel(id), &ds)),
+                // Nothing has this index.
+                Err(Errno::EINVAL | Errno::EIDRM) => {}
+                Err(_) => scan.hidden += 1,
+            }
+        }
+        scan
+    }
+}
+
+/// The highest index that a segment can have, where the kernel does not say which is in use.
+fn highest_possible() -> i32 {
+    let most = limits::limits().map_or(INDICES, |limits| limits.max_segments.max(INDICES));
+    i32::try_from(most - 1).unwrap_or(i32::MAX)
+}
+
+fn unseen(missing: Option<u64>) -> io::Error {
+    let segments = missing.map_or("segments".into(), |missing| counted(missing, "segment"));
+    let message = format!("it is missing or masked, and shmctl(2) does not show {segments}");
+    io::Error::new(io::ErrorKind::PermissionDenied, message)
 }

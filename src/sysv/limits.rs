@@ -1,11 +1,12 @@
 //! The limits of an IPC namespace, and what is used of them.
 
+use std::fs;
 use std::mem::MaybeUninit;
 
 use nix::errno::Errno;
 
 use super::error::{Error, Reason};
-use super::trace;
+use super::{Segments, page_size, trace};
 
 // Linux's value (include/uapi/linux/shm.h), which libc does not have.
 const SHM_INFO: libc::c_int = 14;
@@ -23,11 +24,24 @@ pub(crate) struct Limits {
     pub max_pages: u64,
 }
 
-/// shmctl(2) `IPC_INFO`: the namespace's limits. Needs no permission.
+/// shmctl(2) `IPC_INFO`: returns the namespace's limits. Needs no permission, but a security module can deny it: then
+/// those of /proc/sys/kernel (proc_sys_kernel(5)).
 ///
 /// # Errors
-/// `ENOSYS` is [`Reason::NotSupported`], `EACCES` of a security module [`Reason::PermissionDenied`].
+/// `ENOSYS` is [`Reason::NotSupported`]; `EACCES` [`Reason::PermissionDenied`], where /proc/sys does not show them either.
 pub(crate) fn limits() -> Result<Limits, Error> {
+    match ipc_info() {
+        Ok((_, limits)) => Ok(limits),
+        Err(error) => by_sysctl().filter(|_| error.reason != Reason::NotSupported).ok_or(error),
+    }
+}
+
+/// Returns the highest index in use, from `IPC_INFO`.
+pub(super) fn highest_index() -> Option<i32> {
+    ipc_info().ok().map(|(highest, _)| highest)
+}
+
+fn ipc_info() -> Result<(i32, Limits), Error> {
     let mut info = MaybeUninit::<ShmInfo>::zeroed();
     // SAFETY: IPC_INFO writes a struct shminfo, which `ShmInfo` has the layout of; the identifier is not looked at.
     let ret = unsafe { libc::shmctl(0, libc::IPC_INFO, info.as_mut_ptr().cast()) };
@@ -41,8 +55,16 @@ pub(crate) fn limits() -> Result<Limits, Error> {
             info.shmmax, info.shmmin, info.shmmni, info.shmseg, info.shmall
         )
     });
-    result.map_err(|errno| Error::new(errno, |_| Reason::Other))?;
-    Ok(Limits { max_bytes: info.shmmax, min_bytes: info.shmmin, max_segments: info.shmmni, max_pages: info.shmall })
+    let highest = result.map_err(|errno| Error::new(errno, |_| Reason::Other))?;
+    let limits =
+        Limits { max_bytes: info.shmmax, min_bytes: info.shmmin, max_segments: info.shmmni, max_pages: info.shmall };
+    Ok((highest, limits))
+}
+
+fn by_sysctl() -> Option<Limits> {
+    let read = |name| fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok()?.trim().parse().ok();
+    // SHMMIN is a constant of the kernel (include/uapi/linux/shm.h).
+    Some(Limits { max_bytes: read("shmmax")?, min_bytes: 1, max_segments: read("shmmni")?, max_pages: read("shmall")? })
 }
 
 /// What all segments of the namespace use, as `SHM_INFO` counts it.
@@ -58,16 +80,20 @@ pub(crate) struct Usage {
     pub swapped_pages: u64,
 }
 
-/// shmctl(2) `SHM_INFO`: what all segments of the namespace use. Needs no permission.
+/// shmctl(2) `SHM_INFO`: returns what all segments of the namespace use. Needs no permission, but a security module can
+/// deny it: then the sums of the kernel's table.
 ///
 /// # Errors
-/// Those of [`limits`].
+/// `ENOSYS` is [`Reason::NotSupported`]; `EACCES` [`Reason::PermissionDenied`], where the table is missing, too.
 pub(crate) fn usage() -> Result<Usage, Error> {
-    highest_index().map(|(_, usage)| usage)
+    match counted() {
+        Ok((_, usage)) => Ok(usage),
+        Err(error) => by_table().filter(|_| error.reason != Reason::NotSupported).ok_or(error),
+    }
 }
 
-/// The same, with what the call returns: the highest index in use.
-pub(super) fn highest_index() -> Result<(i32, Usage), Error> {
+/// Returns the highest index in use and what all segments use, from `SHM_INFO`.
+pub(super) fn counted() -> Result<(i32, Usage), Error> {
     let mut info = MaybeUninit::<ShmUsage>::zeroed();
     // SAFETY: SHM_INFO writes a struct shm_info, which `ShmUsage` has the layout of; the identifier is not looked at.
     let ret = unsafe { libc::shmctl(0, SHM_INFO, info.as_mut_ptr().cast()) };
@@ -90,6 +116,18 @@ pub(super) fn highest_index() -> Result<(i32, Usage), Error> {
         swapped_pages: info.shm_swp,
     };
     Ok((highest, usage))
+}
+
+fn by_table() -> Option<Usage> {
+    let mut usage = Usage { segments: 0, pages: 0, resident_pages: 0, swapped_pages: 0 };
+    for row in Segments::open().ok()? {
+        let row = row.ok()?;
+        usage.segments += 1;
+        usage.pages = usage.pages.saturating_add(row.size.div_ceil(page_size()));
+        usage.resident_pages = usage.resident_pages.saturating_add(row.rss? / page_size());
+        usage.swapped_pages = usage.swapped_pages.saturating_add(row.swap? / page_size());
+    }
+    Some(usage)
 }
 
 /// `struct shminfo` of include/uapi/linux/shm.h.

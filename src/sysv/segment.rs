@@ -138,7 +138,7 @@ mod tests {
     use crate::sysv::Segments;
 
     fn segment(size: u64, rss: u64) -> Segment {
-        let table = format!("titles\n42 3 600 {size} 1 0 0 0 0 0 0 0 0 1 {rss} 0\n");
+        let table = format!("key\n42 3 600 {size} 1 0 0 0 0 0 0 0 0 1 {rss} 0\n");
         let mut rows = Segments::new(table.as_bytes()).unwrap();
         rows.next().unwrap().unwrap()
     }

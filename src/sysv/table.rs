@@ -97,11 +97,23 @@ impl Segments<BufReader<File>> {
 }
 
 impl<R: BufRead> Segments<R> {
-    /// The rows of a table that begins with its line of titles.
+    /// Reads the line of titles that a table begins with.
+    ///
+    /// # Errors
+    /// `InvalidData` where there is none: the kernel always writes it, so this is another file, mounted over the table.
     pub fn new(mut table: R) -> io::Result<Self> {
         let mut line = Vec::new();
         table.read_until(b'\n', &mut line)?;
+        if !line.trim_ascii_start().starts_with(b"key") {
+            let message = format!("{} does not begin with its line of titles", Table::PATH);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
         Ok(Segments { table, line, last: None, failed: false })
+    }
+
+    /// Returns whether there are no more rows.
+    pub(super) fn is_at_end(&mut self) -> io::Result<bool> {
+        self.table.fill_buf().map(<[u8]>::is_empty)
     }
 }
 
@@ -220,6 +232,6 @@ mod tests {
             assert!(rows(&format!("{TITLES}{row}")).is_err(), "{row:?}");
         }
         assert_eq!(rows(TITLES).unwrap(), []);
-        assert_eq!(rows("").unwrap(), []);
+        assert!(rows("").is_err(), "an empty file is not the kernel's table");
     }
 }

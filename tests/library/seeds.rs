@@ -109,7 +109,8 @@ fn rows_of_the_kernels_table() {
         (b"0 3\r\n2 9  1 9  999\r   \x01\x00=\xe7\n", 0, 1),
         (b" 1 -  9\x00 \n  -  9\x00 \n  \n 1\x1e9 1\n", 0, 3),
     ] {
-        let rows = Segments::new(table).expect("a first line, or none");
+        let table = [b"key", table].concat();
+        let rows = Segments::new(&table[..]).expect("a line of titles");
         let (read, failed): (Vec<_>, Vec<_>) = rows.partition(Result::is_ok);
         assert_eq!((read.len(), failed.len()), (segments, errors), "{}", table.escape_ascii());
     }

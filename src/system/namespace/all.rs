@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Cursor, Write};
+use std::io::{self, Cursor, Write};
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -14,7 +14,7 @@ use super::named::{Identity, Namespace};
 use super::owners::Owners;
 use crate::linux::written_by_child;
 use crate::system::process::{proc_is_ours, status_line};
-use crate::sysv::{Segment, Segments, Table};
+use crate::sysv::{self, Segment, Segments, Table};
 
 /// So many processes of a namespace are asked at most whether they are the first of their pid namespace.
 const ASKED: usize = 64;
@@ -135,17 +135,17 @@ impl Inhabited {
         let inode = self.inode();
         let mark = move |row: io::Result<Segment>| row.map(|row| Segment { namespace: Some(inode), ..row });
         if self.is_ours {
-            return Ok(Some(Box::new(Segments::open()?.map(mark))));
+            return Ok(Some(Box::new(rows_here()?.map(mark))));
         }
         let Some(namespace) = self.open()? else { return Ok(None) };
-        // The table stays that of the namespace that it was opened in (ipc/util.c, `sysvipc_proc_open`), whoever reads it.
-        match namespace.inside(|| File::open(Table::PATH)) {
+        // The rows stay those of the namespace that they were asked for in (ipc/util.c, `sysvipc_proc_open`).
+        match namespace.inside(rows_here) {
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
                 let (table, owners) = copy_table(&namespace)?;
                 let rows = Segments::new(Cursor::new(table))?;
                 Ok(Some(Box::new(rows.map(move |row| row.map(|row| owners.as_seen_here(row))).map(mark))))
             }
-            table => Ok(Some(Box::new(Segments::new(BufReader::new(table?))?.map(mark)))),
+            rows => Ok(Some(Box::new(rows?.map(mark)))),
         }
     }
 
@@ -162,6 +162,11 @@ impl Inhabited {
         }
         last
     }
+}
+
+/// The segments of this thread's namespace.
+fn rows_here() -> io::Result<sysv::Rows> {
+    sysv::rows().map_err(|error| error.errno.into())
 }
 
 /// Copies a namespace's table for the user who owns the user namespace around it: only a process of its own can go there. The users in

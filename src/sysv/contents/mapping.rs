@@ -149,14 +149,22 @@ pub(super) fn pointer(attachment: &Attachment, offset: u64) -> *mut c_void {
     std::ptr::without_provenance_mut(attachment.address() + offset as usize)
 }
 
+/// Returns whether a new attachment is of tmpfs and not of huge pages, without /proc: `MADV_COLD` (Linux 5.4) refuses huge
+/// pages (mm/madvise.c, `can_madv_lru_vma`), and has nothing to do where no page is in our page table yet.
+///
+/// Also `false` where the kernel is older.
+pub(super) fn is_on_tmpfs(attachment: &Attachment) -> bool {
+    advise(attachment, &(0..attachment.size().min(page_size())), libc::MADV_COLD).is_ok()
+}
+
 /// madvise(2) for the pages of a range.
 ///
-/// Called with `MADV_POPULATE_READ`, `MADV_POPULATE_WRITE`, `MADV_DONTNEED` and `MADV_REMOVE`.
+/// Called with `MADV_POPULATE_READ`, `MADV_POPULATE_WRITE`, `MADV_DONTNEED`, `MADV_REMOVE` and `MADV_COLD`.
 pub(super) fn advise(attachment: &Attachment, range: &Range<u64>, advice: libc::c_int) -> io::Result<()> {
     let start = range.start - range.start % page_size();
     let length = (range.end - start) as usize;
     // SAFETY: the range is this attachment's own, mapped until it is dropped, and no reference into it exists. On a
-    // shared mapping MADV_DONTNEED drops page table entries, no data; MADV_REMOVE clears what it is meant to.
+    // shared mapping MADV_DONTNEED drops page table entries, no data; MADV_REMOVE clears what it is meant to; MADV_COLD changes no data.
     let ret = unsafe { libc::madvise(pointer(attachment, start), length, advice) };
     Ok(Errno::result(ret).map(drop)?)
 }

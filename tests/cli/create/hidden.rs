@@ -24,7 +24,7 @@ fn a_new_segment_that_cannot_be_looked_at_is_removed_again() {
         needs(Need::Strace);
         for line in ["create 42 --size 64", "create private --size 64", "write 42 text --create 64"] {
             let mut strace = ns.program("strace");
-            strace.args(["-qq", "-o", "/dev/null", "-e", "inject=shmctl:error=EPERM:when=1", "--"]);
+            strace.args(["-qq", "-o", "/dev/null", "-e", "inject=shmctl:error=ENOMEM:when=1", "--"]);
             let refused = ended(strace.arg(shmadm_path()).args(line.split(' '))).fails(1);
             assert!(refused.ends_with("; the new segment was removed again\n"), "{line}: {refused}");
             assert!(ns.table().is_empty(), "{line}");

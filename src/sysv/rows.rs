@@ -1,0 +1,50 @@
+//! All segments of an IPC namespace, wherever the kernel shows them.
+
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::vec;
+
+use super::error::Error;
+use super::{Segment, Segments, every, limits};
+
+/// All segments of an IPC namespace, in the kernel's order. Other processes make and remove some meanwhile: this is no
+/// snapshot.
+///
+/// Reading on is possible in any namespace: the rows stay those of the namespace that [`rows`] was called in.
+#[derive(Debug)]
+pub(crate) enum Rows {
+    /// The kernel's table, read as its rows are asked for.
+    Table(Segments<BufReader<File>>),
+    /// The answers of shmctl(2): without [`Segment::rss`] and [`Segment::swap`].
+    Answers(vec::IntoIter<io::Result<Segment>>),
+}
+
+/// Opens /proc/sysvipc/shm. Where that is missing, unreadable or masked by another file, asks shmctl(2) for each segment.
+///
+/// # Errors
+/// `ENOSYS` is [`super::Reason::NotSupported`].
+pub(crate) fn rows() -> Result<Rows, Error> {
+    match table() {
+        Some(table) => Ok(Rows::Table(table)),
+        None => every::without_table().map(|answers| Rows::Answers(answers.into_iter())),
+    }
+}
+
+/// The kernel's table; `None` where its file is none, or is empty while the kernel counts segments.
+fn table() -> Option<Segments<BufReader<File>>> {
+    let mut table = Segments::open().ok()?;
+    let is_empty = table.is_at_end().ok()?;
+    let is_masked = is_empty && limits::counted().is_ok_and(|(_, usage)| usage.segments > 0);
+    (!is_masked).then_some(table)
+}
+
+impl Iterator for Rows {
+    type Item = io::Result<Segment>;
+
+    fn next(&mut self) -> Option<io::Result<Segment>> {
+        match self {
+            Self::Table(rows) => rows.next(),
+            Self::Answers(rows) => rows.next(),
+        }
+    }
+}

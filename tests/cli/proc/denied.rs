@@ -1,0 +1,86 @@
+//! Commands of shmctl(2) that a security module denies: /proc answers, or the command says that it does not know.
+
+use super::shmadm;
+use crate::support::{Namespace, Need, ended, in_namespace, needs, shmadm_path};
+
+// include/uapi/linux/ipc.h and shm.h
+const IPC_STAT: u32 = 2;
+const IPC_INFO: u32 = 3;
+const SHM_STAT: u32 = 13;
+const SHM_INFO: u32 = 14;
+const SHM_STAT_ANY: u32 = 15;
+
+const MASK: &str = "mount --bind /dev/null /proc/sysvipc/shm";
+
+/// The words that run a program without these commands.
+fn without(ns: &Namespace, commands: &[u32]) -> String {
+    let program = ns.compile("denies");
+    let commands: Vec<_> = commands.iter().map(u32::to_string).collect();
+    format!("{} {}", program.display(), commands.join(","))
+}
+
+#[test]
+fn the_limits_and_what_is_used_come_from_proc() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "5", "--size", "5000"]).ok();
+        ns.shmadm(["write", "5", "hello"]).ok();
+        ns.shmadm(["create", "6", "--size", "70000"]).ok();
+        let denied = without(ns, &[IPC_INFO, SHM_INFO]);
+        for line in ["limits -f json", "limits", "metrics", "list -f json", "stat 5 -f json"] {
+            let allowed = shmadm(ns, "true", "", line).ok();
+            assert_eq!(shmadm(ns, "true", &denied, line).ok(), allowed, "{line}");
+        }
+        // Nothing counts the segments, and still they are all found.
+        let ids = shmadm(ns, MASK, &denied, "list -q").ok();
+        assert_eq!(ids, "id:0\nid:1\n");
+    });
+}
+
+#[test]
+fn a_segment_that_cannot_be_seen_is_an_error_and_not_left_out() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "5", "--size", "5000"]).ok();
+        for (commands, is_masked, is_whole) in [
+            (&[SHM_STAT_ANY][..], false, true),
+            (&[IPC_STAT, SHM_STAT, SHM_STAT_ANY], false, true),
+            (&[SHM_STAT_ANY], true, true),
+            (&[SHM_STAT, SHM_STAT_ANY], true, false),
+            (&[SHM_STAT, SHM_STAT_ANY, SHM_INFO, IPC_INFO], true, false),
+        ] {
+            let (mount, before) = (if is_masked { MASK } else { "true" }, without(ns, commands));
+            for line in ["list", "list -f json", "metrics", "remove --all --yes --dry-run"] {
+                let ended = shmadm(ns, mount, &before, line);
+                assert_eq!(ended.code, Some(i32::from(!is_whole)), "{commands:?} {is_masked} {line}: {ended:?}");
+                if !is_whole {
+                    let says = ["does not show", "permission denied"].iter().any(|cause| ended.err.contains(cause));
+                    assert!(says, "{commands:?} {is_masked} {line}: {ended:?}");
+                }
+            }
+            let listed = shmadm(ns, mount, &before, "list -f json").out;
+            assert_eq!(listed.starts_with(r#"{"segments":"#), is_whole, "{commands:?} {is_masked}: {listed}");
+        }
+    });
+}
+
+#[test]
+fn removed_is_only_said_of_what_was_seen_to_be_gone() {
+    in_namespace(|ns| {
+        needs(Need::Strace);
+        let mut unsure = 0;
+        for first in 1..6 {
+            ns.shmadm(["create", "5", "--size", "5000", "--exist-ok"]).ok();
+            let id = ns.table()[0].id.clone();
+            let inject = format!("inject=shmctl:error=EACCES:when={first}+");
+            let strace = format!(
+                "{MASK} && exec strace -qq -e trace=shmctl -e {inject} -o log {} remove id:{id}",
+                shmadm_path()
+            );
+            let removed = ended(ns.program("unshare").args(["--mount", "sh", "-c", &strace]));
+            let denied = std::fs::read_to_string(ns.path("log")).expect("a log").contains("(INJECTED)");
+            assert_eq!(removed.out.contains("removed"), !denied, "{first}: {removed:?}");
+            assert_eq!(removed.code, Some(i32::from(denied)), "{first}: {removed:?}");
+            unsure += u32::from(denied && ns.table().is_empty());
+        }
+        assert!(unsure > 0, "IPC_RMID never went through before a look that failed");
+    });
+}
