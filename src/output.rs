@@ -13,6 +13,7 @@ pub(crate) mod leaks;
 mod namespace;
 mod openmetrics;
 mod picture;
+mod preview;
 mod progress;
 mod record;
 mod sums;
@@ -43,6 +44,7 @@ pub(crate) use layout::Layout;
 pub(crate) use namespace::{NamespaceRecord, tell_unseen};
 pub(crate) use openmetrics::OpenMetrics;
 pub(crate) use picture::{Picture, Space};
+pub(crate) use preview::print_preview;
 pub(crate) use progress::Progress;
 pub use record::{SegmentRecord, View};
 pub(crate) use sums::Sums;
@@ -56,25 +58,40 @@ pub(crate) struct Output {
     is_terminal: bool,
     width: Option<u16>,
     color: bool,
+    choice: ColorChoice,
 }
 
 impl Output {
-    /// Takes standard output. `color` is the user's word; in `Auto` NO_COLOR, CLICOLOR_FORCE and TERM=dumb count.
-    pub(crate) fn new(color: ColorChoice) -> Result<Output> {
+    /// Takes standard output. `choice` is what the user said; `Auto` asks NO_COLOR, CLICOLOR_FORCE and TERM.
+    pub(crate) fn new(choice: ColorChoice) -> Result<Output> {
         let stdout = io::stdout();
-        let is_terminal = stdout.is_terminal();
-        let color = match color {
+        let color = match choice {
             ColorChoice::Auto => AutoStream::choice(&stdout),
             chosen => chosen,
         };
+        Output::on(&stdout, color, choice)
+    }
+
+    /// Returns the same for standard error, where a question is asked.
+    pub(crate) fn on_stderr(&self) -> Result<Output> {
+        let stderr = io::stderr();
+        let color = match self.choice {
+            ColorChoice::Auto => AutoStream::choice(&stderr),
+            chosen => chosen,
+        };
+        Output::on(&stderr, color, self.choice)
+    }
+
+    fn on(stream: &(impl AsFd + IsTerminal), color: ColorChoice, choice: ColorChoice) -> Result<Output> {
         // Not through io::Stdout, which ends a write at each line.
-        let file = stdout.as_fd().try_clone_to_owned().map_err(|error| Error::output(&error))?;
-        let width = rustix::termios::tcgetwinsize(&stdout).ok().map(|size| size.ws_col);
+        let file = stream.as_fd().try_clone_to_owned().map_err(|error| Error::output(&error))?;
+        let width = rustix::termios::tcgetwinsize(stream.as_fd()).ok().map(|size| size.ws_col);
         Ok(Output {
             stdout: BufWriter::with_capacity(64 << 10, file.into()),
-            is_terminal,
+            is_terminal: stream.is_terminal(),
             width: width.filter(|width| *width > 0),
             color: color != ColorChoice::Never,
+            choice,
         })
     }
 

@@ -8,6 +8,7 @@ pub(crate) mod charge;
 pub(crate) mod create;
 pub(crate) mod creators;
 pub(crate) mod filter;
+pub(crate) mod holders;
 pub(crate) mod leaks;
 pub(crate) mod lookup;
 pub(crate) mod objects;

@@ -23,7 +23,7 @@ pub(crate) use ids::print_ids;
 pub(crate) use json::Json;
 pub(crate) use jsonl::JsonLines;
 pub use raw::Raw;
-pub(crate) use table::Table;
+pub(crate) use table::{Table, print_sums};
 
 /// A format of `list`.
 pub(crate) trait Format {

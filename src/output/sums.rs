@@ -22,8 +22,9 @@ const TOTALS: Style = Style::new().dimmed();
 pub(crate) struct Totals {
     segments: u64,
     size: u128,
-    resident: u128,
-    swapped: u128,
+    /// `None` as long as it is known of none.
+    resident: Option<u128>,
+    swapped: Option<u128>,
     attached: u64,
     marked: u64,
     orphans: u64,
@@ -40,8 +41,8 @@ impl Totals {
     fn add(&mut self, segment: &Segment, lookups: &Lookups) {
         self.segments += 1;
         self.size += u128::from(segment.size);
-        self.resident += u128::from(segment.believable_rss().unwrap_or(0));
-        self.swapped += u128::from(segment.swap.unwrap_or(0));
+        add(&mut self.resident, segment.believable_rss());
+        add(&mut self.swapped, segment.swap);
         self.attached += u64::from(segment.nattch > 0);
         self.marked += u64::from(segment.is_marked());
         self.orphans += u64::from(is_orphan(segment, lookups));
@@ -65,7 +66,7 @@ impl Totals {
                 (1, optional(self.orphans, counted(self.orphans, "orphan"))),
                 (3, optional(self.marked, format!("{} {marked}", self.marked))),
                 (0, format!("{} attached", self.attached)),
-                (4, format!("{} resident", human_bytes(self.resident))),
+                (4, self.resident.map_or(String::new(), |bytes| format!("{} resident", human_bytes(bytes)))),
             ]
         };
         let line = |marked: &str, least: i32| {
@@ -76,6 +77,12 @@ impl Totals {
             [("marked for destruction", 0), ("marked", 0), ("marked", 1), ("marked", 2), ("marked", 3), ("marked", 4)];
         let fitting = ways.into_iter().map(|(marked, least)| line(marked, least)).find(|line| line.len() <= width);
         fitting.unwrap_or_else(|| line("", 5))
+    }
+}
+
+fn add(sum: &mut Option<u128>, bytes: Option<u64>) {
+    if let Some(bytes) = bytes {
+        *sum = Some(sum.unwrap_or(0) + u128::from(bytes));
     }
 }
 
@@ -141,8 +148,8 @@ impl<'a> Sums<'a> {
             sum.value.clone(),
             segments.to_string(),
             bytes(size),
-            bytes(resident),
-            bytes(swapped),
+            resident.map_or(String::new(), bytes),
+            swapped.map_or(String::new(), bytes),
             attached.to_string(),
             orphans.to_string(),
         ]
@@ -191,8 +198,8 @@ mod tests {
         let totals = Totals {
             segments: 600,
             size: 3 << 30,
-            resident: 120 << 20,
-            swapped: 0,
+            resident: Some(120 << 20),
+            swapped: None,
             attached: 30,
             marked: 30,
             orphans: 570,
@@ -208,7 +215,7 @@ mod tests {
         ] {
             assert_eq!(totals.fitted(width), line, "{width}");
         }
-        let one = Totals { segments: 1, size: 1, orphans: 1, ..Totals::default() };
+        let one = Totals { segments: 1, size: 1, resident: Some(0), orphans: 1, ..Totals::default() };
         assert_eq!(one.fitted(80), "1 segment, 1 byte, 1 orphan, 0 attached, 0 bytes resident");
     }
 }

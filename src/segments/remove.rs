@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::error::{Error, Kind, Result};
 use crate::segments::cache::Lookups;
 use crate::segments::filter::Selection;
+use crate::segments::holders::Holders;
 use crate::segments::lookup;
 use crate::system::parallel::in_shares;
 use crate::system::signals::ShutdownSignals;
@@ -55,6 +56,9 @@ pub(crate) struct Removal {
     /// Attachments, when it was looked at last.
     #[serde(skip)]
     nattch: u64,
+    /// What is left of a marked one.
+    #[serde(skip)]
+    left: Option<Box<Segment>>,
 }
 
 /// Why segments were chosen, to be asked again right before each goes.
@@ -94,7 +98,9 @@ pub(crate) fn remove(chosen: &Segment, choice: Choice<'_>, lookups: &Lookups) ->
     }
     // Whether it is gone or waits for its last detach, only another look tells.
     match left_of(chosen.id) {
-        Ok(Some(left)) => Removal { nattch: left.nattch, ..Removal::of(chosen, Outcome::Marked) },
+        Ok(Some(left)) => {
+            Removal { nattch: left.nattch, left: Some(left.into()), ..Removal::of(chosen, Outcome::Marked) }
+        }
         Ok(None) => Removal::of(chosen, Outcome::Removed),
         Err(error) => failed(
             Error::call(format_args!("look at {name} after its removal"), error)
@@ -164,7 +170,13 @@ impl Removal {
     /// A segment, and what became of it.
     pub(crate) fn of(segment: &Segment, outcome: Outcome) -> Removal {
         let (key, id, size) = (Some(segment.key), Some(segment.id), Some(segment.size));
-        Removal { key, id, size, outcome, error: None, nattch: segment.nattch }
+        Removal { key, id, size, outcome, error: None, nattch: segment.nattch, left: None }
+    }
+
+    /// Returns who still has a marked segment attached.
+    pub(crate) fn holders(&self, lookups: &Lookups) -> Option<Holders> {
+        let left = self.left.as_deref().filter(|_| self.outcome == Outcome::Marked)?;
+        Some(Holders::of(left, lookups)).filter(|holders| !holders.is_empty())
     }
 
     /// A word that names no segment, which may be no failure, or that could not be looked up.
@@ -176,7 +188,7 @@ impl Removal {
             SegmentRef::Id(id) => (None, Some(*id)),
             SegmentRef::Ftok(..) => (lookup::key_of(word).ok().flatten(), None),
         };
-        Removal { key, id, size: None, outcome, error, nattch: 0 }
+        Removal { key, id, size: None, outcome, error, nattch: 0, left: None }
     }
 }
 
@@ -194,11 +206,9 @@ impl fmt::Display for Removal {
         if let (Some(key), Some(id), Some(size)) = (self.key, self.id, self.size) {
             write!(f, " segment {key} (id {id}, {})", counted(size, "byte"))?;
         }
-        let attachments = if self.nattch == 1 { "attachment" } else { "attachments" };
-        match (self.outcome, self.nattch) {
-            (Outcome::Marked, left) => write!(f, ", {left} {attachments} left"),
-            (Outcome::WouldRemove, 1..) => write!(f, ", which has {} {attachments}", self.nattch),
-            (Outcome::Skipped, _) => f.write_str(": the filters do not hold for it"),
+        match self.outcome {
+            Outcome::Marked => write!(f, ", {} left", counted(self.nattch, "attachment")),
+            Outcome::Skipped => f.write_str(": the filters do not hold for it"),
             _ => Ok(()),
         }
     }

@@ -90,6 +90,13 @@ pub(crate) fn command_of(pid: i32) -> Option<String> {
     Some(command_line(pid, &stat.comm))
 }
 
+/// Returns the name of a process (comm), made visible: at most 15 bytes, which the process can choose. `None` if there is
+/// no such process.
+pub(crate) fn name_of(pid: i32) -> Option<String> {
+    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    Some(visible(name.strip_suffix(b"\n").unwrap_or(&name)).into_owned())
+}
+
 /// The effective user of a process, which is not always the owner of its files in /proc; `None` where it is not to be seen.
 pub(crate) fn user_of(pid: i32) -> Option<u32> {
     let uids = status_line(&pid.to_string(), "Uid:")?;

@@ -74,7 +74,7 @@ fn expect_fair(line: &[&str], ended: &Ended) {
     let makes = line[0] == "create" || line.contains(&"--create");
     let words: &[&str] = match ended.code {
         // A list, a look or a watch of what there is has nothing to say of what there is not any more.
-        Some(0) => &["holding segment", "watching ", "since it was chosen", "passed over"],
+        Some(0) => &["holding segment", "watching ", "since it was chosen", "skipped", "nothing to remove"],
         Some(3) if line[0] != "create" => &["there is no such segment"],
         Some(1) if makes => &["was removed by another process at once", "; the new segment is gone, too"],
         Some(1) => &["since it was chosen"],

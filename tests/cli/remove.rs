@@ -119,11 +119,16 @@ fn a_dry_run_says_what_it_would_do_and_does_nothing() {
         let before = ns.table();
         for option in ["-n", "--dry-run"] {
             let lines = ns.shmadm(["remove", "1", "2", option]).ok();
-            let (free, held) = lines.split_once('\n').expect("two lines");
-            assert_eq!(free, "would remove segment 0x00000001 (id 0, 100 bytes)");
-            assert!(held.starts_with("would remove segment 0x00000002 (id 1, 100 bytes)"), "{held}");
-            assert!(held.contains("1 attachment"), "{held}");
+            let lines: Vec<_> = lines.lines().collect();
+            assert!(lines[0].starts_with("KEY ") && lines[0].ends_with(" IDLE  COMMAND"), "{lines:?}");
+            assert!(lines[1].starts_with("0x00000001") && lines[2].starts_with("0x00000002"), "{lines:?}");
+            assert!(lines[4].starts_with("OWNER ") && lines[4].ends_with(" ATTACHED  ORPHANS"), "{lines:?}");
+            assert!(lines[5].split_whitespace().skip(1).eq(["2", "200", "0", "0", "1", "1"]), "{lines:?}");
+            assert_eq!(lines[7..], ["would remove 2 segments (200 bytes), 1 of them attached"]);
+            assert_eq!(ns.shmadm(["remove", "1", "2", option, "-q"]).ok(), "");
         }
+        let one = ns.shmadm(["remove", "--attached", "--include-attached", "-n"]).ok();
+        assert!(one.ends_with("\nwould remove 1 segment (100 bytes), which is attached\n"), "{one}");
         // Nor does it wait, and what is missing would be missing.
         ns.shmadm(["remove", "2", "--dry-run", "--wait"]).ok();
         ns.shmadm(["remove", "9", "--dry-run"]).fails(3);
@@ -173,7 +178,7 @@ fn an_attached_one_is_marked_and_its_key_is_free() {
         let holders = [ns.hold(["read", "42", "--hold"]), ns.hold(["attach-write", "42", "x", "--hold"])];
         let marked = ns.shmadm(["remove", "42"]).ok();
         assert!(marked.starts_with("marked for destruction: segment 0x0000002a (id 0, 100 bytes)"), "{marked}");
-        assert!(marked.contains("2 attachments"), "{marked}");
+        assert!(marked.ends_with(", 2 attachments left: shmadm(2)\n"), "{marked}");
         let row = ns.row(0).expect("the segment");
         assert_eq!((row.key.as_str(), row.mode.as_str()), ("0", "1600"));
         ns.shmadm(["remove", "42"]).fails(3);

@@ -67,6 +67,39 @@ fn what_happens_while_it_asks_is_seen_before_anything_goes() {
 }
 
 #[test]
+fn the_question_shows_what_goes_twenty_rows_of_it_and_the_sums() {
+    in_namespace(|ns| {
+        ns.run("sh", ["-c", "for i in $(seq 500); do $0 create private -s 4K -q; done", shmadm_path()]);
+        let mut script = ns.program("script");
+        let line = format!("stty cols 80; {} --color never remove --orphaned", shmadm_path());
+        let mut script = Running(
+            script
+                .args(["-qec", &line, "/dev/null"])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("script"),
+        );
+        let mut stdin = script.0.stdin.take().expect("a pipe");
+        stdin.write_all(b"n\n").expect("the terminal");
+        let mut shown = String::new();
+        script.0.stdout.take().expect("a pipe").read_to_string(&mut shown).expect("what it says");
+        assert_eq!(script.0.wait().expect("its end").code(), Some(1), "{shown}");
+        drop(stdin);
+        let lines: Vec<_> = shown.lines().map(str::trim_end).collect();
+        let titles = lines.iter().position(|line| line.starts_with("KEY ")).expect("the titles");
+        assert!(["OWNER", "SIZE", "IDLE", "COMMAND"].iter().all(|title| lines[titles].contains(title)), "{shown}");
+        assert_eq!(lines.iter().filter(|line| line.starts_with("0x")).count(), 20, "{shown}");
+        assert!(lines.contains(&"and 480 more; --dry-run shows all"), "{shown}");
+        let sums = lines.iter().position(|line| line.starts_with("OWNER ")).expect("the sums");
+        assert!(lines[sums + 1].split_whitespace().skip(1).eq(["500", "2M", "0", "0", "0", "500"]), "{shown}");
+        assert!(shown.contains("remove 500 segments (2M)? [y/N] "), "{shown}");
+        assert!(lines.iter().all(|line| line.chars().count() <= 80), "{shown}");
+        assert_eq!(existing(ns).len(), 500);
+    });
+}
+
+#[test]
 fn not_in_a_snapshot_is_only_what_is_new() {
     in_namespace(|ns| {
         let [set, marked, kept] = ["1 -s 1", "2 -s 2", "3 -s 3"].map(|words| make(ns, words));

@@ -63,7 +63,7 @@ fn what_is_made_or_changed_is_the_one_that_was_made_or_found() {
 
 #[test]
 fn what_is_removed_is_the_one_that_was_chosen() {
-    const CHANGED: &[&str] = &["since it was chosen", "passed over 1 that are attached"];
+    const CHANGED: &[&str] = &["since it was chosen", "skipped 1 attached segment", "nothing to remove"];
     const LEFT: &[&str] = &["the command left ", "  segment 0x", "removed segment 0x", "shmget: File exists"];
     const LINES: &[Line] = &[
         line("remove 42", &[0, 3]),
@@ -71,9 +71,9 @@ fn what_is_removed_is_the_one_that_was_chosen() {
         line("remove 42 --mine", &[0, 3]),
         line("remove 42 --wait", &[0, 3]),
         line("remove 42 --wait", &[0, 1, 3]).of(Before::Attached).says(CHANGED),
-        line("remove --key 42 --yes", &[0]).uses(Until::Listed),
-        line("remove --not-in before --yes", &[0]).uses(Until::Listed),
-        line("remove --orphaned --yes", &[0]).uses(Until::Listed),
+        line("remove --key 42 --yes", &[0]).says(CHANGED).uses(Until::Listed),
+        line("remove --not-in before --yes", &[0]).says(CHANGED).uses(Until::Listed),
+        line("remove --orphaned --yes", &[0]).says(CHANGED).uses(Until::Listed),
         line("remove --all --include-attached --yes", &[0]).of(Before::Attached).says(CHANGED).uses(Until::Listed),
         line("guard --shared --remove -- ./rival make 42", &[1]).of(Before::Nothing).says(LEFT).uses(Until::Listed),
     ];

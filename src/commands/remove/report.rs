@@ -1,0 +1,81 @@
+//! What became of the segments.
+
+use serde::Serialize;
+
+use super::Remove;
+use crate::error::{Error, Result, Status};
+use crate::output::{Output, say};
+use crate::segments::cache::Lookups;
+use crate::segments::remove::{self, Outcome, Removal};
+use crate::system::signals::ShutdownSignals;
+
+#[derive(Serialize)]
+struct Report<'a> {
+    removed: &'a [Removal],
+}
+
+impl Remove {
+    /// Says at once what became of a segment, unless it is still to be waited for.
+    pub(super) fn tell(&self, removal: &Removal, lookups: &Lookups, output: &mut Output) -> Result<()> {
+        let is_waited_for = self.wait.is_some() && removal.outcome == Outcome::Marked;
+        if let Some(error) = &removal.error {
+            say(error);
+        } else if removal.outcome == Outcome::Skipped {
+            say(removal);
+        } else if self.is_line(removal) && !is_waited_for {
+            print(removal, lookups, output)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a removal is told in a line of standard output.
+    fn is_line(&self, removal: &Removal) -> bool {
+        let is_told_otherwise = matches!(removal.outcome, Outcome::Missing | Outcome::WouldRemove);
+        !self.quiet && !self.wants_json() && !is_told_otherwise
+    }
+
+    /// Waits where that was asked for, and tells what has not been told. `left` were not come to before a signal.
+    pub(super) fn finish(
+        &self,
+        mut removals: Vec<Removal>,
+        left: usize,
+        shutdown: &ShutdownSignals,
+        lookups: &Lookups,
+        output: &mut Output,
+    ) -> Result<Status> {
+        if let Some(limit) = self.wait {
+            output.flush()?;
+            let marked: Vec<_> = removals.iter().map(|removal| removal.outcome == Outcome::Marked).collect();
+            remove::wait(&mut removals, limit.map(|limit| limit.0), shutdown)
+                .map_err(|error| Error::io("wait for a signal", &error))?;
+            for (removal, _) in removals.iter().zip(marked).filter(|(_, was_marked)| *was_marked) {
+                if let Some(error) = &removal.error {
+                    say(error);
+                } else if self.is_line(removal) {
+                    print(removal, lookups, output)?;
+                }
+            }
+        }
+        if self.wants_json() {
+            output.json(&Report { removed: &removals })?;
+        }
+        if let Some(signal) = shutdown.signal() {
+            if left > 0 {
+                say(format_args!("interrupted: {left} of {} were left alone", left + removals.len()));
+            }
+            return Ok(Status::Signal(signal));
+        }
+        // Nobody asked for a particular one of those that the filters chose: that it changed meanwhile is no failure.
+        let is_failure = |removal: &&Removal| !self.segment.is_empty() || removal.outcome != Outcome::Changed;
+        let failures = removals.iter().filter(is_failure).filter_map(|removal| removal.error.as_ref());
+        Ok(failures.fold(Status::Done, |status, error| status.and(error.status())))
+    }
+}
+
+/// Prints what became of a segment, and who still has it attached.
+fn print(removal: &Removal, lookups: &Lookups, output: &mut Output) -> Result<()> {
+    match removal.holders(lookups) {
+        Some(holders) => output.line(format_args!("{removal}: {holders}")),
+        None => output.line(removal),
+    }
+}

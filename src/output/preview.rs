@@ -1,0 +1,35 @@
+//! What is about to be removed.
+
+use super::Output;
+use super::columns::Column;
+use super::format::print_sums;
+use super::layout::Layout;
+use super::record::View;
+use super::sums::Sums;
+use super::time::TimeFormat;
+use crate::error::Result;
+use crate::segments::cache::Lookups;
+use crate::sysv::Segment;
+
+/// What tells whether a segment is still needed. These columns fit 80 columns, with identifiers of ten digits, too.
+const COLUMNS: [&str; 8] = ["KEY", "ID", "OWNER", "SIZE", "NATTCH", "STATUS", "IDLE", "COMMAND"];
+
+/// Prints the first `most` segments as a table, and what all of them sum up to for each owner.
+pub(crate) fn print_preview(segments: &[Segment], most: usize, lookups: &Lookups, output: &mut Output) -> Result<()> {
+    let view = View { lookups, time_format: TimeFormat::Short, human_sizes: true };
+    let columns: Vec<_> = COLUMNS.iter().filter_map(|title| Column::named(title).ok()).collect();
+    let shown = segments.get(..most).unwrap_or(segments);
+    let layout = Layout::new(&columns, true, true, shown, &view, output.width());
+    layout.print_titles(output)?;
+    layout.print(output, shown, &view)?;
+    if shown.len() < segments.len() {
+        output.line(format_args!("and {} more; --dry-run shows all", segments.len() - shown.len()))?;
+    }
+    output.line("")?;
+    if let Ok(owner) = Column::named("OWNER") {
+        let mut sums = Sums::by(owner, view, true);
+        segments.iter().for_each(|segment| sums.add(segment));
+        print_sums(&sums, owner.title, output)?;
+    }
+    Ok(())
+}
