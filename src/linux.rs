@@ -12,6 +12,7 @@ mod kcmp;
 mod namespace;
 mod page_cgroups;
 mod page_frames;
+mod perf;
 mod procmap;
 pub(crate) mod seccomp;
 
@@ -23,4 +24,5 @@ pub(crate) use kcmp::share_memory;
 pub(crate) use namespace::NamespaceFile;
 pub(crate) use page_cgroups::PageCgroups;
 pub(crate) use page_frames::PageFrames;
+pub(crate) use perf::{descriptor, filter, share_ring};
 pub(crate) use procmap::{FileMapping, mapping_at, next_shared_file};

@@ -32,7 +32,7 @@ use crate::error::{Error, Result};
 use crate::values::visible;
 
 pub(crate) use attachment::{AttachmentRecord, attachment_records};
-pub(crate) use change::{ChangeRecord, change_line};
+pub(crate) use change::{Actor, Event, EventRecord, What, event_line};
 pub(crate) use columns::column_help;
 pub use columns::{COLUMNS, Column};
 pub(crate) use description::Description;

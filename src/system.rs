@@ -1,4 +1,4 @@
-//! The machine around segments: processes, names, namespaces, signals.
+//! The machine around segments: processes, names, namespaces, signals, tracepoints.
 
 pub(crate) mod cgroup;
 pub(crate) mod clock;
@@ -11,5 +11,6 @@ pub(crate) mod process;
 pub(crate) mod signals;
 pub(crate) mod spawn;
 pub(crate) mod stack;
+pub(crate) mod tracepoints;
 pub(crate) mod tracer;
 pub(crate) mod units;

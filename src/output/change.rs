@@ -1,15 +1,19 @@
 //! What happened to a segment, as a line for people and as a record for scripts.
 
 use std::fmt::Write;
+use std::rc::Rc;
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use super::record::SegmentRecord;
 use crate::segments::cache::Lookups;
-use crate::segments::changes::{Change, Event};
+use crate::segments::changes::{Change, Event as Kind};
+use crate::segments::events::{Failure, UNKNOWN_ID};
 use crate::system::clock::Clock;
 use crate::system::names::Names;
+use crate::system::units::Unit;
+use crate::sysv::Segment;
 use crate::values::human;
 
 const PLAIN: Style = Style::new();
@@ -17,61 +21,181 @@ const CREATED: Style = AnsiColor::Green.on_default();
 const CHANGED: Style = AnsiColor::Yellow.on_default();
 const GOING: Style = AnsiColor::Red.on_default();
 
-/// What happened to a segment, in JSON.
-#[derive(Debug, Serialize)]
-pub(crate) struct ChangeRecord {
-    event: &'static str,
-    time: String,
-    segment: SegmentRecord,
-    before: Option<SegmentRecord>,
+/// Something that happened, as it is reported.
+#[derive(Debug)]
+pub(crate) struct Event<'a> {
+    /// When it happened, or was seen.
+    pub clock: Clock,
+    /// What happened.
+    pub what: What<'a>,
+    /// Who did it, if that is known for sure.
+    pub actor: Option<Actor>,
+    /// By which way it came about, if that is known for sure.
+    pub cause: Option<&'static str>,
+    /// Whether the kernel's own records tell it, rather than a look at the table.
+    pub is_from_kernel: bool,
 }
 
-impl ChangeRecord {
-    /// The record of a change; the clock of `lookups` is when it was seen.
-    pub(crate) fn new(change: &Change, lookups: &Lookups) -> ChangeRecord {
-        ChangeRecord {
-            event: word(change.event),
-            time: lookups.clock().utc(),
-            segment: SegmentRecord::new(&change.segment, lookups).with_original_key(change.original_key),
-            before: change.before.as_ref().map(|before| SegmentRecord::new(before, lookups)),
+/// What happened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum What<'a> {
+    /// A segment changed.
+    Change(&'a Change),
+    /// A call failed.
+    Failure(&'a Failure),
+    /// So many records are missing.
+    Lost(u64),
+}
+
+/// A process that did something.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Actor {
+    /// Its number.
+    pub pid: i32,
+    /// Its effective user.
+    pub uid: Option<u32>,
+    /// That user's name.
+    pub user: Option<Rc<str>>,
+    /// Its command line, or the name of its program in brackets.
+    pub command: Rc<str>,
+    /// Its systemd unit, container or pod.
+    pub unit: Option<Unit>,
+    /// The name of its program.
+    #[serde(skip)]
+    pub name: Rc<str>,
+}
+
+/// The same in JSON.
+#[derive(Debug, Serialize)]
+pub(crate) struct EventRecord<'a> {
+    event: &'static str,
+    time: String,
+    source: &'static str,
+    segment: Option<SegmentRecord>,
+    before: Option<SegmentRecord>,
+    actor: &'a Option<Actor>,
+    cause: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errno: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ns: Option<u64>,
+}
+
+impl<'a> EventRecord<'a> {
+    /// Returns the record of something that happened.
+    pub(crate) fn new(event: &'a Event<'_>, lookups: &Lookups) -> EventRecord<'a> {
+        let record = EventRecord {
+            event: word(&event.what),
+            time: event.clock.utc(),
+            source: if event.is_from_kernel { "kernel" } else { "poll" },
+            segment: None,
+            before: None,
+            actor: &event.actor,
+            cause: event.cause,
+            call: None,
+            errno: None,
+            lost: None,
+            ns: None,
+        };
+        // Who has it attached shows the key that a marked segment had. The kernel's records have said so before.
+        let marked = |segment: &Segment| match event.is_from_kernel {
+            true => SegmentRecord::with_key(segment, None, lookups),
+            false => SegmentRecord::new(segment, lookups),
+        };
+        match event.what {
+            What::Change(change) => EventRecord {
+                segment: Some(match change.original_key {
+                    Some(key) => SegmentRecord::with_key(&change.segment, Some(key), lookups),
+                    None => marked(&change.segment),
+                }),
+                before: change.before.as_ref().map(marked),
+                ..record
+            },
+            What::Failure(failure) => EventRecord {
+                segment: failure.segment.as_ref().map(marked),
+                call: Some(&failure.call),
+                errno: Some(format!("{:?}", failure.errno)),
+                ns: failure.namespace,
+                ..record
+            },
+            What::Lost(count) => EventRecord { lost: Some(count), ..record },
         }
     }
 }
 
-/// The line of a change. It fits 80 columns, unless numbers or names are long, or several things changed at once.
-pub(crate) fn change_line(change: &Change, began: &Clock, lookups: &Lookups, color: bool) -> String {
-    let segment = &change.segment;
-    let style = if color { style_of(change.event) } else { PLAIN };
-    let mut line = format!(
-        "{} {style}{:<8}{style:#} {} {:<8} {:>5}  {:<8}  {}",
-        lookups.clock().to_the_second(began),
-        word(change.event),
-        change.original_key.unwrap_or(segment.key),
-        format!("id:{}", segment.id),
-        human(segment.size.into()),
-        lookups.names.user_or_uid(segment.uid),
-        details(change, lookups)
-    );
-    line.truncate(line.trim_end().len());
+/// Returns the line of something that happened. It fits 80 columns, unless numbers or names are long, or several things
+/// changed at once.
+pub(crate) fn event_line(event: &Event<'_>, began: &Clock, lookups: &Lookups, color: bool) -> String {
+    let style = if color { style_of(&event.what) } else { PLAIN };
+    let (time, word) = (event.clock.to_the_second(began), word(&event.what));
+    let mut line = format!("{time} {style}{word:<8}{style:#} ");
+    // Writing to a String does not fail.
+    let namespace = |inode: Option<u64>| inode.map_or_else(String::new, |inode| format!("{inode:<10} "));
+    // Writing to a String does not fail.
+    let _ = match event.what {
+        What::Change(change) => {
+            let segment = &change.segment;
+            write!(
+                line,
+                "{}{} {:<8} {:>5}  {:<8} ",
+                namespace(segment.namespace),
+                change.original_key.unwrap_or(segment.key),
+                format!("id:{}", segment.id),
+                human(segment.size.into()),
+                user(segment.uid, &lookups.names),
+            )
+        }
+        What::Failure(failure) => {
+            write!(line, "{}{} = {:?}", namespace(failure.namespace), failure.call, failure.errno)
+        }
+        What::Lost(count) => write!(line, "{count} records"),
+    };
+    for part in [details(event, &lookups.names), by(event, &lookups.names)] {
+        if !part.is_empty() {
+            let _ = write!(line, " {part}");
+        }
+    }
     line
 }
 
-/// What there is to say of an event, beyond which segment it was.
-fn details(change: &Change, lookups: &Lookups) -> String {
-    let segment = &change.segment;
-    let mut text = match (change.event, change.nattch) {
-        (Event::Created, _) => format!("mode {}", segment.mode()),
-        (Event::Attached | Event::Detached, Some((from, to))) => format!("nattch {from} -> {to}"),
-        (Event::Attached | Event::Detached, None) => "meanwhile".into(),
-        (Event::Changed, _) => settings(change, &lookups.names),
-        (Event::Marked, _) => format!("nattch {}", segment.nattch),
-        (Event::Removed, _) => String::new(),
+/// Returns who did it and by which way; a user only if that is not the segment's owner.
+fn by(event: &Event<'_>, names: &Names) -> String {
+    let mut text = match (&event.actor, event.what) {
+        (Some(actor), what) => {
+            let is_owner = matches!(what, What::Change(change) if actor.uid == Some(change.segment.uid));
+            let user = actor.uid.filter(|_| !is_owner);
+            let user = user.map_or_else(String::new, |uid| format!(" of {}", names.user_or_uid(uid)));
+            format!("by {} {}{user}", actor.pid, actor.name)
+        }
+        (None, What::Change(Change { process: Some(process), .. })) => format!("by {process}"),
+        (None, _) => String::new(),
     };
-    if let Some(process) = change.process {
-        // Writing to a String does not fail.
-        let _ = write!(text, " by {process}");
+    if let Some(cause @ ("fork" | "exec" | "exit" | "namespace")) = event.cause {
+        text = format!("{text} ({cause})").trim_start().to_owned();
     }
     text
+}
+
+fn user(uid: u32, names: &Names) -> Rc<str> {
+    if uid == UNKNOWN_ID { "?".into() } else { names.user_or_uid(uid) }
+}
+
+/// Returns what there is to say of a change, beyond which segment it was.
+fn details(event: &Event<'_>, names: &Names) -> String {
+    let What::Change(change) = event.what else { return String::new() };
+    let segment = &change.segment;
+    match (change.event, change.nattch) {
+        (Kind::Created, _) => format!("mode {}", segment.mode()),
+        (Kind::Attached | Kind::Detached, Some((from, to))) => format!("nattch {from} -> {to}"),
+        (Kind::Attached | Kind::Detached, None) => "meanwhile".into(),
+        (Kind::Changed, _) => settings(change, names),
+        (Kind::Marked, _) => format!("nattch {}", segment.nattch),
+        (Kind::Removed, _) => String::new(),
+    }
 }
 
 /// What IPC_SET, SHM_LOCK and SHM_UNLOCK have changed.
@@ -95,22 +219,29 @@ fn settings(change: &Change, names: &Names) -> String {
     changed.join(", ")
 }
 
-fn word(event: Event) -> &'static str {
-    match event {
-        Event::Created => "created",
-        Event::Attached => "attached",
-        Event::Detached => "detached",
-        Event::Changed => "changed",
-        Event::Marked => "marked",
-        Event::Removed => "removed",
+fn word(what: &What<'_>) -> &'static str {
+    match what {
+        What::Change(change) => match change.event {
+            Kind::Created => "created",
+            Kind::Attached => "attached",
+            Kind::Detached => "detached",
+            Kind::Changed => "changed",
+            Kind::Marked => "marked",
+            Kind::Removed => "removed",
+        },
+        What::Failure(_) => "failed",
+        What::Lost(_) => "lost",
     }
 }
 
-fn style_of(event: Event) -> Style {
-    match event {
-        Event::Created => CREATED,
-        Event::Attached | Event::Detached => PLAIN,
-        Event::Changed => CHANGED,
-        Event::Marked | Event::Removed => GOING,
+fn style_of(what: &What<'_>) -> Style {
+    match what {
+        What::Change(change) => match change.event {
+            Kind::Created => CREATED,
+            Kind::Attached | Kind::Detached => PLAIN,
+            Kind::Changed => CHANGED,
+            Kind::Marked | Kind::Removed => GOING,
+        },
+        What::Failure(_) | What::Lost(_) => GOING,
     }
 }

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::time::{TimeFormat, timestamp};
 use crate::segments::cache::Lookups;
+use crate::segments::events::UNKNOWN_ID;
 use crate::segments::state::{self, Presence};
 use crate::sysv::Segment;
 use crate::values::{Key, Mode};
@@ -35,13 +36,13 @@ pub struct SegmentRecord {
     mode: Mode,
     status: Vec<&'static str>,
     nattch: u64,
-    uid: u32,
+    uid: Option<u32>,
     user: Option<Rc<str>>,
-    gid: u32,
+    gid: Option<u32>,
     group: Option<Rc<str>>,
-    cuid: u32,
+    cuid: Option<u32>,
     cuser: Option<Rc<str>>,
-    cgid: u32,
+    cgid: Option<u32>,
     cgroup: Option<Rc<str>>,
     cpid: i32,
     creator: Presence,
@@ -63,30 +64,29 @@ pub struct SegmentRecord {
 }
 
 impl SegmentRecord {
-    /// The same, of a marked segment whose key is known from before.
-    pub fn with_original_key(mut self, key: Option<Key>) -> SegmentRecord {
-        self.original_key = key.map(|key| key.to_string()).or(self.original_key);
-        self
-    }
-
     /// The record of a segment.
     pub fn new(segment: &Segment, lookups: &Lookups) -> SegmentRecord {
+        SegmentRecord::with_key(segment, state::original_key(segment, lookups), lookups)
+    }
+
+    /// Returns the record of a segment that had this key, if it is marked.
+    pub(super) fn with_key(segment: &Segment, original_key: Option<Key>, lookups: &Lookups) -> SegmentRecord {
         let names = &lookups.names;
         SegmentRecord {
             key: segment.key,
-            original_key: state::original_key(segment, lookups).map(|key| key.to_string()),
+            original_key: original_key.map(|key| key.to_string()),
             id: segment.id.as_raw(),
             size: segment.size,
             mode: segment.mode(),
             status: state::status_words(segment, lookups).collect(),
             nattch: segment.nattch,
-            uid: segment.uid,
+            uid: known(segment.uid),
             user: names.user(segment.uid),
-            gid: segment.gid,
+            gid: known(segment.gid),
             group: names.group(segment.gid),
-            cuid: segment.cuid,
+            cuid: known(segment.cuid),
             cuser: names.user(segment.cuid),
-            cgid: segment.cgid,
+            cgid: known(segment.cgid),
             cgroup: names.group(segment.cgid),
             cpid: segment.cpid,
             creator: state::creator(segment, lookups),
@@ -102,6 +102,11 @@ impl SegmentRecord {
             ns: segment.namespace,
         }
     }
+}
+
+/// Returns a user or group id, unless nobody saw it.
+fn known(id: u32) -> Option<u32> {
+    Some(id).filter(|id| *id != UNKNOWN_ID)
 }
 
 fn text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {

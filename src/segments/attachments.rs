@@ -141,7 +141,8 @@ pub(crate) fn of_process(pid: i32) -> io::Result<Option<InProcess>> {
     of_process_by(&MapsReader::new()?, pid)
 }
 
-fn of_process_by(reader: &MapsReader, pid: i32) -> io::Result<Option<InProcess>> {
+/// The same, with a reader that is at hand.
+pub(crate) fn of_process_by(reader: &MapsReader, pid: i32) -> io::Result<Option<InProcess>> {
     let looked = match mappings(reader, &format!("/proc/{pid}/maps")) {
         Ok(None) => of_threads(reader, pid),
         looked => looked,

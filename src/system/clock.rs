@@ -10,7 +10,7 @@ use jiff::{Timestamp, Zoned};
 use nix::time::{ClockId, clock_gettime};
 
 /// A moment, in the user's time zone if that is needed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Clock {
     now: Timestamp,
     /// Seconds since the machine booted; `None` if the kernel does not tell.
@@ -28,6 +28,12 @@ impl Clock {
     #[cfg(test)]
     pub(crate) fn at(now: Zoned) -> Clock {
         Clock { now: now.timestamp(), uptime: None, local: now.into() }
+    }
+
+    /// Returns the clock at another moment, in nanoseconds since the epoch, in the same time zone.
+    pub(crate) fn moved_to(&self, nanoseconds: i128) -> Clock {
+        let now = Timestamp::from_nanosecond(nanoseconds).unwrap_or(self.now);
+        Clock { now, uptime: self.uptime, local: now.to_zoned(self.local().time_zone().clone()).into() }
     }
 
     /// Returns the moment.

@@ -16,7 +16,7 @@ use crate::linux::cause;
 
 pub(crate) use all::{Inhabited, Survey, survey};
 pub(crate) use keeper::Keeper;
-pub(crate) use named::{Identity, NamespaceRef, enter};
+pub(crate) use named::{Identity, Namespace, NamespaceRef, enter};
 
 /// Why no namespace could be made.
 #[derive(Debug)]

@@ -69,6 +69,17 @@ impl Segment {
         self.raw_mode & SHM_DEST != 0
     }
 
+    /// Returns the segment as `IPC_RMID` leaves it while it is attached: without its key, and marked for destruction.
+    pub(crate) fn marked(&self) -> Segment {
+        Segment { key: Key::PRIVATE, raw_mode: self.raw_mode | SHM_DEST, ..self.clone() }
+    }
+
+    /// Returns the segment as `SHM_LOCK` or `SHM_UNLOCK` leaves it.
+    pub(crate) fn locked(&self, is_locked: bool) -> Segment {
+        let flag = if is_locked { SHM_LOCKED } else { 0 };
+        Segment { raw_mode: self.raw_mode & !SHM_LOCKED | flag, ..self.clone() }
+    }
+
     /// Whether its pages are kept in memory (`SHM_LOCK`).
     pub fn is_locked(&self) -> bool {
         self.raw_mode & SHM_LOCKED != 0

@@ -63,7 +63,7 @@ impl Display for ModeBits {
 }
 
 /// A key as an argument: `IPC_PRIVATE` by its name.
-pub(super) fn key(key: Key) -> impl Display {
+pub(crate) fn key(key: Key) -> impl Display {
     fmt::from_fn(move |f| if key.is_private() { f.write_str("IPC_PRIVATE") } else { key.fmt(f) })
 }
 
@@ -129,4 +129,31 @@ impl Display for Status<'_> {
             ds.shm_segsz, ds.shm_cpid, ds.shm_lpid, ds.shm_nattch, ds.shm_atime, ds.shm_dtime, ds.shm_ctime
         )
     }
+}
+
+/// Returns the flags of shmget(2) in words.
+pub(crate) fn get_flags(flags: libc::c_int) -> impl Display {
+    GetFlags(flags)
+}
+
+/// Returns the flags of shmat(2) in words.
+pub(crate) fn attach_flags(flags: libc::c_int) -> impl Display {
+    AttachFlags(flags)
+}
+
+/// Returns a command of shmctl(2) in words (include/uapi/linux/ipc.h, include/uapi/linux/shm.h).
+pub(crate) fn control_command(command: libc::c_int) -> impl Display {
+    let name = match command {
+        libc::IPC_RMID => "IPC_RMID",
+        libc::IPC_SET => "IPC_SET",
+        libc::IPC_STAT => "IPC_STAT",
+        libc::IPC_INFO => "IPC_INFO",
+        libc::SHM_LOCK => "SHM_LOCK",
+        libc::SHM_UNLOCK => "SHM_UNLOCK",
+        13 => "SHM_STAT",
+        14 => "SHM_INFO",
+        15 => "SHM_STAT_ANY",
+        _ => "",
+    };
+    fmt::from_fn(move |f| if name.is_empty() { write!(f, "{command:#x}") } else { f.write_str(name) })
 }

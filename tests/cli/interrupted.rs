@@ -99,7 +99,9 @@ fn what_waits_goes_on_waiting() {
 
         let out = || Stdio::from(File::create(ns.path("out")).expect("a file"));
         let mut watcher = spawn(
-            ns.command(["watch", "--for", "1m"]).stdout(out()).stderr(File::create(ns.path("log")).expect("a log")),
+            ns.command(["watch", "--source", "poll", "--for", "2m"])
+                .stdout(out())
+                .stderr(File::create(ns.path("log")).expect("a log")),
         );
         wait_until("it watches", || fs::read_to_string(ns.path("log")).is_ok_and(|log| log.contains("watching")));
         interrupt(&mut watcher);
@@ -127,7 +129,7 @@ fn each_wait_that_fails_with_eintr_goes_on() {
         needs(Need::Strace);
         make(ns, b"xx");
         for (line, call, first, status) in [
-            ("watch --for 50ms", "ppoll", 1, 0),
+            ("watch --source poll --for 50ms", "ppoll", 1, 0),
             ("read 5 --hold=50ms", "ppoll", 1, 0),
             ("write 5 y --hold=50ms", "ppoll", 1, 0),
             ("guard -- sh -c 'exit 7'", "ppoll", 1, 7),

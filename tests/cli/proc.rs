@@ -27,7 +27,7 @@ const LINES: &[&str] = &[
     "set 42 --mode 640",
     "limits",
     "limits --check 90",
-    "watch --for 1ms",
+    "watch --source poll --for 1ms",
     "metrics",
     "guard --shared -- sh -c :",
     "guard -- sh -c :",

@@ -242,7 +242,7 @@ fn each_way_of_a_command_is_fair() {
             ("remove 42 --wait", "removed"),
             ("remove --key 42 --not-in before --yes", "removed"),
             ("list -o pids,origkey", ""),
-            ("watch --for 10ms --interval 10ms", ""),
+            ("watch --source poll --for 10ms --interval 10ms", ""),
             ("limits", ""),
             ("metrics", ""),
             ("completions bash --words-before 2 -- shmadm read ", ""),

@@ -106,7 +106,8 @@ fn what_is_watched_is_told_in_a_line_each() {
         for format in ["text", "jsonl"] {
             let (log, err) = (ns.file("out", ""), ns.file("err", ""));
             let file = |path| std::fs::File::options().append(true).open(path).expect("a file");
-            let mut watch = ns.command(["watch", "--for", "1m", "--interval", "10ms", "-f", format]);
+            let mut watch =
+                ns.command(["watch", "--source", "poll", "--for", "2m", "--interval", "10ms", "-f", format]);
             let watch = Running(watch.stdin(Stdio::null()).stdout(file(&log)).stderr(file(&err)).spawn().expect("it"));
             wait_until("it watches", || std::fs::read_to_string(&err).is_ok_and(|text| text.contains("watching")));
             let strangers = strangers(ns);

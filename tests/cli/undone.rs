@@ -137,7 +137,7 @@ fn a_reader_who_does_not_read_keeps_no_signal_from_ending_us() {
     in_namespace(|ns| {
         let log = || fs::read_to_string(ns.path("log")).expect("a log");
         for format in ["text", "jsonl"] {
-            let mut watcher = blocked(ns, &format!("watch --for 1m --interval 10ms -f {format}"), || {
+            let mut watcher = blocked(ns, &format!("watch --source poll --for 2m --interval 10ms -f {format}"), || {
                 wait_until("it watches", || log().contains("watching"));
                 ns.run("perl", ["-e", "shmget(0, 1, 01600) // die for 1 .. 1500"]);
             });

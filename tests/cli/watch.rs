@@ -1,5 +1,7 @@
 //! `watch`: what other programs do to segments is told, in the order in which they do it.
 
+mod kernel;
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -23,9 +25,13 @@ impl Watch {
     fn start(ns: &Namespace, words: &str) -> Watch {
         let name = fastrand::u64(..);
         let (out, log) = (ns.path(&format!("watch-{name}")), ns.path(&format!("log-{name}")));
-        // However the test ends, it ends.
-        let limit = if words.contains("--for") { &[][..] } else { &["--for", "2m"] };
-        let mut command = ns.command(["watch"].iter().chain(limit).copied().chain(words.split_whitespace()));
+        let mut command = ns.command(["watch"].into_iter().chain(words.split_whitespace()));
+        // What the kernel's tracepoints tell has tests of its own; and no test leaves a watch behind.
+        for (option, value) in [("--source", "poll"), ("--for", "2m")] {
+            if !words.contains(option) {
+                command.args([option, value]);
+            }
+        }
         command.stdin(Stdio::null()).stdout(File::create(&out).expect("a file"));
         let child = command.stderr(File::create(&log).expect("a log")).spawn().expect("shmadm");
         let watch = Watch { running: Running(child), out };
@@ -303,7 +309,7 @@ fn it_ends_by_count_by_time_by_signal_and_with_its_reader() {
         }
 
         // Nothing happens, and still it notices that nobody reads.
-        let mut command = ns.command(["watch", "--for", "1m", "--interval", "50ms"]);
+        let mut command = ns.command(["watch", "--source", "poll", "--interval", "50ms", "--for", "2m"]);
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("shmadm");
         drop(child.stdout.take());
@@ -316,7 +322,7 @@ fn it_ends_by_count_by_time_by_signal_and_with_its_reader() {
 #[test]
 fn a_full_disk_is_told() {
     in_namespace(|ns| {
-        let mut command = ns.command(["watch", "--for", "1m", "--interval", "50ms"]);
+        let mut command = ns.command(["watch", "--source", "poll", "--interval", "50ms", "--for", "2m"]);
         let log = ns.path("log");
         command.stdin(Stdio::null()).stdout(File::options().write(true).open("/dev/full").expect("/dev/full"));
         let mut running = Running(command.stderr(File::create(&log).expect("a log")).spawn().expect("shmadm"));
@@ -340,7 +346,9 @@ fn bad_usage() {
             &["--for", "10"],
             &["--format", "json"],
             &["--attached", "--unattached"],
-            &["0x2a"],
+            &["nonsense"],
+            &["--source", "ebpf"],
+            &["--source", "poll", "--failures"],
         ] {
             ns.shmadm([&["watch"][..], words].concat()).usage_error();
         }
@@ -353,7 +361,7 @@ fn bad_usage() {
 fn a_table_that_cannot_be_read_is_an_error() {
     in_namespace_as_root(|ns| {
         let shmadm = shmadm_path();
-        let script = format!("mount -t tmpfs none /proc && exec {shmadm} watch -f jsonl --for 0s");
+        let script = format!("mount -t tmpfs none /proc && exec {shmadm} watch --source poll -f jsonl --for 0s");
         let ended = crate::support::ended(ns.program("unshare").args(["--mount", "--ipc", "sh", "-c", &script]));
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert!(ended.err.starts_with("shmadm: cannot read /proc/sysvipc/shm: No such file or directory"), "{ended:?}");

@@ -249,7 +249,7 @@ fn judge(ns: &Namespace, line: &Line, step: &Step, act: Act, round: &Round) {
     // Nothing else is left but what a command has made that says so.
     let is_known = |row: &Row| new.as_ref().is_some_and(|new| new.id == row.id);
     let makes = code == 0 && (line.words.starts_with("create ") || line.words.contains(" --create "));
-    assert!(makes || table.iter().all(|row| is_known(row)), "{table:?} is left: {}", told());
+    assert!(makes || table.iter().all(is_known), "{table:?} is left: {}", told());
 
     if line.words.starts_with("read ") {
         let file = fs::read(ns.path("out")).unwrap_or_default();

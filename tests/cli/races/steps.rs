@@ -113,7 +113,7 @@ fn what_only_looks_touches_nothing() {
         line("limits -f json --check 99", &[0]),
         line("metrics", &[0]),
         line("metrics -o out", &[0]),
-        line("watch --for 30ms --interval 10ms -f jsonl", &[0]).says(&["watching 1 segment"]),
+        line("watch --source poll --for 30ms --interval 10ms -f jsonl", &[0]).says(&["watching 1 segment"]),
         line("completions bash --words-before 2 -- shmadm read ", &[0]),
         line("completions fish --words-before 3 -- shmadm remove --key 4", &[0]),
     ];

@@ -103,7 +103,7 @@ fn what_is_watched_is_told_in_a_line_each() {
             for format in ["text", "jsonl"] {
                 // Made, changed and removed, with some looks between.
                 let line = format!(
-                    "$0 watch --interval 10ms --count 3 --for 1m -f {format} 2>err & until grep -q watching err; do sleep .01; done
+                    "$0 watch --source poll --for 2m --interval 10ms --count 3 -f {format} 2>err & until grep -q watching err; do sleep .01; done
                      $0 create 7 --size 1 -q >id; sleep .1; $0 set 7 --mode 640; sleep .1; $0 remove 7 -q; wait $!"
                 );
                 ns.file("err", "");

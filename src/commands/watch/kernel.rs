@@ -1,0 +1,117 @@
+//! Listening to the kernel.
+
+use std::os::fd::AsFd;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+
+use super::report::{Flow, Report};
+use crate::error::{Error, Result, Status};
+use crate::segments::events::Watcher;
+use crate::system::signals::{ShutdownSignals, Woken};
+
+/// How long to wait between two readings while records wait until they are complete. A process is looked at as soon as its
+/// record is read, and may live no longer than a millisecond.
+const SOON: Duration = Duration::from_micros(300);
+
+/// After this time all records of what was done before are complete.
+const COMPLETE: Duration = Duration::from_millis(5);
+
+/// How long to wait at the end for what is seen twice before it is reported.
+const TWICE: Duration = Duration::from_millis(60);
+
+/// Reports every event until something ends it.
+pub(super) fn watch(
+    mut watcher: Watcher,
+    interval: Duration,
+    deadline: Option<Instant>,
+    report: &mut Report<'_>,
+    shutdown: &ShutdownSignals,
+) -> Result<Status> {
+    watcher.begin()?;
+    report.announce(watcher.segments(), "every call (source: kernel)");
+    let timer = Timer::new()?;
+    let mut compare = Instant::now() + interval;
+    loop {
+        let now = Instant::now();
+        let is_over = deadline.is_some_and(|deadline| now >= deadline);
+        let signal = shutdown.signal();
+        if is_over || signal.is_some() {
+            if let Flow::Break(status) = finish(&mut watcher, report)? {
+                return Ok(status);
+            }
+            return Ok(signal.map_or(Status::Done, Status::Signal));
+        }
+        if let Flow::Break(status) = tell(&mut watcher, report)? {
+            return Ok(status);
+        }
+        if now >= compare {
+            if let Flow::Break(status) = report.happened(&watcher.compare()?)? {
+                return Ok(status);
+            }
+            report.check_reader()?;
+            // Many namespaces or segments take a while: at most a tenth of one processor.
+            compare = Instant::now() + interval.max(now.elapsed() * 10);
+        }
+        let until = deadline.map_or(compare, |deadline| deadline.min(compare));
+        if watcher.has_waiting() {
+            timer.set(Instant::now() + SOON)?;
+            wait(shutdown, &[timer.0.as_fd()])?;
+        } else {
+            timer.set(until)?;
+            let sources: Vec<_> = watcher.descriptors().chain([timer.0.as_fd()]).collect();
+            wait(shutdown, &sources)?;
+        }
+    }
+}
+
+/// Reports what was recorded.
+fn tell(watcher: &mut Watcher, report: &mut Report<'_>) -> Result<Flow> {
+    let occurrences = watcher.read()?;
+    match report.happened(&occurrences)? {
+        Flow::Continue(()) => report.lost(watcher.take_lost()),
+        end => Ok(end),
+    }
+}
+
+/// Reports what was done before the end.
+fn finish(watcher: &mut Watcher, report: &mut Report<'_>) -> Result<Flow> {
+    sleep(COMPLETE);
+    let mut flow = tell(watcher, report)?;
+    for pause in [TWICE, TWICE] {
+        if flow.is_break() {
+            break;
+        }
+        flow = report.happened(&watcher.compare()?)?;
+        if flow.is_break() || !watcher.has_suspects() {
+            break;
+        }
+        sleep(pause);
+        flow = tell(watcher, report)?;
+    }
+    if flow.is_continue() && watcher.has_suspects() { report.happened(&watcher.compare()?) } else { Ok(flow) }
+}
+
+fn wait(shutdown: &ShutdownSignals, sources: &[std::os::fd::BorrowedFd<'_>]) -> Result<Woken> {
+    shutdown.wait_readable(sources).map_err(|error| Error::io("wait for records", &error))
+}
+
+/// A timer that can be waited for together with other descriptors.
+struct Timer(TimerFd);
+
+impl Timer {
+    fn new() -> Result<Timer> {
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK);
+        timer.map(Timer).map_err(|errno| Error::io("make a timer", &errno.into()))
+    }
+
+    /// Sets it to a moment. It is readable from then on, until it is set again.
+    fn set(&self, to: Instant) -> Result<()> {
+        // 0 would switch it off.
+        let left = to.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
+        let once = Expiration::OneShot(TimeSpec::from_duration(left));
+        self.0.set(once, TimerSetTimeFlags::empty()).map_err(|errno| Error::io("set a timer", &errno.into()))
+    }
+}

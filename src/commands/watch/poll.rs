@@ -1,0 +1,97 @@
+//! Looking at the table again and again.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::report::{Flow, Report};
+use crate::error::{Error, Result, Status};
+use crate::segments::changes::{Change, Snapshot};
+use crate::segments::events::Scope;
+use crate::segments::lookup::rows;
+use crate::system::namespace::survey;
+use crate::system::signals::ShutdownSignals;
+use crate::sysv::Segment;
+
+/// Looks, and reports what has changed since the look before, until something ends it.
+pub(super) fn watch(
+    scope: Scope,
+    interval: Duration,
+    deadline: Option<Instant>,
+    report: &mut Report<'_>,
+    shutdown: &ShutdownSignals,
+) -> Result<Status> {
+    let mut looks = Looks::first(scope)?;
+    report.announce(looks.segments(), &format!("every {interval:?} (source: poll)"));
+    loop {
+        let remaining = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let pause = remaining.map_or(interval, |remaining| remaining.min(interval));
+        let signal = shutdown.wait(Some(pause)).map_err(|error| Error::io("wait for a signal", &error))?;
+        let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        // Once more at the end: what was done before it is reported.
+        if let Flow::Break(status) = report.looked(&looks.next()?)? {
+            return Ok(status);
+        }
+        if let Some(signal) = signal {
+            return Ok(Status::Signal(signal));
+        }
+        if is_over {
+            return Ok(Status::Done);
+        }
+        report.check_reader()?;
+    }
+}
+
+/// The last look at each IPC namespace, by its inode; our own is 0 if it is the only one.
+struct Looks {
+    scope: Scope,
+    last: BTreeMap<u64, Snapshot>,
+}
+
+impl Looks {
+    fn first(scope: Scope) -> Result<Looks> {
+        let last = tables(scope)?.into_iter().map(|(namespace, rows)| (namespace, Snapshot::first(rows))).collect();
+        Ok(Looks { scope, last })
+    }
+
+    fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.last.values().flat_map(Snapshot::segments)
+    }
+
+    /// Looks again, and returns what has changed. A namespace that is new was empty before; the segments of one that is gone
+    /// are gone.
+    fn next(&mut self) -> Result<Vec<Change>> {
+        let mut tables = tables(self.scope)?;
+        let mut changes = Vec::new();
+        for (namespace, look) in std::mem::take(&mut self.last) {
+            let rows = tables.remove(&namespace);
+            let is_gone = rows.is_none();
+            let (next, changed) = look.next(rows.unwrap_or_default());
+            changes.extend(changed);
+            if !is_gone {
+                self.last.insert(namespace, next);
+            }
+        }
+        for (namespace, rows) in tables {
+            let (next, changed) = Snapshot::default().next(rows);
+            changes.extend(changed);
+            self.last.insert(namespace, next);
+        }
+        Ok(changes)
+    }
+}
+
+fn tables(scope: Scope) -> Result<BTreeMap<u64, Vec<Segment>>> {
+    if scope == Scope::Ours {
+        return Ok(BTreeMap::from([(0, rows()?.collect::<Result<_>>()?)]));
+    }
+    let unreadable = |error: io::Error| Error::io("read /proc", &error);
+    let mut tables = BTreeMap::new();
+    for inhabited in survey().map_err(unreadable)?.namespaces {
+        // One that may not be entered, or goes away meanwhile, is left out.
+        if let Ok(Some(rows)) = inhabited.rows() {
+            tables.insert(inhabited.inode(), rows.collect::<io::Result<_>>().map_err(unreadable)?);
+        }
+    }
+    Ok(tables)
+}

@@ -1,0 +1,234 @@
+//! Which events are reported, and how.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+
+use super::{Format, Watch};
+use crate::commands::Context;
+use crate::error::{Error, Result, Status};
+use crate::output::{Actor, Event, EventRecord, What, event_line, say};
+use crate::segments::cache::Lookups;
+use crate::segments::changes::Change;
+use crate::segments::events::{self, Failure, Occurred, Occurrence, Program};
+use crate::segments::filter::Selection;
+use crate::segments::lookup::key_of;
+use crate::system::clock::Clock;
+use crate::system::signals::ShutdownSignals;
+use crate::sysv::Segment;
+use crate::values::{Key, SegmentRef, ShmId, counted};
+
+/// The end of the watch, or nothing.
+pub(super) type Flow = ControlFlow<Status>;
+
+/// Chooses events and writes them.
+pub(super) struct Report<'a> {
+    context: &'a mut Context,
+    shutdown: &'a ShutdownSignals,
+    format: Format,
+    wanted: Vec<Wanted>,
+    selection: Selection,
+    is_filtered: bool,
+    began: Clock,
+    /// How many events are still to be reported.
+    left: Option<u64>,
+    actors: Actors,
+}
+
+/// A segment that was named.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    Key(Key),
+    Id(ShmId),
+}
+
+impl Wanted {
+    fn is(self, segment: &Segment) -> bool {
+        match self {
+            Self::Key(key) => segment.key == key,
+            Self::Id(id) => segment.id == id,
+        }
+    }
+}
+
+impl<'a> Report<'a> {
+    /// Resolves what was asked for.
+    ///
+    /// # Errors
+    ///
+    /// An unknown user or file, or key 0.
+    pub(super) fn new(watch: &Watch, context: &'a mut Context, shutdown: &'a ShutdownSignals) -> Result<Report<'a>> {
+        Ok(Report {
+            context,
+            shutdown,
+            format: watch.format,
+            wanted: watch.segments.iter().map(wanted).collect::<Result<_>>()?,
+            selection: watch.filters.resolve()?,
+            is_filtered: !watch.filters.is_empty(),
+            began: Clock::now(),
+            left: watch.count,
+            actors: Actors::default(),
+        })
+    }
+
+    /// Says that from now on all is seen, and how: a script can wait for this line.
+    pub(super) fn announce<'s>(&mut self, segments: impl Iterator<Item = &'s Segment>, how: &str) {
+        let lookups = Lookups::default();
+        let chosen = segments.filter(|segment| self.is_wanted(segment, &lookups)).count();
+        self.began = Clock::now();
+        say(format_args!("watching {}, {how}", counted(chosen, "segment")));
+    }
+
+    /// Reports the chosen ones of the changes that a look has shown.
+    pub(super) fn looked(&mut self, changes: &[Change]) -> Result<Flow> {
+        if changes.is_empty() {
+            return Ok(Flow::Continue(()));
+        }
+        // Processes and names come and go: nothing is kept from the look before. The clock is the time of this one.
+        let lookups = Lookups::default();
+        let now = lookups.clock();
+        self.selection.look_again();
+        for change in changes {
+            if self.is_chosen(change, &lookups) {
+                let clock = now.clone();
+                let what = What::Change(change);
+                let event = Event { clock, what, actor: None, cause: None, is_from_kernel: false };
+                if let end @ Flow::Break(_) = self.write(&event, &lookups)? {
+                    return Ok(end);
+                }
+            }
+        }
+        Ok(Flow::Continue(()))
+    }
+
+    /// Reports the chosen ones of what has happened.
+    pub(super) fn happened(&mut self, occurrences: &[Occurrence]) -> Result<Flow> {
+        if occurrences.is_empty() {
+            return Ok(Flow::Continue(()));
+        }
+        let lookups = Lookups::default();
+        self.selection.look_again();
+        for Occurrence { time, what, actor, cause } in occurrences {
+            let what = match what {
+                Occurred::Changed(change) if self.is_chosen(change, &lookups) => What::Change(change),
+                Occurred::Failed(failure) if self.is_chosen_failure(failure, &lookups) => What::Failure(failure),
+                _ => continue,
+            };
+            let event = Event {
+                clock: self.began.moved_to(*time),
+                what,
+                actor: actor.as_ref().map(|actor| self.actors.describe(actor, &lookups)),
+                cause: cause.word(),
+                is_from_kernel: cause.is_recorded(),
+            };
+            if let end @ Flow::Break(_) = self.write(&event, &lookups)? {
+                return Ok(end);
+            }
+        }
+        Ok(Flow::Continue(()))
+    }
+
+    /// Tells that records are missing.
+    pub(super) fn lost(&mut self, count: u64) -> Result<Flow> {
+        if count == 0 {
+            return Ok(Flow::Continue(()));
+        }
+        say(format_args!(
+            "lost {} of the kernel: more happened than could be read; events are missing",
+            counted(count, "record")
+        ));
+        if self.format == Format::Text {
+            return Ok(Flow::Continue(()));
+        }
+        let left = self.left.take();
+        let what = What::Lost(count);
+        let event = Event { clock: Clock::now(), what, actor: None, cause: None, is_from_kernel: true };
+        let flow = self.write(&event, &Lookups::default());
+        self.left = left;
+        flow
+    }
+
+    /// Ends the watch if the reader of its output is gone.
+    pub(super) fn check_reader(&self) -> Result<()> {
+        self.context.output.check_reader()
+    }
+
+    /// Whether the filters hold for the segment after the change or before it. A marked segment counts with the key that it
+    /// had.
+    fn is_chosen(&self, change: &Change, lookups: &Lookups) -> bool {
+        let keyed = change.original_key.map(|key| Segment { key, ..change.segment.clone() });
+        let states = [Some(&change.segment), keyed.as_ref(), change.before.as_ref()];
+        states.into_iter().flatten().any(|segment| self.is_wanted(segment, lookups))
+    }
+
+    /// A failed call is reported if its segment is chosen; if there is none, only its key can be asked for.
+    fn is_chosen_failure(&self, failure: &Failure, lookups: &Lookups) -> bool {
+        match (&failure.segment, failure.key) {
+            (Some(segment), _) => self.is_wanted(segment, lookups),
+            (None, key) => {
+                let is_key =
+                    |wanted: &Wanted| matches!((wanted, key), (Wanted::Key(one), Some(other)) if *one == other);
+                !self.is_filtered && (self.wanted.is_empty() || self.wanted.iter().any(is_key))
+            }
+        }
+    }
+
+    fn is_wanted(&self, segment: &Segment, lookups: &Lookups) -> bool {
+        (self.wanted.is_empty() || self.wanted.iter().any(|wanted| wanted.is(segment)))
+            && self.selection.matches(segment, lookups)
+    }
+
+    /// Writes an event, and sees it on its way. A signal that comes while its reader does not read ends the watch.
+    fn write(&mut self, event: &Event<'_>, lookups: &Lookups) -> Result<Flow> {
+        let output = &mut self.context.output;
+        let signal = self.shutdown.wait_writable(output.file()?.as_fd()).map_err(|error| Error::output(&error))?;
+        if let Some(signal) = signal {
+            return Ok(Flow::Break(Status::Signal(signal)));
+        }
+        match self.format {
+            Format::Text => output.line(event_line(event, &self.began, lookups, output.color()))?,
+            Format::Jsonl => output.json(&EventRecord::new(event, lookups))?,
+        }
+        output.flush()?;
+        self.left = self.left.map(|left| left - 1);
+        Ok(if self.left == Some(0) { Flow::Break(Status::Done) } else { Flow::Continue(()) })
+    }
+}
+
+/// So many processes are remembered.
+const MOST_PROCESSES: usize = 1024;
+
+/// What was seen of the processes that did something, by pid and program: they may be gone when they are reported again.
+#[derive(Debug, Default)]
+struct Actors(HashMap<(i32, u32), Option<Rc<Program>>>);
+
+impl Actors {
+    /// Describes a process. One that has ended before it was looked at is known by its name alone.
+    fn describe(&mut self, actor: &events::Actor, lookups: &Lookups) -> Actor {
+        if self.0.len() >= MOST_PROCESSES {
+            self.0.clear();
+        }
+        let look = || Program::of(actor.pid).map(Rc::new);
+        let met = || self.0.entry((actor.pid, actor.generation)).or_insert_with(look).clone();
+        let program = actor.program.clone().or_else(met);
+        let unknown = || format!("[{}]", actor.name).into();
+        Actor {
+            pid: actor.pid,
+            uid: actor.uid,
+            user: actor.uid.and_then(|uid| lookups.names.user(uid)),
+            command: program.as_ref().map_or_else(unknown, |program| program.command.clone()),
+            unit: program.and_then(|program| program.unit.clone()),
+            name: actor.name.clone(),
+        }
+    }
+}
+
+/// Reads a word that names a segment, which need not exist.
+fn wanted(segment: &SegmentRef) -> Result<Wanted> {
+    match (segment, key_of(segment)?) {
+        (_, Some(key)) if !key.is_private() => Ok(Wanted::Key(key)),
+        (SegmentRef::Id(id), _) => Ok(Wanted::Id(*id)),
+        _ => Err(Error::cannot(format_args!("watch segment {segment}"), "its key is 0, which names no segment")),
+    }
+}

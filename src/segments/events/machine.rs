@@ -1,0 +1,249 @@
+//! The state machine: from records to what happened.
+
+mod calls;
+mod compare;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::table::{Known, Moment, Table};
+use super::tasks::{Found, Place, Process, Tasks, User};
+use super::witness::Note;
+use super::{Actor, Cause, Occurred, Occurrence};
+use crate::segments::changes::Change;
+use crate::system::tracepoints::{Record, What};
+use crate::sysv::Segment;
+use crate::values::visible;
+
+/// What the records lead to.
+#[derive(Debug)]
+pub(super) struct Machine {
+    tasks: Tasks,
+    /// By the inode of the namespace. Those that are not watched are missing.
+    tables: BTreeMap<u64, Table>,
+    /// Whether namespaces that appear are watched, too.
+    is_everywhere: bool,
+    wants_failures: bool,
+    /// What is to be added to CLOCK_MONOTONIC to get the time since the epoch, in nanoseconds.
+    epoch: i128,
+    /// How many records are missing.
+    pub lost: u64,
+    /// Whether something came that does not follow from what is known: /proc must be read again.
+    pub is_confused: bool,
+    out: Vec<Occurrence>,
+}
+
+/// Which change a call or an end of a process has brought about, and by whom.
+struct Doer {
+    actor: Option<Actor>,
+    cause: Cause,
+    now: Moment,
+}
+
+impl Machine {
+    /// Begins without anything.
+    pub(super) fn new(is_everywhere: bool, wants_failures: bool) -> Machine {
+        Machine {
+            tasks: Tasks::default(),
+            tables: BTreeMap::new(),
+            is_everywhere,
+            wants_failures,
+            epoch: 0,
+            lost: 0,
+            is_confused: false,
+            out: Vec::new(),
+        }
+    }
+
+    /// Begins again with the processes that /proc shows.
+    pub(super) fn learn(&mut self, found: Vec<Found>) {
+        self.tasks = Tasks::new(found);
+        self.is_confused = false;
+    }
+
+    /// Says what is to be added to CLOCK_MONOTONIC to get the time since the epoch, in nanoseconds.
+    pub(super) fn set_epoch(&mut self, epoch: i128) {
+        self.epoch = epoch;
+    }
+
+    /// Says whether kernel.shm_rmid_forced is 1 in a namespace.
+    pub(super) fn set_forced(&mut self, namespace: u64, is_forced: bool) {
+        if let Some(table) = self.tables.get_mut(&namespace) {
+            table.is_forced = is_forced;
+        }
+    }
+
+    /// Returns what has happened since the last call, in its order.
+    pub(super) fn take(&mut self) -> Vec<Occurrence> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// Returns the segments that are watched.
+    pub(super) fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.tables.values().flat_map(|table| table.segments.values().map(|known| &known.segment))
+    }
+
+    /// Whether the last comparison found a difference that must be seen once more.
+    pub(super) fn has_suspects(&self) -> bool {
+        self.tables.values().any(|table| !table.suspected.is_empty())
+    }
+
+    /// Replaces the segments of the namespaces by those that the kernel's table shows now.
+    pub(super) fn set_tables(&mut self, tables: impl IntoIterator<Item = (u64, Vec<Segment>)>) {
+        self.tables = tables.into_iter().map(|(namespace, rows)| (namespace, Table::new(rows))).collect();
+    }
+
+    /// Returns the processes that have a segment attached, as far as is known.
+    pub(super) fn holders(&self, place: Place) -> Vec<i32> {
+        self.tasks.holders(place)
+    }
+
+    /// Whether a thread may be in a namespace that is watched: it is, or was not met yet.
+    pub(super) fn may_be_watched(&self, tid: i32) -> bool {
+        let namespace = self.tasks.namespace(tid);
+        self.is_everywhere || namespace.is_none_or(|namespace| self.tables.contains_key(&namespace))
+    }
+
+    /// Replaces what a process is known to have attached of a segment.
+    pub(super) fn correct(&mut self, pid: i32, place: Place, addresses: impl Iterator<Item = u64>) {
+        self.tasks.correct(pid, place, addresses);
+    }
+
+    /// Takes in a record. Each must be younger than the one before.
+    pub(super) fn record(&mut self, record: &Record, note: Note) {
+        let Record { time, pid, tid, what } = *record;
+        if (note.user.is_some() || note.program.is_some())
+            && let Some(process) = self.tasks.process(pid)
+        {
+            process.user = note.user.or(process.user);
+            process.program = note.program.clone().or(process.program.take());
+        }
+        match what {
+            What::Enter(call, arguments) => match self.tasks.thread(tid) {
+                Some(thread) => thread.call = Some((call, arguments)),
+                // A process in another pid namespace has no number here.
+                None if tid <= 0 => {}
+                None => self.is_confused = true,
+            },
+            What::Return(call, result) => {
+                let entered = self.tasks.thread(tid).and_then(|thread| thread.call.take());
+                // A call that began before we listened is left to the comparison with the table.
+                if let Some((_, arguments)) = entered.filter(|(entered, _)| *entered == call) {
+                    self.returned(record, call, arguments, result, note.sight);
+                }
+            }
+            What::Forked { parent, parent_thread } => self.tasks.fork(pid, tid, parent, parent_thread),
+            What::Cloned(flags) => {
+                if let Some((child, copied)) = self.tasks.clone_space(tid, flags & libc::CLONE_VM as u64 != 0) {
+                    self.attached_by_fork(child, &copied, time);
+                }
+            }
+            What::Ended => {
+                let creator = self.tasks.thread(tid).map(|thread| thread.namespace);
+                let ended = self.tasks.end(tid);
+                let is_last = ended.is_some();
+                let process = ended.as_ref().map(|(process, _)| process.clone());
+                let doer = self.doer(pid, process.as_ref(), Cause::Exit, time);
+                for place in ended.into_iter().flat_map(|(_, attached)| attached) {
+                    self.detached(place, pid, &doer);
+                }
+                if let Some(namespace) = creator {
+                    self.orphaned(namespace, pid, tid, is_last, &doer);
+                }
+            }
+            What::Named(name) => {
+                if let Some(process) = self.tasks.process(pid).filter(|_| pid == tid) {
+                    process.name = name;
+                }
+            }
+            What::Executed(name) => {
+                let left = self.tasks.execute(pid, tid);
+                let doer = self.doer(pid, None, Cause::Exec, time);
+                for place in left {
+                    self.detached(place, pid, &doer);
+                }
+                if let Some(process) = self.tasks.process(pid) {
+                    process.name = name;
+                    process.program = None;
+                    // If it was gone by then: the program before may have been another user's.
+                    process.user = note.user;
+                }
+            }
+            What::Namespace(namespace) => {
+                if let Some(thread) = self.tasks.thread(tid) {
+                    thread.namespace = namespace;
+                }
+            }
+            What::Lost(count) => {
+                self.lost += count;
+                self.is_confused = true;
+            }
+        }
+    }
+
+    fn attached_by_fork(&mut self, child: i32, copied: &[Place], time: u64) {
+        let doer = self.doer(child, None, Cause::Fork, time);
+        for place in copied {
+            let Some(table) = self.tables.get_mut(&place.namespace) else { continue };
+            let change = table.attach(place.id, child, doer.now);
+            self.told(change, &doer, place.namespace);
+        }
+    }
+
+    fn detached(&mut self, place: Place, pid: i32, doer: &Doer) {
+        let Some(table) = self.tables.get_mut(&place.namespace) else { return };
+        for change in table.detach(place.id, pid, doer.now).collect::<Vec<_>>() {
+            self.told(Some(change), doer, place.namespace);
+        }
+    }
+
+    /// The end of a thread destroys what it has made and nobody has attached, if kernel.shm_rmid_forced is 1 (ipc/shm.c,
+    /// `exit_shm`).
+    fn orphaned(&mut self, namespace: u64, pid: i32, tid: i32, is_last: bool, doer: &Doer) {
+        let Some(table) = self.tables.get_mut(&namespace).filter(|table| table.is_forced) else { return };
+        let made = |known: &Known| match known.creator {
+            Some(creator) => creator == tid,
+            None => is_last && known.segment.cpid == pid,
+        };
+        let going = table.segments.values().filter(|known| known.segment.nattch == 0 && made(known));
+        for id in going.map(|known| known.segment.id).collect::<Vec<_>>() {
+            let change = self.tables.get_mut(&namespace).and_then(|table| table.remove(id, doer.now));
+            self.told(change, doer, namespace);
+        }
+    }
+
+    fn told(&mut self, change: Option<Change>, doer: &Doer, namespace: u64) {
+        let Some(mut change) = change else { return };
+        change.process = doer.actor.as_ref().map(|actor| actor.pid).or(change.process);
+        if self.is_everywhere {
+            change.segment.namespace = Some(namespace);
+        }
+        let (actor, cause) = (doer.actor.clone(), doer.cause);
+        let time = self.since_epoch(doer.now.time);
+        self.out.push(Occurrence { time, what: Occurred::Changed(change), actor, cause });
+    }
+
+    fn since_epoch(&self, time: u64) -> i128 {
+        i128::from(time) + self.epoch
+    }
+
+    fn doer(&mut self, pid: i32, process: Option<&Process>, cause: Cause, time: u64) -> Doer {
+        let actor = process.or(self.tasks.process(pid).as_deref()).map(|process| Actor {
+            pid,
+            uid: process.user.map(|user: User| user.uid),
+            name: name(&process.name),
+            program: process.program.clone(),
+            generation: process.space,
+        });
+        let second = self.since_epoch(time).div_euclid(1_000_000_000);
+        Doer { actor, cause, now: Moment { time, second: i64::try_from(second).unwrap_or(0) } }
+    }
+}
+
+/// Returns a program's name as it is shown.
+fn name(bytes: &[u8; 16]) -> Rc<str> {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    visible(&bytes[..end]).into()
+}

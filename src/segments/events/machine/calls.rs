@@ -1,0 +1,157 @@
+//! What a call has done.
+
+use nix::errno::Errno;
+
+use super::super::table::Known;
+use super::super::tasks::Place;
+use super::super::witness::Sight;
+use super::super::{Cause, Failure, Occurred, Occurrence, UNKNOWN_ID, call};
+use super::{Doer, Machine};
+use crate::system::tracepoints::{Call, Record};
+use crate::sysv::Segment;
+use crate::values::ShmId;
+
+impl Machine {
+    /// Takes in the return of a call.
+    pub(super) fn returned(
+        &mut self,
+        record: &Record,
+        call: Call,
+        arguments: [u64; 3],
+        result: i64,
+        sight: Option<Sight>,
+    ) {
+        let Record { pid, tid, time, .. } = *record;
+        let Some(namespace) = self.tasks.thread(tid).map(|thread| thread.namespace) else { return };
+        if self.is_everywhere {
+            self.tables.entry(namespace).or_default();
+        }
+        let doer = self.doer(pid, None, Cause::Call(call), time);
+        if let Ok(errno @ 1..4096) = i32::try_from(-i128::from(result)) {
+            return self.failed(namespace, call, arguments, Errno::from_raw(errno), doer);
+        }
+        let [first, second, third] = arguments;
+        match call {
+            Call::Get => self.got(namespace, record, [first, second, third], result, sight, &doer),
+            Call::Attach => {
+                let Some(id) = ShmId::new(call::int(first)) else { return };
+                let place = Place { namespace, id };
+                let replaced = self.tasks.attach(pid, result.cast_unsigned(), place);
+                if let Some(replaced) = replaced {
+                    self.detached(replaced, pid, &doer);
+                }
+                let Some(table) = self.tables.get_mut(&namespace) else { return };
+                if let (None, Some(Sight::Found(segment))) = (table.segments.get(&id), sight) {
+                    // A program of 32 bits has made it, whose calls do not show.
+                    table.adopt(Segment { nattch: segment.nattch.saturating_sub(1), ..*segment }, doer.now);
+                }
+                let change = table.attach(id, pid, doer.now);
+                self.told(change, &doer, namespace);
+            }
+            Call::Detach => match self.tasks.detach(pid, first) {
+                Some(place) => self.detached(place, pid, &doer),
+                None => self.is_confused = true,
+            },
+            Call::Control => {
+                if let Some(id) = ShmId::new(call::int(first)) {
+                    self.controlled(Place { namespace, id }, call::int(second), sight, &doer);
+                }
+            }
+        }
+    }
+
+    /// shmget(2) has returned an identifier: was the segment made, or found?
+    fn got(
+        &mut self,
+        namespace: u64,
+        record: &Record,
+        [key, size, flags]: [u64; 3],
+        result: i64,
+        sight: Option<Sight>,
+        doer: &Doer,
+    ) {
+        let (key, flags) = (call::key(key), call::int(flags));
+        let Some(table) = self.tables.get_mut(&namespace) else { return };
+        let Some(id) = i32::try_from(result).ok().and_then(ShmId::new) else { return };
+        let may_create = key.is_private() || flags & libc::IPC_CREAT != 0;
+        if table.segments.contains_key(&id) || !may_create {
+            return;
+        }
+        let sight = match sight {
+            Some(Sight::Found(segment)) => Some(segment),
+            _ => None,
+        };
+        let is_sure = key.is_private() || flags & libc::IPC_EXCL != 0;
+        if !is_sure && sight.as_ref().is_some_and(|segment| segment.cpid > 0 && segment.cpid != record.pid) {
+            // Another process has just made it. The return of its call follows.
+            return;
+        }
+        // As the kernel makes it, whatever has become of it meanwhile (ipc/shm.c, `newseg`).
+        let user = self.tasks.process(record.pid).and_then(|process| process.user);
+        let (uid, gid) = match (&sight, user) {
+            (Some(segment), _) => (segment.cuid, segment.cgid),
+            (None, Some(user)) => (user.uid, user.gid),
+            (None, None) => (UNKNOWN_ID, UNKNOWN_ID),
+        };
+        let segment = Segment {
+            key,
+            id,
+            raw_mode: (flags & 0o777) as u16,
+            size: sight.map_or(size, |segment| segment.size),
+            cpid: record.pid,
+            lpid: 0,
+            nattch: 0,
+            uid,
+            gid,
+            cuid: uid,
+            cgid: gid,
+            atime: 0,
+            dtime: 0,
+            ctime: doer.now.second,
+            rss: None,
+            swap: None,
+            namespace: self.is_everywhere.then_some(namespace),
+        };
+        let change = self.tables.get_mut(&namespace).map(|table| table.create(segment, record.tid, doer.now));
+        self.told(change, doer, namespace);
+    }
+
+    fn controlled(&mut self, place: Place, command: i32, sight: Option<Sight>, doer: &Doer) {
+        let Some(table) = self.tables.get_mut(&place.namespace) else { return };
+        let now = doer.now;
+        let is_locked = table.segments.get(&place.id).is_some_and(|known| known.segment.is_locked());
+        let change = match command {
+            libc::IPC_RMID => table.remove_or_mark(place.id, now),
+            libc::IPC_SET => table.set(place.id, now, |segment| {
+                segment.ctime = now.second;
+                // The new values stand in the caller's memory. The segment itself shows them, if it is still there.
+                if let Some(Sight::Found(seen)) = sight {
+                    (segment.uid, segment.gid) = (seen.uid, seen.gid);
+                    segment.raw_mode = segment.raw_mode & !0o777 | seen.raw_mode & 0o777;
+                }
+            }),
+            libc::SHM_LOCK if !is_locked => table.set(place.id, now, |segment| *segment = segment.locked(true)),
+            libc::SHM_UNLOCK if is_locked => table.set(place.id, now, |segment| *segment = segment.locked(false)),
+            _ => None,
+        };
+        self.told(change, doer, place.namespace);
+    }
+
+    fn failed(&mut self, namespace: u64, call: Call, arguments: [u64; 3], errno: Errno, doer: Doer) {
+        let Some(table) = self.tables.get(&namespace).filter(|_| self.wants_failures) else { return };
+        let key = (call == Call::Get).then(|| call::key(arguments[0]));
+        let segment = match call {
+            Call::Get => {
+                let has_key = |known: &&Known| Some(known.segment.key) == key;
+                table.segments.values().filter(|known| !known.segment.key.is_private()).find(has_key)
+            }
+            Call::Attach | Call::Control => ShmId::new(call::int(arguments[0])).and_then(|id| table.segments.get(&id)),
+            Call::Detach => None,
+        };
+        let segment = segment.map(|known| known.segment.clone());
+        let call = call::text(call, arguments);
+        let namespace = self.is_everywhere.then_some(namespace);
+        let what = Occurred::Failed(Failure { call, errno, key, segment, namespace });
+        self.out.push(Occurrence { time: self.since_epoch(doer.now.time), what, actor: doer.actor, cause: doer.cause });
+    }
+}

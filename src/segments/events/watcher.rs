@@ -1,0 +1,218 @@
+//! Feeds the state machine, and looks at what no record tells.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::time::{ClockId, clock_gettime};
+
+use super::machine::Machine;
+use super::scan;
+use super::tasks::Place;
+use super::witness::{Note, Witness};
+use super::{Cause, Occurred, Occurrence};
+use crate::error::Result;
+use crate::segments::attachments;
+use crate::segments::lookup::rows;
+use crate::system::namespace::{Identity, Namespace, NamespaceRef, survey};
+use crate::system::tracepoints::{Tracepoints, now};
+use crate::sysv::Segment;
+
+/// How long to wait at least before /proc is read again because records are missing.
+const BETWEEN_SCANS: Duration = Duration::from_secs(2);
+
+/// So many processes are looked at to see who has let go of a segment without a call.
+const HOLDERS: usize = 64;
+
+/// Records are read again after this time if the segments changed while the table was read.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// How often the first look is repeated while segments change.
+const TRIES: usize = 10;
+
+/// Which IPC namespaces are watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// The one that we are in.
+    Ours,
+    /// All of them.
+    All,
+}
+
+/// The kernel's tracepoints, and what follows from them.
+pub(crate) struct Watcher {
+    tracepoints: Tracepoints<Note>,
+    witness: Witness,
+    machine: Machine,
+    scope: Scope,
+    ours: u64,
+    scanned: Instant,
+}
+
+impl Watcher {
+    /// Begins to listen. What happens from now on is told.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` and `EACCES` without privilege, others if this kernel cannot do it.
+    pub(crate) fn open(scope: Scope, wants_failures: bool) -> io::Result<Watcher> {
+        let is_everywhere = scope == Scope::All;
+        let identity = Identity::ours()?;
+        let home = is_everywhere.then(|| Namespace::open(&NamespaceRef::Path("/proc/thread-self/ns/ipc".into())));
+        Ok(Watcher {
+            tracepoints: Tracepoints::open()?,
+            witness: Witness::new(home.transpose()?),
+            machine: Machine::new(is_everywhere, wants_failures),
+            scope,
+            ours: identity.inode,
+            scanned: Instant::now(),
+        })
+    }
+
+    /// Learns what is there: the processes, then the segments.
+    ///
+    /// # Errors
+    ///
+    /// A table cannot be read.
+    pub(crate) fn begin(&mut self) -> Result<()> {
+        // Whatever happens from here on is recorded, so that nothing is missing between this look and the records.
+        self.scan()?;
+        for _ in 0..TRIES {
+            // Records of what was before are done with, so that the table has it.
+            sleep(PAUSE);
+            self.drain();
+            drop(self.machine.take());
+            self.machine.set_tables(self.tables()?);
+            sleep(PAUSE);
+            self.drain();
+            if self.machine.take().is_empty() {
+                break;
+            }
+        }
+        self.learn_forced();
+        Ok(())
+    }
+
+    /// Returns the segments that are watched.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.machine.segments()
+    }
+
+    /// Returns descriptors of which one is readable as soon as something may have happened.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.tracepoints.descriptors()
+    }
+
+    /// Whether records wait until they are complete: to be read again soon.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.tracepoints.has_waiting()
+    }
+
+    /// Returns how many records were lost since this was asked last, because they were not read quickly enough.
+    pub(crate) fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.machine.lost)
+    }
+
+    /// Returns what has happened, in its order.
+    ///
+    /// # Errors
+    ///
+    /// Records are missing, and /proc cannot be read.
+    pub(crate) fn read(&mut self) -> Result<Vec<Occurrence>> {
+        self.drain();
+        if self.machine.is_confused && self.scanned.elapsed() >= BETWEEN_SCANS {
+            self.scan()?;
+        }
+        Ok(self.machine.take())
+    }
+
+    /// Compares with the kernel's table, and returns what no record explains. A difference is told when it is seen twice.
+    ///
+    /// # Errors
+    ///
+    /// The table cannot be read.
+    pub(crate) fn compare(&mut self) -> Result<Vec<Occurrence>> {
+        let began = u64::try_from(now().as_nanos()).unwrap_or(u64::MAX);
+        let tables = self.tables()?;
+        self.learn_forced();
+        self.drain();
+        let alive: Vec<u64> = tables.iter().map(|(namespace, _)| *namespace).collect();
+        for (namespace, rows) in tables {
+            self.machine.compare(namespace, rows, began);
+        }
+        if self.scope == Scope::All {
+            self.machine.retain(&alive, began);
+        }
+        let occurrences = self.machine.take();
+        for occurrence in &occurrences {
+            self.look_at_holders(occurrence)?;
+        }
+        Ok(occurrences)
+    }
+
+    /// Whether the last comparison found a difference that is told when it is seen once more.
+    pub(crate) fn has_suspects(&self) -> bool {
+        self.machine.has_suspects()
+    }
+
+    fn drain(&mut self) {
+        self.machine.set_epoch(epoch());
+        let Watcher { tracepoints, witness, machine, .. } = self;
+        tracepoints.read(|record| witness.note(record, machine.may_be_watched(record.tid)));
+        while let Some((record, note)) = tracepoints.next() {
+            machine.record(&record, note);
+        }
+    }
+
+    fn scan(&mut self) -> Result<()> {
+        self.machine.learn(scan::processes()?);
+        self.scanned = Instant::now();
+        Ok(())
+    }
+
+    /// Reads the kernel's table of each namespace that is watched.
+    fn tables(&self) -> Result<Vec<(u64, Vec<Segment>)>> {
+        if self.scope == Scope::Ours {
+            return Ok(vec![(self.ours, rows()?.collect::<Result<_>>()?)]);
+        }
+        let mut tables = Vec::new();
+        for inhabited in survey().map_err(scan::unreadable)?.namespaces {
+            // One that goes away meanwhile has no table any more.
+            if let Ok(Some(rows)) = inhabited.rows() {
+                tables.push((inhabited.inode(), rows.collect::<io::Result<_>>().map_err(scan::unreadable)?));
+            }
+        }
+        Ok(tables)
+    }
+
+    /// Learns whether the kernel destroys what nobody has attached.
+    fn learn_forced(&mut self) {
+        let forced = std::fs::read_to_string("/proc/sys/kernel/shm_rmid_forced");
+        self.machine.set_forced(self.ours, forced.is_ok_and(|text| text.trim() == "1"));
+    }
+
+    /// A count that moved without a call, as by munmap(2): notes who has the segment attached now.
+    fn look_at_holders(&mut self, occurrence: &Occurrence) -> Result<()> {
+        let (Occurrence { cause: Cause::Table, .. }, Occurred::Changed(change)) = (occurrence, &occurrence.what) else {
+            return Ok(());
+        };
+        let place = Place { namespace: change.segment.namespace.unwrap_or(self.ours), id: change.segment.id };
+        let mut pids = self.machine.holders(place);
+        pids.extend((change.segment.lpid > 0).then_some(change.segment.lpid));
+        for pid in pids.into_iter().take(HOLDERS) {
+            if let Ok(attached) = attachments::of_process(pid) {
+                let mappings = attached.into_iter().flat_map(|attached| attached.mappings);
+                let of_segment = mappings.filter(|mapping| mapping.id == place.id);
+                self.machine.correct(pid, place, of_segment.map(|mapping| mapping.range.start));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns what is to be added to CLOCK_MONOTONIC to get the time since the epoch, in nanoseconds.
+fn epoch() -> i128 {
+    let real = clock_gettime(ClockId::CLOCK_REALTIME).map_or(Duration::ZERO, Duration::from);
+    i128::try_from(real.as_nanos()).unwrap_or(0) - i128::try_from(now().as_nanos()).unwrap_or(0)
+}

@@ -1,0 +1,138 @@
+//! What must be looked at as soon as a record is read: it may be gone a moment later.
+
+use std::collections::HashMap;
+use std::fs;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::Program;
+use super::call::int;
+use super::tasks::User;
+use crate::system::namespace::{Namespace, NamespaceRef};
+use crate::system::tracepoints::{Call, Record, What};
+use crate::sysv::{self, Segment};
+use crate::values::ShmId;
+
+/// A process that makes many calls is asked again after this time who it is.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// So many processes are remembered at most.
+const MOST: usize = 1 << 16;
+
+/// What was seen when a record was read.
+#[derive(Debug, Default)]
+pub(super) struct Note {
+    /// Who the process is.
+    pub user: Option<User>,
+    /// What it runs, if it was not asked before.
+    pub program: Option<Rc<Program>>,
+    /// The segment that the call was made on.
+    pub sight: Option<Sight>,
+}
+
+/// A segment, right after a call on it.
+#[derive(Debug)]
+pub(super) enum Sight {
+    /// It was there.
+    Found(Box<Segment>),
+    /// It was not, any more.
+    Gone,
+}
+
+/// Looks at processes and segments.
+#[derive(Debug)]
+pub(super) struct Witness {
+    /// Our own IPC namespace, if other ones are watched too.
+    home: Option<Namespace>,
+    /// When processes were asked who they are.
+    asked: HashMap<i32, Instant>,
+    /// The segments of the calls that threads are in, if they are of interest when the call returns.
+    inside: HashMap<i32, ShmId>,
+}
+
+impl Witness {
+    /// Looks in this namespace only, or with `home`, which is this one, in that of each caller.
+    pub(super) fn new(home: Option<Namespace>) -> Witness {
+        Witness { home, asked: HashMap::new(), inside: HashMap::new() }
+    }
+
+    /// Looks at what a record speaks of. Calls in a namespace that is not watched are of no interest.
+    pub(super) fn note(&mut self, record: &Record, may_be_watched: bool) -> Note {
+        let Record { pid, tid, .. } = *record;
+        match record.what {
+            What::Enter(..) | What::Return(..) if !may_be_watched => Note::default(),
+            What::Executed(_) => {
+                self.asked.remove(&pid);
+                Note { user: user_of(pid), ..Note::default() }
+            }
+            What::Enter(call, [id, command, _]) => {
+                let is_of_interest = match call {
+                    Call::Attach => self.home.is_none(),
+                    Call::Control => int(command) == libc::IPC_SET,
+                    Call::Get | Call::Detach => false,
+                };
+                if let Some(id) = ShmId::new(int(id)).filter(|_| is_of_interest && self.inside.len() < MOST) {
+                    self.inside.insert(tid, id);
+                }
+                self.ask(pid)
+            }
+            What::Return(Call::Get, id) => {
+                let id = i32::try_from(id).ok().and_then(ShmId::new);
+                Note { sight: id.and_then(|id| self.look(tid, id)), ..Note::default() }
+            }
+            What::Return(_, result) => {
+                let id = self.inside.remove(&tid).filter(|_| result >= 0);
+                Note { sight: id.and_then(|id| self.look(tid, id)), ..Note::default() }
+            }
+            What::Ended => {
+                self.asked.remove(&tid);
+                self.inside.remove(&tid);
+                Note::default()
+            }
+            _ => Note::default(),
+        }
+    }
+
+    /// Asks who a process is, and the first time also what it runs.
+    fn ask(&mut self, pid: i32) -> Note {
+        let now = Instant::now();
+        let asked = self.asked.get(&pid);
+        if asked.is_some_and(|asked| now.duration_since(*asked) < FRESH) {
+            return Note::default();
+        }
+        let program = if asked.is_none() { Program::of(pid).map(Rc::new) } else { None };
+        if self.asked.len() >= MOST {
+            self.asked.clear();
+        }
+        self.asked.insert(pid, now);
+        Note { user: user_of(pid), program, sight: None }
+    }
+
+    /// Looks at a segment of the caller's namespace.
+    fn look(&self, tid: i32, id: ShmId) -> Option<Sight> {
+        let Some(home) = &self.home else { return Some(look(id)) };
+        // The descriptor is closed at once: it would keep the namespace, and with it the segments.
+        let theirs = Namespace::open(&NamespaceRef::Process(tid)).ok()?;
+        if theirs.identity == home.identity {
+            return Some(look(id));
+        }
+        theirs.enter().ok()?;
+        let sight = look(id);
+        home.enter().ok()?;
+        Some(sight)
+    }
+}
+
+fn look(id: ShmId) -> Sight {
+    sysv::stat_any(id).map_or(Sight::Gone, |segment| Sight::Found(segment.into()))
+}
+
+/// Returns the effective user and group of a process (proc_pid_status(5)).
+pub(super) fn user_of(pid: i32) -> Option<User> {
+    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    let effective = |name: &[u8]| -> Option<u32> {
+        let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name))?;
+        str::from_utf8(line).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+    };
+    Some(User { uid: effective(b"Uid:")?, gid: effective(b"Gid:")? })
+}

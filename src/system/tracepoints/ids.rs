@@ -1,0 +1,82 @@
+//! The numbers of tracepoints, which files of tracefs tell.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+
+use super::record::Call;
+
+/// A tracepoint that shmadm listens to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Point {
+    /// A call begins.
+    Enter(Call),
+    /// A call returns.
+    Return(Call),
+    /// clone(2), with its flags.
+    NewTask,
+}
+
+/// All tracepoints, each with its directory below `events/` in tracefs.
+const POINTS: [(Point, &str); 9] = [
+    (Point::Enter(Call::Get), "syscalls/sys_enter_shmget"),
+    (Point::Return(Call::Get), "syscalls/sys_exit_shmget"),
+    (Point::Enter(Call::Attach), "syscalls/sys_enter_shmat"),
+    (Point::Return(Call::Attach), "syscalls/sys_exit_shmat"),
+    (Point::Enter(Call::Detach), "syscalls/sys_enter_shmdt"),
+    (Point::Return(Call::Detach), "syscalls/sys_exit_shmdt"),
+    (Point::Enter(Call::Control), "syscalls/sys_enter_shmctl"),
+    (Point::Return(Call::Control), "syscalls/sys_exit_shmctl"),
+    (Point::NewTask, "task/task_newtask"),
+];
+
+/// The number that each of the tracepoints has on this kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ids([u64; POINTS.len()]);
+
+impl Ids {
+    /// Reads them from a tracefs of our own, mounted nowhere: nobody else sees the mount, and it ends with the descriptor.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` without CAP_SYS_ADMIN, `ENODEV` of a kernel without tracefs, `ENOENT` of one without these tracepoints
+    /// (CONFIG_FTRACE_SYSCALLS).
+    pub(super) fn read() -> io::Result<Ids> {
+        let context = fsopen("tracefs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_create(&context)?;
+        let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let tracefs = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+        let mut ids = [0; POINTS.len()];
+        for (id, (_, directory)) in ids.iter_mut().zip(POINTS) {
+            *id = read_id(&tracefs, directory)?;
+        }
+        Ok(Ids(ids))
+    }
+
+    /// Returns the numbers, in the order of [`POINTS`].
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().copied()
+    }
+
+    /// Returns the tracepoint with this number.
+    pub(super) fn point(&self, number: u64) -> Option<Point> {
+        let index = self.0.iter().position(|id| *id == number)?;
+        Some(POINTS[index].0)
+    }
+
+    /// Returns numbers for a test: this one and those that follow it.
+    #[cfg(test)]
+    pub(super) fn numbered_from(first: u64) -> Ids {
+        Ids(std::array::from_fn(|index| first + index as u64))
+    }
+}
+
+fn read_id(tracefs: &OwnedFd, directory: &str) -> io::Result<u64> {
+    let path = format!("events/{directory}/id");
+    let mut text = String::new();
+    File::from(openat(tracefs, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?).read_to_string(&mut text)?;
+    text.trim_end().parse().map_err(io::Error::other)
+}

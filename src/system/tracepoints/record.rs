@@ -1,0 +1,222 @@
+//! What the kernel writes into a ring (perf_event_open(2), "MMAP layout"), as far as shmadm asks for it.
+
+use super::ids::{Ids, Point};
+
+/// perf_event_open(2): a `PERF_RECORD_COMM` that stands for an execve(2).
+const MISC_COMM_EXEC: u16 = 1 << 13;
+
+// include/uapi/linux/perf_event.h: `enum perf_event_type`.
+const LOST: u32 = 2;
+const COMM: u32 = 3;
+const EXIT: u32 = 4;
+const FORK: u32 = 7;
+const SAMPLE: u32 = 9;
+const NAMESPACES: u32 = 16;
+
+/// Which of the namespaces of a `PERF_RECORD_NAMESPACES` is the IPC namespace (`IPC_NS_INDEX`).
+const IPC: usize = 2;
+
+/// A System V shared memory call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// shmget(2)
+    Get,
+    /// shmat(2)
+    Attach,
+    /// shmdt(2)
+    Detach,
+    /// shmctl(2)
+    Control,
+}
+
+/// Something that a thread did. Pids and thread ids are those of our own pid namespace; 0 cannot be seen from there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// When, in nanoseconds of CLOCK_MONOTONIC.
+    pub time: u64,
+    /// The process.
+    pub pid: i32,
+    /// Its thread.
+    pub tid: i32,
+    /// What the thread did.
+    pub what: What,
+}
+
+/// What a thread did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    /// It makes a call with these arguments. Those that the call does not have mean nothing.
+    Enter(Call, [u64; 3]),
+    /// The call returned this: a result, or an errno below 0.
+    Return(Call, i64),
+    /// It began to exist, made by this thread of this process.
+    Forked { parent: i32, parent_thread: i32 },
+    /// It made a new thread or process with these flags of clone(2). Follows the `Forked` of that one at once.
+    Cloned(u64),
+    /// It ended.
+    Ended,
+    /// It is called this now.
+    Named([u8; 16]),
+    /// It executes another program, and is called this now.
+    Executed([u8; 16]),
+    /// Its IPC namespace has this inode.
+    Namespace(u64),
+    /// The ring was full: so many records are missing before this one.
+    Lost(u64),
+}
+
+impl Record {
+    /// Reads a record, without its header; `None` if it is not one of those above.
+    pub(super) fn parse(kind: u32, misc: u16, body: &[u8], ids: &Ids) -> Option<Record> {
+        let mut fields = Fields(body);
+        if kind == SAMPLE {
+            // sample_type is TID | TIME | RAW.
+            let (pid, tid, time) = (fields.i32()?, fields.i32()?, fields.u64()?);
+            let length = fields.u32()?;
+            let what = sample(Fields(fields.take(length as usize)?), ids)?;
+            return Some(Record { time, pid, tid, what });
+        }
+        // sample_id_all: TID and TIME stand at the end.
+        let (body, mut trailer) = body.split_at_checked(body.len().checked_sub(16)?).map(|(a, b)| (a, Fields(b)))?;
+        let (own_pid, own_tid, time) = (trailer.i32()?, trailer.i32()?, trailer.u64()?);
+        let mut fields = Fields(body);
+        let (pid, tid, what) = match kind {
+            LOST => {
+                let _id = fields.u64()?;
+                (own_pid, own_tid, What::Lost(fields.u64()?))
+            }
+            FORK | EXIT => {
+                let (pid, parent, tid, parent_thread) = (fields.i32()?, fields.i32()?, fields.i32()?, fields.i32()?);
+                let what = if kind == FORK { What::Forked { parent, parent_thread } } else { What::Ended };
+                (pid, tid, what)
+            }
+            COMM => {
+                let (pid, tid) = (fields.i32()?, fields.i32()?);
+                let mut name = [0; 16];
+                let length = fields.0.len().min(15);
+                name[..length].copy_from_slice(&fields.0[..length]);
+                let is_exec = misc & MISC_COMM_EXEC != 0;
+                (pid, tid, if is_exec { What::Executed(name) } else { What::Named(name) })
+            }
+            NAMESPACES => {
+                let (pid, tid) = (fields.i32()?, fields.i32()?);
+                let count = fields.u64()?;
+                // Each is a device and an inode, of 8 bytes each.
+                fields.take(IPC * 16 + 8).filter(|_| count > IPC as u64)?;
+                (pid, tid, What::Namespace(fields.u64()?))
+            }
+            _ => return None,
+        };
+        Some(Record { time, pid, tid, what })
+    }
+}
+
+/// Reads a tracepoint's fields. Their places are those that tracefs shows in `events/*/*/format`; for the system calls the
+/// kernel writes a `struct syscall_trace_enter` or `syscall_trace_exit` (kernel/trace/trace.h).
+fn sample(mut raw: Fields<'_>, ids: &Ids) -> Option<What> {
+    let point = ids.point(u64::from(raw.u16()?))?;
+    // The rest of the common fields: flags, preemption count, pid.
+    raw.take(6)?;
+    Some(match point {
+        Point::Enter(call) => {
+            raw.take(8)?;
+            // A call with fewer arguments has a shorter record.
+            let mut argument = || raw.u64().unwrap_or(0);
+            What::Enter(call, [argument(), argument(), argument()])
+        }
+        Point::Return(call) => {
+            raw.take(8)?;
+            What::Return(call, raw.u64()?.cast_signed())
+        }
+        Point::NewTask => {
+            // pid, comm, padding.
+            raw.take(24)?;
+            What::Cloned(raw.u64()?)
+        }
+    })
+}
+
+/// Bytes that are read from the front, in the machine's order.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.bytes().map(u16::from_ne_bytes)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.bytes().map(u32::from_ne_bytes)
+    }
+
+    fn i32(&mut self) -> Option<i32> {
+        self.bytes().map(i32::from_ne_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.bytes().map(u64::from_ne_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(words: &[u32]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+    }
+
+    /// TID and TIME, as they stand at the end of a record that is no sample.
+    const TRAILER: [u32; 4] = [7, 8, 99, 0];
+
+    #[test]
+    fn records_of_tasks() {
+        let parse = |kind, misc, words: &[u32]| {
+            Record::parse(kind, misc, &bytes(&[words, &TRAILER].concat()), &Ids::numbered_from(100))
+        };
+        let told = |pid, tid, what| Some(Record { time: 99, pid, tid, what });
+        let fork = What::Forked { parent: 2, parent_thread: 4 };
+        assert_eq!(parse(FORK, 0, &[1, 2, 3, 4, 98, 0]), told(1, 3, fork));
+        assert_eq!(parse(EXIT, 0, &[1, 2, 3, 4, 98, 0]), told(1, 3, What::Ended));
+        assert_eq!(parse(LOST, 0, &[5, 0, 6, 0]), told(7, 8, What::Lost(6)));
+        let name = *b"cat\0\0\0\0\0\0\0\0\0\0\0\0\0";
+        let cat = [1, 3, u32::from_ne_bytes(*b"cat\0"), 0];
+        assert_eq!(parse(COMM, 0, &cat), told(1, 3, What::Named(name)));
+        assert_eq!(parse(COMM, MISC_COMM_EXEC, &cat), told(1, 3, What::Executed(name)));
+        let namespaces: Vec<u32> = [1, 3, 7, 0].into_iter().chain((0..7).flat_map(|n| [0, 0, 40 + n, 0])).collect();
+        assert_eq!(parse(NAMESPACES, 0, &namespaces), told(1, 3, What::Namespace(42)));
+        // Another kind, and records that end too early.
+        assert_eq!(parse(1, 0, &[1, 2, 3, 4]), None);
+        assert_eq!(parse(FORK, 0, &[1, 2, 3]), None);
+        assert_eq!(parse(NAMESPACES, 0, &namespaces[..8]), None);
+        assert_eq!(Record::parse(FORK, 0, &[1, 2], &Ids::numbered_from(100)), None);
+    }
+
+    #[test]
+    fn samples() {
+        let parse = |raw: &[u32]| {
+            let length = u32::try_from(raw.len() * 4).unwrap();
+            let words = [&[7, 8, 99, 0, length][..], raw].concat();
+            Record::parse(SAMPLE, 0, &bytes(&words), &Ids::numbered_from(100))
+        };
+        let told = |what| Some(Record { time: 99, pid: 7, tid: 8, what });
+        // The upper half of common_type's word is flags.
+        let enter = [100, 8, 29, 0, 1, 0, 2, 0, 3, 0];
+        assert_eq!(parse(&enter), told(What::Enter(Call::Get, [1, 2, 3])));
+        let exit = [101, 8, 29, 0, (-22_i32).cast_unsigned(), u32::MAX];
+        assert_eq!(parse(&exit), told(What::Return(Call::Get, -22)));
+        assert_eq!(parse(&[104, 8, 67, 0, 5, 0]), told(What::Enter(Call::Detach, [5, 0, 0])));
+        assert_eq!(parse(&[108, 8, 9, 0, 0, 0, 0, 0, 0x100, 0, 0, 0]), told(What::Cloned(0x100)));
+        assert_eq!(parse(&[99, 8, 29, 0, 1, 0]), None, "another tracepoint");
+        assert_eq!(parse(&exit[..3]), None);
+    }
+}
