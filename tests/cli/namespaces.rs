@@ -2,6 +2,7 @@
 
 mod all;
 mod kept;
+mod single;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
