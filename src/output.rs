@@ -10,6 +10,7 @@ mod grid;
 mod hexdump;
 mod layout;
 pub(crate) mod leaks;
+mod limits;
 mod namespace;
 mod openmetrics;
 mod picture;
@@ -41,6 +42,7 @@ pub(crate) use format::{Format, Groups, Json, JsonLines, List, Rows, Table, prin
 pub(crate) use grid::grid;
 pub use hexdump::Hexdump;
 pub(crate) use layout::Layout;
+pub(crate) use limits::LimitsRecord;
 pub(crate) use namespace::{NamespaceRecord, tell_unseen};
 pub(crate) use openmetrics::OpenMetrics;
 pub(crate) use picture::{Picture, Space};

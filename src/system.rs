@@ -2,6 +2,7 @@
 
 pub(crate) mod cgroup;
 pub(crate) mod clock;
+pub(crate) mod meminfo;
 pub(crate) mod memory_cgroups;
 pub(crate) mod names;
 pub(crate) mod namespace;

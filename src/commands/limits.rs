@@ -1,21 +1,18 @@
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use serde::Serialize;
 
 use super::Context;
 use crate::error::{Result, Status};
-use crate::output::{Output, grid, say};
+use crate::output::{LimitsRecord, say};
 use crate::segments::lookup::{self, rows};
-use crate::sysv::page_size;
-use crate::values::human;
-
-/// From here on the kernel's default, ULONG_MAX - 2^24 (include/uapi/linux/shm.h), is meant, which limits nothing.
-const UNLIMITED: u64 = u64::MAX - (1 << 24);
+use crate::segments::rmid_forced;
+use crate::system::meminfo::shmem;
 
 /// Show the limits on shared memory, and how much of them is used
 ///
 /// SHMMAX is the largest size of a segment, SHMALL the pages of all segments together, SHMMNI the number of segments.
+/// Below the table, a line says what follows if a limit is reached.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     shmadm limits\n  \
@@ -25,7 +22,7 @@ pub(super) struct Limits {
     /// How to print them
     #[arg(short, long, value_enum, default_value_t)]
     format: Format,
-    /// Fail (exit status 1) where more than PERCENT of SHMALL or SHMMNI is used
+    /// Fail (exit status 1) if more than PERCENT of SHMALL or SHMMNI is used
     #[arg(long, value_name = "PERCENT")]
     check: Option<Percent>,
 }
@@ -52,52 +49,19 @@ impl FromStr for Percent {
     }
 }
 
-#[derive(Serialize)]
-struct Limit {
-    name: &'static str,
-    limit: u64,
-    used: Option<u64>,
-    percent: Option<f64>,
-    #[serde(skip)]
-    sysctl: &'static str,
-    #[serde(skip)]
-    unit: Unit,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Unit {
-    Bytes,
-    Pages,
-    Segments,
-}
-
-#[derive(Serialize)]
-struct Usage {
-    segments: u64,
-    pages: u64,
-    resident: u64,
-    swapped: u64,
-}
-
-#[derive(Serialize)]
-struct Report {
-    limits: Vec<Limit>,
-    usage: Usage,
-}
-
 impl Limits {
     pub(super) fn wants_json(&self) -> bool {
         self.format == Format::Json
     }
 
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
-        let report = Report::now()?;
+        let record = look()?;
         match self.format {
-            Format::Table => report.print(&mut context.output)?,
-            Format::Json => context.output.json(&report)?,
+            Format::Table => record.print(&mut context.output)?,
+            Format::Json => context.output.json(&record)?,
         }
         let Some(Percent(allowed)) = self.check else { return Ok(Status::Done) };
-        let checked = report.limits.iter().filter(|limit| matches!(limit.name, "SHMALL" | "SHMMNI"));
+        let checked = record.limits.iter().filter(|limit| matches!(limit.name, "SHMALL" | "SHMMNI"));
         let above: Vec<_> = checked.filter(|limit| limit.share().is_some_and(|share| share > allowed)).collect();
         for limit in &above {
             say(format_args!(
@@ -113,81 +77,12 @@ impl Limits {
     }
 }
 
-impl Report {
-    fn now() -> Result<Report> {
-        let (limits, usage) = lookup::limits()?;
-        let mut largest = 0;
-        for segment in rows()? {
-            largest = largest.max(segment?.size);
-        }
-        let limit = |name, limit, used, sysctl, unit| {
-            let mut limit = Limit { name, limit, used, percent: None, sysctl, unit };
-            limit.percent = limit.share().map(|share| (share * 100.0).round() / 100.0);
-            limit
-        };
-        Ok(Report {
-            limits: vec![
-                limit("SHMMAX", limits.max_bytes, Some(largest), "kernel.shmmax", Unit::Bytes),
-                limit("SHMALL", limits.max_pages, Some(usage.pages), "kernel.shmall", Unit::Pages),
-                limit("SHMMNI", limits.max_segments, Some(usage.segments), "kernel.shmmni", Unit::Segments),
-                limit("SHMMIN", limits.min_bytes, None, "", Unit::Bytes),
-            ],
-            usage: Usage {
-                segments: usage.segments,
-                pages: usage.pages,
-                resident: usage.resident_pages,
-                swapped: usage.swapped_pages,
-            },
-        })
+/// Looks at the limits of this namespace, and at what is used of them.
+fn look() -> Result<LimitsRecord> {
+    let (limits, usage) = lookup::limits()?;
+    let mut largest = 0;
+    for segment in rows()? {
+        largest = largest.max(segment?.size);
     }
-
-    fn print(&self, output: &mut Output) -> Result<()> {
-        let rows = self.limits.iter().map(|limit| {
-            let percent = limit.percent.map_or("-".into(), |percent| format!("{percent} %"));
-            let used = limit.used.map_or("-".into(), |used| limit.unit.shown(used));
-            vec![limit.name.into(), limit.unit.shown(limit.limit), used, percent, limit.unit.meaning().into()]
-        });
-        let titles = [("LIMIT", false), ("VALUE", true), ("USED", true), ("PERCENT", true), ("WHAT", false)];
-        for line in grid(&titles, rows.collect()) {
-            output.line(line)?;
-        }
-        let size = |pages: u64| human(u128::from(pages) * u128::from(page_size()));
-        let Usage { segments, pages, resident, swapped } = self.usage;
-        output.line(format_args!(
-            "{segments} segment{} of {pages} pages ({}): {resident} resident ({}), {swapped} swapped out ({})",
-            if segments == 1 { "" } else { "s" },
-            size(pages),
-            size(resident),
-            size(swapped)
-        ))
-    }
-}
-
-impl Limit {
-    /// How much is used, in percent.
-    #[expect(clippy::cast_precision_loss, reason = "two digits behind the point are shown")]
-    fn share(&self) -> Option<f64> {
-        match self.limit {
-            0 => self.used.map(|used| if used == 0 { 0.0 } else { 100.0 }),
-            limit => self.used.map(|used| used as f64 * 100.0 / limit as f64),
-        }
-    }
-}
-
-impl Unit {
-    fn shown(self, number: u64) -> String {
-        match self {
-            _ if number >= UNLIMITED => "unlimited".into(),
-            Self::Bytes => human(number.into()),
-            Self::Pages | Self::Segments => number.to_string(),
-        }
-    }
-
-    fn meaning(self) -> &'static str {
-        match self {
-            Self::Bytes => "bytes of one segment",
-            Self::Pages => "pages of all segments",
-            Self::Segments => "segments",
-        }
-    }
+    Ok(LimitsRecord::new(&limits, &usage, largest, shmem(), rmid_forced::sysctl()))
 }

@@ -14,8 +14,8 @@ pub(crate) fn is_rmid_forced() -> bool {
     sysctl().unwrap_or_else(|| by_trial().unwrap_or(true))
 }
 
-/// Reads the sysctl. `None` where /proc does not show it.
-fn sysctl() -> Option<bool> {
+/// Returns what the sysctl says. `None` where /proc does not show it.
+pub(crate) fn sysctl() -> Option<bool> {
     fs::read_to_string("/proc/sys/kernel/shm_rmid_forced").ok().map(|value| value.trim() != "0")
 }
 

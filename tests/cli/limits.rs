@@ -70,12 +70,17 @@ fn the_defaults_are_exact_integers() {
         let limits: Value = serde_json::from_str(&printed).expect("JSON");
         for (name, file) in [("SHMMAX", "shmmax"), ("SHMALL", "shmall"), ("SHMMNI", "shmmni")] {
             let limit = current(ns, file);
-            assert_eq!(named(&limits, name), &json!({"name": name, "limit": limit, "used": 0, "percent": 0.0}));
+            let free = if name == "SHMMAX" { Value::Null } else { limit.into() };
+            let expected = json!({"name": name, "limit": limit, "used": 0, "free": free, "percent": 0.0});
+            assert_eq!(named(&limits, name), &expected);
             // Digit for digit: a number with a point or an exponent would have passed as JSON.
             assert!(printed.replace(' ', "").contains(&format!("\"limit\":{limit},")), "{printed}");
         }
         assert!(current(ns, "shmmax") > 1 << 53);
-        assert_eq!(named(&limits, "SHMMIN"), &json!({"name": "SHMMIN", "limit": 1, "used": null, "percent": null}));
+        assert_eq!(
+            named(&limits, "SHMMIN"),
+            &json!({"name": "SHMMIN", "limit": 1, "used": null, "free": null, "percent": null})
+        );
         assert_eq!(limits["usage"], json!({"segments": 0, "pages": 0, "resident": 0, "swapped": 0}));
     });
 }
@@ -89,10 +94,12 @@ fn limits_that_were_set_are_shown_with_their_use() {
         make(ns, &[1, 4096, 4097, 333_333], 1);
         let limits = usage_is_the_kernels(ns);
         // 1 + 1 + 2 + 82 pages; two digits behind the point, rounded.
-        for (name, limit, used, percent) in
-            [("SHMMAX", 1_000_000, 333_333, 33.33), ("SHMALL", 300, 86, 28.67), ("SHMMNI", 7, 4, 57.14)]
-        {
-            assert_eq!(named(&limits, name), &json!({"name": name, "limit": limit, "used": used, "percent": percent}));
+        for expected in [
+            json!({"name": "SHMMAX", "limit": 1_000_000, "used": 333_333, "free": null, "percent": 33.33}),
+            json!({"name": "SHMALL", "limit": 300, "used": 86, "free": 214, "percent": 28.67}),
+            json!({"name": "SHMMNI", "limit": 7, "used": 4, "free": 3, "percent": 57.14}),
+        ] {
+            assert_eq!(named(&limits, expected["name"].as_str().expect("a name")), &expected);
         }
         // lsipc adds bytes where the kernel counts whole pages: its use of SHMALL is too low, and not compared.
         let lsipc = ns.run("lsipc", ["-g", "--raw", "--noheadings", "-o", "RESOURCE,LIMIT,USED"]);
@@ -164,7 +171,10 @@ fn check_fails_above_the_percentage_and_not_at_it() {
         assert!(both.err.contains("SHMALL") && both.err.contains("SHMMNI"), "{both:?}");
         // More than there may be: the limit was lowered afterwards.
         sysctl(ns, "shmmni", 3);
-        assert_eq!(named(&limits(ns), "SHMMNI"), &json!({"name": "SHMMNI", "limit": 3, "used": 9, "percent": 300.0}));
+        assert_eq!(
+            named(&limits(ns), "SHMMNI"),
+            &json!({"name": "SHMMNI", "limit": 3, "used": 9, "free": 0, "percent": 300.0})
+        );
         assert!(check("100").fails(1).contains("SHMMNI"));
         let json = ns.shmadm(["limits", "-f", "json", "--check", "100"]);
         assert!(serde_json::from_str::<Value>(&json.out).is_ok(), "{json:?}");
@@ -179,7 +189,10 @@ fn a_limit_of_nothing_is_no_division_by_zero() {
             sysctl(ns, name, 0);
         }
         let limits = usage_is_the_kernels(ns);
-        assert_eq!(named(&limits, "SHMMNI"), &json!({"name": "SHMMNI", "limit": 0, "used": 0, "percent": 0.0}));
+        assert_eq!(
+            named(&limits, "SHMMNI"),
+            &json!({"name": "SHMMNI", "limit": 0, "used": 0, "free": 0, "percent": 0.0})
+        );
         ns.shmadm(["limits", "--check", "0"]).ok();
     });
 }
@@ -211,9 +224,38 @@ fn the_table_names_the_limits_for_people() {
         sysctl(ns, "shmmax", 1 << 20);
         sysctl(ns, "shmall", 3);
         make(ns, &[4096], 0);
-        let words = |name| line(name).split_whitespace().take(4).map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(words("SHMMAX"), ["SHMMAX", "1M", "4K", "0.39"]);
-        assert_eq!(words("SHMALL"), ["SHMALL", "3", "1", "33.33"]);
+        let words = |name| line(name).split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
+        assert_eq!(words("SHMMAX"), "SHMMAX 1M 4K - 0.39 % largest segment");
+        assert_eq!(words("SHMALL"), "SHMALL 3 (12K) 1 (4K) 2 (8K) 33.33 % pages in total");
+    });
+}
+
+#[test]
+fn what_follows_from_a_limit_is_said() {
+    in_namespace(|ns| {
+        let said = |words: &str| ns.shmadm(["limits"]).ok().contains(words);
+        assert!(!said("full") && !said("fails") && !said("rmid_forced"));
+        make(ns, &[4096, 8192], 1);
+        let shmem = limits(ns)["shmem"].as_u64().expect("bytes");
+        assert!(shmem >= 8192 && shmem % 1024 == 0, "{shmem}");
+        assert!(said("segments hold 8K of the machine's ") && said(" of shared memory (Shmem)\n"));
+        for (name, value, told) in [
+            ("shmmni", 2, "SHMMNI is full: the next shmget fails with ENOSPC; "),
+            ("shmall", 3, "SHMALL is full: the next shmget fails with ENOSPC; "),
+            ("shmmax", 0, "SHMMAX is 0: each shmget that creates a segment fails with EINVAL; "),
+        ] {
+            let before = current(ns, name);
+            sysctl(ns, name, value);
+            assert!(said(told) && said(&format!("sysctl kernel.{name}\n")), "{name}");
+            let errno = if name == "shmmax" { "Invalid argument" } else { "No space left on device" };
+            let create = ns.run("perl", ["-e", "shmget(0, 1, 01600) // print $!"]);
+            assert_eq!(create, errno, "{name}: the kernel agrees");
+            sysctl(ns, name, before);
+        }
+        assert_eq!(limits(ns)["rmid_forced"], false);
+        sysctl(ns, "shm_rmid_forced", 1);
+        assert_eq!(limits(ns)["rmid_forced"], true);
+        assert!(said("kernel.shm_rmid_forced is 1: the kernel destroys each segment with its last detach\n"));
     });
 }
 

@@ -143,6 +143,6 @@ fn where_proc_hides_processes_an_ordinary_user_has_all_else() {
         assert_eq!(run("list --pid 2147483646").err, "", "there is no such process");
         let hidden = run(&format!("list --ns {}", maker.pid())).fails(1);
         assert!(hidden.contains("/proc does not show that process"), "{hidden}");
-        assert!(run("list --ns 2147483646").fails(1).contains("there is no such process"));
+        assert!(run("list --ns 4194304").fails(1).contains("there is no such process"));
     });
 }

@@ -1,0 +1,186 @@
+//! The limits on shared memory, as `limits` shows them.
+
+use serde::Serialize;
+
+use super::{Output, grid};
+use crate::error::Result;
+use crate::sysv::{self, Usage, page_size};
+use crate::values::{counted, human, human_bytes};
+
+/// The kernel's default, ULONG_MAX - 2^24 (include/uapi/linux/shm.h). It limits nothing.
+const UNLIMITED: u64 = u64::MAX - (1 << 24);
+
+/// The limits, and how much of them is used.
+#[derive(Debug, Serialize)]
+pub(crate) struct LimitsRecord {
+    /// Each limit.
+    pub limits: Vec<LimitRecord>,
+    usage: UsageRecord,
+    /// The shared memory of the whole machine in bytes (`Shmem` of proc_meminfo(5)), of which segments are a part.
+    shmem: Option<u64>,
+    /// Whether kernel.shm_rmid_forced is set.
+    rmid_forced: Option<bool>,
+}
+
+/// A limit, and how much of it is used.
+#[derive(Debug, Serialize)]
+pub(crate) struct LimitRecord {
+    /// Its name in shmget(2).
+    pub name: &'static str,
+    /// The limit.
+    pub limit: u64,
+    /// How much of it is used.
+    pub used: Option<u64>,
+    /// How much is left, in the unit of the limit.
+    free: Option<u64>,
+    percent: Option<f64>,
+    /// The sysctl that sets it.
+    #[serde(skip)]
+    pub sysctl: &'static str,
+    #[serde(skip)]
+    unit: Unit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Unit {
+    Bytes,
+    Pages,
+    Segments,
+}
+
+/// Pages and segments, as SHM_INFO counts them.
+#[derive(Debug, Serialize)]
+struct UsageRecord {
+    segments: u64,
+    pages: u64,
+    resident: u64,
+    swapped: u64,
+}
+
+impl LimitsRecord {
+    /// Returns the record of a namespace, in which `largest` is the size of the largest segment.
+    pub(crate) fn new(
+        limits: &sysv::Limits,
+        usage: &Usage,
+        largest: u64,
+        shmem: Option<u64>,
+        rmid_forced: Option<bool>,
+    ) -> LimitsRecord {
+        let limit = |name, limit, used, sysctl, unit| {
+            let share = share(limit, used);
+            let percent = share.map(|share| (share * 100.0).round() / 100.0);
+            // The largest segment takes nothing away from the others.
+            let free = used.filter(|_| name != "SHMMAX").map(|used| limit.saturating_sub(used));
+            LimitRecord { name, limit, used, free, percent, sysctl, unit }
+        };
+        LimitsRecord {
+            limits: vec![
+                limit("SHMMAX", limits.max_bytes, Some(largest), "kernel.shmmax", Unit::Bytes),
+                limit("SHMALL", limits.max_pages, Some(usage.pages), "kernel.shmall", Unit::Pages),
+                limit("SHMMNI", limits.max_segments, Some(usage.segments), "kernel.shmmni", Unit::Segments),
+                limit("SHMMIN", limits.min_bytes, None, "", Unit::Bytes),
+            ],
+            usage: UsageRecord {
+                segments: usage.segments,
+                pages: usage.pages,
+                resident: usage.resident_pages,
+                swapped: usage.swapped_pages,
+            },
+            shmem,
+            rmid_forced,
+        }
+    }
+
+    /// Prints the limits as a table, and below it what follows from them.
+    pub(crate) fn print(&self, output: &mut Output) -> Result<()> {
+        let titles =
+            [("LIMIT", false), ("VALUE", true), ("USED", true), ("FREE", true), ("PERCENT", true), ("WHAT", false)];
+        for line in grid(&titles, self.limits.iter().map(LimitRecord::cells).collect()) {
+            output.line(line)?;
+        }
+        let UsageRecord { segments, pages, resident, swapped } = self.usage;
+        output.line(format_args!(
+            "{} of {} ({}): {resident} resident ({}), {swapped} swapped out ({})",
+            counted(segments, "segment"),
+            counted(pages, "page"),
+            size(pages),
+            size(resident),
+            size(swapped)
+        ))?;
+        self.conclusions().into_iter().try_for_each(|line| output.line(line))
+    }
+
+    fn conclusions(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let held = u128::from(self.usage.resident) * u128::from(page_size());
+        // Huge pages are not in Shmem.
+        if let Some(shmem) = self.shmem.filter(|shmem| held <= u128::from(*shmem)) {
+            let (held, shmem) = (human_bytes(held), human_bytes(shmem.into()));
+            lines.push(format!("segments hold {held} of the machine's {shmem} of shared memory (Shmem)"));
+        }
+        lines.extend(self.limits.iter().filter_map(LimitRecord::conclusion));
+        if self.rmid_forced == Some(true) {
+            lines.push("kernel.shm_rmid_forced is 1: the kernel destroys each segment with its last detach".into());
+        }
+        lines
+    }
+}
+
+impl LimitRecord {
+    /// Returns how much is used, in percent.
+    pub(crate) fn share(&self) -> Option<f64> {
+        share(self.limit, self.used)
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let shown = |number: Option<u64>| number.map_or("-".into(), |number| self.unit.shown(number));
+        let free = if self.limit >= UNLIMITED && self.free.is_some() { "unlimited".into() } else { shown(self.free) };
+        let percent = self.percent.map_or("-".into(), |percent| format!("{percent} %"));
+        let meaning = match (self.unit, self.used) {
+            (Unit::Pages, _) => "pages in total",
+            (Unit::Segments, _) => "segments",
+            (Unit::Bytes, Some(_)) => "largest segment",
+            (Unit::Bytes, None) => "smallest segment",
+        };
+        vec![self.name.into(), shown(Some(self.limit)), shown(self.used), free, percent, meaning.into()]
+    }
+
+    /// Returns what it means that the limit is reached.
+    fn conclusion(&self) -> Option<String> {
+        let LimitRecord { name, sysctl, .. } = self;
+        match (*name, self.limit, self.free) {
+            ("SHMMAX", 0, _) => Some(format!(
+                "{name} is 0: each shmget that creates a segment fails with EINVAL; raise sysctl {sysctl}"
+            )),
+            (_, _, Some(0)) => Some(format!(
+                "{name} is full: the next shmget fails with ENOSPC; remove segments (`shmadm list`), or raise sysctl \
+                 {sysctl}"
+            )),
+            _ => None,
+        }
+    }
+}
+
+impl Unit {
+    fn shown(self, number: u64) -> String {
+        match self {
+            _ if number >= UNLIMITED => "unlimited".into(),
+            Self::Bytes => human(number.into()),
+            Self::Pages => format!("{number} ({})", size(number)),
+            Self::Segments => number.to_string(),
+        }
+    }
+}
+
+/// Returns the size of pages.
+fn size(pages: u64) -> String {
+    human(u128::from(pages) * u128::from(page_size()))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "two digits behind the point are shown")]
+fn share(limit: u64, used: Option<u64>) -> Option<f64> {
+    match limit {
+        0 => used.map(|used| if used == 0 { 0.0 } else { 100.0 }),
+        limit => used.map(|used| used as f64 * 100.0 / limit as f64),
+    }
+}
