@@ -265,6 +265,25 @@ pub static COLUMNS: &[Column] = &[
         ..TEXT
     },
     Column {
+        title: "UNIT",
+        help: "Unit, container or pod of creator or last user",
+        can_be_cut: true,
+        write: |segment, view, text| {
+            if let Some(unit) = state::unit(segment, view.lookups) {
+                cell::value(text, unit);
+            }
+        },
+        ..TEXT
+    },
+    Column {
+        title: "HOLDERS",
+        help: "Commands that have it attached, and how often",
+        is_expensive: true,
+        can_be_cut: true,
+        write: |segment, view, text| cell::holders(text, segment, view.lookups),
+        ..TEXT
+    },
+    Column {
         title: "PIDS",
         help: "Processes that have it attached",
         is_expensive: true,

@@ -107,11 +107,12 @@ impl Description<'_> {
 
     fn processes(self, found: u64) -> Vec<(&'static str, String)> {
         let segment = self.segment;
-        let mut fields = vec![
-            ("created by", creator(segment, self.lookups)),
-            ("last used by", last_user(segment, self.lookups)),
-            ("attachments", segment.nattch.to_string()),
-        ];
+        let mut fields =
+            vec![("created by", creator(segment, self.lookups)), ("last used by", last_user(segment, self.lookups))];
+        if let Some(unit) = state::unit(segment, self.lookups) {
+            fields.push(("unit", unit.to_string()));
+        }
+        fields.push(("attachments", segment.nattch.to_string()));
         let missing = segment.nattch.saturating_sub(found);
         if missing > 0 {
             fields.push(("not found", format!("{missing} of {}: {}", segment.nattch, self.why_missing())));
@@ -178,13 +179,20 @@ fn print_attachments(output: &mut Output, attachments: &[AttachmentRecord]) -> R
     if attachments.is_empty() {
         return Ok(());
     }
+    // Where no process has a unit, the column would only take room.
+    let has_units = attachments.iter().any(|one| one.unit.is_some());
     let row = |one: &AttachmentRecord| {
         let user =
             one.user.as_ref().map(ToString::to_string).or(one.uid.map(|uid| uid.to_string())).unwrap_or_default();
         let command = one.command.clone().unwrap_or_default();
-        vec![one.pid.to_string(), user, one.access.clone(), one.address.clone(), command]
+        let unit = has_units.then(|| one.unit.as_ref().map_or("-".to_owned(), ToString::to_string));
+        let known = [one.pid.to_string(), user, one.access.clone(), one.address.clone()];
+        known.into_iter().chain(unit).chain([command]).collect()
     };
-    let titles = [("PID", true), ("USER", false), ("ACCESS", false), ("ADDRESS", false), ("COMMAND", false)];
+    let mut titles = vec![("PID", true), ("USER", false), ("ACCESS", false), ("ADDRESS", false), ("COMMAND", false)];
+    if has_units {
+        titles.insert(4, ("UNIT", false));
+    }
     rows(output, grid(&titles, attachments.iter().map(row).collect()))
 }
 

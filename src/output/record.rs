@@ -10,6 +10,7 @@ use super::time::{TimeFormat, timestamp};
 use crate::segments::cache::Lookups;
 use crate::segments::events::UNKNOWN_ID;
 use crate::segments::state::{self, Presence};
+use crate::system::units::Unit;
 use crate::sysv::Segment;
 use crate::values::{Key, Mode};
 
@@ -50,6 +51,7 @@ pub struct SegmentRecord {
     lpid: i32,
     last_user: Option<Presence>,
     last_command: Option<Rc<str>>,
+    unit: Option<Unit>,
     #[serde(serialize_with = "utc")]
     atime: Option<Timestamp>,
     #[serde(serialize_with = "utc")]
@@ -94,6 +96,7 @@ impl SegmentRecord {
             lpid: segment.lpid,
             last_user: state::last_user(segment, lookups),
             last_command: state::last_command(segment, lookups),
+            unit: state::unit(segment, lookups),
             atime: timestamp(segment.atime),
             dtime: timestamp(segment.dtime),
             ctime: timestamp(segment.ctime),

@@ -35,6 +35,7 @@ pub struct Selection {
     pub(crate) older_than: Option<Duration>,
     pub(crate) idle: Option<Duration>,
     pub(crate) processes: Vec<ProcessFilter>,
+    pub(crate) units: Vec<String>,
     /// How many segments `orphaned` alone left out because a process that decides it is unknown.
     pub(crate) undecided: AtomicUsize,
 }
@@ -53,8 +54,15 @@ impl Selection {
     pub fn matches(&self, segment: &Segment, lookups: &Lookups) -> bool {
         self.holds_without_processes(segment, lookups)
             && any(&self.processes, |process| process.holds(segment, lookups))
+            && self.is_of_unit(segment, lookups)
             && (!self.creator_exited || state::creator(segment, lookups) == Presence::Exited)
             && (!self.orphaned || self.is_orphan(segment, lookups))
+    }
+
+    fn is_of_unit(&self, segment: &Segment, lookups: &Lookups) -> bool {
+        self.units.is_empty()
+            || state::cgroups(segment, lookups)
+                .is_some_and(|cgroups| self.units.iter().any(|name| cgroups.are_named(name)))
     }
 
     /// Returns whether a segment is an orphan, and counts it if that is unknown.

@@ -8,7 +8,9 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use crate::segments::cache::Lookups;
+use crate::system::cgroup::Cgroups;
 use crate::system::process::Running;
+use crate::system::units::Unit;
 use crate::sysv::Segment;
 use crate::values::Key;
 
@@ -111,6 +113,23 @@ pub(crate) fn last_command(segment: &Segment, lookups: &Lookups) -> Option<Rc<st
         Some(Presence::Alive) => lookups.processes().command(segment.lpid),
         Some(Presence::Exited | Presence::Unknown) | None => None,
     }
+}
+
+/// Returns the control groups of the creator if it is alive, else of the last user if that is.
+pub(crate) fn cgroups(segment: &Segment, lookups: &Lookups) -> Option<Rc<Cgroups>> {
+    let alive = Some(Presence::Alive);
+    if Some(creator(segment, lookups)) == alive {
+        lookups.processes().cgroups(segment.cpid)
+    } else if last_user(segment, lookups) == alive {
+        lookups.processes().cgroups(segment.lpid)
+    } else {
+        None
+    }
+}
+
+/// Returns the systemd unit, container or pod of the creator if it is alive, else of the last user if that is.
+pub(crate) fn unit(segment: &Segment, lookups: &Lookups) -> Option<Unit> {
+    cgroups(segment, lookups)?.unit().cloned()
 }
 
 /// Returns whether a segment seems to be left behind: nobody is attached, and its creator and its last user have exited.

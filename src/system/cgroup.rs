@@ -17,6 +17,7 @@ pub(crate) struct Cgroups {
     systemd: Option<Vec<u8>>,
     /// The hierarchy of version 2.
     unified: Option<Vec<u8>>,
+    unit: Option<Unit>,
 }
 
 impl Cgroups {
@@ -45,19 +46,24 @@ impl Cgroups {
                 cgroups.systemd = path;
             }
         }
+        // The first of equals counts, and max_by_key returns the last.
+        cgroups.unit = cgroups.paths().rev().filter_map(Unit::of_cgroup).max_by_key(Unit::precision);
         cgroups
     }
 
     /// Returns the unit, container or pod. Where the hierarchies disagree, the one that says most counts: Docker may
     /// leave systemd's hierarchy alone, and systemd may leave the memory controller's.
-    pub(crate) fn unit(&self) -> Option<Unit> {
-        // The first of equals counts, and max_by_key returns the last.
-        self.paths().rev().filter_map(Unit::of_cgroup).max_by_key(Unit::precision)
+    pub(crate) fn unit(&self) -> Option<&Unit> {
+        self.unit.as_ref()
+    }
+
+    /// Whether this text names the unit as it is shown, or is a part of one of the paths.
+    pub(crate) fn are_named(&self, word: &str) -> bool {
+        self.unit.as_ref().is_some_and(|unit| unit.is_named(word)) || self.contain(word.as_bytes())
     }
 
     /// Whether any of the paths contains this text.
-    #[allow(dead_code, reason = "the filter --unit will ask")]
-    pub(crate) fn contain(&self, part: &[u8]) -> bool {
+    fn contain(&self, part: &[u8]) -> bool {
         self.paths().any(|path| memchr::memmem::find(path, part).is_some())
     }
 

@@ -15,6 +15,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
 use self::stat::Stat;
+use crate::system::cgroup::Cgroups;
 use crate::values::visible;
 
 /// The longest part of a command line that is read, in bytes. Its length is up to the process: PR_SET_MM can make it as
@@ -45,6 +46,7 @@ pub(crate) struct Processes {
     proc_is_ours: OnceCell<bool>,
     running: RefCell<BTreeMap<i32, Option<Running>>>,
     commands: RefCell<BTreeMap<i32, Option<Rc<str>>>>,
+    cgroups: RefCell<BTreeMap<i32, Option<Rc<Cgroups>>>>,
 }
 
 impl Processes {
@@ -71,6 +73,18 @@ impl Processes {
             Some(command_line(pid, &stat.comm).into())
         };
         self.commands.borrow_mut().entry(pid).or_insert_with(read).clone()
+    }
+
+    /// Returns the control groups of the process that [`Processes::running`] returns.
+    pub(crate) fn cgroups(&self, pid: i32) -> Option<Rc<Cgroups>> {
+        let running = self.running(pid)??;
+        let read = || {
+            let cgroups = Cgroups::of(pid)?;
+            // Only now: the pid can have been used again meanwhile.
+            Stat::read(pid).ok().filter(|stat| stat.started == running.ticks)?;
+            Some(Rc::new(cgroups))
+        };
+        self.cgroups.borrow_mut().entry(pid).or_insert_with(read).clone()
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) enum Precision {
 
 /// Returns the unit of a process; `None` if the process is gone or hidden, or if no known manager made its cgroup.
 pub(crate) fn unit_of(pid: i32) -> Option<Unit> {
-    Cgroups::of(pid)?.unit()
+    Cgroups::of(pid)?.unit().cloned()
 }
 
 impl Unit {
@@ -50,7 +50,6 @@ impl Unit {
     }
 
     /// Whether this text names the unit: as it is displayed, or a pod without its container.
-    #[allow(dead_code, reason = "the filter --unit will ask")]
     pub(crate) fn is_named(&self, word: &str) -> bool {
         self.name.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }

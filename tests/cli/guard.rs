@@ -1,9 +1,6 @@
 //! `guard`: what a command leaves behind is found in both kinds of namespace, and the command does not notice.
 
-mod bystanders;
-mod creators;
 mod forbidden;
-mod kinds;
 mod signals;
 mod unreadable;
 

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::support::{Namespace, Running, ended, in_namespace, on_terminal, shmadm_path, wait_until};
 
 const ALL: &str = "KEY,ID,SIZE,RSS,SWAP,PERMS,MODE,OWNER,USER,UID,GROUP,GID,CUSER,CUID,CGROUP,CGID,NATTCH,STATUS,\
-                   ATIME,DTIME,CTIME,AGE,IDLE,CPID,LPID,COMMAND,CREATOR,LASTUSER,LCOMMAND,NS";
+                   ATIME,DTIME,CTIME,AGE,IDLE,CPID,LPID,COMMAND,CREATOR,LASTUSER,LCOMMAND,UNIT,NS";
 
 /// Owners with a name and without, of one digit and of ten. A user namespace has only 0.
 const OWNERS: [&str; 4] = ["0", "9", "100000", "4294967294"];
@@ -163,6 +163,7 @@ fn json_has_the_contracts_fields_and_the_kernels_values() {
                 "command": if was_set { Value::Null } else { json!(command) }, "lpid": number(&row.lpid),
                 "last_user": if used { json!("alive") } else { Value::Null },
                 "last_command": if used { json!(command) } else { Value::Null },
+                "unit": record["unit"],
                 "atime": dates[&row.atime], "dtime": dates[&row.dtime], "ctime": dates[&row.ctime],
                 "rss": number(&row.rss), "swap": number(&row.swap),
             });
@@ -171,7 +172,7 @@ fn json_has_the_contracts_fields_and_the_kernels_values() {
             let words: Vec<&str> = line.split('"').collect();
             let names = words.windows(2).filter(|pair| pair[1].starts_with(':')).map(|pair| pair[0]);
             let order = "key original_key id size mode status nattch uid user gid group cuid cuser cgid cgroup \
-                         cpid creator command lpid last_user last_command atime dtime ctime rss swap";
+                         cpid creator command lpid last_user last_command unit atime dtime ctime rss swap";
             assert!(names.eq(order.split(' ')), "{line}");
         }
         let whole = ns.shmadm(["list", "-f", "json"]).json();

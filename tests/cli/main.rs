@@ -39,6 +39,7 @@ mod streams;
 mod targets;
 mod threads;
 mod undone;
+mod units;
 mod usage;
 mod watch;
 mod with_c;

@@ -2,7 +2,6 @@
 
 mod all;
 mod kept;
-mod single;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

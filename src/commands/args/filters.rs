@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::atomic::Ordering;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use nix::unistd::geteuid;
 
 use crate::error::Result;
@@ -67,6 +68,9 @@ pub struct Filters {
     /// Created, last attached or detached, or attached now by process PID
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
     pid: Vec<i32>,
+    /// Of the unit, container or pod NAME (as UNIT shows it), or with NAME in the cgroup's path
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    unit: Vec<String>,
 }
 
 /// What `--key` takes.
@@ -124,6 +128,7 @@ impl Filters {
             older_than: self.older_than.map(|period| period.0),
             idle: self.idle.map(|period| period.0),
             processes: Vec::new(),
+            units: self.unit.clone(),
             undecided: 0.into(),
         };
         for &pid in &self.pid {

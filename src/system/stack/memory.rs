@@ -34,14 +34,6 @@ impl Memory {
 
     /// Fills a small buffer from an address.
     pub(crate) fn read(&mut self, address: u64, buffer: &mut [u8]) -> Option<()> {
-        // Mostly all of it is in the chunk that was read last.
-        if let Some((start, bytes)) = self.chunks.last()
-            && let Some(from) = address.checked_sub(*start).and_then(|from| usize::try_from(from).ok())
-            && let Some(found) = from.checked_add(buffer.len()).and_then(|to| bytes.get(from..to))
-        {
-            buffer.copy_from_slice(found);
-            return Some(());
-        }
         for (index, byte) in buffer.iter_mut().enumerate() {
             *byte = self.byte(address.checked_add(index as u64)?)?;
         }
@@ -60,8 +52,7 @@ impl Memory {
         Some(bytes)
     }
 
-    /// The byte at an address.
-    pub(crate) fn byte(&mut self, address: u64) -> Option<u8> {
+    fn byte(&mut self, address: u64) -> Option<u8> {
         // The chunk that was read last has most of what is asked for.
         let at =
             |(start, bytes): &(u64, Vec<u8>)| bytes.get(usize::try_from(address.checked_sub(*start)?).ok()?).copied();

@@ -80,6 +80,8 @@ struct Stat {
     started: u64,
     /// Where the command line is in its memory, which is another place after each exec.
     arguments: (u64, u64),
+    /// Where its first environment is in its memory.
+    environment: (u64, u64),
 }
 
 impl Looker {
@@ -126,7 +128,8 @@ impl Looker {
             true => Vec::new(),
         };
         let variables = &self.wanted.variables;
-        let environment = environment::read(tid, variables, &mappings, &mut memory, &mut self.modules);
+        let environment =
+            environment::read(tid, variables, &thread.environment, &mappings, &mut memory, &mut self.modules);
         Some(Caller {
             process,
             directory: fs::read_link(format!("/proc/{tid}/cwd"))
@@ -206,13 +209,13 @@ fn stat(pid: i32) -> Option<Stat> {
         is_ended: matches!(fields.first(), Some(&"Z" | &"X")),
         started: field(22)?,
         arguments: (field(48).unwrap_or(0), field(49).unwrap_or(0)),
+        environment: (field(50).unwrap_or(0), field(51).unwrap_or(0)),
     })
 }
 
 /// A file of /proc, not more of it than this.
 pub(super) fn read(pid: i32, name: &str, most: u64) -> io::Result<Vec<u8>> {
-    // With room for the whole of a small file, one read takes it and a second one finds its end.
-    let mut contents = Vec::with_capacity(8 << 10);
+    let mut contents = Vec::new();
     let path = format!("/proc/{pid}/{name}");
     File::open(OsStr::new(&path))?.take(most).read_to_end(&mut contents)?;
     Ok(contents)
