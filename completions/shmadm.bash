@@ -1,5 +1,48 @@
 # bash completion for shmadm(1): asks the program itself what fits, so segments are those that exist.
 
+# Sets REPLY to the word that bash reads from this part of a line, and QUOTE to the quote that is still open. Expands
+# nothing.
+_shmadm_unquote() {
+    local i char
+    REPLY= QUOTE=
+    for ((i = 0; i < ${#1}; i++)); do
+        char=${1:i:1}
+        if [[ $char == "$QUOTE" ]]; then
+            QUOTE=
+        elif [[ $char == \\ && $QUOTE != \' ]]; then
+            # Between double quotes, a backslash stands for itself unless one of these follows.
+            [[ -z $QUOTE || ${1:i+1:1} == [\\\"\$\`] ]] && ((i++))
+            REPLY+=${1:i:1}
+        elif [[ -z $QUOTE && $char == [\'\"] ]]; then
+            QUOTE=$char
+        else
+            REPLY+=$char
+        fi
+    done
+}
+
+# Sets REPLY to what must be on the line, after this open quote or none, so that bash reads this word.
+_shmadm_quote() {
+    local i char
+    REPLY=$1
+    case $2 in
+    \') REPLY=${1//\'/\'\\\'\'} ;;
+    \")
+        REPLY=
+        for ((i = 0; i < ${#1}; i++)); do
+            char=${1:i:1}
+            case $char in
+            [\\\"\$\`]) char=\\$char ;;
+            # History expansion is done between double quotes, too, and no backslash stops it there.
+            !) char=\"\'!\'\" ;;
+            esac
+            REPLY+=$char
+        done
+        ;;
+    *) [[ $1 == *[![:alnum:]:=/,._+%@-]* ]] && printf -v REPLY %q "$1" ;;
+    esac
+}
+
 _shmadm() {
     # bash takes id:5 and --color=never for three words each. shmadm does not: put together what no blank parts.
     local line=${COMP_LINE:0:COMP_POINT} words=() word i
@@ -15,21 +58,29 @@ _shmadm() {
         words[${#words[@]} - 1]+=$word
     done
 
+    # Only what follows the last : or = of the word is replaced, or the quote that is open.
+    local REPLY QUOTE at=$((${#words[@]} - 1)) found kept
+    kept=${words[at]%"$2"}
+    [[ $COMP_WORDBREAKS == *[:=]* && $kept == *[:=] ]] || kept=
+    _shmadm_unquote "$kept"
+    kept=$REPLY
+    for ((i = 0; i <= at; i++)); do
+        _shmadm_unquote "${words[i]}"
+        words[i]=$REPLY
+    done
+
     local program=${1/#\~\//$HOME/}
     type -P -- "$program" >/dev/null || program=shmadm
-    local at=$((${#words[@]} - 1)) found
     found=$("$program" completions bash --words-before "$at" -- "${words[@]}" 2>/dev/null) || return
     if [[ $found == :files ]]; then
         compopt -o filenames -o default 2>/dev/null
         return
     fi
 
-    # Only what follows the last : or = of the word is replaced.
-    local word=${words[at]} current=$2
-    local kept=${word%"$current"}
-    [[ $COMP_WORDBREAKS == *[:=]* && $kept == *[:=] ]] || kept=
     while IFS= read -r word; do
-        [[ $word ]] && COMPREPLY+=("${word#"$kept"}")
+        [[ $word ]] || continue
+        _shmadm_quote "${word#"$kept"}" "$QUOTE"
+        COMPREPLY+=("$REPLY")
     done <<<"$found"
     # After these something follows without a blank.
     [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[:=/,] ]] && compopt -o nospace 2>/dev/null

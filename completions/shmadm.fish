@@ -2,7 +2,9 @@
 
 function __shmadm_complete
     set -l words (commandline --current-process --tokenize --cut-at-cursor)
-    set -l current (commandline --current-token --cut-at-cursor)
+    # What stands there means a word as fish reads it, with quotes and backslashes; an open quote is closed for that.
+    set -l raw (commandline --current-token --cut-at-cursor)
+    set -l current (string unescape -- "$raw"; or string unescape -- "$raw\""; or string unescape -- "$raw'"; or echo "$raw")
     set -l program (string replace -r '^~/' ~/ -- $words[1])
     type -q -- $program; or set program shmadm
     set -l found ($program completions fish --words-before (count $words) -- $words "$current" 2>/dev/null)

@@ -12,8 +12,8 @@ _shmadm() {
         return
     fi
     for line in $found; do
-        # _describe parts a word from what explains it at a colon.
-        described+=("${${line%%$'\t'*}//:/\\:}${${line#*$'\t'}:+:${line#*$'\t'}}")
+        # _describe parts a word from what explains it at a colon, and takes a backslash away.
+        described+=("${${${line%%$'\t'*}//\\/\\\\}//:/\\:}${${line#*$'\t'}:+:${line#*$'\t'}}")
     done
     (($#described)) && _describe -V shmadm described
 }

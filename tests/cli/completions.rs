@@ -1,5 +1,7 @@
 //! `shmadm completions`: real shells at a terminal, with a real TAB.
 
+mod quoting;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write};
