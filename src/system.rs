@@ -15,3 +15,4 @@ pub(crate) mod stack;
 pub(crate) mod tracepoints;
 pub(crate) mod tracer;
 pub(crate) mod units;
+pub(crate) mod user_namespace;

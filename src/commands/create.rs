@@ -16,7 +16,7 @@ use crate::output::{Progress, say};
 use crate::segments::create::{self, Found, NotCreated};
 use crate::segments::lookup::{self, Named};
 use crate::segments::rmid_forced;
-use crate::system::names::{gid_of, uid_of};
+use crate::system::names::uid_and_gid_of;
 use crate::sysv::{self, Access, Attachment, HugePages, NewSegment, Segment};
 use crate::values::{Key, Mode, ParseSegmentRefError, SegmentRef, Size, counted};
 
@@ -123,7 +123,7 @@ impl Create {
     }
 
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
-        let owner = self.owner.as_deref().map(owner_numbers).transpose()?;
+        let owner = self.owner.as_deref().map(uid_and_gid_of).transpose()?;
         let key = match &self.key {
             NewKey::Private | NewKey::Random => None,
             NewKey::Named(named) => lookup::key_of(named)?,
@@ -292,11 +292,4 @@ fn take(key: Key) -> Result<Segment> {
         missing.errno = Some(sysv::Errno::ENOENT);
         missing.hint("with --size it is made")
     })
-}
-
-fn owner_numbers(owner: &str) -> Result<(u32, Option<u32>)> {
-    match owner.split_once(':') {
-        Some((user, group)) => Ok((uid_of(user)?, Some(gid_of(group)?))),
-        None => Ok((uid_of(owner)?, None)),
-    }
 }

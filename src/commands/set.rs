@@ -2,71 +2,125 @@ use clap::{ArgGroup, Args};
 
 use super::args::segment_parser;
 use crate::error::{Error, Result, Status};
-use crate::segments::lookup;
-use crate::system::names::{gid_of, uid_of};
-use crate::sysv;
+use crate::output::say;
+use crate::segments::lookup::{self, Named};
+use crate::system::names::{gid_of, uid_and_gid_of};
+use crate::system::user_namespace::{may_be_unmapped_gid, may_be_unmapped_uid};
+use crate::sysv::{self, Segment};
 use crate::values::{Mode, SegmentRef};
 
-/// Change a segment's owner, group, mode or lock
+/// Change the owner, group, mode or lock of segments
 ///
 /// IPC_SET and SHM_LOCK. What is not named stays as it is. Only the owner, the creator and root may do this.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("change").args(["owner", "segment_group", "mode", "lock", "unlock"]).required(true).multiple(true))]
 #[command(after_help = "Examples:\n  \
     shmadm set 0x2a --mode 660 --group postgres\n  \
-    shmadm set id:5 --owner www-data\n  \
+    shmadm set id:5 id:6 --owner www-data:www-data\n  \
     shmadm set 0x2a --lock                   keep its pages in memory")]
 pub(super) struct Set {
-    /// The segment: a key (0x2a, 42, 052), id:N, or ftok:PROJECT:PATH
-    #[arg(value_parser = segment_parser(), allow_negative_numbers = true)]
-    segment: SegmentRef,
-    /// Give it to USER
-    #[arg(long, value_name = "USER")]
+    /// The segments: a key (0x2a, 42, 052), id:N, or ftok:PROJECT:PATH
+    #[arg(value_parser = segment_parser(), allow_negative_numbers = true, required = true)]
+    segment: Vec<SegmentRef>,
+    /// Give them to USER, and to GROUP
+    #[arg(long, value_name = "USER[:GROUP]")]
     owner: Option<String>,
-    /// Give it to GROUP
+    /// Give them to GROUP
     #[arg(id = "segment_group", long = "group", value_name = "GROUP")]
     group: Option<String>,
     /// Permissions, in octal
     #[arg(short, long, value_name = "MODE")]
     mode: Option<Mode>,
-    /// Keep its pages in memory (SHM_LOCK)
+    /// Keep their pages in memory (SHM_LOCK)
     #[arg(long, conflicts_with = "unlock")]
     lock: bool,
-    /// Let its pages be swapped out again (SHM_UNLOCK)
+    /// Let their pages be swapped out again (SHM_UNLOCK)
     #[arg(long)]
     unlock: bool,
 }
 
+/// The changes, with names resolved.
+struct Changes {
+    uid: Option<u32>,
+    gid: Option<u32>,
+    mode: Option<Mode>,
+    /// Whether to lock (true) or to unlock it.
+    lock: Option<bool>,
+}
+
 impl Set {
     pub(super) fn run(&self) -> Result<Status> {
-        let uid = self.owner.as_deref().map(uid_of).transpose()?;
-        let gid = self.group.as_deref().map(gid_of).transpose()?;
-        let named = lookup::find("change", &self.segment)?;
+        let changes = self.changes()?;
+        let mut status = Status::Done;
+        for word in &self.segment {
+            if let Err(error) = lookup::find("change", word).and_then(|named| changes.make(&named)) {
+                status = status.and(error.status());
+                say(error);
+            }
+        }
+        Ok(status)
+    }
+
+    fn changes(&self) -> Result<Changes> {
+        let (uid, gid) = match self.owner.as_deref().map(uid_and_gid_of).transpose()? {
+            Some((uid, gid)) => (Some(uid), gid),
+            None => (None, None),
+        };
+        let group = self.group.as_deref().map(gid_of).transpose()?;
+        if gid.is_some() && group.is_some() {
+            return Err(Error::usage("--owner USER:GROUP and --group both name a group; use one of them"));
+        }
+        let lock = if self.lock { Some(true) } else { self.unlock.then_some(false) };
+        Ok(Changes { uid, gid: gid.or(group), mode: self.mode, lock })
+    }
+}
+
+impl Changes {
+    fn make(&self, named: &Named) -> Result<()> {
         let failed = |error| Error::call_on(format_args!("change {named}"), named.id, error);
         let Some(before) = lookup::look(named.id).map_err(failed)? else {
-            return Err(lookup::missing("change", &named, Some(sysv::Errno::EINVAL)));
+            return Err(lookup::missing("change", named, Some(sysv::Errno::EINVAL)));
         };
-        // The lock first: who gives the segment away may not lock it any more.
-        let locked = match (self.lock, self.unlock) {
-            (true, _) => sysv::lock(named.id),
-            (_, true) => sysv::unlock(named.id),
-            _ => Ok(()),
-        };
-        let verb = if self.lock { "lock" } else { "unlock" };
-        locked.map_err(|error| Error::call_on(format_args!("{verb} {named}"), named.id, error))?;
-        if uid.is_none() && gid.is_none() && self.mode.is_none() {
-            return Ok(Status::Done);
+        let sets = self.uid.is_some() || self.gid.is_some() || self.mode.is_some();
+        if sets {
+            self.check_mapped(named, &before)?;
         }
-        let (uid, gid) = (uid.unwrap_or(before.uid), gid.unwrap_or(before.gid));
+        // The lock comes first: whoever gives the segment away may not lock it any more.
+        if let Some(lock) = self.lock {
+            let verb = if lock { "lock" } else { "unlock" };
+            set_lock(named, lock).map_err(|error| Error::call_on(format_args!("{verb} {named}"), named.id, error))?;
+        }
+        if !sets {
+            return Ok(());
+        }
+        let (uid, gid) = (self.uid.unwrap_or(before.uid), self.gid.unwrap_or(before.gid));
         sysv::set(named.id, uid, gid, self.mode.unwrap_or(before.mode())).map_err(|error| {
-            // A call that failed changes nothing. Who could lock it can unlock it.
-            let _ = match (self.lock || self.unlock, before.is_locked()) {
-                (true, true) => sysv::lock(named.id),
-                (true, false) => sysv::unlock(named.id),
-                (false, _) => Ok(()),
-            };
+            // A call that failed changes nothing. Whoever could lock it can unlock it.
+            if self.lock.is_some() {
+                let _ = set_lock(named, before.is_locked());
+            }
             failed(error)
-        })?;
-        Ok(Status::Done)
+        })
     }
+
+    /// Refuses to write back an owner or a group that was not named and has no number here: IPC_SET sets all three, and
+    /// would give the segment to somebody else.
+    fn check_mapped(&self, named: &Named, before: &Segment) -> Result<()> {
+        let refused = |what: &str, option: &str, shown: u32| {
+            let cause = format!("its {what} may have no number in this user namespace, and would become {shown}");
+            let hint = format!("run it outside of the user namespace, or name the {what} with {option}");
+            Err(Error::cannot(format_args!("change {named}"), cause).hint(hint))
+        };
+        if self.uid.is_none() && may_be_unmapped_uid(before.uid) {
+            return refused("owner", "--owner", before.uid);
+        }
+        if self.gid.is_none() && may_be_unmapped_gid(before.gid) {
+            return refused("group", "--group", before.gid);
+        }
+        Ok(())
+    }
+}
+
+fn set_lock(named: &Named, lock: bool) -> Result<(), sysv::Error> {
+    if lock { sysv::lock(named.id) } else { sysv::unlock(named.id) }
 }

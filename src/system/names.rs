@@ -171,6 +171,18 @@ pub(crate) fn gid_of(word: &str) -> Result<u32> {
     number_of(Database::Groups, word)
 }
 
+/// Returns the numbers of a user and, if one is named, a group: `USER` or `USER:GROUP`, as for chown(1).
+///
+/// # Errors
+///
+/// A usage error for one that does not exist.
+pub(crate) fn uid_and_gid_of(words: &str) -> Result<(u32, Option<u32>)> {
+    match words.split_once(':') {
+        Some((user, group)) => Ok((uid_of(user)?, Some(gid_of(group)?))),
+        None => Ok((uid_of(words)?, None)),
+    }
+}
+
 /// A name in /etc counts before a number, as for chown(1): a user can be called `1000`. getent(1) takes digits for a number.
 fn number_of(database: Database, word: &str) -> Result<u32> {
     let is_named = |account: &Account| account.name == word.as_bytes();

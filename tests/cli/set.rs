@@ -105,6 +105,83 @@ fn several_changes_at_once() {
 }
 
 #[test]
+fn each_of_several_segments_is_changed() {
+    in_namespace(|ns| {
+        for key in [42, 43, 44] {
+            make(ns.program("perl"), key, 5000, 0o640);
+        }
+        let modes = || ns.table().into_iter().map(|row| row.mode).collect::<Vec<_>>();
+        set(ns, "42 id:2 --mode 600").ok();
+        assert_eq!(modes(), ["600", "640", "600"]);
+        // One that is missing does not keep the others from it.
+        let failed = set(ns, "42 9 43 id:9 --mode 604");
+        assert_eq!((failed.code, failed.err.lines().count()), (Some(3), 2), "{failed:?}");
+        assert!(failed.err.contains("0x00000009") && failed.err.contains("id:9"), "{failed:?}");
+        assert_eq!(modes(), ["604", "604", "600"]);
+    });
+}
+
+#[test]
+fn an_owner_and_a_group_in_one_word() {
+    in_namespace_as_root(|ns| {
+        make(ns.program("perl"), 42, 5000, 0o640);
+        let group = ns.run("id", ["-gn", "nobody"]);
+        let (uid, gid) = (number(ns, "-u"), number(ns, "-g"));
+        changes(ns, "42 --owner 100000:100001", |row| (row.uid, row.gid) = ("100000".into(), "100001".into()));
+        changes(ns, &format!("42 --owner nobody:{}", group.trim_end()), |row| {
+            (row.uid, row.gid) = (uid.clone(), gid.clone());
+        });
+    });
+}
+
+/// Runs shmadm in a user namespace where 0 is the user 1234, 65534 is 65534, and nobody else has a number.
+const IN_USER_NAMESPACE: &str = r#"
+    pipe(my $made, my $made_end); pipe(my $mapped, my $mapped_end);
+    my $pid = fork();
+    if (!$pid) {
+        syscall(272, 0x10000000) == 0 or die "unshare: $!";
+        syswrite($made_end, "x"); sysread($mapped, my $byte, 1);
+        $( = 0; $) = "0 0"; $< = 0; $> = 0;
+        exec @ARGV;
+    }
+    sysread($made, my $byte, 1);
+    for my $map ("uid_map", "gid_map") {
+        open(my $file, ">", "/proc/$pid/$map") or die "$map: $!";
+        syswrite($file, "0 1234 1\n65534 65534 1\n") or die "$map: $!";
+    }
+    syswrite($mapped_end, "x"); waitpid($pid, 0); exit($? >> 8);
+"#;
+
+#[test]
+fn an_owner_without_a_number_here_is_not_changed() {
+    in_namespace_as_root(|ns| {
+        make(ns.unprivileged("perl"), 42, 5000, 0o640);
+        ns.open_to_all();
+        let inside = |words: &str| {
+            let mut perl = ns.program("perl");
+            perl.args(["-e", IN_USER_NAMESPACE, shmadm_path(), "set", "42"]).args(words.split(' '));
+            ended(&mut perl)
+        };
+        // Of the two, one has a number here.
+        for (owner, what) in [("5555:1234", "owner"), ("1234:5555", "group"), ("65534:1234", "owner")] {
+            set(ns, &format!("42 --owner {owner} --mode 640")).ok();
+            let before = ns.table();
+            for words in ["--mode 600", "--mode 600 --lock"] {
+                let error = inside(words).fails(1);
+                assert!(error.contains(what) && error.contains(&format!("name the {what} with --{what}")), "{error}");
+                assert_eq!(ns.table(), before, "{owner}: {words}");
+            }
+            inside("--lock").ok();
+            set(ns, "42 --unlock").ok();
+            inside("--mode 600 --owner 0:0").ok();
+            let row = &ns.table()[0];
+            assert_eq!((&*row.uid, &*row.gid, &*row.mode), ("1234", "1234", "600"));
+        }
+        inside("--mode 604").ok();
+    });
+}
+
+#[test]
 fn bad_usage_changes_nothing() {
     in_namespace(|ns| {
         make(ns.program("perl"), 42, 5000, 0o640);
@@ -113,7 +190,6 @@ fn bad_usage_changes_nothing() {
             "",
             "42",
             "--mode 600",
-            "42 43 --mode 600",
             "42 --lock --unlock",
             "42 --mode 1600",
             "42 --mode 8",
@@ -122,7 +198,10 @@ fn bad_usage_changes_nothing() {
             "0 --mode 600",
             "42x --mode 600",
             "42 --mode 600 --owner no-such-user",
-            "42 --mode 600 --owner 0:0",
+            "42 --mode 600 --owner 0:no-such-group",
+            "42 --mode 600 --owner 0:",
+            "42 --mode 600 --owner :0",
+            "42 --mode 600 --owner 0:0 --group 0",
             "42 --mode 600 --group no-such-group",
             "42 --mode 600 --owner=",
             "42 --mode 600 --owner=-1",

@@ -1,0 +1,49 @@
+//! Users and groups without a number in this user namespace (user_namespaces(7)).
+
+use std::fs;
+
+/// What the kernel shows for a user or a group without a number here, if nothing else is set.
+const OVERFLOW: u32 = 65534;
+
+/// Returns whether a user's number may stand for one who has none in this user namespace.
+pub(crate) fn may_be_unmapped_uid(uid: u32) -> bool {
+    may_be_unmapped(uid, "/proc/sys/kernel/overflowuid", "/proc/self/uid_map")
+}
+
+/// Returns whether a group's number may stand for one that has none in this user namespace.
+pub(crate) fn may_be_unmapped_gid(gid: u32) -> bool {
+    may_be_unmapped(gid, "/proc/sys/kernel/overflowgid", "/proc/self/gid_map")
+}
+
+/// The kernel shows all that have no number as the same one, which can be a real one, too. Only where each has a number
+/// it is one for sure.
+fn may_be_unmapped(id: u32, overflow: &str, map: &str) -> bool {
+    let overflow = fs::read_to_string(overflow).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(OVERFLOW);
+    id == overflow && !fs::read_to_string(map).is_ok_and(|map| maps_all(&map))
+}
+
+/// Whether a map has a number for each user: that of the first user namespace does.
+fn maps_all(map: &str) -> bool {
+    let mut count = 0_u64;
+    for line in map.lines() {
+        count += line.split_whitespace().nth(2).and_then(|count| count.parse().ok()).unwrap_or(0);
+    }
+    count == u64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_map_of_the_first_namespace_has_all() {
+        for (map, all) in [
+            ("         0          0 4294967295\n", true),
+            ("0 0 65536\n65536 65536 4294901759\n", true),
+            ("0 1234 1\n65534 65534 1\n", false),
+            ("", false),
+        ] {
+            assert_eq!(maps_all(map), all, "{map:?}");
+        }
+    }
+}
