@@ -12,7 +12,9 @@ mod list;
 mod metrics;
 mod read;
 mod remove;
+mod restore;
 mod run;
+mod save;
 mod set;
 mod stat;
 mod watch;
@@ -67,6 +69,8 @@ enum Command {
     Stat(stat::Stat),
     #[command(visible_alias = "rm")]
     Remove(remove::Remove),
+    Save(save::Save),
+    Restore(restore::Restore),
     Set(set::Set),
     Limits(limits::Limits),
     Guard(guard::Guard),
@@ -86,6 +90,8 @@ impl Command {
             Self::List(list) => list.run(context),
             Self::Stat(stat) => stat.run(context),
             Self::Remove(remove) => remove.run(context),
+            Self::Save(save) => save.run(context),
+            Self::Restore(restore) => restore.run(context),
             Self::Set(set) => set.run(),
             Self::Limits(limits) => limits.run(context),
             Self::Guard(guard) => guard.run(context),
@@ -104,6 +110,8 @@ impl Command {
             Self::List(list) => list.wants_json(),
             Self::Stat(stat) => stat.wants_json(),
             Self::Remove(remove) => remove.wants_json(),
+            Self::Save(save) => save.wants_json(),
+            Self::Restore(restore) => restore.wants_json(),
             Self::Limits(limits) => limits.wants_json(),
             Self::Watch(watch) => watch.wants_json(),
             Self::AttachWrite(_)

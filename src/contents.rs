@@ -3,11 +3,14 @@
 //! Functions that can take long report each piece they finish through [`Advance`]. Whether anybody sees that as a bar is
 //! the caller's decision.
 
+pub(crate) mod archive;
 pub(crate) mod attach;
 pub(crate) mod copy;
 pub(crate) mod destination;
 pub(crate) mod input;
 pub(crate) mod part;
+pub(crate) mod restore;
+pub(crate) mod save;
 pub(crate) mod shortage;
 pub(crate) mod show;
 pub(crate) mod sink;

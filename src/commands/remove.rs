@@ -1,11 +1,14 @@
 mod question;
 mod report;
+mod save_first;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use self::question::{confirm, described};
+use self::save_first::save_first;
 use super::Context;
 use super::args::{Filters, TextOrJson, segment_parser, tell_undecided};
 use crate::error::{Error, Result, Status};
@@ -32,6 +35,7 @@ const BATCH: usize = 4096;
     shmadm rm 0x2a --ignore-missing               for scripts that clean up\n  \
     shmadm remove --mine --unattached --idle 10m -y\n  \
     shmadm remove --orphaned --idle 1d --dry-run\n  \
+    shmadm remove --orphaned --idle 1d --save undo.shm     undone by `shmadm restore undo.shm`\n  \
     shmadm list -f json >before; make test; shmadm remove --not-in before --mine -y")]
 pub(super) struct Remove {
     /// The segments: a key (0x2a, 42, 052), id:N, or ftok:PROJECT:PATH
@@ -55,6 +59,9 @@ pub(super) struct Remove {
     /// Wait until the last detach has destroyed them, for DURATION at most
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true)]
     wait: Option<Option<Period>>,
+    /// Save them to FILE first, from which `shmadm restore` makes them again
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
     /// Print nothing of what was removed
     #[arg(short, long)]
     quiet: bool,
@@ -89,6 +96,13 @@ impl Remove {
             .map(|word| (word, choose(word)))
             .filter(|(_, choice)| choice.as_ref().map_or(true, |segment| seen.insert(segment.id)))
             .collect();
+        let mut saved = HashMap::new();
+        if let (Some(path), false) = (&self.save, self.dry_run) {
+            let segments = chosen.iter().filter_map(|(_, choice)| choice.as_ref().ok());
+            let segments: Vec<_> = segments.filter(|segment| selection.matches(segment, lookups)).cloned().collect();
+            let results = save_first(path, &segments, output, lookups)?;
+            saved.extend(segments.iter().map(|segment| segment.id).zip(results));
+        }
         let (mut removals, mut kept) = (Vec::new(), Vec::new());
         let shutdown = catch()?;
         let mut chosen = chosen.into_iter();
@@ -102,9 +116,11 @@ impl Remove {
                     kept.push(segment);
                     removal
                 }
-                Ok(segment) => {
-                    remove::remove(&segment, Choice { selection, skip_attached: false }, &Lookups::default())
-                }
+                Ok(segment) => match saved.remove(&segment.id) {
+                    Some(Ok(saved)) => remove::remove(&saved, Choice::saved(false), &Lookups::default()),
+                    Some(Err(failed)) => failed,
+                    None => remove::remove(&segment, Choice::filtered(selection, false), &Lookups::default()),
+                },
                 Err(error) => Removal::not_found(word, error, self.ignore_missing),
             };
             self.tell(&removal, lookups, output)?;
@@ -121,7 +137,7 @@ impl Remove {
 
     fn remove_matching(&self, selection: &Selection, context: &mut Context) -> Result<Status> {
         let Context { output, lookups } = context;
-        let chosen = self.matching(selection, lookups)?;
+        let mut chosen = self.matching(selection, lookups)?;
         if self.dry_run {
             self.preview(&chosen, lookups, output)?;
             let removals = chosen.iter().map(|segment| Removal::of(segment, Outcome::WouldRemove)).collect();
@@ -130,11 +146,21 @@ impl Remove {
         if !(chosen.is_empty() || self.yes) {
             confirm(&chosen, lookups, output)?;
         }
+        let mut removals = Vec::new();
+        let mut choice = Choice::filtered(selection, !self.include_attached);
+        if let Some(path) = &self.save {
+            choice = Choice::saved(!self.include_attached);
+            let results = save_first(path, &chosen, output, lookups)?;
+            chosen.clear();
+            for result in results {
+                result.map_or_else(|failed| removals.push(failed), |segment| chosen.push(segment));
+            }
+            removals.iter().try_for_each(|failed| self.tell(failed, lookups, output))?;
+        }
+        let unsaved = removals.len();
         let shutdown = catch()?;
-        let choice = Choice { selection, skip_attached: !self.include_attached };
         let mut progress =
             Progress::steps("removing", chosen.len() as u64).hidden_if(output.is_terminal() && !self.quiet);
-        let mut removals = Vec::new();
         for batch in chosen.chunks(BATCH).take_while(|_| shutdown.signal().is_none()) {
             let done = remove::remove_all(batch, choice, &shutdown);
             progress.suspend(|| done.iter().try_for_each(|removal| self.tell(removal, lookups, output)))?;
@@ -142,7 +168,7 @@ impl Remove {
             removals.extend(done);
         }
         drop(progress);
-        let left = chosen.len() - removals.len();
+        let left = chosen.len() - (removals.len() - unsaved);
         self.finish(removals, left, &shutdown, lookups, output)
     }
 

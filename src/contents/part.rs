@@ -75,7 +75,7 @@ impl Part<'_> {
                     Run::Zeros(extent.end - at)
                 } else {
                     let piece = &mut buffer[..(extent.end - at).min(PIECE) as usize];
-                    self.contents.read_at(piece, at).map_err(|error| self.unreadable(at, &error))?;
+                    self.read_at(piece, at)?;
                     Run::Data(piece)
                 };
                 let length = run.length();
@@ -89,8 +89,14 @@ impl Part<'_> {
         Ok(())
     }
 
-    fn extent(&self, at: u64) -> Result<Extent> {
+    /// Returns the run of data, or of nothing, that begins at `at`.
+    pub(super) fn extent(&self, at: u64) -> Result<Extent> {
         self.contents.extent(at..self.range.end).map_err(|error| self.unreadable(at, &error))
+    }
+
+    /// Copies bytes from `at` on.
+    pub(super) fn read_at(&self, buffer: &mut [u8], at: u64) -> Result<()> {
+        self.contents.read_at(buffer, at).map_err(|error| self.unreadable(at, &error))
     }
 
     fn unreadable(&self, at: u64, error: &io::Error) -> Error {

@@ -1,6 +1,7 @@
 //! Making a segment, or finding the one that has the key, and undoing what was made.
 
 mod refused;
+mod same_id;
 
 use crate::error::{Error, Kind, Result};
 use crate::segments::lookup;
@@ -8,7 +9,8 @@ use crate::system::signals::{BlockedSignals, UndoOnSignal};
 use crate::sysv::{self, NewSegment, Reason, Segment};
 use crate::values::{Key, ShmId};
 
-pub(crate) use self::refused::{cannot_create, exists, too_small};
+pub(crate) use self::refused::{cannot_create, exists, taken, too_small};
+pub(crate) use self::same_id::create_with_id;
 
 /// How often [`find_or_create`] looks for a segment that shmget(2) finds, or tries random keys. Other processes can make
 /// and remove a segment between two calls, but not each time.

@@ -61,13 +61,27 @@ pub(crate) struct Removal {
     left: Option<Box<Segment>>,
 }
 
-/// Why segments were chosen, to be asked again right before each goes.
+/// Why segments were chosen. It is checked again right before each goes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Choice<'a> {
     /// The filters that held.
-    pub selection: &'a Selection,
+    selection: Option<&'a Selection>,
     /// Whether none that is attached was chosen.
-    pub skip_attached: bool,
+    skip_attached: bool,
+    /// Whether none is removed that others attached or detached since it was chosen.
+    skip_used: bool,
+}
+
+impl<'a> Choice<'a> {
+    /// Returns the choice of filters.
+    pub(crate) fn filtered(selection: &'a Selection, skip_attached: bool) -> Choice<'a> {
+        Choice { selection: Some(selection), skip_attached, skip_used: false }
+    }
+
+    /// Returns the choice of segments that were saved. The filters held before; saving moved the times that they ask for.
+    pub(crate) fn saved(skip_attached: bool) -> Choice<'a> {
+        Choice { selection: None, skip_attached, skip_used: true }
+    }
 }
 
 /// Removes a segment if it is still the one that was chosen, and would be chosen still.
@@ -86,8 +100,11 @@ pub(crate) fn remove(chosen: &Segment, choice: Choice<'_>, lookups: &Lookups) ->
         // Gone meanwhile is what was wanted.
         Ok(None) => return Removal::of(chosen, Outcome::Removed),
         Ok(Some(now)) if !chosen.is_same_as(&now) => return changed("it changed"),
+        Ok(Some(now)) if choice.skip_used && !chosen.attachments_are_as_in(&now) => return changed("it was used"),
         Ok(Some(now)) if choice.skip_attached && now.nattch > 0 => return changed("it was attached"),
-        Ok(Some(now)) if !choice.selection.matches(&now, lookups) => return changed("the filters ceased to hold"),
+        Ok(Some(now)) if choice.selection.is_some_and(|selection| !selection.matches(&now, lookups)) => {
+            return changed("the filters ceased to hold");
+        }
         Ok(Some(_)) => {}
         Err(error) => return failed(Error::call(format_args!("remove {name}"), error)),
     }

@@ -31,6 +31,8 @@ mod races;
 mod read;
 mod recipes;
 mod remove;
+mod restore;
+mod save;
 mod set;
 mod stat;
 mod strace;

@@ -50,19 +50,25 @@ pub(crate) fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error)
 pub(crate) fn exists(key: Key, existing: Option<&Segment>, wanted: u64) -> Error {
     let told =
         |cause| Error { errno: Some(Errno::EEXIST), ..Error::cannot(format_args!("create segment {key}"), cause) };
-    let Some(existing) = existing else {
-        return told("it exists already".into()).hint("use --exist-ok to take it as it is");
-    };
-    let owner = Names::default().user_or_uid(existing.uid);
-    let told =
-        told(format!("it exists already (id {}, {}, owner {owner})", existing.id, counted(existing.size, "byte")));
-    if existing.size < wanted {
+    let told = told(taken(existing));
+    if let Some(existing) = existing
+        && existing.size < wanted
+    {
         return told.hint(format_args!(
             "it is smaller than the size that is wanted, {}; remove it first, or ask for less",
             counted(wanted, "byte")
         ));
     }
     told.hint("use --exist-ok to take it as it is")
+}
+
+/// Says that a key is taken, and by which segment.
+pub(crate) fn taken(existing: Option<&Segment>) -> String {
+    let details = existing.map(|existing| {
+        let owner = Names::default().user_or_uid(existing.uid);
+        format!(" (id {}, {}, owner {owner})", existing.id, counted(existing.size, "byte"))
+    });
+    format!("it exists already{}", details.unwrap_or_default())
 }
 
 /// Returns the error of an existing segment that has fewer bytes than are wanted.

@@ -32,8 +32,8 @@ impl Leaks {
                 removed.push(Removed { line: format!("left {name}: it is attached"), is_removed: false });
                 continue;
             }
-            let choice = Choice { selection: &Selection::default(), skip_attached: is_shared };
-            let removal = remove::remove(segment, choice, lookups);
+            let every = Selection::default();
+            let removal = remove::remove(segment, Choice::filtered(&every, is_shared), lookups);
             removed.push(Removed {
                 line: removal.error.as_ref().map_or_else(|| removal.to_string(), Error::to_string),
                 is_removed: matches!(removal.outcome, Outcome::Removed | Outcome::Marked),

@@ -1,0 +1,39 @@
+//! `remove --save FILE`: what is saved before it is removed, and what is not removed because it cannot be saved.
+
+use std::path::Path;
+
+use crate::contents::save::save;
+use crate::error::{Error, Result};
+use crate::output::{Output, Progress};
+use crate::segments::cache::Lookups;
+use crate::segments::remove::{Outcome, Removal};
+use crate::sysv::Segment;
+
+/// Saves segments that were chosen. Returns each as it is now, after its own attachment, or the removal that failed.
+///
+/// # Errors
+/// The archive cannot be written. Nothing is removed then.
+pub(super) fn save_first(
+    path: &Path,
+    chosen: &[Segment],
+    output: &mut Output,
+    lookups: &Lookups,
+) -> Result<Vec<Result<Segment, Removal>>> {
+    if chosen.is_empty() {
+        return Ok(Vec::new());
+    }
+    let total: u128 = chosen.iter().map(|segment| u128::from(segment.size)).sum();
+    let mut progress = Progress::bytes("saving", u64::try_from(total).ok());
+    let saved = save(path, chosen, &lookups.names, output, &mut |count| progress.advance(count))
+        .map_err(|error| error.hint("nothing was removed"))?;
+    let failed = |segment: &Segment, error: Error| {
+        let mut removal = Removal::of(segment, Outcome::Failed);
+        removal.error = Some(error.hint("it was not removed"));
+        removal
+    };
+    let results = chosen.iter().zip(saved).map(|(segment, saved)| match saved {
+        Ok(saved) => Ok(saved.after),
+        Err(error) => Err(failed(segment, error)),
+    });
+    Ok(results.collect())
+}

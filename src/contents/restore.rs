@@ -1,0 +1,181 @@
+//! Making the segments of an archive again.
+
+use std::collections::HashMap;
+use std::env;
+use std::fs::File;
+use std::io::{self, Seek};
+use std::path::Path;
+
+use rustix::fs::{Mode as FileMode, OFlags, open};
+
+use super::Advance;
+use super::archive::{self, Archive, SavedSegment};
+use super::attach::attach;
+use crate::error::{Error, Result};
+use crate::segments::create::{self, Created, NotCreated};
+use crate::segments::lookup::Named;
+use crate::system::names::{Names, gid_of, uid_of};
+use crate::sysv::{self, Access, Errno, NewSegment, Placement, Segment};
+use crate::values::{Mode, counted};
+
+/// How many names are looked up that stand for other numbers here. The rest is restored by number.
+const LOOKUPS: usize = 16;
+
+/// A segment that was made again.
+#[derive(Debug)]
+pub(crate) struct Restored {
+    /// The new segment.
+    pub(crate) segment: Segment,
+    /// What could not be restored of it, in a sentence.
+    pub(crate) warning: Option<String>,
+}
+
+/// Makes segments of one archive.
+#[derive(Debug, Default)]
+pub(crate) struct Restorer {
+    /// Whether each segment must get the identifier that it had.
+    same_id: bool,
+    names: Names,
+    users: HashMap<String, Option<u32>>,
+    groups: HashMap<String, Option<u32>>,
+}
+
+/// Opens an archive and checks all of it. With the path `-` it is read from standard input.
+///
+/// # Errors
+/// It cannot be read, or is damaged.
+pub(crate) fn open_archive(path: &Path, advance: Advance<'_>) -> Result<Archive> {
+    let cannot = |error: &io::Error| Error::io(format_args!("read {}", path.display()), error);
+    let file = if path == Path::new("-") { copy_of(&mut io::stdin()) } else { File::open(path) };
+    let file = file.map_err(|error| cannot(&error))?;
+    let kind = file.metadata().map_err(|error| cannot(&error))?;
+    if kind.is_dir() {
+        return Err(cannot(&Errno::EISDIR.into()));
+    }
+    // It is read twice.
+    let file = if kind.is_file() { file } else { copy_of(&mut &file).map_err(|error| cannot(&error))? };
+    archive::open(file, path, advance)
+}
+
+/// Copies a stream into a file without a name, in the directory for temporary files.
+fn copy_of(stream: &mut impl io::Read) -> io::Result<File> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::EXCL | OFlags::CLOEXEC;
+    let mut copy = File::from(open(env::temp_dir(), flags, FileMode::RUSR | FileMode::WUSR)?);
+    io::copy(stream, &mut copy)?;
+    copy.rewind()?;
+    Ok(copy)
+}
+
+/// Returns the error that [`Restorer::restore`] would have for a key that is taken.
+pub(crate) fn check_key(saved: &SavedSegment) -> Result<()> {
+    let existing = if saved.key().is_private() { None } else { create::find_existing(saved.key())? };
+    existing.map_or(Ok(()), |existing| Err(exists(saved, Some(&existing))))
+}
+
+impl Restorer {
+    /// Begins. With `same_id` each segment must get the identifier that it had.
+    pub(crate) fn new(same_id: bool) -> Restorer {
+        Restorer { same_id, ..Restorer::default() }
+    }
+
+    /// Makes the segment with this index. If that fails, nothing of it is left.
+    ///
+    /// # Errors
+    /// Its key is taken; it cannot be made or filled; the archive was changed meanwhile.
+    pub(crate) fn restore(&mut self, archive: &mut Archive, index: usize, advance: Advance<'_>) -> Result<Restored> {
+        let saved = archive.segment(index).clone();
+        let created = self.create(&saved)?;
+        created.finish(|segment| {
+            let name = Named::from(segment).to_string();
+            let attachment = attach(segment.id, &name, "fill", Access::ReadWrite, Placement::default())?;
+            let contents = attachment.contents(Access::ReadWrite);
+            archive.fill(index, &contents, &name, advance)?;
+            let warning = self.give_back(&saved, segment, &name)?;
+            Ok(Restored { segment: create::look_again(segment.id)?, warning })
+        })
+    }
+
+    fn create(&self, saved: &SavedSegment) -> Result<Created> {
+        // Only this process, until it is filled.
+        let mode = Mode::from_raw(0o600);
+        let new = NewSegment { key: saved.key(), size: saved.size, mode, huge: None, no_reserve: false };
+        let made = if self.same_id { create::create_with_id(&new, saved.id()) } else { create::create(&new) };
+        made.map_err(|failed| match failed {
+            NotCreated::Exists(_, existing) => exists(saved, existing.as_deref()),
+            NotCreated::Failed(error) => error,
+        })
+    }
+
+    /// Restores lock, owner, group and mode. Returns what was not permitted.
+    fn give_back(&mut self, saved: &SavedSegment, segment: &Segment, name: &str) -> Result<Option<String>> {
+        let mut warnings = Vec::new();
+        if saved.locked
+            && let Err(error) = sysv::lock(segment.id)
+        {
+            warnings.push(format!("it cannot be locked: {error}"));
+        }
+        let (uid, gid, mode) = (self.uid(saved), self.gid(saved), saved.mode());
+        let set = |uid, gid| sysv::set(segment.id, uid, gid, mode);
+        if (uid, gid) != (segment.uid, segment.gid) {
+            match set(uid, gid) {
+                Ok(()) => return Ok(sentence(name, &warnings)),
+                Err(error) => {
+                    let owner = saved.user.clone().unwrap_or_else(|| saved.uid.to_string());
+                    let group = saved.group.clone().unwrap_or_else(|| saved.gid.to_string());
+                    warnings.push(format!("it cannot be given to {owner}:{group}: {error}"));
+                }
+            }
+        }
+        if mode != segment.mode() {
+            set(segment.uid, segment.gid)
+                .map_err(|error| Error::call(format_args!("set the mode of {name}"), error))?;
+        }
+        Ok(sentence(name, &warnings))
+    }
+
+    /// The owner's number on this machine: by name, where the name is known.
+    fn uid(&mut self, saved: &SavedSegment) -> u32 {
+        match &saved.user {
+            Some(name) if self.names.user(saved.uid).as_deref() != Some(name) => {
+                by_name(&mut self.users, name, uid_of).unwrap_or(saved.uid)
+            }
+            _ => saved.uid,
+        }
+    }
+
+    fn gid(&mut self, saved: &SavedSegment) -> u32 {
+        match &saved.group {
+            Some(name) if self.names.group(saved.gid).as_deref() != Some(name) => {
+                by_name(&mut self.groups, name, gid_of).unwrap_or(saved.gid)
+            }
+            _ => saved.gid,
+        }
+    }
+}
+
+fn by_name(known: &mut HashMap<String, Option<u32>>, name: &str, find: impl Fn(&str) -> Result<u32>) -> Option<u32> {
+    if let Some(number) = known.get(name) {
+        return *number;
+    }
+    if known.len() >= LOOKUPS {
+        return None;
+    }
+    let number = find(name).ok();
+    known.insert(name.to_owned(), number);
+    number
+}
+
+fn sentence(name: &str, warnings: &[String]) -> Option<String> {
+    (!warnings.is_empty()).then(|| format!("warning: {name} was restored, but {}", warnings.join(", and ")))
+}
+
+fn exists(saved: &SavedSegment, existing: Option<&Segment>) -> Error {
+    let action = format!("restore segment {} (id {}, {})", saved.key(), saved.id(), counted(saved.size, "byte"));
+    let told = Error { errno: Some(Errno::EEXIST), ..Error::cannot(action, create::taken(existing)) };
+    match existing {
+        Some(existing) => {
+            told.hint(format_args!("`shmadm remove id:{}` makes room for it, if nobody needs that one", existing.id))
+        }
+        None => told,
+    }
+}

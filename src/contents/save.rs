@@ -1,0 +1,108 @@
+//! Saving segments into one archive.
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+
+use super::Advance;
+use super::archive::Writer;
+use super::attach::attach;
+use super::destination::{Destination, cannot_write};
+use super::part::Part;
+use super::sink::Sink;
+use crate::error::{Error, Result};
+use crate::output::Output;
+use crate::segments::lookup::{self, Named};
+use crate::segments::rmid_forced;
+use crate::system::names::Names;
+use crate::sysv::{Access, Placement, Segment};
+
+/// A segment that is in the archive.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    /// Bytes of data. The rest was never touched.
+    pub(crate) bytes: u64,
+    /// The segment after it was read and detached. Its times and its last user are those of that attachment.
+    pub(crate) after: Segment,
+}
+
+/// Why one segment is not in the archive, or the archive is none.
+enum Failure {
+    Segment(Error),
+    Archive(Error),
+}
+
+/// Writes those of the segments that can be read into one archive, whole or not at all. Returns what became of each.
+///
+/// With the path `-` the archive goes to standard output. `advance` counts bytes of segments.
+///
+/// # Errors
+/// The archive cannot be written, or a segment not be read to its end. There is no archive then.
+pub(crate) fn save(
+    path: &Path,
+    segments: &[Segment],
+    names: &Names,
+    output: &mut Output,
+    advance: Advance<'_>,
+) -> Result<Vec<Result<Saved>>> {
+    if path == Path::new("-") {
+        if io::stdout().is_terminal() {
+            return Err(Error::usage("an archive is nothing for a terminal: redirect standard output, or name a file"));
+        }
+        let saved = write(Writer::new(Sink::Output(output)), segments, names, advance)?;
+        output.flush()?;
+        return Ok(saved);
+    }
+    let cannot = |error: &io::Error| cannot_write(path, error);
+    let destination = Destination::open(path, 0o600).map_err(|error| cannot(&error))?;
+    let file = destination.file().map_err(|error| cannot(&error))?;
+    let saved = write(Writer::new(Sink::File { file, path, punch: false }), segments, names, advance)?;
+    if saved.iter().any(Result::is_ok) {
+        destination.finish().map_err(|error| cannot(&error))?;
+    }
+    Ok(saved)
+}
+
+fn write(
+    mut writer: Writer<'_>,
+    segments: &[Segment],
+    names: &Names,
+    advance: Advance<'_>,
+) -> Result<Vec<Result<Saved>>> {
+    let mut all = Vec::with_capacity(segments.len());
+    for segment in segments {
+        all.push(match save_one(&mut writer, segment, names, advance) {
+            Ok(saved) => Ok(saved),
+            Err(Failure::Segment(error)) => Err(error),
+            Err(Failure::Archive(error)) => return Err(error.hint("no archive was written")),
+        });
+    }
+    if all.iter().any(Result::is_ok) {
+        writer.finish()?;
+    }
+    Ok(all)
+}
+
+fn save_one(writer: &mut Writer<'_>, segment: &Segment, names: &Names, advance: Advance<'_>) -> Result<Saved, Failure> {
+    let name = Named::from(segment).to_string();
+    let bytes = {
+        rmid_forced::outlives_a_detach(segment.id, &name, "save").map_err(Failure::Segment)?;
+        let attachment =
+            attach(segment.id, &name, "save", Access::Read, Placement::default()).map_err(Failure::Segment)?;
+        // What is attached keeps its identifier, so that from here on it is the one that was chosen.
+        look(segment, &name).map_err(Failure::Segment)?;
+        let contents = attachment.contents(Access::Read);
+        let part = Part { contents, name: &name, range: 0..attachment.size() };
+        writer.add(segment, names, &part, advance).map_err(Failure::Archive)?
+    };
+    let after = look(segment, &name).map_err(Failure::Segment)?;
+    Ok(Saved { bytes, after })
+}
+
+/// Looks at a segment once more, which must be the same.
+fn look(segment: &Segment, name: &str) -> Result<Segment> {
+    match lookup::look(segment.id) {
+        Ok(Some(now)) if now.identity() == segment.identity() => Ok(now),
+        Ok(_) => Err(Error::cannot(format_args!("save {name}"), "it was removed meanwhile")),
+        Err(error) => Err(Error::call(format_args!("save {name}"), error)),
+    }
+}

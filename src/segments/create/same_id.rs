@@ -1,0 +1,49 @@
+//! Making a segment with a certain identifier, as CRIU does to restore processes.
+
+use std::fs;
+use std::io;
+
+use super::{Created, NotCreated, create};
+use crate::error::Error;
+use crate::segments::lookup::Named;
+use crate::sysv::{self, NewSegment};
+use crate::values::{Key, Mode, ShmId};
+
+/// The identifier of the next segment of this IPC namespace, or -1 (proc_sys_kernel(5)).
+const NEXT_ID: &str = "/proc/sys/kernel/shm_next_id";
+
+/// Makes a segment with this identifier. Needs `CAP_CHECKPOINT_RESTORE` in the user namespace of the IPC namespace.
+///
+/// # Errors
+/// Those of [`create()`]; another segment has the identifier, or one with the same index; the sysctl cannot be written.
+pub(crate) fn create_with_id(new: &NewSegment, id: ShmId) -> Result<Created, NotCreated> {
+    let action = format!("create a segment with identifier {id}");
+    ask_for(id.as_raw()).map_err(|error| {
+        let hint = "a certain identifier needs root, or CAP_CHECKPOINT_RESTORE, and a /proc/sys that can be written";
+        NotCreated::Failed(Error::io(format_args!("{action}: write {NEXT_ID}"), &error).hint(hint))
+    })?;
+    let created = create(new).inspect_err(|_| take_back())?;
+    if created.segment().id == id {
+        return Ok(created);
+    }
+    let got = Named::from(created.segment()).to_string();
+    let cause = format!("another segment has it or its index, so the kernel made {got} instead");
+    match created.finish(|_| Err::<(), _>(Error::cannot(action, cause))) {
+        Err(error) => Err(NotCreated::Failed(error)),
+        Ok(()) => unreachable!("the step always fails"),
+    }
+}
+
+/// Uses up an identifier that was asked for in vain: else the next segment of anybody would get it. The kernel takes no
+/// negative number, so a segment must be made for that.
+fn take_back() {
+    let mode = Mode::from_raw(0o600);
+    let new = NewSegment { key: Key::PRIVATE, size: 1, mode, huge: None, no_reserve: false };
+    if let Ok(id) = sysv::create(&new) {
+        let _ = sysv::remove(id);
+    }
+}
+
+fn ask_for(id: i32) -> io::Result<()> {
+    fs::write(NEXT_ID, id.to_string())
+}

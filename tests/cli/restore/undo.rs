@@ -1,0 +1,69 @@
+//! `remove --save` followed by `restore` is an undo.
+
+use super::*;
+use crate::save::kept;
+
+#[test]
+fn what_was_removed_comes_back() {
+    in_namespace(|ns| {
+        for key in ["1", "2", "3"] {
+            ns.shmadm(["write", key, &format!("text {key}"), "--create", "64K", "-m", &format!("60{key}")]).ok();
+        }
+        ns.shmadm(["create", "4", "--size", "1", "-q"]).ok();
+        let holder = ns.hold(["read", "4", "--hold"]);
+        let before = ns.table();
+        for filters in ["--unattached", "--orphaned", "--key 1-3 --idle 0s", "--mine --max-size 64K"] {
+            let removed = ns.shmadm(["remove", "-y", "--save", "undo"].into_iter().chain(filters.split(' ')));
+            assert_eq!(removed.ok().matches("removed segment ").count(), 3, "{filters}");
+            assert_eq!(ns.table().len(), 1, "{filters}");
+            ns.shmadm(["restore", "undo", "-q"]).ok();
+            let sorted = |rows: &[crate::support::Row]| {
+                let mut rows: Vec<_> = rows.iter().map(kept).collect();
+                rows.sort();
+                rows
+            };
+            assert_eq!(sorted(&ns.table()), sorted(&before), "{filters}");
+            for key in ["1", "2", "3"] {
+                assert_eq!(ns.shmadm(["read", key, "-f", "string"]).ok(), format!("text {key}\n"));
+            }
+        }
+        // Named ones, of which one is attached.
+        ns.shmadm(["remove", "1", "4", "--save", "undo", "-q"]).ok();
+        drop(holder);
+        ns.shmadm(["restore", "undo", "-q"]).ok();
+        assert_eq!(ns.table().len(), 4);
+        // A dry run saves nothing.
+        ns.shmadm(["remove", "1", "-n", "--save", "none"]).ok();
+        assert!(!ns.path("none").exists());
+    });
+}
+
+#[test]
+fn what_cannot_be_saved_is_not_removed() {
+    in_namespace_as_root(|ns| {
+        ns.open_to_all();
+        for (key, mode) in [("1", "600"), ("2", "000")] {
+            ns.shmadm_unprivileged(["create", key, "--size", "4K", "-m", mode, "-q"]).ok();
+        }
+        // A disk that is full, and a directory that is not there.
+        ns.run(
+            "sh",
+            ["-c", "mkdir full && mount -t tmpfs -o size=4k none full && head -c 4096 /dev/zero >full/file; true"],
+        );
+        for file in ["full/undo", "missing/undo"] {
+            let error = ns.shmadm(["remove", "1", "--save", file]).fails(1);
+            assert!(error.ends_with("; nothing was removed\n"), "{error}");
+        }
+        ns.run("umount", ["full"]);
+        assert_eq!(ns.table().len(), 2);
+        // Its owner may remove a segment of mode 0, but not read it.
+        let removed = ns.shmadm_unprivileged(["remove", "--mine", "-y", "--save", "undo"]);
+        assert_eq!((removed.code, removed.out.lines().count()), (Some(1), 1), "{removed:?}");
+        assert!(removed.err.contains("cannot save segment 0x00000002 (id 1): permission denied"), "{removed:?}");
+        assert!(removed.err.contains("; it was not removed\n"), "{removed:?}");
+        assert_eq!(ns.table().len(), 1);
+        let named = ns.shmadm_unprivileged(["remove", "2", "--save", "undo", "-f", "json"]);
+        assert_eq!(serde_json::from_str::<Value>(&named.out).expect("JSON")["removed"][0]["outcome"], "failed");
+        assert_eq!((named.code, ns.table().len()), (Some(1), 1));
+    });
+}
