@@ -2,47 +2,16 @@
 //! are made from the table.
 
 mod cell;
+mod column;
 
-use std::cmp::Ordering;
-use std::fmt;
+pub(crate) use column::Alignment;
+pub use column::Column;
 
-use super::record::View;
 use crate::segments::state::{self, Presence};
-use crate::sysv::Segment;
-
-/// A column of `list`.
-pub struct Column {
-    /// Its name: in the line of titles, and in `-o` and `--sort`, where case does not matter.
-    pub title: &'static str,
-    /// What it shows, in at most 48 characters.
-    pub help: &'static str,
-    /// Where its text stands in a table.
-    pub alignment: Alignment,
-    /// Whether it reads the memory map of every process. Such a column is only shown to a user who names it.
-    pub is_expensive: bool,
-    /// Whether a table may cut its text to fit the terminal.
-    pub can_be_cut: bool,
-    /// Appends what it shows of a segment; nothing if there is nothing to show.
-    write: fn(&Segment, &View<'_>, &mut String),
-    /// The order of two segments; by the text if `None`.
-    order: Option<fn(&Segment, &Segment) -> Ordering>,
-}
-
-/// Where a text stands in its column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Alignment {
-    /// Words.
-    Left,
-    /// Numbers, whose digits stand below each other.
-    Right,
-}
 
 /// The longest help line of a column: with its title it fits a terminal of 60 columns.
 #[cfg(test)]
 const HELP_WIDTH: usize = 48;
-
-/// The columns of a table, and of `raw`, if the user names none.
-const DEFAULT_COLUMNS: &[&str] = &["KEY", "ID", "OWNER", "PERMS", "SIZE", "RSS", "NATTCH", "STATUS", "IDLE", "COMMAND"];
 
 /// A column of words. Its rows give the rest.
 const TEXT: Column = Column {
@@ -315,79 +284,15 @@ pub static COLUMNS: &[Column] = &[
     },
 ];
 
-impl Column {
-    /// Returns the column of this title, in upper or lower case.
-    ///
-    /// # Errors
-    /// There is none; the error names all columns.
-    pub fn named(title: &str) -> Result<&'static Column, UnknownColumn> {
-        COLUMNS.iter().find(|column| column.title.eq_ignore_ascii_case(title)).ok_or(UnknownColumn)
-    }
-
-    /// Appends what it shows of a segment; nothing if there is nothing to show.
-    pub fn write(&self, segment: &Segment, view: &View<'_>, text: &mut String) {
-        (self.write)(segment, view, text);
-    }
-
-    /// Returns what it shows of a segment.
-    pub fn text(&self, segment: &Segment, view: &View<'_>) -> String {
-        let mut text = String::new();
-        self.write(segment, view, &mut text);
-        text
-    }
-
-    /// Compares two segments by this column: numbers and times by value, ages by age, the rest by text.
-    pub fn compare(&self, a: &Segment, b: &Segment, view: &View<'_>) -> Ordering {
-        match self.order {
-            Some(order) => order(a, b),
-            None => self.text(a, view).cmp(&self.text(b, view)),
-        }
-    }
-
-    /// Returns the columns that a table shows if the user names none.
-    pub fn defaults() -> Vec<&'static Column> {
-        DEFAULT_COLUMNS.iter().filter_map(|title| Column::named(title).ok()).collect()
-    }
-
-    /// Returns all columns but the expensive ones.
-    pub fn inexpensive() -> Vec<&'static Column> {
-        COLUMNS.iter().filter(|column| !column.is_expensive).collect()
-    }
-}
-
-impl PartialEq for Column {
-    fn eq(&self, other: &Column) -> bool {
-        self.title == other.title
-    }
-}
-
-impl fmt::Debug for Column {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.title)
-    }
-}
-
 /// Every column with its help, a line each.
 pub(crate) fn column_help() -> String {
     let width = COLUMNS.iter().map(|column| column.title.len()).max().unwrap_or(0);
     COLUMNS.iter().map(|Column { title, help, .. }| format!("  {title:width$}  {help}\n")).collect()
 }
 
-/// A word that is the title of no column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UnknownColumn;
-
-impl fmt::Display for UnknownColumn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let titles: Vec<_> = COLUMNS.iter().map(|column| column.title).collect();
-        write!(f, "the columns are {}", titles.join(" "))
-    }
-}
-
-impl std::error::Error for UnknownColumn {}
-
 #[cfg(test)]
 mod tests {
+    use super::column::DEFAULT_COLUMNS;
     use super::*;
 
     #[test]
