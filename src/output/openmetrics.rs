@@ -1,5 +1,5 @@
-//! Sums over all segments as OpenMetrics text, for the textfile collector of Prometheus' node_exporter. The one user of
-//! prometheus-client.
+//! Sums over all segments as OpenMetrics text, for the textfile collector of Prometheus' node_exporter. Only this module
+//! uses prometheus-client.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,13 +14,13 @@ use crate::segments::cache::Lookups;
 use crate::segments::state::is_orphan;
 use crate::sysv::{Limits, Segment, Usage, page_size};
 
-/// What every name begins with.
+/// The prefix of every name.
 const PREFIX: &str = "shmadm";
 
-/// What there is by owner, and of the limits. Sums are kept in 128 bits: sizes alone can pass 64.
+/// The sums by owner, and the limits. Sums have 128 bits, because sizes can exceed 64.
 #[derive(Debug)]
 pub(crate) struct OpenMetrics {
-    /// By the owner's name. Two uids can have the same one, and two samples of one name would spoil the whole file.
+    /// By the owner's name. Two uids can have the same name, and two samples with the same labels would make the file invalid.
     owners: BTreeMap<String, Sums>,
     limits: Limits,
     usage: Usage,
@@ -39,7 +39,7 @@ struct Sums {
     marked: u128,
 }
 
-/// A metric: its name without the prefix and the unit, what it is, and where its value is.
+/// A metric: its name without prefix and unit, its help, and its value.
 type Gauge<T> = (&'static str, Option<Unit>, &'static str, fn(&T) -> u128);
 
 const BY_OWNER: [Gauge<Sums>; 9] = [
@@ -69,12 +69,12 @@ fn bytes(pages: u64) -> u128 {
 }
 
 impl OpenMetrics {
-    /// No segments yet.
+    /// Returns metrics without segments.
     pub(crate) fn new(limits: Limits, usage: Usage) -> OpenMetrics {
         OpenMetrics { owners: BTreeMap::new(), limits, usage }
     }
 
-    /// Counts a segment.
+    /// Adds a segment.
     pub(crate) fn add(&mut self, segment: &Segment, lookups: &Lookups) {
         let sums = self.owners.entry(lookups.names.user_or_uid(segment.uid).to_string()).or_default();
         let resident = u128::from(segment.believable_rss().unwrap_or(0));
@@ -90,7 +90,7 @@ impl OpenMetrics {
         sums.marked += u128::from(segment.is_marked());
     }
 
-    /// The text, to its `# EOF`.
+    /// Returns the text, including `# EOF`.
     pub(crate) fn text(self) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix(PREFIX);
         registry.register_collector(Box::new(self));
@@ -116,7 +116,7 @@ impl Collector for OpenMetrics {
     }
 }
 
-/// A sum, exact as far as 64 bits go. Prometheus keeps every sample as a float anyway, which is exact to 2^53.
+/// A sum, exact to 64 bits. Prometheus stores samples as floats, which are exact to 2^53.
 #[derive(Debug)]
 struct Number(u128);
 
