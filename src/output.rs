@@ -1,5 +1,6 @@
 //! What goes to standard output and standard error, and in which form. The only layer that prints.
 
+mod all_limits;
 mod attachment;
 mod change;
 mod charge;
@@ -32,6 +33,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::values::visible;
 
+pub(crate) use all_limits::{AllLimitsRecord, NamespaceLimits};
 pub(crate) use attachment::{AttachmentRecord, attachment_records};
 pub(crate) use change::{Actor, Event, EventRecord, What, event_line};
 pub(crate) use columns::column_help;
@@ -43,7 +45,7 @@ pub(crate) use grid::grid;
 pub use hexdump::Hexdump;
 pub(crate) use layout::Layout;
 pub(crate) use limits::LimitsRecord;
-pub(crate) use namespace::{NamespaceRecord, tell_unseen};
+pub(crate) use namespace::{NamespaceRecord, tell_out_of_sight, tell_unseen};
 pub(crate) use openmetrics::OpenMetrics;
 pub(crate) use picture::{Picture, Space};
 pub(crate) use preview::print_preview;

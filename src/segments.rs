@@ -13,6 +13,7 @@ pub(crate) mod holders;
 pub(crate) mod leaks;
 pub(crate) mod lookup;
 pub(crate) mod objects;
+pub(crate) mod out_of_sight;
 pub(crate) mod remove;
 pub(crate) mod rmid_forced;
 pub(crate) mod snapshot;

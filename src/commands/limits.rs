@@ -1,10 +1,12 @@
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
 use super::Context;
 use crate::error::{Result, Status};
-use crate::output::{LimitsRecord, say};
+use crate::output::{AllLimitsRecord, LimitsRecord, NamespaceLimits, NamespaceRecord, say, tell_unseen};
+use crate::segments::all_namespaces::AllNamespaces;
 use crate::segments::lookup::{self, rows};
 use crate::segments::rmid_forced;
 use crate::system::meminfo::shmem;
@@ -17,7 +19,8 @@ use crate::system::meminfo::shmem;
 #[command(after_help = "Examples:\n  \
     shmadm limits\n  \
     shmadm limits --check 80 || echo 'shared memory runs out'\n  \
-    shmadm limits -f json | jq '.usage.resident'")]
+    shmadm limits -f json | jq '.usage.resident'\n  \
+    sudo shmadm limits --all-namespaces              where the shared memory went")]
 pub(super) struct Limits {
     /// How to print them
     #[arg(short, long, value_enum, default_value_t)]
@@ -25,6 +28,9 @@ pub(super) struct Limits {
     /// Fail (exit status 1) if more than PERCENT of SHMALL or SHMMNI is used
     #[arg(long, value_name = "PERCENT")]
     check: Option<Percent>,
+    /// Show those of every IPC namespace of the machine
+    #[arg(long)]
+    all_namespaces: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -55,17 +61,47 @@ impl Limits {
     }
 
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
+        if self.all_namespaces {
+            return self.run_all(context);
+        }
         let record = look()?;
         match self.format {
             Format::Table => record.print(&mut context.output)?,
             Format::Json => context.output.json(&record)?,
         }
-        let Some(Percent(allowed)) = self.check else { return Ok(Status::Done) };
+        Ok(self.checked(&record, ""))
+    }
+
+    fn run_all(&self, context: &mut Context) -> Result<Status> {
+        let all = AllNamespaces::look()?;
+        let largest = largest(&all)?;
+        let namespaces = all.limits().map(|(namespace, limits, usage)| {
+            let largest = largest.get(&namespace.inode()).copied().unwrap_or(0);
+            NamespaceLimits {
+                limits: LimitsRecord::new(&limits, &usage, largest, None, None),
+                namespace: NamespaceRecord::new((namespace, Some(usage.segments))),
+            }
+        });
+        let record = AllLimitsRecord::new(namespaces.collect(), shmem());
+        match self.format {
+            Format::Table => record.print(&mut context.output)?,
+            Format::Json => context.output.json(&record)?,
+        }
+        context.output.flush()?;
+        let status = record.namespaces.iter().fold(Status::Done, |status, one| {
+            status.and(self.checked(&one.limits, &format!("IPC namespace {}: ", one.namespace.ns)))
+        });
+        Ok(status.and(tell_unseen(&all)))
+    }
+
+    /// Tells which limits of a namespace are used to more than is allowed.
+    fn checked(&self, record: &LimitsRecord, namespace: &str) -> Status {
+        let Some(Percent(allowed)) = self.check else { return Status::Done };
         let checked = record.limits.iter().filter(|limit| matches!(limit.name, "SHMALL" | "SHMMNI"));
         let above: Vec<_> = checked.filter(|limit| limit.share().is_some_and(|share| share > allowed)).collect();
         for limit in &above {
             say(format_args!(
-                "{} is used to {:.2} %, more than {allowed} %: {} of {}; sysctl {} raises it",
+                "{namespace}{} is used to {:.2} %, more than {allowed} %: {} of {}; sysctl {} raises it",
                 limit.name,
                 limit.share().unwrap_or(0.0),
                 limit.used.unwrap_or(0),
@@ -73,8 +109,21 @@ impl Limits {
                 limit.sysctl
             ));
         }
-        Ok(if above.is_empty() { Status::Done } else { Status::Failed })
+        if above.is_empty() { Status::Done } else { Status::Failed }
     }
+}
+
+/// Returns the size of the largest segment of each namespace, by its inode.
+fn largest(all: &AllNamespaces) -> Result<BTreeMap<u64, u64>> {
+    let mut largest = BTreeMap::<u64, u64>::new();
+    for segment in all.rows() {
+        let segment = segment?;
+        if let Some(inode) = segment.namespace {
+            let size = largest.entry(inode).or_default();
+            *size = segment.size.max(*size);
+        }
+    }
+    Ok(largest)
 }
 
 /// Looks at the limits of this namespace, and at what is used of them.

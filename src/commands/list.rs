@@ -7,10 +7,11 @@ use super::args::{Filters, tell_undecided};
 use crate::error::{Error, Result, Status};
 use crate::output::{
     Column, Csv, Export, Format, Groups, Json, JsonLines, List as Shown, NamespaceRecord, Output, Raw, Rows, Sums,
-    Table, TimeFormat, View, column_help, print_ids, tell_unseen,
+    Table, TimeFormat, View, column_help, print_ids, tell_out_of_sight, tell_unseen,
 };
 use crate::segments::all_namespaces::AllNamespaces;
 use crate::segments::lookup::rows;
+use crate::segments::out_of_sight::OutOfSight;
 use crate::system::namespace::Identity;
 use crate::sysv::Segment;
 
@@ -128,7 +129,13 @@ impl List {
             Some(everywhere) => Box::new(everywhere.rows()),
             None => Box::new(self.rows(&columns)?),
         };
+        let out_of_sight = everywhere.as_ref().map(|_| OutOfSight::new(lookups.attachments()));
         let matching = source
+            .inspect(|row| {
+                if let (Some(out_of_sight), Ok(segment)) = (&out_of_sight, row) {
+                    out_of_sight.see(segment);
+                }
+            })
             .filter(|row| row.as_ref().map_or(true, |segment| selection.matches(segment, lookups)))
             .inspect(|row| {
                 if let (Some(everywhere), Ok(segment)) = (&everywhere, row) {
@@ -156,6 +163,11 @@ impl List {
         tell_undecided(&selection);
         let Some(everywhere) = everywhere else { return Ok(Status::Done) };
         output.flush()?;
+        if let Some(out_of_sight) = out_of_sight {
+            // What is in a namespace that may not be entered could be there.
+            let unknown = out_of_sight.rest().into_iter().filter(|one| !everywhere.is_denied(one.namespace));
+            tell_out_of_sight(&unknown.collect::<Vec<_>>());
+        }
         Ok(tell_unseen(&everywhere))
     }
 

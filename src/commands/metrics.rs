@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -6,7 +7,9 @@ use clap::Args;
 use super::Context;
 use crate::contents::destination::Destination;
 use crate::error::{Error, Result, Status};
-use crate::output::OpenMetrics;
+use crate::output::{OpenMetrics, tell_unseen};
+use crate::segments::all_namespaces::AllNamespaces;
+use crate::segments::cache::Lookups;
 use crate::segments::lookup::{self, rows};
 
 /// Write metrics for Prometheus
@@ -15,19 +18,30 @@ use crate::segments::lookup::{self, rows};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     shmadm metrics\n  \
-    shmadm metrics -o /var/lib/prometheus/node-exporter/shmadm.prom")]
+    shmadm metrics -o /var/lib/prometheus/node-exporter/shmadm.prom\n  \
+    shmadm metrics --all-namespaces                  by unit, container or pod")]
 pub(super) struct Metrics {
     /// Write to FILE, which is replaced as a whole
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write those of every IPC namespace of the machine, with the labels ns and unit
+    #[arg(long)]
+    all_namespaces: bool,
 }
 
 impl Metrics {
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
-        let (limits, usage) = lookup::limits()?;
-        let mut metrics = OpenMetrics::new(limits, usage);
-        for segment in rows()? {
-            metrics.add(&segment?, &context.lookups);
+        let mut metrics = OpenMetrics::default();
+        let all = if self.all_namespaces { Some(AllNamespaces::look()?) } else { None };
+        match &all {
+            Some(all) => add_all(&mut metrics, all, &context.lookups)?,
+            None => {
+                let (limits, usage) = lookup::limits()?;
+                metrics.add_limits(limits, usage);
+                for segment in rows()? {
+                    metrics.add(&segment?, &context.lookups);
+                }
+            }
         }
         let text = metrics.text().map_err(|error| Error::failed(format!("cannot encode the metrics: {error}")))?;
         match &self.output {
@@ -36,8 +50,26 @@ impl Metrics {
                 write(path, &text).map_err(|error| Error::io(format_args!("write {}", path.display()), &error))?;
             }
         }
-        Ok(Status::Done)
+        context.output.flush()?;
+        Ok(all.as_ref().map_or(Status::Done, tell_unseen))
     }
+}
+
+/// Adds what every namespace has.
+fn add_all(metrics: &mut OpenMetrics, all: &AllNamespaces, lookups: &Lookups) -> Result<()> {
+    // What remains of a container belongs to it, but of this machine's own segments the first process has none.
+    let mut units = BTreeMap::new();
+    for (namespace, limits, usage) in all.limits() {
+        let unit = namespace.unit();
+        metrics.add_limits_of(namespace.inode(), unit.as_ref(), limits, usage);
+        units.insert(namespace.inode(), unit.filter(|_| !namespace.is_ours()));
+    }
+    for segment in all.rows() {
+        let segment = segment?;
+        let unit = segment.namespace.and_then(|inode| units.get(&inode)?.as_ref());
+        metrics.add_of(&segment, unit, lookups);
+    }
+    Ok(())
 }
 
 /// A collector that reads meanwhile finds the old file or the new one, whole.

@@ -15,7 +15,7 @@ const UNLIMITED: u64 = u64::MAX - (1 << 24);
 pub(crate) struct LimitsRecord {
     /// Each limit.
     pub limits: Vec<LimitRecord>,
-    usage: UsageRecord,
+    pub(super) usage: UsageRecord,
     /// The shared memory of the whole machine in bytes (`Shmem` of proc_meminfo(5)), of which segments are a part.
     shmem: Option<u64>,
     /// Whether kernel.shm_rmid_forced is set.
@@ -33,7 +33,7 @@ pub(crate) struct LimitRecord {
     pub used: Option<u64>,
     /// How much is left, in the unit of the limit.
     free: Option<u64>,
-    percent: Option<f64>,
+    pub(super) percent: Option<f64>,
     /// The sysctl that sets it.
     #[serde(skip)]
     pub sysctl: &'static str,
@@ -50,11 +50,11 @@ enum Unit {
 
 /// Pages and segments, as SHM_INFO counts them.
 #[derive(Debug, Serialize)]
-struct UsageRecord {
-    segments: u64,
-    pages: u64,
-    resident: u64,
-    swapped: u64,
+pub(super) struct UsageRecord {
+    pub segments: u64,
+    pub pages: u64,
+    pub resident: u64,
+    pub swapped: u64,
 }
 
 impl LimitsRecord {
@@ -113,11 +113,7 @@ impl LimitsRecord {
     fn conclusions(&self) -> Vec<String> {
         let mut lines = Vec::new();
         let held = u128::from(self.usage.resident) * u128::from(page_size());
-        // Huge pages are not in Shmem.
-        if let Some(shmem) = self.shmem.filter(|shmem| held <= u128::from(*shmem)) {
-            let (held, shmem) = (human_bytes(held), human_bytes(shmem.into()));
-            lines.push(format!("segments hold {held} of the machine's {shmem} of shared memory (Shmem)"));
-        }
+        lines.extend(held_of_machine("segments", held, self.shmem));
         lines.extend(self.limits.iter().filter_map(LimitRecord::conclusion));
         if self.rmid_forced == Some(true) {
             lines.push("kernel.shm_rmid_forced is 1: the kernel destroys each segment with its last detach".into());
@@ -146,7 +142,7 @@ impl LimitRecord {
     }
 
     /// Returns what it means that the limit is reached.
-    fn conclusion(&self) -> Option<String> {
+    pub(super) fn conclusion(&self) -> Option<String> {
         let LimitRecord { name, sysctl, .. } = self;
         match (*name, self.limit, self.free) {
             ("SHMMAX", 0, _) => Some(format!(
@@ -172,8 +168,16 @@ impl Unit {
     }
 }
 
+/// Returns a line that compares what segments have in memory with what the machine has of it. Huge pages are not in Shmem:
+/// with these, there is none.
+pub(super) fn held_of_machine(who: &str, held: u128, shmem: Option<u64>) -> Option<String> {
+    let shmem = shmem.filter(|shmem| held <= u128::from(*shmem))?;
+    let (held, shmem) = (human_bytes(held), human_bytes(shmem.into()));
+    Some(format!("{who} hold {held} of the machine's {shmem} of shared memory (Shmem)"))
+}
+
 /// Returns the size of pages.
-fn size(pages: u64) -> String {
+pub(super) fn size(pages: u64) -> String {
     human(u128::from(pages) * u128::from(page_size()))
 }
 

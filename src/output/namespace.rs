@@ -1,4 +1,4 @@
-//! How an IPC namespace is shown: as a heading above its segments, or in JSON.
+//! An IPC namespace as it is shown: to people as the heading of its segments, to scripts in JSON.
 
 use anstyle::Style;
 use nix::unistd::geteuid;
@@ -8,33 +8,36 @@ use super::text::cut;
 use super::{Output, say};
 use crate::error::{Result, Status};
 use crate::segments::all_namespaces::AllNamespaces;
+use crate::segments::out_of_sight::Unknown;
 use crate::system::namespace::{Inhabited, Keeper};
-use crate::system::process::command_of;
-use crate::system::units::{Unit, unit_of};
-use crate::values::counted;
+use crate::system::process::{command_of, name_of};
+use crate::system::units::Unit;
+use crate::values::{counted, human_bytes};
 
 const HEADING: Style = Style::new().bold();
+/// More lines about processes than these say little more.
+const MOST_TOLD: usize = 20;
 
-/// An IPC namespace, with what identifies it to a person.
+/// An IPC namespace, and who it is.
 #[derive(Debug, Serialize)]
 pub(crate) struct NamespaceRecord {
     /// Its inode.
     pub ns: u64,
-    /// A process in it that represents it; `None` if it has no process.
+    /// The process that stands for it; `None` if none is in it.
     pid: Option<i32>,
     command: Option<String>,
     /// That process's unit, container or pod.
     unit: Option<Unit>,
     /// The mount or descriptor that keeps it, if no process is in it.
     kept_by: Option<String>,
-    /// The number of listed segments; `None` if the namespace cannot be entered.
+    /// How many are listed; `None` where it may not be entered.
     segments: Option<u64>,
     #[serde(skip)]
     is_ours: bool,
 }
 
 impl NamespaceRecord {
-    /// Returns the record of a namespace with a number of listed segments.
+    /// The record of a namespace of which so many segments are listed.
     pub(crate) fn new((namespace, segments): (&Inhabited, Option<u64>)) -> NamespaceRecord {
         let keeper = namespace.keeper();
         let pid = keeper.filter(|keeper| matches!(keeper, Keeper::Process(_))).map(Keeper::pid);
@@ -42,14 +45,14 @@ impl NamespaceRecord {
             ns: namespace.inode(),
             pid,
             command: pid.and_then(command_of),
-            unit: pid.and_then(unit_of),
+            unit: namespace.unit(),
             kept_by: keeper.filter(|_| pid.is_none()).map(ToString::to_string),
             segments,
             is_ours: namespace.is_ours(),
         }
     }
 
-    /// Writes it as a line. The command is last, and is cut to fit the terminal.
+    /// Writes it as a line, which is cut where the terminal ends: the command is last.
     pub(crate) fn print_heading(&self, output: &mut Output) -> Result<()> {
         let text = self.heading();
         let text = cut(&text, output.width().map_or(usize::MAX, usize::from));
@@ -63,23 +66,28 @@ impl NamespaceRecord {
             Some(0) => "no segments".into(),
             Some(segments) => counted(segments, "segment"),
         };
-        let mut text = format!("IPC namespace {}{ours}, {segments}", self.ns);
-        if let Some(unit) = &self.unit {
-            text += &format!(", {unit}");
+        let who = self.who();
+        let separator = if who.is_empty() { "" } else { ", " };
+        format!("IPC namespace {}{ours}, {segments}{separator}{who}", self.ns)
+    }
+
+    /// Returns the unit and the process that stand for it, or else what keeps it; nothing if only this process is in it.
+    pub(super) fn who(&self) -> String {
+        let process = match (self.pid, &self.command, &self.kept_by) {
+            (Some(pid), Some(command), _) => format!("process {pid}: {command}"),
+            (Some(pid), None, _) => format!("process {pid}"),
+            (None, _, Some(keeper)) => format!("kept by {keeper}"),
+            (None, _, None) => String::new(),
+        };
+        match &self.unit {
+            Some(unit) => format!("{unit}, {process}"),
+            None => process,
         }
-        match (self.pid, &self.command, &self.kept_by) {
-            (Some(pid), Some(command), _) => text += &format!(", process {pid}: {command}"),
-            (Some(pid), None, _) => text += &format!(", process {pid}"),
-            (None, _, Some(keeper)) => text += &format!(", kept by {keeper}"),
-            // Only this process itself is in it.
-            (None, _, None) => {}
-        }
-        text
     }
 }
 
-/// Says on standard error what could not be seen of the namespaces, and returns the status. For an ordinary user it is not
-/// a failure that other users' namespaces are hidden.
+/// Tells on standard error what could not be seen of the namespaces, and returns how looking at them ended: a user who
+/// sees only what is his has all that there is for him.
 pub(crate) fn tell_unseen(namespaces: &AllNamespaces) -> Status {
     let mut status = Status::Done;
     for error in namespaces.take_failures() {
@@ -97,4 +105,18 @@ pub(crate) fn tell_unseen(namespaces: &AllNamespaces) -> Status {
         say(format_args!("{}: there may be more segments{who}", reasons.join(", ")));
     }
     status
+}
+
+/// Tells on standard error which processes have segments attached whose namespace nothing shows.
+pub(crate) fn tell_out_of_sight(unknown: &[Unknown]) {
+    for Unknown { pid, size, .. } in unknown.iter().take(MOST_TOLD) {
+        let name = name_of(*pid).map_or(String::new(), |name| format!(" ({name})"));
+        say(format_args!(
+            "process {pid}{name} has a segment of {} attached whose IPC namespace is out of sight",
+            human_bytes((*size).into())
+        ));
+    }
+    if let Some(more) = unknown.len().checked_sub(MOST_TOLD).filter(|more| *more > 0) {
+        say(format_args!("and {} more such", counted(more, "attachment")));
+    }
 }

@@ -1,5 +1,5 @@
-//! Sums over all segments as OpenMetrics text, for the textfile collector of Prometheus' node_exporter. Only this module
-//! uses prometheus-client.
+//! Sums over all segments as OpenMetrics text, for the textfile collector of Prometheus' node_exporter. The one user of
+//! prometheus-client.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,22 +8,26 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, GaugeValueEncoder};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Registry, Unit as Measure};
 
 use crate::segments::cache::Lookups;
-use crate::segments::state::is_orphan;
+use crate::segments::state::{self, is_orphan};
+use crate::system::units::Unit;
 use crate::sysv::{Limits, Segment, Usage, page_size};
 
-/// The prefix of every name.
+/// What every name begins with.
 const PREFIX: &str = "shmadm";
 
-/// The sums by owner, and the limits. Sums have 128 bits, because sizes can exceed 64.
-#[derive(Debug)]
+/// The labels of a sample. No two samples of a name have the same: they would spoil the whole file.
+type Labels = Vec<(&'static str, String)>;
+
+/// What there is by owner, and of the limits. Sums are kept in 128 bits: sizes alone can pass 64.
+#[derive(Debug, Default)]
 pub(crate) struct OpenMetrics {
-    /// By the owner's name. Two uids can have the same name, and two samples with the same labels would make the file invalid.
-    owners: BTreeMap<String, Sums>,
-    limits: Limits,
-    usage: Usage,
+    /// By the owner's name, which two uids can share, and by namespace and unit where these are told.
+    owners: BTreeMap<Labels, Sums>,
+    /// Of one namespace without labels, or of each.
+    namespaces: BTreeMap<Labels, (Limits, Usage)>,
 }
 
 #[derive(Debug, Default)]
@@ -39,29 +43,37 @@ struct Sums {
     marked: u128,
 }
 
-/// A metric: its name without prefix and unit, its help, and its value.
-type Gauge<T> = (&'static str, Option<Unit>, &'static str, fn(&T) -> u128);
+/// A metric: its name without the prefix and the unit, what it is, and where its value is.
+type Gauge<T> = (&'static str, Option<Measure>, &'static str, fn(&T) -> u128);
 
 const BY_OWNER: [Gauge<Sums>; 9] = [
     ("segments", None, "Segments by the user who owns them.", |sums| sums.segments),
-    ("size", Some(Unit::Bytes), "What the sizes of the segments come to, touched or not.", |sums| sums.size),
-    ("resident", Some(Unit::Bytes), "What the segments have in memory.", |sums| sums.resident),
-    ("swapped", Some(Unit::Bytes), "What the segments have swapped out.", |sums| sums.swapped),
+    ("size", Some(Measure::Bytes), "What the sizes of the segments come to, touched or not.", |sums| sums.size),
+    ("resident", Some(Measure::Bytes), "What the segments have in memory.", |sums| sums.resident),
+    ("swapped", Some(Measure::Bytes), "What the segments have swapped out.", |sums| sums.swapped),
     ("attached_segments", None, "Segments that somebody has attached.", |sums| sums.attached),
     ("attachments", None, "Attachments of the segments (nattch).", |sums| sums.attachments),
     ("orphaned_segments", None, "Segments that nobody has attached and whose creator has exited.", |sums| {
         sums.orphaned
     }),
-    ("orphaned_resident", Some(Unit::Bytes), "What orphaned segments have in memory.", |sums| sums.orphaned_resident),
+    ("orphaned_resident", Some(Measure::Bytes), "What orphaned segments have in memory.", |sums| {
+        sums.orphaned_resident
+    }),
     ("marked_segments", None, "Segments marked for destruction, which wait for their last detach.", |sums| sums.marked),
 ];
 
-const OF_ALL: [Gauge<OpenMetrics>; 5] = [
-    ("used_segments", None, "Segments that count toward SHMMNI.", |all| all.usage.segments.into()),
-    ("limit_segments", None, "SHMMNI: how many segments there may be.", |all| all.limits.max_segments.into()),
-    ("used", Some(Unit::Bytes), "What counts toward SHMALL: sizes, each in whole pages.", |all| bytes(all.usage.pages)),
-    ("limit", Some(Unit::Bytes), "SHMALL: what all segments may have together.", |all| bytes(all.limits.max_pages)),
-    ("limit_segment", Some(Unit::Bytes), "SHMMAX: the largest size of a segment.", |all| all.limits.max_bytes.into()),
+const OF_NAMESPACE: [Gauge<(Limits, Usage)>; 5] = [
+    ("used_segments", None, "Segments that count toward SHMMNI.", |(_, usage)| usage.segments.into()),
+    ("limit_segments", None, "SHMMNI: how many segments there may be.", |(limits, _)| limits.max_segments.into()),
+    ("used", Some(Measure::Bytes), "What counts toward SHMALL: sizes, each in whole pages.", |(_, usage)| {
+        bytes(usage.pages)
+    }),
+    ("limit", Some(Measure::Bytes), "SHMALL: what all segments may have together.", |(limits, _)| {
+        bytes(limits.max_pages)
+    }),
+    ("limit_segment", Some(Measure::Bytes), "SHMMAX: the largest size of a segment.", |(limits, _)| {
+        limits.max_bytes.into()
+    }),
 ];
 
 fn bytes(pages: u64) -> u128 {
@@ -69,14 +81,35 @@ fn bytes(pages: u64) -> u128 {
 }
 
 impl OpenMetrics {
-    /// Returns metrics without segments.
-    pub(crate) fn new(limits: Limits, usage: Usage) -> OpenMetrics {
-        OpenMetrics { owners: BTreeMap::new(), limits, usage }
+    /// Adds the limits of the one namespace that is looked at.
+    pub(crate) fn add_limits(&mut self, limits: Limits, usage: Usage) {
+        self.namespaces.insert(Labels::new(), (limits, usage));
     }
 
-    /// Adds a segment.
+    /// Adds the limits of one namespace of several.
+    pub(crate) fn add_limits_of(&mut self, namespace: u64, unit: Option<&Unit>, limits: Limits, usage: Usage) {
+        let unit = unit.map_or(String::new(), ToString::to_string);
+        self.namespaces.insert(vec![("ns", namespace.to_string()), ("unit", unit)], (limits, usage));
+    }
+
+    /// Counts a segment of the one namespace that is looked at.
     pub(crate) fn add(&mut self, segment: &Segment, lookups: &Lookups) {
-        let sums = self.owners.entry(lookups.names.user_or_uid(segment.uid).to_string()).or_default();
+        let owner = lookups.names.user_or_uid(segment.uid).to_string();
+        self.add_to(vec![("owner", owner)], segment, lookups);
+    }
+
+    /// Counts a segment of one namespace of several. It belongs to the unit of its creator or its last user, or else to
+    /// `unit`, which is the namespace's.
+    pub(crate) fn add_of(&mut self, segment: &Segment, unit: Option<&Unit>, lookups: &Lookups) {
+        let of_segment = state::unit(segment, lookups);
+        let unit = of_segment.as_ref().or(unit).map_or(String::new(), ToString::to_string);
+        let ns = segment.namespace.map_or(String::new(), |inode| inode.to_string());
+        let owner = lookups.names.user_or_uid(segment.uid).to_string();
+        self.add_to(vec![("ns", ns), ("unit", unit), ("owner", owner)], segment, lookups);
+    }
+
+    fn add_to(&mut self, labels: Labels, segment: &Segment, lookups: &Lookups) {
+        let sums = self.owners.entry(labels).or_default();
         let resident = u128::from(segment.believable_rss().unwrap_or(0));
         let is_orphan = is_orphan(segment, lookups);
         sums.segments += 1;
@@ -90,7 +123,7 @@ impl OpenMetrics {
         sums.marked += u128::from(segment.is_marked());
     }
 
-    /// Returns the text, including `# EOF`.
+    /// The text, to its `# EOF`.
     pub(crate) fn text(self) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix(PREFIX);
         registry.register_collector(Box::new(self));
@@ -104,19 +137,24 @@ impl Collector for OpenMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for (name, unit, help, value) in &BY_OWNER {
             let mut family = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
-            for (owner, sums) in &self.owners {
-                family.encode_family(&[("owner", owner.as_str())])?.encode_gauge(&Number(value(sums)))?;
+            for (labels, sums) in &self.owners {
+                family.encode_family(labels)?.encode_gauge(&Number(value(sums)))?;
             }
         }
-        for (name, unit, help, value) in &OF_ALL {
-            let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
-            metric.encode_gauge(&Number(value(self)))?;
+        for (name, unit, help, value) in &OF_NAMESPACE {
+            let mut family = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
+            for (labels, numbers) in &self.namespaces {
+                match labels.is_empty() {
+                    true => family.encode_gauge(&Number(value(numbers)))?,
+                    false => family.encode_family(labels)?.encode_gauge(&Number(value(numbers)))?,
+                }
+            }
         }
         Ok(())
     }
 }
 
-/// A sum, exact to 64 bits. Prometheus stores samples as floats, which are exact to 2^53.
+/// A sum, exact as far as 64 bits go. Prometheus keeps every sample as a float anyway, which is exact to 2^53.
 #[derive(Debug)]
 struct Number(u128);
 

@@ -7,7 +7,7 @@ use std::iter;
 
 use crate::error::{Error, Result};
 use crate::system::namespace::{Inhabited, Survey, survey};
-use crate::sysv::Segment;
+use crate::sysv::{Limits, Segment, Usage};
 
 /// The IPC namespaces of the machine, while their segments are looked at.
 #[derive(Debug)]
@@ -49,6 +49,15 @@ impl AllNamespaces {
         }
     }
 
+    /// Returns each namespace that may be entered, with its limits and what is used of them.
+    pub(crate) fn limits(&self) -> impl Iterator<Item = (&Inhabited, Limits, Usage)> {
+        self.survey.namespaces.iter().filter_map(|namespace| {
+            let what = format!("look up the limits of {namespace}");
+            let (limits, usage) = self.tried(&what, namespace, namespace.limits())?;
+            Some((namespace, limits, usage))
+        })
+    }
+
     /// Returns what was done in a namespace; `None` if it has gone, may not be entered, or that failed.
     fn tried<T>(&self, what: &str, namespace: &Inhabited, done: io::Result<Option<T>>) -> Option<T> {
         match done {
@@ -81,6 +90,11 @@ impl AllNamespaces {
     /// Returns how many processes may not be looked at.
     pub(crate) fn unseen_processes(&self) -> usize {
         self.survey.unseen
+    }
+
+    /// Whether a namespace may not be entered.
+    pub(crate) fn is_denied(&self, inode: u64) -> bool {
+        self.denied.borrow().contains(&inode)
     }
 
     /// Returns how many namespaces may not be entered.

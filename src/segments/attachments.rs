@@ -78,6 +78,11 @@ impl Attachments {
         found
     }
 
+    /// Returns all that were found, each with the inode of its process's IPC namespace.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Attached)> {
+        self.found.iter().flat_map(|((namespace, _), there)| there.iter().map(|attached| (*namespace, attached)))
+    }
+
     /// The key that a segment was made with, where an attached process shows it: IPC_RMID does not take it from there.
     pub(crate) fn original_key(&self, segment: &Segment) -> Option<Key> {
         self.of(segment).first().map(|one| one.mapping.key)

@@ -1,6 +1,7 @@
 //! IPC namespaces (ipc_namespaces(7)): a new one, one that is named, and all that there are.
 
 mod all;
+mod inside;
 mod keeper;
 mod named;
 mod owners;

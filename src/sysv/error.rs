@@ -1,4 +1,4 @@
-//! The meaning of a System V call's errno.
+//! What a System V call's errno means.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use nix::errno::Errno;
 
 use crate::linux::cause;
 
-/// The meaning of an errno for the call that returned it.
+/// What an errno means for the call that gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// `EEXIST`: the key is taken.
     Exists,
-    /// `EINVAL` or `EIDRM` of a call with an identifier, `ENOENT` of a call with a key.
+    /// `EINVAL` or `EIDRM` where an identifier was given, `ENOENT` where a key was.
     NoSuchSegment,
     /// `EACCES`: the mode does not allow it.
     PermissionDenied,
@@ -27,18 +27,18 @@ pub(crate) enum Reason {
     LimitReached,
     /// `ENOMEM`.
     NoMemory,
-    /// RLIMIT_MEMLOCK is reached: `ENOMEM` of SHM_LOCK, or `EPERM` for the owner or creator if the limit is 0.
+    /// `ENOMEM` of a lock, or `EPERM` of the owner's or creator's where it is 0: RLIMIT_MEMLOCK is reached.
     LockLimitReached,
     /// shmat(2) with an address, on a segment that exists. `EINVAL`: misaligned, or something is mapped there; `EPERM`:
     /// below vm.mmap_min_addr; `ENOMEM`: beyond the address space.
     BadAddress,
-    /// `ENOSYS`: the kernel has no System V IPC.
+    /// `ENOSYS`: a kernel without System V IPC.
     NotSupported,
-    /// Anything else. The errno tells.
+    /// Anything else; the errno says it.
     Other,
 }
 
-/// The failure of a call, with its meaning.
+/// A call that failed, and what that means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Error {
     /// The meaning.

@@ -1,4 +1,4 @@
-//! The limits of an IPC namespace, and their use.
+//! The limits of an IPC namespace, and what is used of them.
 
 use std::fs;
 use std::mem::MaybeUninit;
@@ -11,16 +11,16 @@ use super::{Segments, page_size, trace};
 // Linux's value (include/uapi/linux/shm.h), which libc does not have.
 const SHM_INFO: libc::c_int = 14;
 
-/// The limits of the IPC namespace, as `IPC_INFO` returns them (Linux, ipc/shm.c).
+/// The namespace's limits, as `IPC_INFO` has them (Linux; ipc/shm.c).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// SHMMAX: the largest size of a segment, in bytes.
+    /// SHMMAX: a segment's largest size, in bytes.
     pub max_bytes: u64,
-    /// SHMMIN: the smallest size of a segment, in bytes.
+    /// SHMMIN: a segment's smallest size, in bytes.
     pub min_bytes: u64,
-    /// SHMMNI: the largest number of segments.
+    /// SHMMNI: how many segments there may be.
     pub max_segments: u64,
-    /// SHMALL: the largest number of pages of all segments.
+    /// SHMALL: how many pages all segments may have.
     pub max_pages: u64,
 }
 
@@ -43,9 +43,9 @@ pub(super) fn highest_index() -> Option<i32> {
 
 fn ipc_info() -> Result<(i32, Limits), Error> {
     let mut info = MaybeUninit::<ShmInfo>::zeroed();
-    // SAFETY: IPC_INFO writes a struct shminfo, whose layout `ShmInfo` has. It ignores the identifier.
+    // SAFETY: IPC_INFO writes a struct shminfo, which `ShmInfo` has the layout of; the identifier is not looked at.
     let ret = unsafe { libc::shmctl(0, libc::IPC_INFO, info.as_mut_ptr().cast()) };
-    // SAFETY: all zeros is a valid ShmInfo, even if the kernel has not written to it.
+    // SAFETY: all zeros is a valid ShmInfo, whether the kernel has written over them or not.
     let info = unsafe { info.assume_init() };
     let result = Errno::result(ret);
     trace::returned(&result, |f| {
@@ -67,16 +67,16 @@ fn by_sysctl() -> Option<Limits> {
     Some(Limits { max_bytes: read("shmmax")?, min_bytes: 1, max_segments: read("shmmni")?, max_pages: read("shmall")? })
 }
 
-/// The resources that all segments of the namespace use, as `SHM_INFO` counts them.
+/// What all segments of the namespace use, as `SHM_INFO` counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// Number of segments.
+    /// Segments.
     pub segments: u64,
-    /// Pages of all segments, touched or not. SHMALL limits them.
+    /// Pages that the segments' sizes come to: what SHMALL limits.
     pub pages: u64,
-    /// Resident pages.
+    /// Pages in memory.
     pub resident_pages: u64,
-    /// Swapped pages.
+    /// Pages swapped out.
     pub swapped_pages: u64,
 }
 
@@ -95,9 +95,9 @@ pub(crate) fn usage() -> Result<Usage, Error> {
 /// Returns the highest index in use and what all segments use, from `SHM_INFO`.
 pub(super) fn counted() -> Result<(i32, Usage), Error> {
     let mut info = MaybeUninit::<ShmUsage>::zeroed();
-    // SAFETY: SHM_INFO writes a struct shm_info, whose layout `ShmUsage` has. It ignores the identifier.
+    // SAFETY: SHM_INFO writes a struct shm_info, which `ShmUsage` has the layout of; the identifier is not looked at.
     let ret = unsafe { libc::shmctl(0, SHM_INFO, info.as_mut_ptr().cast()) };
-    // SAFETY: all zeros is a valid ShmUsage, even if the kernel has not written to it.
+    // SAFETY: all zeros is a valid ShmUsage, whether the kernel has written over them or not.
     let info = unsafe { info.assume_init() };
     let result = Errno::result(ret);
     trace::returned(&result, |f| {

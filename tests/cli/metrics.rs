@@ -261,7 +261,7 @@ fn the_readmes_rules_tell_what_they_promise() {
         let [rules] = blocks("yaml")[..] else { panic!("one block of rules") };
         ns.file("rules.yml", rules);
         let checked = ended(ns.program("promtool").args(["check", "rules", "--lint=all", "--lint-fatal", "rules.yml"]));
-        assert!(checked.code == Some(0) && checked.out.contains("SUCCESS: 3 rules found"), "{checked:?}");
+        assert!(checked.code == Some(0) && checked.out.contains("SUCCESS: 4 rules found"), "{checked:?}");
 
         // Eight segments of ten are not more than 80 percent; none is an orphan while perl lives.
         ns.run("sh", ["-c", "echo 10 >/proc/sys/kernel/shmmni"]);
@@ -301,6 +301,36 @@ fn the_readmes_rules_tell_what_they_promise() {
             alert(old, "481m", Some(stopped)),
         ];
         test_rules(ns, &alerts.concat());
+    });
+}
+
+#[test]
+fn the_rule_about_units_names_them() {
+    in_namespace(|ns| {
+        needs(Need::Program("promtool"));
+        let [rules] = blocks("yaml")[..] else { panic!("one block of rules") };
+        ns.file("rules.yml", rules);
+        let unit = "docker:4f5a6b7c8d9e";
+        let series = |labels: &str, value: &str| {
+            format!("      - {{series: 'shmadm_resident_bytes{{instance=\"a\",{labels}}}', values: '{value}x30'}}\n")
+        };
+        // Two owners in one container; much in no unit.
+        let series = series(&format!("ns=\"1\",unit=\"{unit}\",owner=\"root\""), "3221225472+0")
+            + &series(&format!("ns=\"1\",unit=\"{unit}\",owner=\"www\""), "2147483648+0")
+            + &series("ns=\"2\",unit=\"cron.service\",owner=\"root\"", "4096+0")
+            + &series("ns=\"2\",unit=\"\",owner=\"root\"", "9663676416+0");
+        let told = format!(
+            "[{{exp_labels: {{instance: a, unit: '{unit}'}}, exp_annotations: {{summary: \"a: {unit} has 5GiB of shared \
+             memory\", action: \"`shmadm list --all-namespaces --unit {unit}` shows it\"}}}}]"
+        );
+        let test = format!(
+            "rule_files: [rules.yml]\nevaluation_interval: 1m\ntests:\n  - interval: 1m\n    input_series:\n{series}    \
+             alert_rule_test:\n      - {{alertname: SharedMemoryOfUnit, eval_time: 10m, exp_alerts: []}}\n      \
+             - {{alertname: SharedMemoryOfUnit, eval_time: 20m, exp_alerts: {told}}}\n"
+        );
+        ns.file("test.yml", &test);
+        let tested: Ended = ended(ns.program("promtool").args(["test", "rules", "test.yml"]));
+        assert!(tested.code == Some(0) && tested.out.contains("SUCCESS"), "{}\n{}\n{test}", tested.out, tested.err);
     });
 }
 

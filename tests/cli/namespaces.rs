@@ -1,6 +1,7 @@
 //! Other IPC namespaces than one's own, which nsenter, lsns and the kernel show too: `--ns`.
 
 mod all;
+mod containers;
 mod kept;
 
 use std::fs;

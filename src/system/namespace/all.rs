@@ -2,19 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Cursor, Write};
+use std::fs;
+use std::io;
 
 use nix::errno::Errno;
-use nix::unistd::Pid;
-use procfs::Current;
 
 use super::keeper::{Keeper, Mounts, descriptors};
 use super::named::{Identity, Namespace};
-use super::owners::Owners;
-use crate::linux::written_by_child;
-use crate::system::process::{proc_is_ours, status_line};
-use crate::sysv::{self, Segment, Segments, Table};
+use crate::system::process::status_line;
+use crate::system::units::{Unit, unit_of};
 
 /// So many processes of a namespace are asked at most whether they are the first of their pid namespace.
 const ASKED: usize = 64;
@@ -43,9 +39,6 @@ impl fmt::Display for Inhabited {
         self.keepers.first().map_or(Ok(()), |keeper| write!(f, " ({keeper})"))
     }
 }
-
-/// The rows of a namespace's table.
-pub(crate) type Rows = Box<dyn Iterator<Item = io::Result<Segment>>>;
 
 /// Looks at the namespace of every process, at the mounts that each sees, and at its open files. A process is seen by its
 /// first thread alone.
@@ -125,32 +118,16 @@ impl Inhabited {
         processes.take(ASKED).find(is_first).or_else(|| self.keepers.first())
     }
 
-    /// Returns its segments. The namespace of this thread stays what it is; to be called while the process has one thread.
-    ///
-    /// `None` if it has gone meanwhile.
-    ///
-    /// # Errors
-    /// `PermissionDenied` where it may not be entered.
-    pub(crate) fn rows(&self) -> io::Result<Option<Rows>> {
-        let inode = self.inode();
-        let mark = move |row: io::Result<Segment>| row.map(|row| Segment { namespace: Some(inode), ..row });
-        if self.is_ours {
-            return Ok(Some(Box::new(rows_here()?.map(mark))));
-        }
-        let Some(namespace) = self.open()? else { return Ok(None) };
-        // The rows stay those of the namespace that they were asked for in (ipc/util.c, `sysvipc_proc_open`).
-        match namespace.inside(rows_here) {
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                let (table, owners) = copy_table(&namespace)?;
-                let rows = Segments::new(Cursor::new(table))?;
-                Ok(Some(Box::new(rows.map(move |row| row.map(|row| owners.as_seen_here(row))).map(mark))))
-            }
-            rows => Ok(Some(Box::new(rows?.map(mark)))),
+    /// Returns the systemd unit, container or pod of the process that stands for it.
+    pub(crate) fn unit(&self) -> Option<Unit> {
+        match self.keeper()? {
+            Keeper::Process(pid) => unit_of(*pid),
+            Keeper::Mount { .. } | Keeper::Descriptor { .. } => None,
         }
     }
 
     /// Opens it by the first of what keeps it that is still there and still does.
-    fn open(&self) -> io::Result<Option<Namespace>> {
+    pub(super) fn open(&self) -> io::Result<Option<Namespace>> {
         let mut last = Ok(None);
         for keeper in &self.keepers {
             match keeper.open() {
@@ -162,24 +139,4 @@ impl Inhabited {
         }
         last
     }
-}
-
-/// The segments of this thread's namespace.
-fn rows_here() -> io::Result<sysv::Rows> {
-    sysv::rows().map_err(|error| error.errno.into())
-}
-
-/// Copies a namespace's table for the user who owns the user namespace around it: only a process of its own can go there. The users in
-/// this table are those of that user namespace.
-fn copy_table(namespace: &Namespace) -> io::Result<(Vec<u8>, Owners)> {
-    // Below, the child is looked at by its pid.
-    if !proc_is_ours() {
-        return Err(Errno::EPERM.into());
-    }
-    let copy = |mut out: File| {
-        namespace.enter_as_owner()?;
-        io::copy(&mut File::open(Table::PATH)?, &mut out)?;
-        out.flush()
-    };
-    written_by_child(copy, |child: Pid| Owners::of_process(child.as_raw()))
 }

@@ -56,9 +56,13 @@ impl Keeper {
                 let relative = path.strip_prefix("/").unwrap_or(path);
                 let path = Path::new(&format!("/proc/{pid}/root")).join(relative);
                 let (sender, receiver) = mpsc::channel();
-                // Nobody waits for this thread: it ends with its answer, or with the process.
-                thread::Builder::new().spawn(move || sender.send(Namespace::open(&NamespaceRef::Path(path))))?;
-                receiver.recv_timeout(PATIENCE).map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+                let opening = move || sender.send(Namespace::open(&NamespaceRef::Path(path)));
+                let thread = thread::Builder::new().spawn(opening)?;
+                // Without an answer nobody waits for the thread: it ends with the process.
+                let opened = receiver.recv_timeout(PATIENCE).map_err(|_| io::ErrorKind::TimedOut)?;
+                // It has sent the answer.
+                let _ = thread.join();
+                opened
             }
         }
     }

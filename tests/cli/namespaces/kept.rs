@@ -3,7 +3,7 @@
 use super::*;
 
 /// Makes a namespace with one segment of 8 KiB, which only what the shell does with its file $1 keeps.
-fn kept(ns: &Namespace, keep: &str) -> Running {
+pub(super) fn kept(ns: &Namespace, keep: &str) -> Running {
     let line = format!(r#"file=/proc/$$/ns/ipc; {keep}; "$SHMADM" create 9 --size 8K -q; echo ready"#);
     let script = format!("{line} > \"$1\"; exec nsenter --ipc=/proc/$PPID/ns/ipc sleep 1000");
     let (ready, mut command) = (ns.path("ready"), ns.program("unshare"));
@@ -18,7 +18,7 @@ fn kept(ns: &Namespace, keep: &str) -> Running {
 
 /// The one namespace that is kept in this way.
 #[track_caller]
-fn only(list: &Value, how: &str) -> Value {
+pub(super) fn only(list: &Value, how: &str) -> Value {
     let namespaces = list["namespaces"].as_array().expect("an array").iter();
     let found: Vec<_> =
         namespaces.filter(|one| one["kept_by"].as_str().is_some_and(|text| text.contains(how))).collect();

@@ -1,0 +1,82 @@
+//! The limits of every IPC namespace, as `limits --all-namespaces` shows them.
+
+use serde::Serialize;
+
+use super::limits::{held_of_machine, size};
+use super::{LimitsRecord, NamespaceRecord, Output, grid};
+use crate::error::Result;
+use crate::sysv::page_size;
+use crate::values::counted;
+
+/// The limits of every namespace that may be entered, and the memory of them all.
+#[derive(Debug, Serialize)]
+pub(crate) struct AllLimitsRecord {
+    /// Our own first, the others by their inodes.
+    pub namespaces: Vec<NamespaceLimits>,
+    /// Bytes that all their segments have in memory.
+    resident: u128,
+    /// Bytes of shared memory of the whole machine (`Shmem` of proc_meminfo(5)), of which these are a part.
+    shmem: Option<u64>,
+}
+
+/// The limits of one namespace.
+#[derive(Debug, Serialize)]
+pub(crate) struct NamespaceLimits {
+    /// Which one it is.
+    #[serde(flatten)]
+    pub namespace: NamespaceRecord,
+    /// Its limits.
+    #[serde(flatten)]
+    pub limits: LimitsRecord,
+}
+
+impl AllLimitsRecord {
+    /// Sums up what the namespaces have.
+    pub(crate) fn new(namespaces: Vec<NamespaceLimits>, shmem: Option<u64>) -> AllLimitsRecord {
+        let resident: u128 = namespaces.iter().map(|one| u128::from(one.limits.usage.resident)).sum();
+        AllLimitsRecord { namespaces, resident: resident * u128::from(page_size()), shmem }
+    }
+
+    /// Prints a row for each namespace, and below them what follows.
+    pub(crate) fn print(&self, output: &mut Output) -> Result<()> {
+        let titles = [
+            ("NS", true),
+            ("SEGMENTS", true),
+            ("OF SHMMNI", true),
+            ("SIZE", true),
+            ("OF SHMALL", true),
+            ("RESIDENT", true),
+            ("SWAPPED", true),
+            ("WHO", false),
+        ];
+        for line in grid(&titles, self.namespaces.iter().map(NamespaceLimits::cells).collect()) {
+            output.line(line)?;
+        }
+        let who = format!("segments of {}", counted(self.namespaces.len(), "namespace"));
+        let full = self.namespaces.iter().flat_map(|one| {
+            let full = one.limits.limits.iter().filter_map(|limit| limit.conclusion());
+            full.map(|line| format!("IPC namespace {}: {line}", one.namespace.ns))
+        });
+        held_of_machine(&who, self.resident, self.shmem).into_iter().chain(full).try_for_each(|line| output.line(line))
+    }
+}
+
+impl NamespaceLimits {
+    fn cells(&self) -> Vec<String> {
+        let usage = &self.limits.usage;
+        let percent = |name: &str| {
+            let limit = self.limits.limits.iter().find(|limit| limit.name == name);
+            limit.and_then(|limit| limit.percent).map_or("-".into(), |percent| format!("{percent} %"))
+        };
+        vec![
+            self.namespace.ns.to_string(),
+            usage.segments.to_string(),
+            percent("SHMMNI"),
+            size(usage.pages),
+            percent("SHMALL"),
+            size(usage.resident),
+            size(usage.swapped),
+            self.namespace.who(),
+        ]
+    }
+}

@@ -1,0 +1,125 @@
+//! What is read in another namespace: its segments and its limits.
+
+use std::fs::File;
+use std::io::{self, Cursor, Write};
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+use procfs::Current;
+
+use super::all::Inhabited;
+use super::named::Namespace;
+use super::owners::Owners;
+use crate::linux::written_by_child;
+use crate::system::process::proc_is_ours;
+use crate::sysv::{self, Limits, Segment, Segments, Table, Usage};
+
+/// The rows of a namespace's table.
+pub(crate) type Rows = Box<dyn Iterator<Item = io::Result<Segment>>>;
+
+/// All below leave the namespace of this thread as it is. They are to be called while the process has one thread: the user
+/// who owns the user namespace around another namespace goes there in a process of its own.
+impl Inhabited {
+    /// Returns its segments; `None` if it has gone meanwhile.
+    ///
+    /// # Errors
+    /// `PermissionDenied` where it may not be entered.
+    pub(crate) fn rows(&self) -> io::Result<Option<Rows>> {
+        let inode = self.inode();
+        let mark = move |row: io::Result<Segment>| row.map(|row| Segment { namespace: Some(inode), ..row });
+        if self.is_ours() {
+            return Ok(Some(Box::new(rows_here()?.map(mark))));
+        }
+        let Some(namespace) = self.open()? else { return Ok(None) };
+        // The rows stay those of the namespace that they were asked for in (ipc/util.c, `sysvipc_proc_open`).
+        match namespace.inside(rows_here) {
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                let (table, owners) = copy_table(&namespace)?;
+                let rows = Segments::new(Cursor::new(table))?;
+                Ok(Some(Box::new(rows.map(move |row| row.map(|row| owners.as_seen_here(row))).map(mark))))
+            }
+            rows => Ok(Some(Box::new(rows?.map(mark)))),
+        }
+    }
+
+    /// Returns its limits and what is used of them; `None` if it has gone meanwhile.
+    ///
+    /// # Errors
+    /// `PermissionDenied` where it may not be entered.
+    pub(crate) fn limits(&self) -> io::Result<Option<(Limits, Usage)>> {
+        if self.is_ours() {
+            return limits().map(Some);
+        }
+        let Some(namespace) = self.open()? else { return Ok(None) };
+        match namespace.inside(limits) {
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                let copy = |mut out: File| {
+                    namespace.enter_as_owner()?;
+                    out.write_all(&to_bytes(limits()?))
+                };
+                let (bytes, ()) = written_by_child(copy, |_| Ok(()))?;
+                from_bytes(&bytes).map(Some).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+            }
+            limits => limits.map(Some),
+        }
+    }
+}
+
+/// The segments of this thread's namespace.
+fn rows_here() -> io::Result<sysv::Rows> {
+    sysv::rows().map_err(|error| error.errno.into())
+}
+
+/// The limits of this thread's namespace.
+fn limits() -> io::Result<(Limits, Usage)> {
+    let errno = |error: sysv::Error| io::Error::from(error.errno);
+    Ok((sysv::limits().map_err(errno)?, sysv::usage().map_err(errno)?))
+}
+
+/// The numbers as a child passes them to its parent.
+fn to_bytes((limits, usage): (Limits, Usage)) -> Vec<u8> {
+    let Limits { max_bytes, min_bytes, max_segments, max_pages } = limits;
+    let Usage { segments, pages, resident_pages, swapped_pages } = usage;
+    let numbers = [max_bytes, min_bytes, max_segments, max_pages, segments, pages, resident_pages, swapped_pages];
+    numbers.into_iter().flat_map(u64::to_ne_bytes).collect()
+}
+
+fn from_bytes(bytes: &[u8]) -> Option<(Limits, Usage)> {
+    let numbers: Vec<u64> = bytes.as_chunks().0.iter().copied().map(u64::from_ne_bytes).collect();
+    let &[max_bytes, min_bytes, max_segments, max_pages, segments, pages, resident_pages, swapped_pages] =
+        numbers.as_slice()
+    else {
+        return None;
+    };
+    let limits = Limits { max_bytes, min_bytes, max_segments, max_pages };
+    Some((limits, Usage { segments, pages, resident_pages, swapped_pages }))
+}
+
+/// Copies a namespace's table for the user who owns the user namespace around it: only a process of its own can go there.
+/// The users in this table are those of that user namespace.
+fn copy_table(namespace: &Namespace) -> io::Result<(Vec<u8>, Owners)> {
+    // Below, the child is looked at by its pid.
+    if !proc_is_ours() {
+        return Err(Errno::EPERM.into());
+    }
+    let copy = |mut out: File| {
+        namespace.enter_as_owner()?;
+        io::copy(&mut File::open(Table::PATH)?, &mut out)?;
+        out.flush()
+    };
+    written_by_child(copy, |child: Pid| Owners::of_process(child.as_raw()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_pass_through_a_pipe() {
+        let limits = Limits { max_bytes: u64::MAX, min_bytes: 1, max_segments: 2, max_pages: 3 };
+        let usage = Usage { segments: 4, pages: 5, resident_pages: 6, swapped_pages: 7 };
+        let bytes = to_bytes((limits, usage));
+        assert_eq!(from_bytes(&bytes), Some((limits, usage)));
+        assert_eq!(from_bytes(&bytes[..40]), None);
+    }
+}
