@@ -18,6 +18,7 @@ mod picture;
 mod preview;
 mod progress;
 mod record;
+mod stream;
 mod sums;
 mod text;
 mod time;
@@ -51,6 +52,7 @@ pub(crate) use picture::{Picture, Space};
 pub(crate) use preview::print_preview;
 pub(crate) use progress::Progress;
 pub use record::{SegmentRecord, View};
+use stream::Stream;
 pub(crate) use sums::Sums;
 pub(crate) use text::{Text, escaped_lines, whole_characters};
 pub use time::TimeFormat;
@@ -58,7 +60,7 @@ pub use time::TimeFormat;
 /// Standard output and standard error, with what they can show: decided once, here.
 #[derive(Debug)]
 pub(crate) struct Output {
-    stdout: BufWriter<File>,
+    stdout: BufWriter<Stream>,
     is_terminal: bool,
     width: Option<u16>,
     color: bool,
@@ -91,7 +93,7 @@ impl Output {
         let file = stream.as_fd().try_clone_to_owned().map_err(|error| Error::output(&error))?;
         let width = rustix::termios::tcgetwinsize(stream.as_fd()).ok().map(|size| size.ws_col);
         Ok(Output {
-            stdout: BufWriter::with_capacity(64 << 10, file.into()),
+            stdout: BufWriter::with_capacity(64 << 10, Stream::new(file.into())),
             is_terminal: stream.is_terminal(),
             width: width.filter(|width| *width > 0),
             color: color != ColorChoice::Never,
@@ -143,7 +145,7 @@ impl Output {
     /// Ends a program that has nothing to write for long and whose reader has gone away: only a write would tell it.
     pub(crate) fn check_reader(&self) -> Result<()> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let mut stdout = [PollFd::new(self.stdout.get_ref(), PollFlags::empty())];
+        let mut stdout = [PollFd::new(self.stdout.get_ref().file(), PollFlags::empty())];
         // Where it cannot be asked, the next write tells.
         let _ = poll(&mut stdout, Some(&Timespec::default()));
         if stdout[0].revents().contains(PollFlags::ERR) {
@@ -155,7 +157,7 @@ impl Output {
     /// The file beneath, for those that write to it past the buffer, which is written out before.
     pub(crate) fn file(&mut self) -> Result<&File> {
         self.flush()?;
-        Ok(self.stdout.get_ref())
+        Ok(self.stdout.get_ref().file())
     }
 
     /// Sees all that was written on its way: a disk that is full shows here at the latest.

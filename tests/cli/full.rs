@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::process::Stdio;
 
-use crate::support::{Ended, Namespace, ended, in_namespace, shmadm_path};
+use crate::support::{Ended, Namespace, Need, ended, in_namespace, needs, shmadm_path};
 
 /// Lines that print something, and the keys of the segments that are left after each; before, there are 1, 2 and 3. What
 /// was removed stays removed, though nobody was told; what was made is not left where nobody knows of it.
@@ -160,5 +160,21 @@ fn a_full_disk_leaves_the_old_file_whole() {
             }
         }
         assert_eq!(seen, expected + "fills\nold\nold\n");
+    });
+}
+
+#[test]
+fn what_failed_to_be_written_is_not_printed_after_all() {
+    in_namespace(|ns| {
+        needs(Need::Strace);
+        // A disk that is full for a moment: the buffer must not be written at the end.
+        for line in ["create 42 --size 4096", "list", "list -f json"] {
+            let mut strace = ns.program("strace");
+            strace.args(["-qq", "-o", "log", "-e", "trace=write", "-e", "inject=write:error=ENOSPC:when=1", "--"]);
+            let failed = ended(strace.arg(shmadm_path()).args(line.split(' ')));
+            assert_eq!((failed.code, failed.out.contains("create")), (Some(1), false), "{line}: {failed:?}");
+            assert!(failed.err.contains("cannot write standard output"), "{line}: {failed:?}");
+            assert!(ns.table().is_empty(), "{line}");
+        }
     });
 }
