@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 
 use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid};
 use rustix::process::{WaitOptions, waitpid};
@@ -16,18 +17,25 @@ use super::{restore_default, uninterrupted};
 /// fork(2), in a process that has one thread.
 ///
 /// # Errors
-/// `EBUSY` where the process has other threads, or where /proc does not tell: a lock that another thread holds would
+/// `EBUSY` where the process has other threads, or where nothing tells: a lock that another thread holds would
 /// stay locked in the child for ever. `EAGAIN` where no more processes are allowed, `ENOMEM`.
 ///
 /// # Safety
 /// The child must neither return from the function that called this nor unwind out of it: what the parent owns would be
 /// dropped, flushed and removed twice. It ends by [`exit_now`] or by execve(2).
 pub(crate) unsafe fn fork() -> Result<ForkResult, Errno> {
-    if !fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1) {
+    if !has_one_thread() {
         return Err(Errno::EBUSY);
     }
     // SAFETY: this is the only thread, so the child has every lock that it needs; the caller answers for the rest.
     unsafe { nix::unistd::fork() }
+}
+
+/// Whether this process has one thread. unshare(2) with `CLONE_THREAD` fails where there are more, and else does nothing.
+/// Where a seccomp profile forbids it, /proc tells.
+fn has_one_thread() -> bool {
+    unshare(CloneFlags::CLONE_THREAD).is_ok()
+        || fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
 }
 
 /// _exit(2): ends this process without flushing, dropping or unwinding anything.
@@ -40,7 +48,7 @@ pub(crate) fn exit_now(status: i32) -> ! {
 /// if that fails.
 ///
 /// # Errors
-/// What `exec` returns; those of fork(2) and pipe(2); `EBUSY` where this process has more than one thread.
+/// What `exec` returns; those of [`fork`] and pipe(2).
 pub(crate) fn start(exec: impl FnOnce() -> Errno) -> Result<Pid, Errno> {
     // Both ends close with exec: the parent reads nothing if it succeeds.
     let (mut reader, mut writer) = io::pipe().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;

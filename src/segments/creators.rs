@@ -16,12 +16,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::segments::objects::{self, Object};
-use crate::system::tracer::{self, Creation, Observer};
+use crate::system::tracer::{self, Creation, Observer, Progress};
 use crate::values::ObjectKind;
 use ledger::Ledger;
 
-/// How long a call waits for another one that it could be taken for.
-const LONGEST_WAIT: Duration = Duration::from_millis(20);
+/// How long a call waits at most for another one that it could be taken for. That one takes microseconds, unless the
+/// machine is so busy that its process gets no processor.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 /// What is known of the creation of an object.
 #[derive(Debug, Clone)]
@@ -38,8 +39,8 @@ pub(crate) trait Kernel: Send + Sync + 'static {
     fn objects(&self, kind: ObjectKind) -> io::Result<Vec<Object>>;
     /// The object whose index the low bits of this number are.
     fn object_at(&self, kind: ObjectKind, index: i32) -> Option<Object>;
-    /// Whether the call has returned, for all that can be known.
-    fn has_returned(&self, creation: &Creation) -> bool;
+    /// How far the call is, for all that can be known.
+    fn progress(&self, creation: &Creation) -> Progress;
 }
 
 /// The kernel that we run on.
@@ -55,8 +56,8 @@ impl Kernel for ThisKernel {
         objects::at(kind, index)
     }
 
-    fn has_returned(&self, creation: &Creation) -> bool {
-        creation.caller.as_ref().is_some_and(tracer::has_returned)
+    fn progress(&self, creation: &Creation) -> Progress {
+        creation.caller.as_ref().map_or(Progress::Running, tracer::progress)
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`Stacks::of`] walks the stack while the thread waits, by the unwind tables (`.eh_frame`) of the files that are mapped.
 //! That takes microseconds. Names, source files and lines take longer, and are looked up afterwards by [`describe`].
 
+mod code;
 mod frame_pointer;
 mod maps;
 mod memory;

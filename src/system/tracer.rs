@@ -21,7 +21,7 @@ use crate::linux::seccomp::{CreatingCall, Listener, Notification};
 use crate::system::stack::Modules;
 
 use caller::Looker;
-pub(crate) use caller::{Caller, Process, has_returned};
+pub(crate) use caller::{Caller, Process, Progress, progress};
 
 /// How long a process waits at most while it is looked at.
 const LONGEST_LOOK: Duration = Duration::from_secs(1);

@@ -1,6 +1,10 @@
 //! `guard`: what a command leaves behind is found in both kinds of namespace, and the command does not notice.
 
+mod bystanders;
+mod creators;
 mod forbidden;
+mod kinds;
+mod recipes;
 mod signals;
 mod unreadable;
 

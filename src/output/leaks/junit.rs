@@ -41,7 +41,9 @@ fn cases<W: Write>(writer: &mut Writer<W>, objects: &LeakedObjects) -> io::Resul
             case = case.with_attributes([("file", file), ("line", &*line.to_string())]);
         }
         let message = format!("the command left {} behind", told.line);
-        let text = told.created_by.map(details).unwrap_or_default().join("\n");
+        let mut text = vec![message.clone()];
+        text.extend(told.created_by.into_iter().flat_map(details));
+        let text = text.join("\n");
         case.write_inner_content(|writer| {
             let failure = writer.create_element("failure");
             let failure = failure.with_attributes([("message", &*message), ("type", "leak")]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Creator, Kernel};
 use crate::segments::objects::Object;
-use crate::system::tracer::Creation;
+use crate::system::tracer::{Creation, Progress};
 use crate::values::ObjectKind;
 
 /// After so many objects the whole table is read, so that what is gone is forgotten.
@@ -119,12 +119,14 @@ impl Ledger {
     /// Forgets calls that have returned and created nothing that is still there.
     fn forget_returned(&mut self, kernel: &impl Kernel, which: impl Fn(&Open) -> bool) {
         // Asked before the table is read: what they created is in it.
-        let returned: Vec<_> = self
-            .open
-            .iter()
-            .filter(|open| which(open) && kernel.has_returned(&open.creation))
-            .map(|open| Arc::clone(&open.creation))
-            .collect();
+        let mut returned = Vec::new();
+        for open in self.open.iter_mut().filter(|open| which(open)) {
+            match kernel.progress(&open.creation) {
+                Progress::Returned => returned.push(Arc::clone(&open.creation)),
+                Progress::Stopped => open.is_given_up = true,
+                Progress::Running => {}
+            }
+        }
         self.look(kernel);
         self.open.retain(|open| !returned.iter().any(|creation| Arc::ptr_eq(creation, &open.creation)));
     }

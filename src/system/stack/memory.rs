@@ -5,24 +5,23 @@ use std::io::IoSliceMut;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 
-/// What pages are read at once.
-const CHUNK: u64 = 16 << 10;
-/// How often a process is read at most.
-const MOST_CHUNKS: usize = 256;
+/// How much is read at once: the smallest page, which is mapped as a whole or not at all.
 const PAGE: u64 = 4096;
+/// How often a process is read at most.
+const MOST_PAGES: usize = 512;
 
 /// The memory of a process that waits, so that what was read stays right.
 #[derive(Debug)]
 pub(crate) struct Memory {
     pid: Pid,
-    chunks: Vec<(u64, Vec<u8>)>,
+    pages: Vec<(u64, Vec<u8>)>,
     left: usize,
 }
 
 impl Memory {
     /// The memory of this process. Nothing is read yet.
     pub(crate) fn of(pid: i32) -> Memory {
-        Memory { pid: Pid::from_raw(pid), chunks: Vec::new(), left: MOST_CHUNKS }
+        Memory { pid: Pid::from_raw(pid), pages: Vec::new(), left: MOST_PAGES }
     }
 
     /// The number of 64 bits at an address; `None` where nothing is mapped there.
@@ -34,6 +33,14 @@ impl Memory {
 
     /// Fills a small buffer from an address.
     pub(crate) fn read(&mut self, address: u64, buffer: &mut [u8]) -> Option<()> {
+        // Mostly all of it is in the page that was read last.
+        if let Some((start, bytes)) = self.pages.last()
+            && let Some(from) = address.checked_sub(*start).and_then(|from| usize::try_from(from).ok())
+            && let Some(found) = from.checked_add(buffer.len()).and_then(|to| bytes.get(from..to))
+        {
+            buffer.copy_from_slice(found);
+            return Some(());
+        }
         for (index, byte) in buffer.iter_mut().enumerate() {
             *byte = self.byte(address.checked_add(index as u64)?)?;
         }
@@ -52,32 +59,29 @@ impl Memory {
         Some(bytes)
     }
 
-    fn byte(&mut self, address: u64) -> Option<u8> {
-        // The chunk that was read last has most of what is asked for.
+    /// The byte at an address.
+    pub(crate) fn byte(&mut self, address: u64) -> Option<u8> {
+        // The page that was read last has most of what is asked for.
         let at =
             |(start, bytes): &(u64, Vec<u8>)| bytes.get(usize::try_from(address.checked_sub(*start)?).ok()?).copied();
-        match self.chunks.iter().rev().find_map(at) {
+        match self.pages.iter().rev().find_map(at) {
             Some(byte) => Some(byte),
             None => {
                 self.fetch(address)?;
-                self.chunks.last().and_then(at)
+                self.pages.last().and_then(at)
             }
         }
     }
 
-    /// Reads some pages from the one with this address on. Those behind it may be missing.
+    /// Reads the page with this address.
     fn fetch(&mut self, address: u64) -> Option<()> {
         self.left = self.left.checked_sub(1)?;
         let start = address & !(PAGE - 1);
-        let mut bytes = vec![0; CHUNK as usize];
-        // A piece for each page: the call stops before the first one that it cannot read.
-        let pages: Vec<_> = (0..CHUNK / PAGE)
-            .map_while(|page| start.checked_add(page * PAGE))
-            .map(|base| RemoteIoVec { base: base as usize, len: PAGE as usize })
-            .collect();
-        let read = process_vm_readv(self.pid, &mut [IoSliceMut::new(&mut bytes)], &pages).ok()?;
+        let mut bytes = vec![0; PAGE as usize];
+        let page = RemoteIoVec { base: start as usize, len: PAGE as usize };
+        let read = process_vm_readv(self.pid, &mut [IoSliceMut::new(&mut bytes)], &[page]).ok()?;
         bytes.truncate(read);
-        self.chunks.push((start, bytes));
+        self.pages.push((start, bytes));
         Some(())
     }
 }
@@ -101,7 +105,7 @@ mod tests {
 
     #[test]
     fn reading_ends_at_its_bound() {
-        let bytes = vec![1_u8; (MOST_CHUNKS + 2) * CHUNK as usize];
+        let bytes = vec![1_u8; (MOST_PAGES + 2) * PAGE as usize];
         let mut memory = Memory::of(Pid::this().as_raw());
         let read = memory.string(bytes.as_ptr() as u64, bytes.len());
         assert_eq!(read, None);

@@ -31,10 +31,14 @@ pub(super) fn unwind(pc: u64, sp: u64, mappings: &Mappings, memory: &mut Memory,
             module: Some(Arc::clone(&module.file)),
         };
         places.push(place);
-        match machine::caller(frame, &module, address, inside.wrapping_sub(address), mappings, memory) {
-            Some(caller) => frame = caller,
-            None => break,
+        let bias = inside.wrapping_sub(address);
+        let Some(caller) = machine::caller(frame, &module, address, bias, mappings, memory) else { break };
+        if places.len() == 1 {
+            // The function that made the system call is a few instructions of the C library. What called it is often its
+            // caller's last call, for which compilers make a jump: that function has no frame, but is the one of interest.
+            places.extend(machine::tail_call(&caller, &module, address, bias, mappings, memory, find));
         }
+        frame = caller;
     }
     places
 }
@@ -58,15 +62,29 @@ mod machine {
     pub(super) fn caller(_: Frame, _: &Module, _: u64, _: u64, _: &Mappings, _: &mut Memory) -> Option<Frame> {
         None
     }
+
+    pub(super) fn tail_call(
+        _: &Frame,
+        _: &Module,
+        _: u64,
+        _: u64,
+        _: &Mappings,
+        _: &mut Memory,
+        _: &mut Find<'_>,
+    ) -> Option<Place> {
+        None
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod machine {
     use gimli::{
-        BaseAddresses, CfaRule, EhFrame, EhFrameHdr, Encoding, EndianSlice, EvaluationResult, Format, LittleEndian,
-        Register, RegisterRule, UnwindContext, UnwindExpression, UnwindSection, Value, X86_64,
+        BaseAddresses, CfaRule, EhFrame, EhFrameHdr, Encoding, EndianSlice, EvaluationResult, Format,
+        FrameDescriptionEntry, LittleEndian, Register, RegisterRule, UnwindContext, UnwindExpression, UnwindSection,
+        Value, X86_64,
     };
 
+    use super::super::code::{self, Call};
     use super::super::frame_pointer;
     use super::*;
 
@@ -85,24 +103,16 @@ mod machine {
         mappings: &Mappings,
         memory: &mut Memory,
     ) -> Option<Frame> {
-        let section = module.eh_frame.as_ref()?;
-        let table = EhFrame::new(&section.bytes, LittleEndian);
-        let mut bases = BaseAddresses::default().set_eh_frame(section.address);
-        let index = module.eh_frame_hdr.as_ref().and_then(|section| {
-            bases = bases.clone().set_eh_frame_hdr(section.address);
-            EhFrameHdr::new(&section.bytes, LittleEndian).parse(&bases, 8).ok()
-        });
-        let description = match index.as_ref().and_then(|index| index.table()) {
-            Some(index) => index.fde_for_address(&table, &bases, address, EhFrame::cie_from_offset),
-            None => table.fde_for_address(&bases, address, EhFrame::cie_from_offset),
-        }
-        .ok()?;
+        let Described { table, bases, description } = described(module, address)?;
         let mut context = UnwindContext::new();
         let row = description.unwind_info_for_address(&table, &bases, &mut context, address).ok()?;
 
-        if frame.fp.is_none() && uses_frame_pointer(row.cfa(), &table) {
+        if frame.fp.is_none()
+            && let CfaRule::RegisterAndOffset { register: X86_64::RBP, offset } = row.cfa()
+        {
             let start = description.initial_address().wrapping_add(bias);
-            frame.fp = Some(frame_pointer::find(&frame, start, mappings, memory)?);
+            let size = u64::try_from(*offset).ok()?;
+            frame.fp = Some(frame_pointer::find(&frame, start, size, mappings, memory)?);
         }
         let cfa = match row.cfa() {
             CfaRule::RegisterAndOffset { register, offset } => frame.register(*register)?.wrapping_add_signed(*offset),
@@ -129,6 +139,52 @@ mod machine {
         (is_signal || sp > frame.sp).then_some(Frame { pc, sp, fp, is_return: !is_signal })
     }
 
+    /// The function without a frame that `caller` called and that jumped to the function at `address`.
+    pub(super) fn tail_call(
+        caller: &Frame,
+        module: &Module,
+        address: u64,
+        bias: u64,
+        mappings: &Mappings,
+        memory: &mut Memory,
+        find: &mut Find<'_>,
+    ) -> Option<Place> {
+        let reached = described(module, address)?.description.initial_address().wrapping_add(bias);
+        let called = match code::call_before(caller.pc, mappings, memory)? {
+            Call::Of(called) if called != reached => called,
+            _ => return None,
+        };
+        let mapping = mappings.find(called)?;
+        let module = find(mapping)?;
+        let start = module.address(mapping, called)?;
+        let description = described(&module, start)?.description;
+        let length = (description.initial_address() + description.len()).checked_sub(start)?;
+        let jump = code::jump_to(reached, called, length, memory)?;
+        Some(Place { address: start + (jump - called), is_return: false, module: Some(Arc::clone(&module.file)) })
+    }
+
+    /// What a file's unwind table has about the function at an address.
+    struct Described<'a> {
+        table: EhFrame<Bytes<'a>>,
+        bases: BaseAddresses,
+        description: FrameDescriptionEntry<Bytes<'a>>,
+    }
+
+    fn described(module: &Module, address: u64) -> Option<Described<'_>> {
+        let section = module.eh_frame.as_ref()?;
+        let table = EhFrame::new(&section.bytes, LittleEndian);
+        let mut bases = BaseAddresses::default().set_eh_frame(section.address);
+        let index = module.eh_frame_hdr.as_ref().and_then(|section| {
+            bases = bases.clone().set_eh_frame_hdr(section.address);
+            EhFrameHdr::new(&section.bytes, LittleEndian).parse(&bases, 8).ok()
+        });
+        let description = match index.as_ref().and_then(|index| index.table()) {
+            Some(index) => index.fde_for_address(&table, &bases, address, EhFrame::cie_from_offset),
+            None => table.fde_for_address(&bases, address, EhFrame::cie_from_offset),
+        };
+        Some(Described { description: description.ok()?, table, bases })
+    }
+
     impl Frame {
         fn register(&self, register: Register) -> Option<u64> {
             match register {
@@ -137,19 +193,6 @@ mod machine {
                 X86_64::RA => Some(self.pc),
                 _ => None,
             }
-        }
-    }
-
-    /// Whether the canonical frame address hangs on the frame pointer.
-    fn uses_frame_pointer(cfa: &CfaRule<usize>, table: &EhFrame<Bytes<'_>>) -> bool {
-        match cfa {
-            CfaRule::RegisterAndOffset { register, .. } => *register == X86_64::RBP,
-            CfaRule::Expression(expression) => expression.get(table).is_ok_and(|expression| {
-                let mut operations = expression.operations(ENCODING);
-                std::iter::from_fn(|| operations.next().ok().flatten()).any(|operation| {
-                    matches!(operation, gimli::Operation::RegisterOffset { register: X86_64::RBP, .. })
-                })
-            }),
         }
     }
 

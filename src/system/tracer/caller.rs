@@ -77,11 +77,11 @@ struct Stat {
     parent: i32,
     /// Whether it is a zombie.
     is_ended: bool,
+    /// Whether a signal or a debugger has stopped it.
+    is_stopped: bool,
     started: u64,
     /// Where the command line is in its memory, which is another place after each exec.
     arguments: (u64, u64),
-    /// Where its first environment is in its memory.
-    environment: (u64, u64),
 }
 
 impl Looker {
@@ -128,8 +128,7 @@ impl Looker {
             true => Vec::new(),
         };
         let variables = &self.wanted.variables;
-        let environment =
-            environment::read(tid, variables, &thread.environment, &mappings, &mut memory, &mut self.modules);
+        let environment = environment::read(tid, variables, &mappings, &mut Memory::of(tid), &mut self.modules);
         Some(Caller {
             process,
             directory: fs::read_link(format!("/proc/{tid}/cwd"))
@@ -158,17 +157,31 @@ impl Looker {
     }
 }
 
-/// Whether a call has returned, for all that can be known: its thread is gone, or waits in another call. A thread that
-/// runs may still be in the call.
-pub(crate) fn has_returned(caller: &Caller) -> bool {
+/// How far a call is, for all that can be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Its thread is gone, or waits in another call.
+    Returned,
+    /// Its thread is stopped, by a signal or a debugger, perhaps before the call.
+    Stopped,
+    /// Its thread runs or is about to, perhaps still in the call.
+    Running,
+}
+
+/// How far the call of this caller is.
+pub(crate) fn progress(caller: &Caller) -> Progress {
     let Thread { tid, started, call } = &caller.thread;
     match stat(*tid) {
         Some(stat) if stat.started == *started && !stat.is_ended => {
             // Blocked anywhere else. The line has the stack pointer and the program counter.
-            read(*tid, "syscall", MOST_OF_FILE)
-                .is_ok_and(|now| !now.starts_with(b"running") && !now.is_empty() && now != *call)
+            let now = read(*tid, "syscall", MOST_OF_FILE).unwrap_or_default();
+            match now.starts_with(b"running") || now.is_empty() || now == *call {
+                false => Progress::Returned,
+                true if stat.is_stopped => Progress::Stopped,
+                true => Progress::Running,
+            }
         }
-        _ => true,
+        _ => Progress::Returned,
     }
 }
 
@@ -207,15 +220,16 @@ fn stat(pid: i32) -> Option<Stat> {
         name,
         parent: parse(&fields, 4)?,
         is_ended: matches!(fields.first(), Some(&"Z" | &"X")),
+        is_stopped: matches!(fields.first(), Some(&"T" | &"t")),
         started: field(22)?,
         arguments: (field(48).unwrap_or(0), field(49).unwrap_or(0)),
-        environment: (field(50).unwrap_or(0), field(51).unwrap_or(0)),
     })
 }
 
 /// A file of /proc, not more of it than this.
 pub(super) fn read(pid: i32, name: &str, most: u64) -> io::Result<Vec<u8>> {
-    let mut contents = Vec::new();
+    // With room for the whole of a small file, one read takes it and a second one finds its end.
+    let mut contents = Vec::with_capacity(8 << 10);
     let path = format!("/proc/{pid}/{name}");
     File::open(OsStr::new(&path))?.take(most).read_to_end(&mut contents)?;
     Ok(contents)

@@ -15,11 +15,10 @@ const MOST_VARIABLES: u64 = 4096;
 /// The longest value that is kept.
 const LONGEST_VALUE: usize = 4096;
 
-/// The values of these variables in a process that waits. `first` is where its first environment is.
+/// The values of these variables in a process that waits.
 pub(super) fn read(
     tid: i32,
     names: &[String],
-    first: &(u64, u64),
     mappings: &Mappings,
     memory: &mut Memory,
     modules: &mut Modules,
@@ -27,12 +26,11 @@ pub(super) fn read(
     if names.is_empty() {
         return BTreeMap::new();
     }
-    let initial = read_file(tid, "environ", MOST_OF_ENVIRONMENT).unwrap_or_default();
     match pointers(tid, mappings, memory, modules) {
-        Some(pointers) => current(names, &pointers, first.0, &initial, memory),
+        Some(pointers) => pointers.iter().filter_map(|pointer| named_at(names, *pointer, memory)).collect(),
         None => {
-            let strings = initial.split(|byte| *byte == 0);
-            strings.filter_map(|string| named(names, string)).collect()
+            let first = read_file(tid, "environ", MOST_OF_ENVIRONMENT).unwrap_or_default();
+            first.split(|byte| *byte == 0).filter_map(|string| named(names, string)).collect()
         }
     }
 }
@@ -62,23 +60,14 @@ fn is_c_library(path: &[u8]) -> bool {
     [&b"libc.so"[..], b"libc-", b"ld-musl"].into_iter().any(|start| name.starts_with(start))
 }
 
-/// The variables that these pointers lead to. Those of the first environment are read already.
-fn current(
-    names: &[String],
-    pointers: &[u64],
-    start: u64,
-    initial: &[u8],
-    memory: &mut Memory,
-) -> BTreeMap<String, Vec<u8>> {
-    let longest = names.iter().map(String::len).max().unwrap_or(0);
-    let read = |pointer: &u64| {
-        let inside = pointer.checked_sub(start).and_then(|offset| initial.get(usize::try_from(offset).ok()?..));
-        match inside.filter(|rest| !rest.is_empty()) {
-            Some(rest) => named(names, rest.split(|byte| *byte == 0).next()?),
-            None => named(names, &memory.string(*pointer, longest + 1 + LONGEST_VALUE)?),
-        }
-    };
-    pointers.iter().filter_map(read).collect()
+/// The variable that a pointer leads to, if it is one of these. Most differ in their first bytes, and no more is read.
+fn named_at(names: &[String], pointer: u64, memory: &mut Memory) -> Option<(String, Vec<u8>)> {
+    let name = names.iter().find(|name| {
+        let mut bytes = name.bytes().chain([b'=']).zip(0..);
+        bytes.all(|(byte, offset)| pointer.checked_add(offset).and_then(|at| memory.byte(at)) == Some(byte))
+    })?;
+    let value = memory.string(pointer.checked_add(name.len() as u64 + 1)?, LONGEST_VALUE)?;
+    Some((name.clone(), value))
 }
 
 /// A variable, if it is one of these.

@@ -4,15 +4,18 @@ use super::*;
 use crate::support::{Need, needs, shmadm_path};
 
 #[test]
-fn without_the_table_the_command_is_not_run() {
+fn without_the_table_leaks_are_found_all_the_same() {
     in_namespace(|ns| {
         for (shared, hidden) in
             [("", "/proc"), ("", "/proc/sysvipc"), ("--shared", "/proc"), ("--shared", "/proc/sysvipc")]
         {
-            let line = format!("mount -t tmpfs none {hidden} && exec \"$0\" guard {shared} -- touch ran");
-            let refused = ended(ns.program("unshare").args(["--mount", "sh", "-c", &line, shmadm_path()]));
-            assert!(refused.fails(1).contains("cannot read /proc/sysvipc/shm"), "{shared} {hidden}");
-            assert!(!ns.path("ran").exists(), "{shared} {hidden}");
+            let line = format!(
+                "mount -t tmpfs none {hidden} && exec \"$0\" guard {shared} --remove -- perl -e '{LEAK} exit 7'"
+            );
+            let leaky = ended(ns.program("unshare").args(["--mount", "sh", "-c", &line, shmadm_path()]));
+            assert_eq!(leaky.code, Some(7), "{shared} {hidden} {leaky:?}");
+            assert!(leaky.err.contains("segment 0x0000002a"), "{shared} {hidden} {leaky:?}");
+            assert_eq!(ns.table(), [], "{shared} {hidden}");
         }
     });
 }
@@ -21,13 +24,18 @@ fn without_the_table_the_command_is_not_run() {
 fn a_table_that_cannot_be_read_any_more_leaves_the_commands_status() {
     in_namespace(|ns| {
         needs(Need::Program("strace"));
-        for (end, status) in [("exit 7", 7), ("exit 0", 1), ("kill -9 $$", 137)] {
-            for shared in [&[][..], &["--shared"]] {
-                let mut strace = ns.program("strace");
-                // Twice before the run: the table, and its end.
-                strace.args(["-qq", "-o", "log", "-e", "trace=read", "-P", "/proc/sysvipc/shm"]);
-                strace.args(["-e", "inject=read:error=EIO:when=3", shmadm_path(), "guard"]);
-                let told = ended(strace.args(shared).args(["--", "sh", "-c", end])).fails(status);
+        let guard = |inject: &[&str], shared: &[&str], end: &str| {
+            let mut strace = ns.program("strace");
+            strace.args(["-qq", "-o", "log", "-e", "trace=read", "-P", "/proc/sysvipc/shm"]).args(inject);
+            ended(strace.args([shmadm_path(), "guard"]).args(shared).args(["--", "sh", "-c", end]))
+        };
+        for shared in [&[][..], &["--shared"]] {
+            guard(&[], shared, "exit 0").ok();
+            // The last read finds the end of the table, after the command's.
+            let reads = std::fs::read_to_string(ns.path("log")).expect("a log").lines().count();
+            let inject = format!("inject=read:error=EIO:when={reads}");
+            for (end, status) in [("exit 7", 7), ("exit 0", 1), ("kill -9 $$", 137)] {
+                let told = guard(&["-e", &inject], shared, end).fails(status);
                 assert!(told.contains("cannot read /proc/sysvipc/shm: Input/output error"), "{end} {shared:?}: {told}");
             }
         }

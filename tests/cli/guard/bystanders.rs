@@ -1,0 +1,110 @@
+//! What the command does is not disturbed: debuggers, tracers, sanitizers, filters, daemons, and the death of guard.
+
+use std::fs;
+
+use super::*;
+use crate::support::{Need, needs};
+
+const PRIVATE: Way = Way { ordinary: false, shared: false };
+
+#[test]
+fn a_daemon_creates_when_guard_has_ended() {
+    in_namespace(|ns| {
+        ns.open_to_all();
+        let daemon = "use POSIX 'setsid'; fork and exit; setsid; open STDOUT, '>/dev/null'; open STDERR, '>/dev/null';
+            -e 'go' or select undef, undef, undef, .02 for 1 .. 1000;
+            my $id = shmget(0, 1, 01600); open my $f, '>', 'new'; print $f defined $id ? 'created' : \"$!\"; close $f;
+            rename 'new', 'result'; shmctl($id, 0, 0);";
+        for way in ways() {
+            guard(ns, way, "", &["perl", "-e", daemon]).ok();
+            ns.file("go", "");
+            wait_until("the daemon has tried", || ns.path("result").exists());
+            assert_eq!(ns.run("sh", ["-c", "cat result; rm result go"]), "created", "{way:?}");
+        }
+    });
+}
+
+#[test]
+fn nothing_hangs_when_guard_is_killed() {
+    in_namespace(|ns| {
+        ns.open_to_all();
+        // Eight processes create and remove without end, so that some of them wait whenever guard dies.
+        let perl = "my $n = 0; for (1 .. 7) { fork or last }
+            open my $f, '>', \"pid-$$\"; close $f; while (1) { my $id = shmget(0, 1, 01600) // last; shmctl($id, 0, 0) }
+            open $f, '>', \"end-$$\"; close $f;";
+        for _ in 0..5 {
+            let running = Running(command(ns, PRIVATE, "", &["perl", "-e", perl]).spawn().expect("shmadm"));
+            let count = |start: &str| {
+                let names =
+                    fs::read_dir(ns.path(".")).expect("the directory").map(|name| name.expect("a file").file_name());
+                names.filter(|name| name.to_string_lossy().starts_with(start)).count()
+            };
+            wait_until("all of them create", || count("pid-") == 8);
+            running.end(Signal::SIGKILL);
+            wait_until("all calls have returned", || count("end-") == 8);
+            ns.run("sh", ["-c", "rm pid-* end-*"]);
+        }
+    });
+}
+
+#[test]
+fn strace_and_gdb_work_below_guard() {
+    needs(Need::Strace);
+    in_namespace(|ns| {
+        let words = ["strace", "-f", "-o", "trace", "-e", "trace=shmget", "perl", "-e", LEAK];
+        let leaky = guard(ns, PRIVATE, "", &words);
+        assert_eq!(leaky.code, Some(1), "{leaky:?}");
+        let trace = fs::read_to_string(ns.path("trace")).expect("a trace");
+        assert!(trace.contains("shmget(0x2a, 5000, IPC_CREAT|0600) = 0"), "{trace}");
+        assert!(leaky.err.contains("command: perl -e"), "{leaky:?}");
+        if crate::support::is_installed("gdb") {
+            let words = ["gdb", "-q", "-batch", "-ex", "run", "--args", "perl", "-e", LEAK];
+            let leaky = guard(ns, PRIVATE, "", &words);
+            assert!(leaky.code == Some(1) && leaky.out.contains("exited normally"), "{leaky:?}");
+            assert!(leaky.err.contains("started by: gdb"), "{leaky:?}");
+        }
+    });
+}
+
+#[test]
+fn leak_sanitizer_works_below_guard() {
+    in_namespace(|ns| {
+        ns.file("lost.c", "#include <stdlib.h>\n#include <sys/shm.h>\nint main(void) { malloc(10); return shmget(42, 5000, 01600) == -1; }\n");
+        for sanitizer in ["leak", "address"] {
+            let built =
+                ended(ns.program("cc").args(["-g", &format!("-fsanitize={sanitizer}"), "-o", "lost", "lost.c"]));
+            if built.code != Some(0) {
+                crate::support::skip("the compiler has no sanitizers");
+            }
+            let plain = ended(&mut ns.program("./lost"));
+            ns.run("ipcrm", ["-M", "42"]);
+            let leaky = guard(ns, PRIVATE, "", &["./lost"]);
+            assert_eq!(leaky.code, plain.code, "{leaky:?} {plain:?}");
+            assert!(leaky.err.contains("LeakSanitizer: detected memory leaks"), "{leaky:?}");
+            assert!(leaky.err.contains("at main (lost.c:3)"), "{leaky:?}");
+        }
+    });
+}
+
+#[test]
+fn guard_within_guard_names_the_leak_and_says_what_is_missing() {
+    in_namespace(|ns| {
+        let words = [shmadm_path(), "guard", "--", "perl", "-e", LEAK];
+        let leaky = guard(ns, PRIVATE, "", &words);
+        assert_eq!(leaky.code, Some(1), "{leaky:?}");
+        assert!(leaky.err.contains("0x0000002a (id 0, 5000 bytes"), "{leaky:?}");
+        assert_eq!(leaky.err.matches("behind:").count(), 1, "the outer one is not left with anything: {leaky:?}");
+        assert!(leaky.err.contains("another guard") && leaky.err.lines().count() == 3, "{leaky:?}");
+    });
+}
+
+#[test]
+fn an_ordinary_user_with_shared_is_told_why_there_is_no_more() {
+    in_namespace_as_root(|ns| {
+        ns.open_to_all();
+        let leaky = guard(ns, Way { ordinary: true, shared: true }, "", &["perl", "-e", LEAK]);
+        assert_eq!(leaky.code, Some(1), "{leaky:?}");
+        assert!(leaky.err.contains("0x0000002a"), "{leaky:?}");
+        assert!(leaky.err.contains("only root can trace") && leaky.err.lines().count() == 3, "{leaky:?}");
+    });
+}
