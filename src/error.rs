@@ -1,5 +1,7 @@
 //! Why a command failed: the text for a person, the fields for a script, and the exit status.
 
+pub(crate) mod advice;
+
 use std::fmt;
 use std::io;
 
@@ -140,11 +142,13 @@ impl Error {
         Error { kind, ..Error::io("write standard output", error) }
     }
 
-    /// Adds what the user can do about it, after the hints there are.
+    /// Adds what the user can do about it, after the hints there are. Commands of shmadm in it are made to act in the
+    /// namespace of `--ns`.
     pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Error {
+        let hint = advice::localized(hint.to_string());
         self.hint = Some(match self.hint {
             Some(earlier) => format!("{earlier}; {hint}"),
-            None => hint.to_string(),
+            None => hint,
         });
         self
     }

@@ -7,10 +7,10 @@ use clap::{ColorChoice, Parser};
 use serde::Serialize;
 
 use super::{Cli, Command, Context, all_commands};
-use crate::error::{Error, Kind, Result, Status};
+use crate::error::{Error, Kind, Result, Status, advice};
 use crate::output::{Output, note_raw, say};
 use crate::segments::cache::Lookups;
-use crate::system::namespace;
+use crate::system::namespace::{self, NamespaceRef};
 use crate::system::privileges;
 use crate::system::signals;
 use crate::sysv;
@@ -67,7 +67,15 @@ fn enter(cli: &Cli) -> Result<()> {
         (Some(_), Command::Guard(guard)) if !guard.is_shared() => {
             Err(Error::usage("guard makes a namespace of its own; add --shared to run the command in that of --ns"))
         }
-        (Some(named), _) => namespace::enter(named),
+        (Some(named), _) => {
+            namespace::enter(named)?;
+            match named {
+                NamespaceRef::Process(pid) => advice::act_in_process(*pid),
+                NamespaceRef::Inode(inode) => advice::act_in_inode(*inode),
+                NamespaceRef::Path(path) => advice::act_in_file(path.as_os_str()),
+            }
+            Ok(())
+        }
     }
 }
 

@@ -3,9 +3,12 @@
 use std::fmt;
 use std::io;
 
+use rustix::process::{Resource, geteuid, getrlimit};
+
 use crate::error::{Error, Result};
+use crate::segments::lookup;
 use crate::sysv::{self, Access, Attachment, Errno, Placement, Reason};
-use crate::values::ShmId;
+use crate::values::{ShmId, human};
 
 /// Attaches a segment for the purpose that `verb` names, as in "cannot read segment …".
 ///
@@ -20,9 +23,16 @@ pub(crate) fn attach(id: ShmId, name: &str, verb: &str, access: Access, placemen
         let address = placement.address.map_or(String::new(), |address| format!(" at {address:#x}"));
         let told = Error::call(format_args!("{verb} {name}{address}"), error);
         match error.reason {
-            Reason::PermissionDenied => told.hint(format_args!(
-                "attaching it needs {needs} permission, which its owner can give: `shmadm stat id:{id}` shows the mode"
-            )),
+            Reason::PermissionDenied => match own_mode(id) {
+                Some(mode) => told.hint(format_args!("you own it: `shmadm set id:{id} --mode {mode}` permits it")),
+                None => told.hint(format_args!(
+                    "attaching it needs {needs} permission, which its owner can give: `shmadm stat id:{id}` shows the mode"
+                )),
+            },
+            Reason::NoMemory => match address_space_limit() {
+                Some(hint) => told.hint(hint),
+                None => told,
+            },
             Reason::BadAddress if error.errno != Errno::EINVAL => told,
             Reason::BadAddress if access == Access::Read => {
                 told.hint(format_args!("name a multiple of {} where nothing is mapped", sysv::page_size()))
@@ -32,6 +42,30 @@ pub(crate) fn attach(id: ShmId, name: &str, verb: &str, access: Access, placemen
             _ => told,
         }
     })
+}
+
+/// Returns the mode by which the caller, who owns a segment, could attach it. `None` if it is somebody else's.
+fn own_mode(id: ShmId) -> Option<String> {
+    let segment = lookup::look(id).ok().flatten()?;
+    let me = geteuid().as_raw();
+    // ipcperms() of ipc/util.c takes the owner's bits for the creator, too, and IPC_SET is permitted to both.
+    let is_mine = me == segment.uid || me == segment.cuid;
+    is_mine.then(|| format!("{:o}", segment.mode().bits() | 0o600))
+}
+
+const LIFT: &str = "`ulimit -v unlimited` lifts it, in the shell that starts shmadm";
+
+/// Says what limits the address space of this process (getrlimit(2), `RLIMIT_AS`), if anything does.
+fn address_space_limit() -> Option<String> {
+    let limit = getrlimit(Resource::As);
+    let bytes = limit.current?;
+    let lift = match limit.maximum {
+        _ if geteuid().is_root() => LIFT.into(),
+        None => LIFT.into(),
+        Some(most) if most > bytes => format!("`ulimit -v {}` is the most that this shell may have", most / 1024),
+        Some(_) => "only root can lift it: `prlimit --as=unlimited --pid PID-OF-YOUR-SHELL`".into(),
+    };
+    Some(format!("the address space is limited to {} (ulimit -v, RLIMIT_AS); {lift}", human(bytes.into())))
 }
 
 /// Returns the error of a failed copy. `EFAULT` means that the kernel has no page.

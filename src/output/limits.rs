@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Output, grid};
-use crate::error::Result;
+use crate::error::{Result, advice};
 use crate::sysv::{self, Usage, page_size};
 use crate::values::{counted, human, human_bytes};
 
@@ -146,12 +146,13 @@ impl LimitRecord {
         let LimitRecord { name, sysctl, .. } = self;
         match (*name, self.limit, self.free) {
             ("SHMMAX", 0, _) => Some(format!(
-                "{name} is 0: each shmget that creates a segment fails with EINVAL; raise sysctl {sysctl}"
+                "{name} is 0: each shmget that creates a segment fails with EINVAL; root can raise it: {}",
+                advice::sysctl(sysctl, self.used.unwrap_or(0).max(1 << 30))
             )),
-            (_, _, Some(0)) => Some(format!(
-                "{name} is full: the next shmget fails with ENOSPC; remove segments (`shmadm list`), or raise sysctl \
-                 {sysctl}"
-            )),
+            (_, limit, Some(0)) => Some(advice::localized(format!(
+                "{name} is full: the next shmget fails with ENOSPC; remove segments (`shmadm list`), or root can raise it: {}",
+                advice::sysctl(sysctl, limit.saturating_mul(2).max(1))
+            ))),
             _ => None,
         }
     }

@@ -327,7 +327,7 @@ fn a_limit_is_named_with_its_value_and_its_sysctl() {
             let json: Value = serde_json::from_str(&failed.out).expect("JSON");
             assert_eq!(json["error"]["errno"], errno, "{name}");
             let error = failed.fails(1);
-            assert!(error.contains(told) && error.contains(&format!("sysctl kernel.{name}")), "{error}");
+            assert!(error.contains(told) && error.contains(&format!("`sysctl -w kernel.{name}=")), "{error}");
             assert_eq!(ns.table(), before);
         }
         // Not a limit that could be raised.

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod advice;
 mod attach_write;
 mod attachments;
 mod charge;

@@ -1,12 +1,17 @@
 //! Why the kernel made no segment, and what to do about it.
 
-use crate::error::Error;
+use crate::error::{Error, advice};
+use crate::segments::cache::Lookups;
+use crate::segments::holders::Holders;
 use crate::segments::lookup::Named;
 use crate::system::names::Names;
-use crate::sysv::{self, Errno, Reason, Segment};
+use crate::sysv::{self, Errno, Limits, Reason, Segment};
 use crate::values::{Key, counted, human};
 
-/// Returns the error of a failed shmget(2): the limit that was reached, with its value and the sysctl that sets it.
+/// The largest SHMMNI that every kernel takes (IPCMNI, include/linux/ipc_namespace.h).
+const MAX_SEGMENTS: u64 = 32768;
+
+/// Returns the error of a failed shmget(2): the limit that was reached, with its value and how it is raised.
 pub(crate) fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error) -> Error {
     let told = if key.is_private() {
         Error::call(format_args!("create a private segment of {}", counted(size, "byte")), error)
@@ -16,23 +21,14 @@ pub(crate) fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error)
     let limits = sysv::limits().ok();
     match (error.reason, limits) {
         (Reason::SizeOutOfRange, _) if size == 0 => told.hint("a segment has at least one byte"),
-        (Reason::SizeOutOfRange, Some(limits)) if size > limits.max_bytes => {
-            told.hint(format_args!("SHMMAX allows {}; sysctl kernel.shmmax sets it", counted(limits.max_bytes, "byte")))
-        }
-        (Reason::LimitReached, Some(limits)) => match sysv::usage() {
-            Ok(usage) if usage.segments >= limits.max_segments => told.hint(format_args!(
-                "SHMMNI allows {} and there are {}; remove some (`shmadm list`), or raise sysctl kernel.shmmni",
-                counted(limits.max_segments, "segment"),
-                usage.segments
-            )),
-            Ok(usage) => told.hint(format_args!(
-                "SHMALL allows {} ({}), of which {} are taken; remove some segments (`shmadm list`), or raise \
-                 sysctl kernel.shmall",
-                counted(limits.max_pages, "page"),
-                human(u128::from(limits.max_pages) * u128::from(sysv::page_size())),
-                usage.pages
-            )),
-            Err(_) => told,
+        (Reason::SizeOutOfRange, Some(limits)) if size > limits.max_bytes => told.hint(format_args!(
+            "SHMMAX allows {}; root can raise it: {}",
+            counted(limits.max_bytes, "byte"),
+            advice::sysctl("kernel.shmmax", size)
+        )),
+        (Reason::LimitReached, Some(limits)) => match limit_reached(size, &limits) {
+            Some(hint) => told.hint(hint),
+            None => told,
         },
         (Reason::NoMemory, _) if huge => told.hint(
             "too few huge pages of that size are free; sysctl vm.nr_hugepages reserves them, and \
@@ -46,20 +42,48 @@ pub(crate) fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error)
     }
 }
 
+/// Says which of the two limits is reached that give `ENOSPC`, and what to do.
+fn limit_reached(size: u64, limits: &Limits) -> Option<String> {
+    let usage = sysv::usage().ok()?;
+    if usage.segments >= limits.max_segments {
+        let enough = limits.max_segments.saturating_mul(2).max(usage.segments + 1).min(MAX_SEGMENTS);
+        let remove = if usage.segments > 0 { "remove some (`shmadm list`), or " } else { "" };
+        return Some(format!(
+            "SHMMNI allows {} and there are {}; {remove}root can raise it: {}",
+            counted(limits.max_segments, "segment"),
+            usage.segments,
+            advice::sysctl("kernel.shmmni", enough)
+        ));
+    }
+    let pages = size.div_ceil(sysv::page_size());
+    let raise = advice::sysctl("kernel.shmall", usage.pages.saturating_add(pages));
+    let in_bytes = |pages: u64| human(u128::from(pages) * u128::from(sysv::page_size()));
+    let (allowed, all) = (counted(limits.max_pages, "page"), in_bytes(limits.max_pages));
+    Some(if pages > limits.max_pages {
+        format!(
+            "SHMALL allows {allowed} ({all}) and this segment alone has {pages}; ask for less, or root can raise it: {raise}"
+        )
+    } else {
+        format!(
+            "SHMALL allows {allowed} ({all}), of which {} are taken; remove some segments (`shmadm list`), or root can \
+             raise it: {raise}",
+            usage.pages
+        )
+    })
+}
+
 /// Returns the error of a key that is taken.
 pub(crate) fn exists(key: Key, existing: Option<&Segment>, wanted: u64) -> Error {
     let told =
         |cause| Error { errno: Some(Errno::EEXIST), ..Error::cannot(format_args!("create segment {key}"), cause) };
-    let told = told(taken(existing));
-    if let Some(existing) = existing
-        && existing.size < wanted
-    {
-        return told.hint(format_args!(
-            "it is smaller than the size that is wanted, {}; remove it first, or ask for less",
-            counted(wanted, "byte")
-        ));
+    match existing {
+        Some(existing) if existing.size < wanted => {
+            let cause =
+                format!("{}, too small for the {} that are wanted", taken(Some(existing)), counted(wanted, "byte"));
+            told(cause).hint(make_room(existing))
+        }
+        _ => told(taken(existing)).hint("use --exist-ok to take it as it is"),
     }
-    told.hint("use --exist-ok to take it as it is")
 }
 
 /// Says that a key is taken, and by which segment.
@@ -73,9 +97,26 @@ pub(crate) fn taken(existing: Option<&Segment>) -> String {
 
 /// Returns the error of an existing segment that has fewer bytes than are wanted.
 pub(crate) fn too_small(verb: &str, existing: &Segment, wanted: u64) -> Error {
+    let size = counted(existing.size, "byte");
     Error::cannot(
         format_args!("{verb} {}", Named::from(existing)),
-        format!("it exists and has {}, fewer than the {wanted} that are wanted", counted(existing.size, "byte")),
+        format!("it exists and has {size}, fewer than the {} that are wanted", counted(wanted, "byte")),
     )
-    .hint("remove it first, or ask for less")
+    .hint(format_args!("ask for at most {size}, or {}", make_room(existing)))
+}
+
+/// Says how a segment that is too small gives its key to a larger one, and who still uses it.
+fn make_room(existing: &Segment) -> String {
+    let remove = format!("`shmadm remove id:{}`", existing.id);
+    match existing.nattch {
+        0 => format!("{remove} makes room for a larger one: nobody has it attached"),
+        count => {
+            let holders = Holders::of(existing, &Lookups::default());
+            let who = if holders.is_empty() { "its users".into() } else { holders.to_string() };
+            format!(
+                "stop what has it attached ({who}, {}), and then {remove} makes room for a larger one",
+                counted(count, "attachment")
+            )
+        }
+    }
 }

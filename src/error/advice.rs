@@ -1,0 +1,92 @@
+//! Advice that works where this process is: in another IPC namespace (`--ns`), or in a container.
+
+use std::ffi::OsStr;
+use std::sync::OnceLock;
+
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
+use crate::values::visible;
+
+/// The namespace of `--ns`, once this process is there.
+static ELSEWHERE: OnceLock<Elsewhere> = OnceLock::new();
+
+#[derive(Debug)]
+struct Elsewhere {
+    /// The word after `--ns`, as a shell takes it.
+    word: String,
+    /// The options by which nsenter(1) goes there, if there are any.
+    nsenter: Option<String>,
+}
+
+/// Makes all advice from now on name commands for the namespace of a process.
+pub(crate) fn act_in_process(pid: i32) {
+    set(pid.to_string(), Some(format!("-t {pid} -i")));
+}
+
+/// Makes all advice from now on name commands for the namespace with this inode.
+pub(crate) fn act_in_inode(inode: u64) {
+    set(inode.to_string(), None);
+}
+
+/// Makes all advice from now on name commands for the namespace of this file.
+pub(crate) fn act_in_file(path: &OsStr) {
+    let word = quoted(&visible(path.as_encoded_bytes()));
+    let option = format!("--ipc={word}");
+    set(word, Some(option));
+}
+
+fn set(word: String, nsenter: Option<String>) {
+    // A process goes to one namespace, once.
+    let _ = ELSEWHERE.set(Elsewhere { word, nsenter });
+}
+
+/// Returns advice with the commands of shmadm in it (`` `shmadm list` ``) made to act in this namespace.
+pub(crate) fn localized(advice: String) -> String {
+    match ELSEWHERE.get() {
+        Some(Elsewhere { word, .. }) => advice.replace("`shmadm ", &format!("`shmadm --ns {word} ")),
+        None => advice,
+    }
+}
+
+/// Returns how a sysctl of this IPC namespace is set, to be put behind "root can raise it: ".
+pub(crate) fn sysctl(name: &str, value: u64) -> String {
+    let file = format!("/proc/sys/{}", name.replace('.', "/"));
+    if matches!(access(&file, Access::WRITE_OK), Err(Errno::ROFS)) {
+        return format!(
+            "/proc/sys is read-only here, so where the container is started: `docker run --sysctl {name}={value}`, or \
+             securityContext.sysctls of its pod"
+        );
+    }
+    match ELSEWHERE.get() {
+        None => format!("`sysctl -w {name}={value}`"),
+        Some(Elsewhere { nsenter: Some(options), .. }) => format!("`nsenter {options} sysctl -w {name}={value}`"),
+        Some(Elsewhere { word, nsenter: None }) => {
+            format!("`nsenter -t PID -i sysctl -w {name}={value}`, with a PID from `lsns -t ipc {word}`")
+        }
+    }
+}
+
+/// Returns a word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+:@".contains(&b);
+    if !word.is_empty() && word.bytes().all(is_plain) {
+        word.into()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_quoted_where_it_must_be() {
+        for (word, shown) in
+            [("/proc/1/ns/ipc", "/proc/1/ns/ipc"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("", "''")]
+        {
+            assert_eq!(quoted(word), shown);
+        }
+    }
+}
