@@ -1,4 +1,4 @@
-//! Who has a segment attached, as scripts and people get it.
+//! The attachments of a segment, for JSON and for `stat`.
 
 use std::rc::Rc;
 
@@ -14,7 +14,7 @@ use crate::sysv::Segment;
 pub(crate) struct AttachmentRecord {
     /// The process.
     pub pid: i32,
-    /// Its effective user; `None` where it has just ended.
+    /// Its effective user; `None` if it has just ended.
     pub uid: Option<u32>,
     /// That user's name, made visible.
     pub user: Option<Rc<str>>,
@@ -22,17 +22,17 @@ pub(crate) struct AttachmentRecord {
     pub command: Option<String>,
     /// The systemd unit, container or pod that it belongs to.
     pub unit: Option<Unit>,
-    /// Where it begins, in the process's address space.
+    /// Its address in the process.
     pub address: String,
-    /// `rw`, `r`; `none` where the process took all away by mprotect(2).
+    /// `rw`, `r`, or `none` if the process removed all access by mprotect(2).
     pub access: String,
 }
 
-/// All attachments of a segment that were found, by pid and address.
+/// Returns the attachments of a segment that were found, by pid and address.
 pub(crate) fn attachment_records(segment: &Segment, lookups: &Lookups) -> Vec<AttachmentRecord> {
     let mut records: Vec<AttachmentRecord> = Vec::new();
     for attached in lookups.attachments().of(segment) {
-        // A process with ten thousand attachments is looked at once.
+        // Each process is read only once, even if it has thousands of attachments.
         let same = records.last().filter(|last| last.pid == attached.pid);
         let (uid, user, command, unit) = match same {
             Some(last) => (last.uid, last.user.clone(), last.command.clone(), last.unit.clone()),

@@ -1,16 +1,16 @@
-//! The canonical hexdump, `hexdump -C`, to the letter: a dump of hexdump's own compares equal.
+//! The canonical hexdump, exactly as `hexdump -C` prints it.
 //!
-//! Own code, because no library prints this format, and because a hole of gigabytes is one `*` here, not read.
+//! No library prints this format. A hole of gigabytes becomes one `*` without being read.
 
 use std::io::{self, Write};
 
 const WIDTH: usize = 16;
 
-/// Writes bytes as they come, sixteen a line, equal lines as one `*`.
+/// Writes bytes, sixteen a line, and equal lines as one `*`.
 #[derive(Debug)]
 pub struct Hexdump<W> {
     out: W,
-    /// Address of the first byte of `line`.
+    /// The offset of the first byte of `line`.
     address: u64,
     line: Vec<u8>,
     previous: Option<[u8; WIDTH]>,
@@ -19,12 +19,12 @@ pub struct Hexdump<W> {
 }
 
 impl<W: Write> Hexdump<W> {
-    /// A dump whose first byte has this address.
+    /// Returns a dump whose first byte has this offset.
     pub fn new(out: W, address: u64) -> Hexdump<W> {
         Hexdump { out, address, line: Vec::with_capacity(WIDTH), previous: None, squeezing: false, any: false }
     }
 
-    /// The next bytes.
+    /// Adds bytes.
     pub fn push(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         self.any |= !bytes.is_empty();
         while !bytes.is_empty() {
@@ -39,10 +39,10 @@ impl<W: Write> Hexdump<W> {
         Ok(())
     }
 
-    /// The next `count` bytes, all zero.
+    /// Adds `count` bytes that are zero.
     pub fn push_zeros(&mut self, mut count: u64) -> io::Result<()> {
         const ZEROS: [u8; WIDTH] = [0; WIDTH];
-        // Up to the end of a line, and one whole line of zeros to be repeated; then whole lines at once.
+        // First to the end of the line and one whole line of zeros, then whole lines at once.
         while count > 0 && !(self.line.is_empty() && self.previous == Some(ZEROS)) {
             let step = count.min((WIDTH - self.line.len()) as u64);
             self.push(&ZEROS[..step as usize])?;
@@ -55,7 +55,7 @@ impl<W: Write> Hexdump<W> {
         self.push(&ZEROS[..(count % WIDTH as u64) as usize])
     }
 
-    /// The last line, and the address behind it.
+    /// Writes the last line, and the offset of the end.
     pub fn finish(mut self) -> io::Result<()> {
         if !self.line.is_empty() {
             let rest = std::mem::take(&mut self.line);

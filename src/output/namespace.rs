@@ -1,4 +1,4 @@
-//! An IPC namespace as it is shown: to people as the heading of its segments, to scripts in JSON.
+//! How an IPC namespace is shown: as a heading above its segments, or in JSON.
 
 use anstyle::Style;
 use nix::unistd::geteuid;
@@ -18,26 +18,26 @@ const HEADING: Style = Style::new().bold();
 /// More lines about processes than these say little more.
 const MOST_TOLD: usize = 20;
 
-/// An IPC namespace, and who it is.
+/// An IPC namespace, with what identifies it to a person.
 #[derive(Debug, Serialize)]
 pub(crate) struct NamespaceRecord {
     /// Its inode.
     pub ns: u64,
-    /// The process that stands for it; `None` if none is in it.
+    /// A process in it that represents it; `None` if it has no process.
     pid: Option<i32>,
     command: Option<String>,
     /// That process's unit, container or pod.
     unit: Option<Unit>,
     /// The mount or descriptor that keeps it, if no process is in it.
     kept_by: Option<String>,
-    /// How many are listed; `None` where it may not be entered.
+    /// The number of listed segments; `None` if the namespace cannot be entered.
     segments: Option<u64>,
     #[serde(skip)]
     is_ours: bool,
 }
 
 impl NamespaceRecord {
-    /// The record of a namespace of which so many segments are listed.
+    /// Returns the record of a namespace with a number of listed segments.
     pub(crate) fn new((namespace, segments): (&Inhabited, Option<u64>)) -> NamespaceRecord {
         let keeper = namespace.keeper();
         let pid = keeper.filter(|keeper| matches!(keeper, Keeper::Process(_))).map(Keeper::pid);
@@ -52,7 +52,7 @@ impl NamespaceRecord {
         }
     }
 
-    /// Writes it as a line, which is cut where the terminal ends: the command is last.
+    /// Writes it as a line. The command is last, and is cut to fit the terminal.
     pub(crate) fn print_heading(&self, output: &mut Output) -> Result<()> {
         let text = self.heading();
         let text = cut(&text, output.width().map_or(usize::MAX, usize::from));
@@ -86,8 +86,8 @@ impl NamespaceRecord {
     }
 }
 
-/// Tells on standard error what could not be seen of the namespaces, and returns how looking at them ended: a user who
-/// sees only what is his has all that there is for him.
+/// Says on standard error what could not be seen of the namespaces, and returns the status. For an ordinary user it is not
+/// a failure that other users' namespaces are hidden.
 pub(crate) fn tell_unseen(namespaces: &AllNamespaces) -> Status {
     let mut status = Status::Done;
     for error in namespaces.take_failures() {

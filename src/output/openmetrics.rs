@@ -1,5 +1,5 @@
-//! Sums over all segments as OpenMetrics text, for the textfile collector of Prometheus' node_exporter. The one user of
-//! prometheus-client.
+//! Sums over all segments as OpenMetrics text, for the textfile collector of Prometheus' node_exporter. Only this module
+//! uses prometheus-client.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::segments::state::{self, is_orphan};
 use crate::system::units::Unit;
 use crate::sysv::{Limits, Segment, Usage, page_size};
 
-/// What every name begins with.
+/// The prefix of every name.
 const PREFIX: &str = "shmadm";
 
 /// The labels of a sample. No two samples of a name have the same: they would spoil the whole file.
@@ -123,7 +123,7 @@ impl OpenMetrics {
         sums.marked += u128::from(segment.is_marked());
     }
 
-    /// The text, to its `# EOF`.
+    /// Returns the text, including `# EOF`.
     pub(crate) fn text(self) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix(PREFIX);
         registry.register_collector(Box::new(self));
@@ -154,7 +154,7 @@ impl Collector for OpenMetrics {
     }
 }
 
-/// A sum, exact as far as 64 bits go. Prometheus keeps every sample as a float anyway, which is exact to 2^53.
+/// A sum, exact to 64 bits. Prometheus stores samples as floats, which are exact to 2^53.
 #[derive(Debug)]
 struct Number(u128);
 

@@ -1,4 +1,4 @@
-//! How far a long piece of work is, for the person at the terminal.
+//! A progress bar for long work.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -9,19 +9,19 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::values::human_bytes;
 
-/// Work that is over before that needs no bar.
+/// Shorter work shows no bar.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A bar on standard error, where that is a terminal, from the second second on. It goes with its owner.
+/// A bar on standard error, if that is a terminal. It appears after a second, and disappears when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
-    /// When it is to be shown; `None` once that is settled.
+    /// When it appears; `None` once it has appeared, or if it never does.
     due: Option<Instant>,
 }
 
 impl Progress {
-    /// For work on so many bytes, or on an unknown number of them. `what` is said before the bar.
+    /// Returns a bar for work on a number of bytes, which can be unknown. `what` stands before the bar.
     pub(crate) fn bytes(what: impl Into<Cow<'static, str>>, total: Option<u64>) -> Progress {
         let template = match total {
             Some(_) => "{msg} [{bar:20}] {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left",
@@ -30,16 +30,16 @@ impl Progress {
         Progress::new(what, total, template)
     }
 
-    /// For work on so many things.
+    /// Returns a bar for work on a number of items.
     pub(crate) fn steps(what: impl Into<Cow<'static, str>>, total: u64) -> Progress {
         Progress::new(what, Some(total), "{msg} [{bar:20}] {pos} of {len}, {eta} left")
     }
 
     fn new(what: impl Into<Cow<'static, str>>, total: Option<u64>, template: &str) -> Progress {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()).with_message(what);
-        // The templates are ours; were one wrong, the default would do.
+        // The templates are constants. If one were wrong, the default style would be used.
         if let Ok(style) = ProgressStyle::with_template(template) {
-            // Sizes as everywhere: the library's have two digits behind the point, and 1024 of a unit.
+            // The library shows two decimals, and 1024 of a unit.
             let style = style
                 .progress_chars("=> ")
                 .with_key("bytes", |state: &ProgressState, text: &mut dyn Write| {
@@ -57,13 +57,13 @@ impl Progress {
         Progress { bar, due }
     }
 
-    /// The same, but never shown where `hidden`: the terminal is written to meanwhile.
+    /// Hides the bar if `hidden`, because the work itself writes to the terminal.
     pub(crate) fn hidden_if(mut self, hidden: bool) -> Progress {
         self.due = self.due.filter(|_| !hidden);
         self
     }
 
-    /// So much more is done.
+    /// Adds to the work that is done.
     pub(crate) fn advance(&mut self, by: u64) {
         if self.due.is_some_and(|due| Instant::now() >= due) {
             self.due = None;
@@ -72,7 +72,7 @@ impl Progress {
         self.bar.inc(by);
     }
 
-    /// Writes lines to the terminal, with the bar out of their way.
+    /// Hides the bar while `lines` writes to the terminal.
     pub(crate) fn suspend<T>(&self, lines: impl FnOnce() -> T) -> T {
         self.bar.suspend(lines)
     }

@@ -1,4 +1,4 @@
-//! Bytes as text: whether they are, and how they are shown on a terminal.
+//! Decides whether bytes are text, and shows text on a terminal.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::values::visible;
 
-/// Text with its line ends and tabs as they are, and all else that steers a terminal escaped.
+/// Returns text with its newlines and tabs, and all other control characters escaped.
 pub(crate) fn escaped_lines(bytes: &[u8]) -> String {
     let pieces = bytes.split_inclusive(|b| matches!(b, b'\n' | b'\t'));
     pieces.fold(String::new(), |mut shown, piece| {
@@ -18,7 +18,7 @@ pub(crate) fn escaped_lines(bytes: &[u8]) -> String {
     })
 }
 
-/// As much of a line as fits a width in columns, with a mark where there was more.
+/// Cuts a line to a width in columns, and marks the cut with `…`.
 pub(super) fn cut(text: &str, width: usize) -> Cow<'_, str> {
     if text.width() <= width {
         return text.into();
@@ -31,7 +31,7 @@ pub(super) fn cut(text: &str, width: usize) -> Cow<'_, str> {
     format!("{}…", end.map_or(text, |(at, _)| &text[..at])).into()
 }
 
-/// How many of the bytes are whole characters, where the last one may be cut.
+/// Returns the length of the bytes without a character that is cut at the end.
 pub(crate) fn whole_characters(bytes: &[u8]) -> usize {
     match str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => error.valid_up_to(),
@@ -39,7 +39,7 @@ pub(crate) fn whole_characters(bytes: &[u8]) -> usize {
     }
 }
 
-/// Decides, piece by piece, whether bytes are text that NULs follow.
+/// Decides piece by piece whether bytes are text followed only by NULs.
 #[derive(Debug)]
 pub(crate) struct Text {
     is_possible: bool,
@@ -55,7 +55,7 @@ impl Default for Text {
 }
 
 impl Text {
-    /// The next piece.
+    /// Adds the next piece.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         let (text, nuls) = match bytes.iter().position(|b| *b == 0) {
             _ if self.ended => bytes.split_at(0),
@@ -74,12 +74,12 @@ impl Text {
         }
     }
 
-    /// Whether it can still become text: where not, nothing more need be read.
+    /// Returns whether the bytes can still be text. If not, there is no need to read on.
     pub(crate) fn is_possible(&self) -> bool {
         self.is_possible
     }
 
-    /// Whether all of it was text, and there was some.
+    /// Returns whether the bytes were text, and not empty.
     pub(crate) fn is_whole(&self) -> bool {
         self.is_possible && self.any && self.cut.is_empty()
     }
@@ -125,7 +125,7 @@ mod tests {
     fn a_line_ends_where_the_terminal_does() {
         assert_eq!(cut("abc", 3), "abc");
         assert_eq!(cut("abc", 2), "a…");
-        // A wide character that does not fit is not halved.
+        // A wide character that does not fit is left out.
         assert_eq!(cut("a漢字", 4), "a漢…");
         assert_eq!(cut("a漢字", 3), "a…");
         assert_eq!(cut("é", 1), "é");

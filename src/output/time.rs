@@ -1,10 +1,10 @@
-//! Times and ages, as they are shown.
+//! How times and ages are shown.
 
 use jiff::Timestamp;
 
 use crate::system::clock::Clock;
 
-/// How a point in time is written.
+/// The format of a point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeFormat {
     /// `10:07` today, else `Nov 22`, else `2025-11-22`.
@@ -27,18 +27,18 @@ impl TimeFormat {
 }
 
 impl Clock {
-    /// This moment in UTC, to the millisecond: `2026-11-23T09:07:31.250Z`.
+    /// Returns this moment in UTC, with milliseconds: `2026-11-23T09:07:31.250Z`.
     pub(crate) fn utc(&self) -> String {
         format!("{:.3}", self.timestamp())
     }
 
-    /// This moment to the second, `10:07:31`; with the date where it is not the day that another moment is of.
+    /// Returns this moment with seconds, `10:07:31`, and with the date if the day is not that of `began`.
     pub(crate) fn to_the_second(&self, began: &Clock) -> String {
         let pattern = if self.local().date() == began.local().date() { "%H:%M:%S" } else { "%b %e %H:%M:%S" };
         self.local().strftime(pattern).to_string()
     }
 
-    /// A point in time, written as asked.
+    /// Returns a point in time in a format.
     pub(crate) fn show(&self, time: Timestamp, format: TimeFormat) -> String {
         let zoned = || time.to_zoned(self.local().time_zone().clone());
         match format {
@@ -59,12 +59,12 @@ impl Clock {
     }
 }
 
-/// A kernel time as a point in time; `None` for 0, which means never.
+/// Returns a kernel time as a point in time; `None` for 0, which means never.
 pub(super) fn timestamp(seconds: i64) -> Option<Timestamp> {
     Timestamp::from_second(seconds).ok().filter(|_| seconds != 0)
 }
 
-/// A length of time in its largest unit: `42s`, `5m`, `3h`, `12d`.
+/// Returns a length of time in its largest unit: `42s`, `5m`, `3h`, `12d`.
 pub(super) fn compact(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!((clock.utc(), clock.to_the_second(&clock)), ("2026-11-23T10:07:31.000Z".into(), "10:07:31".into()));
         let before = at_moment("2026-11-22T10:07:31[UTC]".parse().unwrap());
         assert_eq!(clock.to_the_second(&before), "Nov 23 10:07:31");
-        // A clock that was set back: no age is negative.
+        // The clock was set back. An age is never negative.
         assert_eq!(clock.show(at("2027-01-01T00:00:00Z"), TimeFormat::Relative), "0s ago");
     }
 }

@@ -1,68 +1,68 @@
-//! What happened to the segments between two looks at the kernel's table.
+//! The events between two snapshots of the kernel's table.
 //!
-//! A look sees states, not events. What can be told for sure is told: a segment that is attached when it is first seen
-//! was created and then attached, and one whose last attach moved while its count stayed was attached and detached.
+//! A snapshot shows states, not events. Only events that are certain are reported. A segment that is attached when it first
+//! appears was created and then attached. A segment with a newer last attach and the same count was attached and detached.
 
 use std::collections::HashMap;
 
 use crate::sysv::Segment;
 use crate::values::{Key, ShmId};
 
-/// What can happen to a segment.
+/// An event in the life of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// It was made.
+    /// It was created.
     Created,
-    /// A mapping of it was made, by shmat(2), fork(2) or a split.
+    /// A mapping of it appeared, by shmat(2), fork(2) or a split.
     Attached,
-    /// A mapping of it went.
+    /// A mapping of it disappeared.
     Detached,
-    /// Its owner, group, mode or lock became another.
+    /// Its owner, group, mode or lock changed.
     Changed,
-    /// It was removed while somebody had it attached, and waits for the last detach.
+    /// It was removed while it was attached. The last detach will destroy it.
     Marked,
-    /// It is gone.
+    /// It was destroyed.
     Removed,
 }
 
-/// Something that happened to a segment.
+/// An event, with the segment before and after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// What.
+    /// The event.
     pub event: Event,
-    /// The segment in the later look; what is removed is shown as it was seen last.
+    /// The segment in the later snapshot, or in the earlier one if it was removed.
     pub segment: Segment,
-    /// The segment in the look before; `None` where it was not there yet, or is removed.
+    /// The segment in the earlier snapshot; `None` if it was created or removed.
     pub before: Option<Segment>,
-    /// The key that a marked segment had when it was seen first.
+    /// The key that a marked segment had when it was first seen.
     pub original_key: Option<Key>,
-    /// How many attachments there were and are, where this event is what their number rose or fell by.
+    /// The number of attachments before and after, if this event changed it.
     pub nattch: Option<(u64, u64)>,
-    /// The process that did it, or was the last to, where the kernel tells.
+    /// The process that caused the event, or was the last one to do so, if the kernel tells.
     pub process: Option<i32>,
 }
 
-/// The segments at one time.
+/// The segments at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     segments: Vec<Segment>,
-    /// Of those that were marked since the first look: they have lost theirs.
+    /// The former keys of segments that were marked since the first snapshot.
     original_keys: HashMap<ShmId, Key>,
 }
 
 impl Snapshot {
-    /// The first look, with which the later ones are compared.
+    /// Returns the first snapshot.
     pub(crate) fn first(segments: Vec<Segment>) -> Snapshot {
         Snapshot { segments, original_keys: HashMap::new() }
     }
 
-    /// What was seen, in the kernel's order.
+    /// Returns the segments in the kernel's order.
     pub(crate) fn segments(&self) -> &[Segment] {
         &self.segments
     }
 
-    /// A later look, and what happened since this one: first the removals, then all else, each in the kernel's order. What
-    /// happened to one segment stands together, as life goes.
+    /// Returns a later snapshot, and the events since this one: first the removals, then all others, in the kernel's order.
+    /// The events of one segment follow each other in the order of its life.
     pub(crate) fn next(&self, segments: Vec<Segment>) -> (Snapshot, Vec<Change>) {
         let mut changes = Vec::new();
         let mut original_keys = HashMap::new();
@@ -99,21 +99,21 @@ impl Snapshot {
             live(before.unwrap_or(&newborn), segment, change, &mut changes);
         }
         for change in &mut changes {
-            // Pid 0 is one that cannot be seen from here.
+            // Pid 0 is a process that this pid namespace cannot see.
             change.process = change.process.filter(|pid| *pid > 0);
         }
         (Snapshot { segments, original_keys }, changes)
     }
 }
 
-/// Whether `later` is the segment that `earlier` was: its key goes with the mark, which stays.
+/// Returns whether both are the same segment. A mark removes the key, and is never removed itself.
 fn is_same(earlier: &Segment, later: &Segment) -> bool {
     earlier.identity() == later.identity()
         && (earlier.key == later.key || later.is_marked())
         && (later.is_marked() || !earlier.is_marked())
 }
 
-/// What happened to a segment that both looks have.
+/// Adds the events of a segment that is in both snapshots.
 fn live(before: &Segment, after: &Segment, change: impl Fn(Event) -> Change, changes: &mut Vec<Change>) {
     attach_and_detach(before, after, &change, changes);
     let settings = |segment: &Segment| (segment.uid, segment.gid, segment.mode(), segment.is_locked());
@@ -128,7 +128,7 @@ fn live(before: &Segment, after: &Segment, change: impl Fn(Event) -> Change, cha
 fn attach_and_detach(before: &Segment, after: &Segment, change: &impl Fn(Event) -> Change, changes: &mut Vec<Change>) {
     let (rose, fell) = (after.nattch > before.nattch, after.nattch < before.nattch);
     let moved = (after.atime != before.atime, after.dtime != before.dtime);
-    // Where the count stayed, as many have attached as detached: both have happened if one of the times moved.
+    // With the same count, there were as many attaches as detaches. If one of the times moved, there was at least one.
     let both = if rose || fell { (rose || moved.0) && (fell || moved.1) } else { moved.0 || moved.1 };
     let counted = |event, counts: bool| {
         let nattch = counts.then_some((before.nattch, after.nattch));
@@ -141,20 +141,20 @@ fn attach_and_detach(before: &Segment, after: &Segment, change: &impl Fn(Event) 
     if fell || both {
         done.push(counted(Event::Detached, fell));
     }
-    // Nothing can be detached from nobody, and where nobody is left the last thing was a detach. Else the times tell, in
-    // seconds.
+    // Without attachments before, the first event was an attach. Without attachments after, the last one was a detach.
+    // Otherwise the times tell, in seconds.
     let detached_first = before.nattch > 0 && after.nattch > 0 && after.dtime < after.atime;
     if both && detached_first {
         done.reverse();
     }
     if let [first, _] = &mut done[..] {
-        // The kernel keeps the last one only.
+        // The kernel stores only the last process.
         first.process = None;
     }
     changes.append(&mut done);
 }
 
-/// What happened to a segment that is gone: whoever had it attached has detached, else it were still there.
+/// Adds the events of a segment that was destroyed. All processes have detached it, or it would still exist.
 fn end(segment: &Segment, original_key: Option<Key>, changes: &mut Vec<Change>) {
     let change = Change {
         event: Event::Removed,
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
     use Event::{Attached, Changed, Created, Detached, Marked, Removed};
 
-    /// A segment of this identifier, as the kernel makes it.
+    /// Returns a segment with this identifier, as the kernel creates it.
     fn segment(id: i32) -> Segment {
         Segment {
             key: Key::from_raw(id + 100),
@@ -202,7 +202,7 @@ mod tests {
         Segment { key: Key::PRIVATE, raw_mode: segment.raw_mode | 0o1000, ..segment }
     }
 
-    /// What is told of each change: event, identifier, counts, process.
+    /// What a test compares of each change: event, identifier, counts, process.
     type Told = (Event, i32, Option<(u64, u64)>, Option<i32>);
 
     fn told(before: &[Segment], after: &[Segment]) -> Vec<Told> {
@@ -241,13 +241,13 @@ mod tests {
         let (attached, detached) = ((Attached, None, None), (Detached, None, Some(11)));
         for (before, after, expected) in [
             (with(1, 5, 2), with(3, 6, 2), vec![rose]),
-            // The count alone: the times have seconds only.
+            // Only the count changes, because the times have whole seconds.
             (with(1, 5, 2), with(3, 5, 2), vec![rose]),
             (with(3, 5, 2), with(1, 5, 6), vec![fell]),
             (with(1, 5, 2), with(1, 6, 6), vec![attached, detached]),
             (with(1, 5, 5), with(1, 6, 5), vec![(Detached, None, None), (Attached, None, Some(11))]),
             (with(1, 5, 2), with(1, 7, 6), vec![(Detached, None, None), (Attached, None, Some(11))]),
-            // Where nobody was or is left, the order is no question of times, which a clock that is set can turn.
+            // If nothing was attached before or after, the times do not matter: setting the clock can reverse them.
             (with(0, 5, 5), with(0, 7, 6), vec![attached, detached]),
             (with(1, 5, 2), with(3, 7, 6), vec![(Detached, None, None), rose]),
             (with(1, 5, 2), with(3, 6, 7), vec![(Attached, Some((1, 3)), None), detached]),
@@ -286,7 +286,7 @@ mod tests {
             assert_eq!(told(&[segment(1)], &[other]), both);
         }
         assert_eq!(told(&[segment(1)], &[Segment { cpid: 7, ..segment(1) }])[1], (Created, 1, None, Some(7)));
-        // No segment loses its mark.
+        // A segment never loses its mark.
         assert_eq!(
             told(
                 &[marked(Segment { key: Key::PRIVATE, ..segment(1) })],

@@ -1,13 +1,13 @@
-//! Work that the kernel does, shared among as many threads as there are processors.
+//! Divides work among as many threads as there are processors.
 
 use std::io;
 use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::thread::{Builder, ScopedJoinHandle, available_parallelism, scope};
 
-/// Works on shares of `all`, at least `few` in each, and returns what came of each, in order.
+/// Runs `work` on shares of `all` of at least `few` elements, and returns the results in order.
 ///
-/// A namespace belongs to a thread (setns(2)), and a new thread begins in those of the one that started it.
+/// Each thread has its own namespaces (setns(2)), and starts in those of the thread that created it.
 pub(crate) fn in_shares<T: Sync, R: Send>(all: &[T], few: usize, work: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
     let threads = available_parallelism().map_or(1, NonZero::get);
     let share = all.len().div_ceil(threads).max(few);
@@ -20,7 +20,7 @@ pub(crate) fn in_shares<T: Sync, R: Send>(all: &[T], few: usize, work: impl Fn(&
         let shares: Vec<_> = all.chunks(share).map(begin).collect();
         let finish = |(part, thread): (_, io::Result<ScopedJoinHandle<'_, R>>)| match thread {
             Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
-            // No thread is to be had (RLIMIT_NPROC, a cgroup's pids.max): this one does it.
+            // There can be no more threads (RLIMIT_NPROC, a cgroup's pids.max): this one does the work.
             Err(_) => work(part),
         };
         shares.into_iter().map(finish).collect()

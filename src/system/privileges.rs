@@ -1,15 +1,15 @@
-//! Whose privileges this process has: its caller's, or more than that through a bit on the program's own file.
+//! Refuses privileges that come from the program's file instead of from the caller.
 
 use nix::unistd::{Uid, geteuid, getresgid, getresuid};
 use rustix::thread::{CapabilitySet, capabilities, capability_is_in_ambient_set};
 
 use crate::error::{Error, Result};
 
-/// Refuses to run setuid, setgid or with file capabilities (execve(2), capabilities(7)): whoever may run this program
-/// would then have the rights of its file's owner, and no command here is made to keep its caller from using them.
+/// Refuses to run setuid, setgid or with file capabilities (execve(2), capabilities(7)). Otherwise every user who can run
+/// this program would have the rights of its file, because no command protects them from its caller.
 ///
-/// The kernel's own word, `AT_SECURE`, is no good here: under SELinux and AppArmor it is also set where a program is
-/// started by a service manager and has gained nothing.
+/// The kernel's `AT_SECURE` is not used: under SELinux and AppArmor it is also set for a program that a service manager
+/// starts and that has gained no privilege.
 pub(crate) fn refuse_foreign() -> Result<()> {
     let refuse = |how: &str, whose: String, bit: &str| {
         Err(Error::failed(format!(
@@ -17,7 +17,7 @@ pub(crate) fn refuse_foreign() -> Result<()> {
              {bit} its file, and use sudo"
         )))
     };
-    // Neither call fails: the kernel writes into variables of ours.
+    // Neither call can fail: the kernel only writes into local variables.
     if let Ok(user) = getresuid()
         && user.real != user.effective
     {
@@ -37,8 +37,8 @@ pub(crate) fn refuse_foreign() -> Result<()> {
     Ok(())
 }
 
-/// Whether execve(2) gave capabilities to a user who is not root, other than those that the caller passed on: those are
-/// ambient, and a file that has capabilities of its own clears these.
+/// Returns whether an ordinary user got capabilities from the program's file at execve(2). Capabilities that the caller
+/// passes on are ambient, and a file with capabilities clears the ambient ones.
 fn has_file_capabilities(user: Uid) -> bool {
     let permitted = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.permitted);
     !user.is_root() && permitted.iter().any(|capability| !capability_is_in_ambient_set(capability).unwrap_or(true))

@@ -22,18 +22,18 @@ pub(crate) enum Access {
 /// Where to attach.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Placement {
-    /// The address; the kernel chooses where it is `None`.
+    /// The address. The kernel chooses one if this is `None`.
     pub address: Option<usize>,
     /// `SHM_RND`: round the address down to a multiple of SHMLBA.
     pub round: bool,
-    /// `SHM_REMAP`: replace what is mapped there. See [`attach`].
+    /// `SHM_REMAP`: replace an existing mapping. See [`attach`].
     pub remap: bool,
 }
 
-/// A segment in our address space, until this is dropped.
+/// A segment in the address space of this process. Dropping it detaches the segment.
 ///
-/// Other processes write to it at any time, bytes beyond its size can be written without a fault, and a page may be
-/// missing: no reference into it is ever made. [`Attachment::contents`] copies by system calls.
+/// There is never a reference into it: other processes can write to it at any time, bytes beyond its size can be written
+/// without a fault, and a page may be unavailable. [`Attachment::contents`] copies by system calls.
 #[derive(Debug)]
 pub(crate) struct Attachment {
     address: *mut c_void,
@@ -43,9 +43,9 @@ pub(crate) struct Attachment {
 
 /// shmat(2): attaches a segment.
 ///
-/// With [`Placement::remap`], the segment is attached twice at the address: first without `SHM_REMAP`, so that the kernel
-/// checks that nothing is mapped there, and then with it, in place of the first attachment. Code, stacks and the heap of
-/// this process are thus never replaced.
+/// With [`Placement::remap`], the segment is attached twice at the address. The first call has no `SHM_REMAP`, so the
+/// kernel checks that nothing is mapped there. The second call has it and replaces the first attachment. So this never
+/// replaces the code, the stacks or the heap of this process.
 ///
 /// # Errors
 /// `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], `EACCES` is [`Reason::PermissionDenied`], `ENOMEM` is
@@ -57,8 +57,8 @@ pub(crate) fn attach(id: ShmId, access: Access, placement: Placement) -> Result<
     let mut address = unsafe { shmat(id, placement.address.unwrap_or(0), access, round) }
         .map_err(|errno| explain(errno, id, placement))?;
     if placement.remap {
-        // SAFETY: all that this replaces is the attachment of the same segment that the call before has just made there:
-        // nobody knows of it yet. Where it fails, that attachment stays.
+        // SAFETY: this replaces only the attachment that the previous call made, which nothing refers to yet. If the
+        // call fails, that attachment stays.
         let remapped = unsafe { shmat(id, address.addr(), access, round | libc::SHM_REMAP) };
         address = remapped.map_err(|errno| {
             drop(Attachment { address, id, size: 0 });
@@ -66,7 +66,7 @@ pub(crate) fn attach(id: ShmId, access: Access, placement: Placement) -> Result<
         })?;
     }
     let mut attachment = Attachment { address, id, size: 0 };
-    // Once attached, it cannot go away or change its size, and what may be attached may be read.
+    // An attached segment stays and keeps its size, and whoever can attach it can read its state.
     attachment.size = stat(id)?.size;
     Ok(attachment)
 }
@@ -79,9 +79,9 @@ unsafe fn shmat(id: ShmId, wanted: usize, access: Access, flags: libc::c_int) ->
             Access::Read => libc::SHM_RDONLY,
             Access::ReadWrite => 0,
         };
-    // SAFETY: the kernel takes only addresses that are free, or by SHM_REMAP those that the caller answers for.
+    // SAFETY: the kernel accepts only free addresses, or with SHM_REMAP those that the caller vouches for.
     let address = unsafe { libc::shmat(id.as_raw(), ptr::without_provenance(wanted), flags) };
-    // shmat(2) returns (void *)-1 where it fails.
+    // shmat(2) returns (void *)-1 if it fails.
     let result = if address.addr() == usize::MAX { Err(Errno::last()) } else { Ok(Address(address.addr())) };
     trace::returned(&result, |f| write!(f, "shmat({id}, {}, {})", Address(wanted), trace::AttachFlags(flags)));
     result.map(|_| address)
@@ -89,7 +89,7 @@ unsafe fn shmat(id: ShmId, wanted: usize, access: Access, flags: libc::c_int) ->
 
 fn explain(errno: Errno, id: ShmId, placement: Placement) -> Error {
     let is_placed = placement.address.is_some();
-    // At a fixed address ENOMEM is one of two things: it is beyond the address space, or RLIMIT_AS is reached.
+    // At a fixed address ENOMEM has two causes: the end of the address space, or RLIMIT_AS.
     let is_unlimited = || getrlimit(Resource::RLIMIT_AS).is_ok_and(|(limit, _)| limit == RLIM_INFINITY);
     Error::new(errno, |errno| match errno {
         Errno::EINVAL if is_placed && exists(id) => Reason::BadAddress,
@@ -102,17 +102,17 @@ fn explain(errno: Errno, id: ShmId, placement: Placement) -> Error {
 }
 
 impl Attachment {
-    /// Where it is.
+    /// Returns the address.
     pub(crate) fn address(&self) -> usize {
         self.address.addr()
     }
 
-    /// The segment's size in bytes: what may be read and written, though the last page goes on.
+    /// Returns the segment's size in bytes. Only these bytes are used, although the last page is longer.
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
-    /// The segment that is attached.
+    /// Returns the segment's identifier.
     pub(crate) fn id(&self) -> ShmId {
         self.id
     }
@@ -120,7 +120,7 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        // SAFETY: the address is one that shmat returned, and nothing else detaches it; no reference into it exists.
+        // SAFETY: shmat returned this address, nothing else detaches it, and no reference into it exists.
         let ret = unsafe { libc::shmdt(self.address) };
         let result = Errno::result(ret);
         trace::returned(&result, |f| write!(f, "shmdt({})", Address(self.address())));

@@ -1,13 +1,13 @@
-//! What is in an attached segment, moved by system calls in both directions.
+//! The contents of an attached segment, which system calls move in both directions.
 //!
-//! The kernel touches the bytes, never we: a page that cannot be had (huge pages of which none is left, see SHM_HUGETLB
-//! in shmget(2)) is then an error (`EFAULT`) and no SIGBUS. There are two ways, chosen once, with one face:
+//! Only the kernel touches the bytes. So a page that is unavailable (no huge page is left, see SHM_HUGETLB in shmget(2)) is
+//! the error `EFAULT` and not SIGBUS. One of two implementations is chosen for each attachment:
 //!
-//! - [`SegmentFile`]: with `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`, `/proc/self/map_files/START-END` opens the tmpfs
-//!   file that the segment is (proc_pid_map_files(5)). Its pages move from file to file and into pipes without passing
-//!   through our memory, reading it allocates nothing, and `SEEK_DATA` passes over its holes.
-//! - [`MappedSegment`]: without, the mapping itself is what read(2) and write(2) are given. Touching a page allocates it,
-//!   so mincore(2) tells first which pages are there.
+//! - [`SegmentFile`]: with `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`, `/proc/self/map_files/START-END` opens the segment
+//!   as a tmpfs file (proc_pid_map_files(5)). Its pages move between files and pipes without passing through the memory of
+//!   this process, reading allocates nothing, and `SEEK_DATA` skips holes.
+//! - [`MappedSegment`]: without these capabilities, read(2) and write(2) use the mapping. Touching a page allocates it, so
+//!   mincore(2) first tells which pages are resident.
 
 mod file;
 mod mapping;
@@ -27,24 +27,24 @@ pub(crate) use self::stream::Stream;
 use super::attachment::{Access, Attachment};
 use super::maps::{KernelMounts, Mapping};
 
-/// How much is moved by one call at most: a pipe holds as much, and progress is told between two.
+/// The most bytes that one call moves. A pipe can hold as much, and progress is reported between two calls.
 const PIECE: u64 = 1 << 20;
-/// How much is copied at a time through a buffer of ours, where the kernel cannot move it in one.
+/// The bytes that are copied at a time through a buffer, if the kernel cannot move them directly.
 const BUFFER: u64 = 128 << 10;
 
-/// A run of bytes that begins where it was asked for.
+/// A run of bytes from a given offset on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// Its end, excluded.
+    /// The end, excluded.
     pub end: u64,
-    /// Whether nothing was ever written there, so that it reads as zeros.
+    /// Whether the run was never written, so that it reads as zeros.
     pub is_hole: bool,
 }
 
 /// Which side of a move failed.
 #[derive(Debug)]
 pub(crate) enum MoveError {
-    /// The segment: `EFAULT` where a page cannot be had, `InvalidInput` past its end.
+    /// The segment: `EFAULT` if a page is unavailable, `InvalidInput` past its end.
     Segment(io::Error),
     /// The file or stream that the bytes come from or go to.
     Stream(io::Error),
@@ -57,22 +57,24 @@ pub(crate) struct Contents<'a> {
     way: Box<dyn Way + 'a>,
 }
 
-/// A way to the bytes. Ranges lie within the segment and are not empty.
+/// An implementation of access to the bytes. Ranges lie within the segment and are not empty.
 trait Way: fmt::Debug {
-    /// The run of data, or of nothing, that begins where this range does, and ends where it does at the latest.
+    /// Returns the run of data, or the hole, at the beginning of a range. It ends within the range.
     fn extent(&self, range: Range<u64>) -> io::Result<Extent>;
     /// Copies out of the segment.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
     /// Copies into the segment.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Moves the first bytes of a range to a stream; how many, or `None` where it is not one that this way serves.
+    /// Moves the first bytes of a range to a stream. Returns their number, or `None` if this implementation cannot serve the
+    /// stream.
     fn send(&self, range: Range<u64>, to: &Stream<'_>) -> io::Result<Option<usize>>;
-    /// Moves bytes from a stream to the beginning of a range; how many, 0 at the stream's end, or `None` as above.
+    /// Moves bytes from a stream to the beginning of a range. Returns their number, 0 at the end of the stream, or `None` as
+    /// above.
     fn receive(&self, range: Range<u64>, from: &Stream<'_>) -> io::Result<Option<usize>>;
 }
 
 impl Attachment {
-    /// Chooses the way to the bytes of this attachment: the mapping itself where /proc does not show another.
+    /// Chooses the implementation for this attachment: the mapping, unless /proc opens the file.
     pub(crate) fn contents(&self, access: Access) -> Contents<'_> {
         let start = self.address() as u64;
         let own = own_mapping(start);
@@ -83,7 +85,7 @@ impl Attachment {
         });
         let way: Box<dyn Way> = match (file, access) {
             (Ok(file), Access::Read) => Box::new(SegmentFile(file)),
-            // hugetlbfs has no write(2), and the limit on a file's size holds for every file, but not for a segment.
+            // hugetlbfs has no write(2). RLIMIT_FSIZE applies to every file, but it must not apply to a segment.
             (Ok(file), Access::ReadWrite) if is_on_tmpfs && !is_file_size_limited(self.size()) => {
                 Box::new(SegmentFile(file))
             }
@@ -92,8 +94,8 @@ impl Attachment {
         Contents { attachment: self, way }
     }
 
-    /// Opens the file that the segment is, through `/proc/self/map_files` (proc_pid_map_files(5)). It can be mapped after
-    /// the detach, and neither the file nor such a mapping is an attachment.
+    /// Opens the segment as a file through `/proc/self/map_files` (proc_pid_map_files(5)). The file can be mapped after the
+    /// detach. Neither the file nor such a mapping is an attachment.
     ///
     /// # Errors
     /// `PermissionDenied` without CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN. Those of reading `/proc/self/maps`.
@@ -105,9 +107,10 @@ impl Attachment {
 }
 
 impl Contents<'_> {
-    /// Copies `buffer.len()` bytes from `offset` on out of the segment.
+    /// Copies `buffer.len()` bytes at `offset` out of the segment.
     ///
-    /// Errors: `EFAULT` where a page cannot be had. `InvalidInput` past the segment's end.
+    /// # Errors
+    /// `EFAULT` if a page is unavailable, `InvalidInput` past the segment's end.
     pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.within(&range(offset, buffer.len()))?;
         self.way.read_at(buffer, offset)
@@ -115,35 +118,38 @@ impl Contents<'_> {
 
     /// Copies `bytes` into the segment at `offset`.
     ///
-    /// Errors: `EFAULT` where a page cannot be had. `InvalidInput` past the segment's end.
+    /// # Errors
+    /// `EFAULT` if a page is unavailable, `InvalidInput` past the segment's end.
     pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.within(&range(offset, bytes.len()))?;
         self.way.write_at(bytes, offset)
     }
 
-    /// The run of data, or of nothing, that begins where `range` does, and ends where it does at the latest.
+    /// Returns the run of data, or the hole, at the beginning of `range`. It ends within the range.
     ///
-    /// Errors: `InvalidInput` past the segment's end.
+    /// # Errors
+    /// `InvalidInput` past the segment's end.
     pub(crate) fn extent(&self, range: Range<u64>) -> io::Result<Extent> {
         self.within(&range)?;
         if range.is_empty() { Ok(Extent { end: range.end, is_hole: false }) } else { self.way.extent(range) }
     }
 
-    /// Moves bytes of the segment, from the beginning of `range` on, to where a stream stands. How many those were: at
-    /// least one of a range that has one, and not all where that is much.
+    /// Moves bytes from the beginning of `range` to the current position of a stream. Returns their number, which is at
+    /// least 1 and can be less than the range.
     ///
-    /// A pipe gets the segment's pages themselves, not copies: until its reader has read them, what others write to
-    /// the segment shows there too.
+    /// A pipe gets the segment's pages, not copies. Until its reader has read them, it sees what other processes write to
+    /// the segment.
     pub(crate) fn send(&self, range: Range<u64>, to: &Stream<'_>) -> Result<u64, MoveError> {
         let range = self.piece(range)?;
         match self.way.send(range.clone(), to) {
             Ok(Some(count)) if count > 0 => Ok(count as u64),
-            // The two halves apart do what the kernel does not do in one, and tell which of them it is that fails.
+            // Reading and writing separately also shows which of the two fails.
             Ok(_) | Err(_) => self.send_copied(range, to),
         }
     }
 
-    /// Moves bytes from where a stream stands to the beginning of `range`. How many those were: 0 at the stream's end.
+    /// Moves bytes from the current position of a stream to the beginning of `range`. Returns their number, 0 at the end of
+    /// the stream.
     pub(crate) fn receive(&self, range: Range<u64>, from: &Stream<'_>) -> Result<u64, MoveError> {
         let range = self.piece(range)?;
         match self.way.receive(range.clone(), from) {
@@ -152,9 +158,10 @@ impl Contents<'_> {
         }
     }
 
-    /// Clears a range: madvise(2) `MADV_REMOVE` gives its pages back, so that a sparse segment is sparse again.
+    /// Clears a range: madvise(2) with `MADV_REMOVE` frees its pages, so that they become a hole.
     ///
-    /// Errors: `EINVAL` where it is not made of whole pages.
+    /// # Errors
+    /// `EINVAL` if the range does not consist of whole pages.
     pub(crate) fn clear(&self, range: Range<u64>) -> io::Result<()> {
         self.within(&range)?;
         mapping::advise(self.attachment, &range, libc::MADV_REMOVE)
@@ -176,7 +183,7 @@ impl Contents<'_> {
         Ok(count as u64)
     }
 
-    /// The first part of a range that is moved by one call.
+    /// Returns the first part of a range, as long as one call moves.
     fn piece(&self, range: Range<u64>) -> Result<Range<u64>, MoveError> {
         self.within(&range).map_err(MoveError::Segment)?;
         Ok(range.start..range.end.min(range.start.saturating_add(PIECE)))
@@ -194,12 +201,12 @@ fn range(offset: u64, length: usize) -> Range<u64> {
     offset..offset.saturating_add(length as u64)
 }
 
-/// Whether a file may not become as large (getrlimit(2), `RLIMIT_FSIZE`).
+/// Returns whether `RLIMIT_FSIZE` (getrlimit(2)) forbids a file of this size.
 fn is_file_size_limited(size: u64) -> bool {
     getrlimit(Resource::RLIMIT_FSIZE).is_ok_and(|(limit, _)| limit < size)
 }
 
-/// Where our own mapping that begins at `address` ends, and whether it is on tmpfs.
+/// Returns the end of the mapping of this process that begins at `address`, and whether it is on tmpfs.
 fn own_mapping(address: u64) -> io::Result<(u64, bool)> {
     let kernel = KernelMounts::learn()?;
     for line in BufReader::new(File::open("/proc/self/maps")?).split(b'\n') {

@@ -1,4 +1,4 @@
-//! What a System V call's errno means.
+//! The meaning of a System V call's errno.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use nix::errno::Errno;
 
 use crate::linux::cause;
 
-/// What an errno means for the call that gave it.
+/// The meaning of an errno for the call that returned it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// `EEXIST`: the key is taken.
     Exists,
-    /// `EINVAL` or `EIDRM` where an identifier was given, `ENOENT` where a key was.
+    /// `EINVAL` or `EIDRM` of a call with an identifier, `ENOENT` of a call with a key.
     NoSuchSegment,
     /// `EACCES`: the mode does not allow it.
     PermissionDenied,
@@ -27,18 +27,18 @@ pub(crate) enum Reason {
     LimitReached,
     /// `ENOMEM`.
     NoMemory,
-    /// `ENOMEM` of a lock, or `EPERM` of the owner's or creator's where it is 0: RLIMIT_MEMLOCK is reached.
+    /// RLIMIT_MEMLOCK is reached: `ENOMEM` of SHM_LOCK, or `EPERM` for the owner or creator if the limit is 0.
     LockLimitReached,
     /// shmat(2) with an address, on a segment that exists. `EINVAL`: misaligned, or something is mapped there; `EPERM`:
     /// below vm.mmap_min_addr; `ENOMEM`: beyond the address space.
     BadAddress,
-    /// `ENOSYS`: a kernel without System V IPC.
+    /// `ENOSYS`: the kernel has no System V IPC.
     NotSupported,
-    /// Anything else; the errno says it.
+    /// Anything else. The errno tells.
     Other,
 }
 
-/// A call that failed, and what that means.
+/// The failure of a call, with its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Error {
     /// The meaning.

@@ -9,9 +9,9 @@ use super::error::{Error, Reason};
 use super::{Segment, limits};
 use crate::values::{ShmId, counted};
 
-/// IPCMNI of include/linux/ipc_namespace.h: the indices that there are, unless SHMMNI was raised above it.
+/// IPCMNI of include/linux/ipc_namespace.h: the number of indices, unless SHMMNI is larger.
 const INDICES: u64 = 1 << 15;
-/// How often all segments are counted while other processes make and remove some.
+/// How often all segments are counted again if other processes create and remove some meanwhile.
 const TRIES: usize = 3;
 
 /// shmctl(2) `SHM_STAT_ANY`: the segment at an index, which the low bits of an identifier are. Needs no permission.
@@ -25,11 +25,11 @@ pub(crate) fn segment_at(index: i32) -> Result<Segment, Errno> {
 /// shmctl(2) `SHM_STAT_ANY` of each index: all segments of the namespace, in the order of the table and in a third of
 /// its time, but without [`Segment::rss`] and [`Segment::swap`].
 ///
-/// `None` where the table is the better way: the indices in use are sparse, the kernel is older than 4.17, or a security
-/// module hides a segment, which the table has nevertheless.
+/// `None` if the table is better: the indices in use are sparse, the kernel is older than 4.17, or a security module hides
+/// a segment that the table shows.
 pub(crate) fn stat_all() -> Option<Vec<Segment>> {
     let (highest, usage) = limits::counted().ok()?;
-    // An empty index costs a third of what a row of the table does.
+    // An empty index costs a third of the time of a row of the table.
     if u64::from(highest.cast_unsigned()) > 4 * usage.segments {
         return None;
     }
@@ -54,7 +54,7 @@ pub(super) fn without_table() -> Result<Vec<io::Result<Segment>>, Error> {
         if scan.found.is_empty() {
             scan = Scan::new(highest, Read::ShmStat);
         }
-        // Counted after the scan: what was removed meanwhile is not missing.
+        // Counted after the scan, so that a segment that was removed meanwhile is not missing.
         let counted = limits::counted().ok().map(|(_, usage)| usage.segments);
         let missing = counted.map(|counted| counted.saturating_sub(scan.found.len() as u64));
         let is_whole = scan.hidden == 0 && missing.unwrap_or(0) == 0;
@@ -65,10 +65,10 @@ pub(super) fn without_table() -> Result<Vec<io::Result<Segment>>, Error> {
     }
 }
 
-/// What the indices from 0 on have.
+/// The segments at the indices from 0 on.
 struct Scan {
     found: Vec<Segment>,
-    /// How many indices may not be looked at.
+    /// The number of indices that must not be read.
     hidden: u64,
 }
 
@@ -78,7 +78,7 @@ impl Scan {
         for index in 0..=highest {
             match control::read(index, command) {
                 Ok((id, ds)) => scan.found.push(Segment::from_status(ShmId::from_kernel(id), &ds)),
-                // Nothing has this index.
+                // No segment has this index.
                 Err(Errno::EINVAL | Errno::EIDRM) => {}
                 Err(_) => scan.hidden += 1,
             }
@@ -87,7 +87,7 @@ impl Scan {
     }
 }
 
-/// The highest index that a segment can have, where the kernel does not say which is in use.
+/// Returns the highest index that a segment can have, if the kernel does not say which is in use.
 fn highest_possible() -> i32 {
     let most = limits::limits().map_or(INDICES, |limits| limits.max_segments.max(INDICES));
     i32::try_from(most - 1).unwrap_or(i32::MAX)

@@ -9,7 +9,7 @@ use crate::values::{Key, ProjectId};
 
 /// ftok(3), as glibc computes it (sysvipc/ftok.c): the low bits of the file's inode and device under the project id.
 ///
-/// Computed here and not by libc's function, because that returns -1 both for a missing file and for key 0xffffffff.
+/// The C library's function cannot serve: it returns -1 both for a missing file and for key 0xffffffff.
 pub(crate) fn ftok(path: &Path, project: ProjectId) -> io::Result<Key> {
     let file = fs::metadata(path)?;
     let low = |number: u64, bits: u32| (number & ((1 << bits) - 1)) as u32;

@@ -1,4 +1,4 @@
-//! shmget(2): finding and making segments.
+//! shmget(2): finds and creates segments.
 
 use nix::errno::Errno;
 
@@ -44,7 +44,7 @@ pub(crate) struct NewSegment {
 /// [`Reason::NotSupported`].
 ///
 /// # Panics
-/// In debug builds for [`Key::PRIVATE`], with which shmget(2) makes a segment.
+/// In debug builds for [`Key::PRIVATE`], because shmget(2) would create a segment.
 pub(crate) fn find(key: Key) -> Result<Option<ShmId>, Error> {
     debug_assert!(!key.is_private(), "shmget(IPC_PRIVATE) always creates");
     match shmget(key, 0, 0) {
@@ -54,7 +54,7 @@ pub(crate) fn find(key: Key) -> Result<Option<ShmId>, Error> {
     }
 }
 
-/// shmget(2) with `IPC_CREAT|IPC_EXCL`: makes a segment, and never returns an existing one.
+/// shmget(2) with `IPC_CREAT|IPC_EXCL`: creates a segment, and never returns an existing one.
 ///
 /// # Errors
 /// `EEXIST` is [`Reason::Exists`], `EINVAL` [`Reason::SizeOutOfRange`], `ENOSPC` [`Reason::LimitReached`],

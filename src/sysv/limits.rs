@@ -1,4 +1,4 @@
-//! The limits of an IPC namespace, and what is used of them.
+//! The limits of an IPC namespace, and their use.
 
 use std::fs;
 use std::mem::MaybeUninit;
@@ -11,16 +11,16 @@ use super::{Segments, page_size, trace};
 // Linux's value (include/uapi/linux/shm.h), which libc does not have.
 const SHM_INFO: libc::c_int = 14;
 
-/// The namespace's limits, as `IPC_INFO` has them (Linux; ipc/shm.c).
+/// The limits of the IPC namespace, as `IPC_INFO` returns them (Linux, ipc/shm.c).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// SHMMAX: a segment's largest size, in bytes.
+    /// SHMMAX: the largest size of a segment, in bytes.
     pub max_bytes: u64,
-    /// SHMMIN: a segment's smallest size, in bytes.
+    /// SHMMIN: the smallest size of a segment, in bytes.
     pub min_bytes: u64,
-    /// SHMMNI: how many segments there may be.
+    /// SHMMNI: the largest number of segments.
     pub max_segments: u64,
-    /// SHMALL: how many pages all segments may have.
+    /// SHMALL: the largest number of pages of all segments.
     pub max_pages: u64,
 }
 
@@ -43,9 +43,9 @@ pub(super) fn highest_index() -> Option<i32> {
 
 fn ipc_info() -> Result<(i32, Limits), Error> {
     let mut info = MaybeUninit::<ShmInfo>::zeroed();
-    // SAFETY: IPC_INFO writes a struct shminfo, which `ShmInfo` has the layout of; the identifier is not looked at.
+    // SAFETY: IPC_INFO writes a struct shminfo, whose layout `ShmInfo` has. It ignores the identifier.
     let ret = unsafe { libc::shmctl(0, libc::IPC_INFO, info.as_mut_ptr().cast()) };
-    // SAFETY: all zeros is a valid ShmInfo, whether the kernel has written over them or not.
+    // SAFETY: all zeros is a valid ShmInfo, even if the kernel has not written to it.
     let info = unsafe { info.assume_init() };
     let result = Errno::result(ret);
     trace::returned(&result, |f| {
@@ -67,16 +67,16 @@ fn by_sysctl() -> Option<Limits> {
     Some(Limits { max_bytes: read("shmmax")?, min_bytes: 1, max_segments: read("shmmni")?, max_pages: read("shmall")? })
 }
 
-/// What all segments of the namespace use, as `SHM_INFO` counts it.
+/// The resources that all segments of the namespace use, as `SHM_INFO` counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// Segments.
+    /// Number of segments.
     pub segments: u64,
-    /// Pages that the segments' sizes come to: what SHMALL limits.
+    /// Pages of all segments, touched or not. SHMALL limits them.
     pub pages: u64,
-    /// Pages in memory.
+    /// Resident pages.
     pub resident_pages: u64,
-    /// Pages swapped out.
+    /// Swapped pages.
     pub swapped_pages: u64,
 }
 
@@ -95,9 +95,9 @@ pub(crate) fn usage() -> Result<Usage, Error> {
 /// Returns the highest index in use and what all segments use, from `SHM_INFO`.
 pub(super) fn counted() -> Result<(i32, Usage), Error> {
     let mut info = MaybeUninit::<ShmUsage>::zeroed();
-    // SAFETY: SHM_INFO writes a struct shm_info, which `ShmUsage` has the layout of; the identifier is not looked at.
+    // SAFETY: SHM_INFO writes a struct shm_info, whose layout `ShmUsage` has. It ignores the identifier.
     let ret = unsafe { libc::shmctl(0, SHM_INFO, info.as_mut_ptr().cast()) };
-    // SAFETY: all zeros is a valid ShmUsage, whether the kernel has written over them or not.
+    // SAFETY: all zeros is a valid ShmUsage, even if the kernel has not written to it.
     let info = unsafe { info.assume_init() };
     let result = Errno::result(ret);
     trace::returned(&result, |f| {

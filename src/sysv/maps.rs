@@ -1,5 +1,5 @@
-//! Which mappings of a process are segments. Lines of `/proc/PID/maps` (proc_pid_maps(5)) are read as bytes: a file's name
-//! need not be UTF-8.
+//! Finds the mappings of a process that are segments. Lines of `/proc/PID/maps` (proc_pid_maps(5)) are read as bytes, because
+//! a file name may not be UTF-8.
 
 use std::fmt;
 use std::ops::Range;
@@ -24,7 +24,7 @@ pub struct Protection {
 }
 
 impl fmt::Display for Protection {
-    /// `rw`, `r`; `none` where mprotect(2) took all.
+    /// Writes `rw` or `r`, or `none` if mprotect(2) removed all.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let letters = [(self.read, "r"), (self.write, "w"), (self.execute, "x")];
         let shown: String = letters.iter().filter(|(may, _)| *may).map(|(_, letter)| *letter).collect();
@@ -32,22 +32,22 @@ impl fmt::Display for Protection {
     }
 }
 
-/// A segment in a process's address space: an attachment, or what mprotect(2) made a part of one. The kernel counts
-/// these as `nattch`.
+/// A segment in a process's address space: an attachment, or a part of one that mprotect(2) split. The kernel counts these
+/// as `nattch`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentMapping {
     /// The segment's identifier, in the IPC namespace that it was attached in.
     pub id: ShmId,
-    /// The key that it was made with; IPC_RMID does not take it from the name.
+    /// The key with which the segment was created. IPC_RMID does not remove it from the name.
     pub key: Key,
     /// Addresses, end excluded.
     pub range: Range<u64>,
-    /// What may be done with it.
+    /// What the process may do with it.
     pub protection: Protection,
 }
 
 impl SegmentMapping {
-    /// Whether it can be a mapping of this segment, if it is one of its namespace.
+    /// Returns whether this can be a mapping of a segment of the same namespace.
     pub fn is_of(&self, segment: &Segment) -> bool {
         self.id == segment.id && (self.key == segment.key || segment.is_marked())
     }
@@ -84,10 +84,10 @@ impl<'a> Mapping<'a> {
         Some(Mapping { range, protection, device, inode, name })
     }
 
-    /// The segment that is mapped, if one is: its identifier is the inode.
+    /// Returns the segment that is mapped, if it is one. The inode is its identifier.
     ///
-    /// Its name is `/SYSV` and the key that it was made with. Anyone can name a file like that; only the device tells, for
-    /// on the kernel's own mounts only the kernel makes such names (ipc/shm.c, `newseg`).
+    /// Its name is `/SYSV` and the key with which it was created. Any user can give a file such a name. Only the device is
+    /// proof: on the kernel's own mounts only the kernel creates such names (ipc/shm.c, `newseg`).
     pub fn segment(&self, kernel: &KernelMounts) -> Option<SegmentMapping> {
         let name = self.name.strip_suffix(b" (deleted)").unwrap_or(self.name);
         let digits = name.strip_prefix(b"/SYSV").filter(|digits| digits.len() == 8)?;
@@ -112,16 +112,16 @@ fn hexadecimal(digits: &str) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok()
 }
 
-/// The mounts that only the kernel makes files on, and all segments are on. A memfd is there, too, and shows the device.
+/// The kernel's own mounts, which have the files of all segments. A memfd is on them, too, and shows the device.
 #[derive(Debug)]
 pub struct KernelMounts {
     tmpfs: Device,
-    /// For each size of huge pages that there is: another mount.
+    /// One mount for each size of huge pages.
     hugetlbfs: Vec<Device>,
 }
 
 impl KernelMounts {
-    /// Learns the devices.
+    /// Finds the devices.
     pub fn learn() -> Result<KernelMounts, Errno> {
         let tmpfs = device(memfd_create(c"shmadm", MFdFlags::MFD_CLOEXEC)?)?;
         let sizes = [MFdFlags::empty(), MFdFlags::MFD_HUGE_2MB, MFdFlags::MFD_HUGE_1GB];

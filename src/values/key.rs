@@ -10,20 +10,20 @@ use std::str::FromStr;
 pub struct Key(u32);
 
 impl Key {
-    /// `IPC_PRIVATE`: the key of a segment that no key finds.
+    /// `IPC_PRIVATE`: the key of segments that cannot be found by a key.
     pub const PRIVATE: Key = Key(0);
 
-    /// The key as the kernel's `key_t`.
+    /// Returns the key as the kernel's `key_t`.
     pub fn as_raw(self) -> i32 {
         self.0.cast_signed()
     }
 
-    /// A key from the kernel's `key_t`.
+    /// Returns the key for the kernel's `key_t`.
     pub fn from_raw(raw: i32) -> Key {
         Key(raw.cast_unsigned())
     }
 
-    /// Whether this is `IPC_PRIVATE`: such a segment was made without a key, or has lost it to `IPC_RMID`.
+    /// Returns whether this is `IPC_PRIVATE`: the segment was created without a key, or lost its key to `IPC_RMID`.
     pub fn is_private(self) -> bool {
         self == Key::PRIVATE
     }
@@ -63,7 +63,7 @@ impl FromStr for Key {
     /// Reads C notation (`42`, `052`, `0x2a`), and the signed decimal of `/proc/sysvipc/shm`.
     fn from_str(word: &str) -> Result<Key, ParseKeyError> {
         if let Some(magnitude) = word.strip_prefix('-') {
-            // -052 would be -42 in C and is -52 to whoever reads it as the table's decimal.
+            // -052 is ambiguous: it means -42 in C, and -52 in the decimal notation of the table.
             let is_octal = magnitude.len() > 1 && magnitude.starts_with('0');
             let plain = !magnitude.is_empty() && !is_octal && magnitude.bytes().all(|b| b.is_ascii_digit());
             if !plain {
@@ -82,7 +82,7 @@ impl FromStr for Key {
 /// Why [`c_integer`] refused a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotCInteger {
-    /// No number in C notation.
+    /// Not a number in C notation.
     Syntax,
     /// More than 64 bits.
     Overflow,
@@ -96,7 +96,7 @@ pub(crate) fn c_integer(word: &str) -> Result<u64, NotCInteger> {
         (None, Some(digits)) if !digits.is_empty() => (digits, 8),
         _ => (word, 10),
     };
-    // from_str_radix would take a sign.
+    // from_str_radix accepts a sign.
     if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
         return Err(NotCInteger::Syntax);
     }

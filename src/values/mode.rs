@@ -3,22 +3,22 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The nine permission bits of a segment, in octal as chmod(1) has them: never more than 0777.
+/// The nine permission bits of a segment, at most 0777, written in octal as for chmod(1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mode(u16);
 
 impl Mode {
-    /// The permission bits of a kernel mode; `SHM_DEST` and `SHM_LOCKED` are left out.
+    /// Returns the permission bits of a kernel mode, without `SHM_DEST` and `SHM_LOCKED`.
     pub fn from_raw(mode: u16) -> Mode {
         Mode(mode & 0o777)
     }
 
-    /// The bits, at most 0777.
+    /// Returns the bits, at most 0777.
     pub fn bits(self) -> u16 {
         self.0
     }
 
-    /// The bits in the words of ls(1), `rw-r-----`.
+    /// Returns the bits in the notation of ls(1), `rw-r-----`.
     pub fn words(self) -> impl Iterator<Item = char> {
         "rwxrwxrwx".chars().enumerate().map(move |(i, letter)| if self.0 >> (8 - i) & 1 == 1 { letter } else { '-' })
     }
@@ -30,7 +30,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// A word is not a mode.
+/// The error for a word that is not a mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParseModeError;
 
@@ -46,11 +46,11 @@ impl FromStr for Mode {
     type Err = ParseModeError;
 
     fn from_str(word: &str) -> Result<Mode, ParseModeError> {
-        // from_str_radix would take a sign.
+        // from_str_radix accepts a sign.
         if !word.starts_with(|c: char| c.is_digit(8)) {
             return Err(ParseModeError);
         }
-        // Higher bits are flags to shmget(2) (IPC_CREAT, SHM_HUGETLB …) and must not come in through a mode.
+        // Higher bits are flags of shmget(2) (IPC_CREAT, SHM_HUGETLB …), which a mode must not set.
         u16::from_str_radix(word, 8).ok().filter(|bits| *bits <= 0o777).map(Mode).ok_or(ParseModeError)
     }
 }

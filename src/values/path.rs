@@ -1,10 +1,10 @@
-//! Paths as the kernel writes them into lines of text.
+//! Paths in the kernel's text files.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-/// Returns a path of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)), where a blank is written as `\040`.
+/// Decodes a path of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)), where a blank is written as `\040`.
 pub(crate) fn unescaped_path(word: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(word.len());
     let mut rest = word;

@@ -10,7 +10,7 @@ use jiff::{Span, SpanRelativeTo};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Period(pub Duration);
 
-/// A word is not a duration.
+/// The error for a word that is not a duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParsePeriodError;
 
@@ -26,8 +26,8 @@ impl FromStr for Period {
     type Err = ParsePeriodError;
 
     fn from_str(word: &str) -> Result<Period, ParsePeriodError> {
-        // The library also reads ISO 8601 ("PT5M"), the time of a clock ("1:07:06"), "5m ago", and blanks of all kinds
-        // around: a duration here begins with a digit and ends with a unit, and is no past.
+        // The library also accepts ISO 8601 ("PT5M"), clock times ("1:07:06"), "5m ago" and surrounding blanks. Here a
+        // duration begins with a digit, ends with a unit, and does not lie in the past.
         let is_meant = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == ' ';
         let begins = word.starts_with(|c: char| c.is_ascii_digit());
         if !(begins && word.ends_with(|c: char| c.is_ascii_alphabetic()) && word.chars().all(is_meant)) {
@@ -60,7 +60,7 @@ mod tests {
         ] {
             assert_eq!(word.parse(), Ok(Period(Duration::from_millis(ms))), "{word}");
         }
-        // What the fuzzer found to be taken.
+        // Words that an earlier version accepted; the fuzzer found them.
         for word in ["1:7:6", "79:42000581414:0079070.01", "2h\r\n", "2h ", "0\u{c}d", "9w2d\t\t"] {
             assert_eq!(word.parse::<Period>(), Err(ParsePeriodError), "{word:?}");
         }

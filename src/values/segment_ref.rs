@@ -14,7 +14,7 @@ pub enum SegmentRef {
     Key(Key),
     /// `id:5`.
     Id(ShmId),
-    /// `ftok:A:/srv/app`. The key is derived when the segment is looked up: the path may not be there.
+    /// `ftok:A:/srv/app`. The key is derived when the segment is looked up, because the path may not exist.
     Ftok(ProjectId, PathBuf),
 }
 
@@ -42,13 +42,13 @@ impl fmt::Display for ProjectId {
 }
 
 impl ProjectId {
-    /// The project id in the upper 8 bits of an ftok key; `None` if they are all zero.
+    /// Returns the project id in the upper 8 bits of an ftok key; `None` if they are all zero.
     pub fn of(key: Key) -> Option<ProjectId> {
         let [project, ..] = key.as_raw().to_be_bytes();
         (project != 0).then_some(ProjectId(project))
     }
 
-    /// Digits alone are the number (1 to 255), anything else is one character; `None` for what is no project id.
+    /// Reads a number (1 to 255) or one character; `None` if the word is not a project id.
     pub fn from_bytes(word: &[u8]) -> Option<ProjectId> {
         if !word.is_empty() && word.iter().all(u8::is_ascii_digit) {
             let number = str::from_utf8(word).ok()?.parse().ok()?;
@@ -76,11 +76,11 @@ pub enum ParseSegmentRefError {
     Key(ParseKeyError),
     /// Key 0.
     Private,
-    /// `id:` without a number of 31 bits.
+    /// `id:` is not followed by a number of 31 bits.
     Id,
     /// `ftok:` without a project id and a path.
     Ftok,
-    /// A project id that is no character and no number from 1 to 255.
+    /// The project id is neither one character nor a number from 1 to 255.
     Project,
 }
 
@@ -106,11 +106,11 @@ impl std::error::Error for ParseSegmentRefError {}
 impl TryFrom<&OsStr> for SegmentRef {
     type Error = ParseSegmentRefError;
 
-    /// Reads the word whole. A path need not be UTF-8, so this is no `FromStr`.
+    /// Reads the whole word. A path may not be UTF-8, so `FromStr` cannot serve.
     fn try_from(word: &OsStr) -> Result<SegmentRef, ParseSegmentRefError> {
         let bytes = word.as_bytes();
         if let Some(rest) = bytes.strip_prefix(b"ftok:") {
-            // The first byte is of the project id, and can be a colon itself.
+            // The first byte belongs to the project id, which can be a colon.
             let colon = rest.iter().skip(1).position(|b| *b == b':').ok_or(ParseSegmentRefError::Ftok)? + 1;
             let (project, path) = (&rest[..colon], &rest[colon + 1..]);
             if path.is_empty() {

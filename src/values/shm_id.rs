@@ -7,18 +7,18 @@ use std::fmt;
 pub struct ShmId(i32);
 
 impl ShmId {
-    /// An identifier from its number; none is negative.
+    /// Returns the identifier with this number; `None` if the number is negative.
     pub fn new(id: i32) -> Option<ShmId> {
         (id >= 0).then_some(ShmId(id))
     }
 
-    /// An identifier that a system call has returned, which is never negative.
+    /// Returns the identifier for a number that a system call returned, which is never negative.
     pub fn from_kernel(id: i32) -> ShmId {
         debug_assert!(id >= 0);
         ShmId(id)
     }
 
-    /// The number.
+    /// Returns the number.
     pub fn as_raw(self) -> i32 {
         self.0
     }

@@ -1,4 +1,4 @@
-//! Sizes, offsets and lengths: how they are written, and how they are shown.
+//! Sizes, offsets and lengths: their grammar, and how they are shown.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use crate::values::{c_integer, counted};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size(pub u64);
 
-/// A word is not a size.
+/// The error for a word that is not a size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParseSizeError;
 
@@ -33,8 +33,8 @@ impl FromStr for Size {
         if word.starts_with("0x") || word.starts_with("0X") {
             return c_integer(word).map(Size).map_err(|_| ParseSizeError);
         }
-        // parse_size also takes blanks, underscores and exponents, which nobody means on a command line;
-        // `1E` is an exbibyte, and a fraction without a unit is no number of bytes.
+        // parse_size also accepts blanks, underscores and exponents. On a command line these are mistakes. `1E` is an
+        // exbibyte, and a fraction needs a unit.
         let digits_end = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
         let (number, unit) = word.split_at(digits_end);
         let well_formed = number.starts_with(|c: char| c.is_ascii_digit())
@@ -51,7 +51,8 @@ impl FromStr for Size {
     }
 }
 
-/// `K`, `KiB` or `KB` of any power, in either case; `B`, or nothing. The library also takes `iB` and `EE`.
+/// Returns whether a unit is `K`, `KiB` or `KB` of any power, in either case, or `B`, or nothing. The library also accepts
+/// `iB` and `EE`.
 fn is_unit(unit: &str) -> bool {
     let is_power = |letter: &u8| b"KMGTPE".contains(&letter.to_ascii_uppercase());
     match unit.as_bytes() {
@@ -74,13 +75,13 @@ pub(crate) fn human(bytes: u128) -> String {
         digits = format!("{number:.0}");
     }
     if digits == "1024" {
-        // Just below a power of 1024, which is the next power of 2, too.
+        // A number just below a power of 1024 is rounded up to the next unit.
         return human(bytes.next_power_of_two());
     }
     digits + &prefix.symbol()[..1]
 }
 
-/// Returns the same for a sentence, where a number without a letter needs its unit: `10 bytes`.
+/// Returns the same for a sentence, where a number without a letter needs a unit: `10 bytes`.
 pub(crate) fn human_bytes(bytes: u128) -> String {
     if bytes < 1024 { counted(bytes, "byte") } else { human(bytes) }
 }

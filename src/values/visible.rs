@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-/// Returns text in which each character can be seen: those that cannot, and bytes that are not UTF-8, stand there as
-/// `\xNN`, byte by byte. The text can neither steer a terminal, nor end a line, nor pose as another text.
+/// Returns text in which every character is visible. Other characters, and bytes that are not UTF-8, are written as `\xNN`,
+/// byte by byte. The result cannot steer a terminal, end a line, or look like another text.
 pub fn visible(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = str::from_utf8(bytes)
         && !text.contains(is_unsafe)
@@ -35,7 +35,7 @@ pub(crate) fn escape(shown: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Whether a character cannot be seen, or is seen as another one.
+/// Returns whether a character is invisible, or looks like another one.
 fn is_unsafe(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_control();
@@ -43,16 +43,16 @@ fn is_unsafe(c: char) -> bool {
     match c.general_category() {
         // Directional marks, zero-width characters, tags, the soft hyphen.
         GeneralCategory::Format | GeneralCategory::Control => true,
-        // Blanks other than U+0020, and ends of lines.
+        // Blanks other than U+0020, and line separators.
         GeneralCategory::SpaceSeparator | GeneralCategory::LineSeparator | GeneralCategory::ParagraphSeparator => true,
-        // Nobody can say how a terminal shows these.
+        // How a terminal shows these is unknown.
         GeneralCategory::Unassigned | GeneralCategory::PrivateUse | GeneralCategory::Surrogate => true,
         _ => is_ignorable_letter_or_mark(c),
     }
 }
 
-/// Whether a letter or a mark is ignored where a font has no picture of it: those of `Default_Ignorable_Code_Point`
-/// (DerivedCoreProperties.txt of Unicode) that the categories above do not have; and the blank of Braille.
+/// Returns whether a letter or a mark is invisible: the code points of `Default_Ignorable_Code_Point`
+/// (DerivedCoreProperties.txt of Unicode) that the categories above do not cover, and the blank of Braille.
 fn is_ignorable_letter_or_mark(c: char) -> bool {
     matches!(c,
         '\u{34f}'
@@ -87,7 +87,7 @@ mod tests {
     fn what_cannot_be_seen_is_escaped() {
         let ignorable =
             regex::Regex::new(r"\p{Default_Ignorable_Code_Point}|\p{White_Space}|\p{Cc}|\p{Cf}|\p{Co}").unwrap();
-        // The planes between have no characters.
+        // The planes in between have no characters.
         for c in ('\u{80}'..='\u{3ffff}').chain('\u{e0000}'..='\u{e1fff}') {
             if ignorable.is_match(c.encode_utf8(&mut [0; 4])) {
                 assert!(is_unsafe(c), "U+{:04X}", u32::from(c));
