@@ -12,7 +12,12 @@ const ROOMS: [&str; 10] =
 
 /// The files of src, by their paths in it, and their text.
 fn sources() -> Vec<(String, String)> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    rust_files("src")
+}
+
+/// The Rust files of a directory, by their paths in it, and their text.
+fn rust_files(directory: &str) -> Vec<(String, String)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
     let files = walkdir::WalkDir::new(&src).into_iter().map(|file| file.expect("src").into_path());
     let rust = files.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
     let read = |path: std::path::PathBuf| {
@@ -65,6 +70,27 @@ fn unsafe_and_clap_have_their_rooms() {
 #[test]
 fn a_file_has_one_subject() {
     let long: Vec<_> =
-        sources().into_iter().filter(|(_, text)| text.lines().count() > 400).map(|(file, _)| file).collect();
+        sources().into_iter().chain(rust_files("tests")).filter(|(_, text)| text.lines().count() > 400).collect();
+    let long: Vec<_> = long.iter().map(|(file, _)| file.as_str()).collect();
     assert_eq!(long, [""; 0], "more than 400 lines");
+}
+
+#[test]
+fn tests_run_the_program_from_where_all_users_can() {
+    let built = concat!("CARGO_BIN_EXE", "_shmadm");
+    let direct: Vec<_> = rust_files("tests").into_iter().filter(|(_, text)| text.contains(built)).collect();
+    let direct: Vec<_> = direct.iter().map(|(file, _)| file.as_str()).collect();
+    assert_eq!(direct, ["cli/support/path.rs"], "use shmadm_path() of tests/cli/support");
+}
+
+#[test]
+fn the_files_that_architecture_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let path = Regex::new(r"`([a-z_]+(?:/[a-z_]+)*(?:\.rs|/))`").expect("a pattern");
+    let named: Vec<_> = path.captures_iter(&text).map(|captures| captures[1].to_owned()).collect();
+    assert!(named.len() > 30, "{named:?}");
+    let missing: Vec<_> =
+        named.iter().filter(|name| !root.join(name).exists() && !root.join("src").join(name).exists()).collect();
+    assert_eq!(missing, [""; 0]);
 }

@@ -20,9 +20,10 @@ use crate::system::namespace::{self, Refused};
 use crate::system::spawn::Outcome;
 use traced::Traced;
 
-/// Run a command, and name the segments, semaphores and queues that it leaves behind
+/// Run a command, and name the IPC objects that it leaves behind
 ///
-/// For each it tells who created it: process, command line, directory, ancestors, test, and the stack of the call.
+/// IPC objects are segments, semaphore sets and message queues. For each it tells who created it: process, command line,
+/// directory, ancestors, test, and the stack of the call.
 ///
 /// The command runs in an IPC namespace of its own: everything that is there when it ends is its own, and nothing that
 /// was there before is touched. With --shared it runs in the current namespace.

@@ -220,6 +220,7 @@ fn a_terminal_gets_text_or_hex_and_is_not_steered() {
 fn reading_a_sparse_segment_allocates_nothing() {
     const SIZE: usize = 256 * MIB - 100;
     in_namespace(|ns| {
+        needs(Need::Program("hexdump"));
         for (key, pages) in [(1, &[128 * MIB][..]), (2, &[0, 100 * MIB, SIZE - SIZE % PAGE])] {
             sparse_segment(ns, key, SIZE, pages);
             ns.open_to_all();

@@ -8,7 +8,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::kill;
 
 use super::*;
-use crate::support::{huge_pages, huge_segment, peak_kib, shmadm_path, skip};
+use crate::support::{Need, huge_pages, huge_segment, needs, peak_kib, shmadm_path, skip};
 
 /// As somebody with privilege, if this test has it, and as somebody without.
 fn both(ns: &Namespace, program: &str) -> [Command; 2] {
@@ -19,6 +19,7 @@ fn both(ns: &Namespace, program: &str) -> [Command; 2] {
 fn a_gibibyte_of_which_a_page_was_touched_stays_a_page() {
     const GIB: usize = 1 << 30;
     in_namespace(|ns| {
+        needs(Need::Program("hexdump"));
         sparse_segment(ns, 1, GIB, &[0]);
         ns.open_to_all();
         // What hexdump would print, which takes its time for a gibibyte.
