@@ -164,9 +164,7 @@ impl List {
         let Some(everywhere) = everywhere else { return Ok(Status::Done) };
         output.flush()?;
         if let Some(out_of_sight) = out_of_sight {
-            // What is in a namespace that may not be entered could be there.
-            let unknown = out_of_sight.rest().into_iter().filter(|one| !everywhere.is_denied(one.namespace));
-            tell_out_of_sight(&unknown.collect::<Vec<_>>());
+            tell_out_of_sight(&out_of_sight.rest(&everywhere.entered()));
         }
         Ok(tell_unseen(&everywhere))
     }

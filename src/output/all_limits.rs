@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::limits::{held_of_machine, size};
+use super::text::cut;
 use super::{LimitsRecord, NamespaceRecord, Output, grid};
 use crate::error::Result;
 use crate::sysv::page_size;
@@ -50,7 +51,7 @@ impl AllLimitsRecord {
             ("WHO", false),
         ];
         for line in grid(&titles, self.namespaces.iter().map(NamespaceLimits::cells).collect()) {
-            output.line(line)?;
+            output.line(cut(&line, output.width().map_or(usize::MAX, usize::from)))?;
         }
         let who = format!("segments of {}", counted(self.namespaces.len(), "namespace"));
         let full = self.namespaces.iter().flat_map(|one| {

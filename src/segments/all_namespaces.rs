@@ -92,9 +92,10 @@ impl AllNamespaces {
         self.survey.unseen
     }
 
-    /// Whether a namespace may not be entered.
-    pub(crate) fn is_denied(&self, inode: u64) -> bool {
-        self.denied.borrow().contains(&inode)
+    /// Returns the inodes of the namespaces whose rows were seen.
+    pub(crate) fn entered(&self) -> BTreeSet<u64> {
+        let inodes = self.survey.namespaces.iter().map(Inhabited::inode);
+        inodes.filter(|inode| !self.denied.borrow().contains(inode)).collect()
     }
 
     /// Returns how many namespaces may not be entered.

@@ -1,11 +1,11 @@
 //! Attachments of segments whose IPC namespace nothing shows: their process left it, and nobody else is there.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use super::attachments::{Attached, Attachments};
+use super::attachments::{self, Attached, Attachments};
 use crate::sysv::{Segment, page_size};
 use crate::values::ShmId;
 
@@ -66,10 +66,12 @@ impl OutOfSight {
         }
     }
 
-    /// Returns those that are left, each segment of a process once.
-    pub(crate) fn rest(self) -> Vec<Unknown> {
+    /// Returns those that are left, each segment of a process once. Those of processes in other namespaces than `known`
+    /// are left out, as these may be younger; so are those that are gone by now.
+    pub(crate) fn rest(self, known: &BTreeSet<u64>) -> Vec<Unknown> {
         let mut rest = Vec::new();
         for mut unseen in self.unseen.into_inner().into_values() {
+            unseen.retain(|one| known.contains(&one.unknown.namespace) && one.is_still_attached());
             unseen.sort_by_key(|one| one.unknown);
             unseen.dedup_by_key(|one| one.unknown);
             rest.extend(unseen.into_iter().map(|one| one.unknown));
@@ -80,6 +82,11 @@ impl OutOfSight {
 }
 
 impl Unseen {
+    fn is_still_attached(&self) -> bool {
+        let now = attachments::of_process(self.attached.pid).ok().flatten();
+        now.is_some_and(|now| now.namespace == self.unknown.namespace && now.mappings.contains(&self.attached.mapping))
+    }
+
     fn is_of(&self, segment: &Segment) -> bool {
         let size = self.unknown.size;
         let fits = match self.creator {

@@ -61,7 +61,7 @@ impl SegmentFile {
                 action,
                 format!("none of the processes that have it attached ({} attachments) can be seen", segment.nattch),
             )
-            .hint("run this in the first pid namespace of the machine, as root"));
+            .hint("they are in another pid namespace, or have left this IPC namespace"));
         }
         outlives_a_detach(segment.id, &named.to_string(), "look into")?;
         let attachment =
@@ -71,10 +71,11 @@ impl SegmentFile {
         file.map_err(|error| Error::io(action, &error))?.ok_or_else(replaced)
     }
 
-    /// `None` if the file is another segment's: the identifier is its inode.
+    /// `None` if the file is another segment's: the identifier is its inode, and its owner the creator.
     fn of(file: File, segment: &Segment) -> io::Result<Option<SegmentFile>> {
         let metadata = file.metadata()?;
-        if metadata.ino() != segment.id.as_raw() as u64 || metadata.size() < segment.size {
+        let is_of_creator = metadata.uid() == segment.cuid;
+        if metadata.ino() != segment.id.as_raw() as u64 || metadata.size() < segment.size || !is_of_creator {
             return Ok(None);
         }
         let is_huge = fstatfs(&file)?.filesystem_type() == HUGETLBFS_MAGIC;

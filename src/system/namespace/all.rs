@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use super::keeper::{Keeper, Mounts, descriptors};
 use super::named::{Identity, Namespace};
-use crate::system::process::status_line;
+use crate::system::process::{is_kernel_thread, status_line};
 use crate::system::units::{Unit, unit_of};
 
 /// So many processes of a namespace are asked at most whether they are the first of their pid namespace.
@@ -108,14 +108,17 @@ impl Inhabited {
     }
 
     /// Returns the process that stands for it, or else what keeps it: the first process of a pid namespace, which a
-    /// container began with, else the one with the lowest pid. `None` if there is only this process.
+    /// container began with, else the one with the lowest pid that is no kernel thread. `None` if there is only this
+    /// process.
     pub(crate) fn keeper(&self) -> Option<&Keeper> {
-        let processes = self.keepers.iter().filter(|keeper| matches!(keeper, Keeper::Process(_)));
+        let processes = || self.keepers.iter().filter(|keeper| matches!(keeper, Keeper::Process(_)));
         let is_first = |keeper: &&Keeper| {
             let pids = status_line(&keeper.pid().to_string(), "NSpid:").unwrap_or_default();
             pids.split_ascii_whitespace().next_back() == Some("1")
         };
-        processes.take(ASKED).find(is_first).or_else(|| self.keepers.first())
+        let first = processes().take(ASKED).find(is_first);
+        let lowest = || processes().find(|keeper| !is_kernel_thread(keeper.pid()));
+        first.or_else(lowest).or_else(|| self.keepers.first())
     }
 
     /// Returns the systemd unit, container or pod of the process that stands for it.
