@@ -14,6 +14,8 @@ type Flags = BTreeMap<String, Option<char>>;
 /// What `--help` says of the program or of one of its commands.
 struct Help {
     flags: Flags,
+    /// Those below the heading `Filters`, which shmadm-filters(7) explains.
+    filters: Flags,
     /// Commands, each with its aliases.
     commands: BTreeMap<String, Vec<String>>,
 }
@@ -30,7 +32,7 @@ impl Help {
     /// clap writes headings at the margin and puts two blanks before a command or `-s, --size`, six before a long
     /// option that has no short one. What is indented further explains, and may begin with a dash by chance.
     fn parse(text: &str) -> Help {
-        let mut help = Help { flags: Flags::new(), commands: BTreeMap::new() };
+        let mut help = Help { flags: Flags::new(), filters: Flags::new(), commands: BTreeMap::new() };
         let mut heading = "";
         for line in text.lines() {
             let entry = line.trim_start();
@@ -47,7 +49,8 @@ impl Help {
                         && entry.starts_with('-') =>
                 {
                     let (flag, short) = flag_of_help(entry);
-                    help.flags.insert(flag, short);
+                    let flags = if heading == "Filters:" { &mut help.filters } else { &mut help.flags };
+                    flags.insert(flag, short);
                 }
                 _ => {}
             }
@@ -135,7 +138,7 @@ impl Page {
 
 /// Whether an example's line runs another program, whose options are its own.
 fn is_other_program(line: &str) -> bool {
-    ["nsenter ", "unshare "].iter().any(|program| line.contains(program))
+    ["nsenter ", "unshare ", "docker "].iter().any(|program| line.contains(program))
 }
 
 fn directory() -> PathBuf {
@@ -152,6 +155,12 @@ fn paths() -> Vec<PathBuf> {
 /// The pages of the whole manual, by their names.
 fn pages() -> BTreeMap<String, Page> {
     paths().iter().map(|path| Page::open(path)).map(|page| (page.name.clone(), page)).collect()
+}
+
+/// The pages of section 1, by their names.
+fn pages_of_commands() -> BTreeMap<String, Page> {
+    let is_of_command = |path: &&PathBuf| path.extension().is_some_and(|section| section == "1");
+    paths().iter().filter(is_of_command).map(|path| Page::open(path)).map(|page| (page.name.clone(), page)).collect()
 }
 
 /// The commands, without clap's own `help`.
@@ -172,7 +181,7 @@ fn every_command_has_a_page_and_the_reverse() {
     let wanted: BTreeSet<_> = std::iter::once("shmadm".to_owned())
         .chain(commands().keys().map(|command| format!("shmadm-{command}")))
         .collect();
-    let there: BTreeSet<_> = pages.keys().cloned().collect();
+    let there: BTreeSet<_> = pages_of_commands().into_keys().collect();
     assert_eq!(there, wanted, "the pages (left) are not those of the commands (right)");
 
     let main = &pages["shmadm"];
@@ -203,10 +212,14 @@ fn every_flag_is_explained_and_the_reverse() {
     assert_eq!(pages["shmadm"].explained(), global, "the flags that shmadm.1 explains (left) are not those of --help");
     for command in commands().keys() {
         let page = &pages[&format!("shmadm-{command}")];
-        let mut own = Help::of(Some(command)).flags;
+        let Help { flags: mut own, filters, .. } = Help::of(Some(command));
         // Those of all commands are in shmadm.1.
         own.retain(|flag, _| !global.contains_key(flag));
         assert_eq!(page.explained(), own, "the flags that {} explains (left) are not those of --help", page.name);
+        if !filters.is_empty() {
+            assert_eq!(pages["shmadm-filters"].explained(), filters, "the filters of {command} (right)");
+            assert!(page.references().contains("shmadm-filters"), "{} does not refer to the filters", page.name);
+        }
     }
 }
 
@@ -222,7 +235,7 @@ fn every_column_of_a_list_is_explained() {
 
 #[test]
 fn every_page_has_its_sections_in_the_usual_order() {
-    for page in pages().values() {
+    for page in pages_of_commands().values() {
         let sections: Vec<_> = page.lines.iter().filter_map(|line| line.strip_prefix(".Sh ")).collect();
         let mut rest = sections.as_slice();
         for wanted in
@@ -250,7 +263,8 @@ fn every_page_has_its_sections_in_the_usual_order() {
 fn no_page_names_a_flag_that_does_not_exist() {
     let mut known: BTreeSet<_> = Help::of(None).flags.into_keys().collect();
     for command in commands().keys() {
-        known.extend(Help::of(Some(command)).flags.into_keys());
+        let help = Help::of(Some(command));
+        known.extend(help.flags.into_keys().chain(help.filters.into_keys()));
     }
     for page in pages().values() {
         let unknown: Vec<_> = page.named().difference(&known).cloned().collect();
