@@ -16,7 +16,7 @@ pub use key::Key;
 pub(crate) use key::{ParseKeyError, c_integer};
 pub use mode::Mode;
 pub(crate) use object_kind::ObjectKind;
-pub(crate) use path::unescaped_path;
+pub(crate) use path::{unescaped_path, visible_path};
 pub(crate) use period::ParsePeriodError;
 pub use period::Period;
 pub(crate) use segment_ref::ParseSegmentRefError;

@@ -18,7 +18,7 @@ use crate::segments::create::{self, Created, Found};
 use crate::segments::lookup::{self, Named};
 use crate::segments::rmid_forced;
 use crate::sysv::{self, Access, Attachment, NewSegment, Segment};
-use crate::values::{Mode, SegmentRef, ShmId, Size, c_integer, counted};
+use crate::values::{Mode, SegmentRef, ShmId, Size, c_integer, counted, visible_path};
 
 /// Attach a segment and write to it
 ///
@@ -141,7 +141,7 @@ impl AttachWrite {
 
     /// What is to be written. Nothing is read from a terminal where there is something else to do.
     fn input(&self) -> Result<Option<Input>> {
-        let cannot = |what: &Path, error: &io::Error| Error::io(format_args!("read {}", what.display()), error);
+        let cannot = |what: &Path, error: &io::Error| Error::io(format_args!("read {}", visible_path(what)), error);
         let mut nul = self.nul;
         let input = if let Some(text) = &self.text {
             nul = !self.no_nul;

@@ -18,7 +18,7 @@ use crate::segments::lookup::{self, Named};
 use crate::segments::rmid_forced;
 use crate::system::names::uid_and_gid_of;
 use crate::sysv::{self, Access, Attachment, HugePages, NewSegment, Segment};
-use crate::values::{Key, Mode, ParseSegmentRefError, SegmentRef, Size, counted};
+use crate::values::{Key, Mode, ParseSegmentRefError, SegmentRef, Size, counted, visible_path};
 
 /// Create a segment
 ///
@@ -212,7 +212,7 @@ impl Create {
 
     /// Opens the file before anything is made, so that one that does not fit makes nothing.
     fn open(&self, path: &Path) -> Result<Source> {
-        let cannot = |error: &io::Error| Error::io(format_args!("read {}", path.display()), error);
+        let cannot = |error: &io::Error| Error::io(format_args!("read {}", visible_path(path)), error);
         let file = File::open(path).map_err(|error| cannot(&error))?;
         let input = Input::file(file, path).map_err(|error| cannot(&error))?;
         let size = match (self.size, input.length()) {
@@ -220,7 +220,7 @@ impl Create {
                 return Err(Error::failed(format!(
                     "cannot create a segment of {} from {}: the file has {length}",
                     counted(size.0, "byte"),
-                    path.display()
+                    visible_path(path)
                 )));
             }
             (Some(size), _) => size.0,
@@ -228,7 +228,7 @@ impl Create {
             (None, None) => {
                 return Err(Error::failed(format!(
                     "cannot create a segment as large as {}: it is empty, or does not tell its size; say --size",
-                    path.display()
+                    visible_path(path)
                 )));
             }
         };

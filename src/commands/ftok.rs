@@ -11,7 +11,7 @@ use crate::error::{Error, Result, Status};
 use crate::output::{Output, say};
 use crate::segments::lookup::key_of;
 use crate::sysv::ftok;
-use crate::values::{Key, ProjectId, SegmentRef, visible};
+use crate::values::{Key, ProjectId, SegmentRef, visible, visible_path};
 
 /// What perl's IPC::SysV takes where no project id is given; ftok(3) itself has no default.
 const DEFAULT_PROJECT: ProjectId = ProjectId(1);
@@ -85,7 +85,7 @@ fn find<'a>(output: &mut Output, key: Key, directories: impl Iterator<Item = &'a
                     // The other kind of error is a loop of links, and none is followed.
                     let Some(error) = error.into_io_error() else { continue };
                     if is_named {
-                        say(Error::io(format_args!("look below {}", directory.display()), &error));
+                        say(Error::io(format_args!("look below {}", visible_path(directory)), &error));
                         status = Status::Failed;
                     } else {
                         unreadable.count(path, error);
@@ -109,7 +109,7 @@ fn find<'a>(output: &mut Output, key: Key, directories: impl Iterator<Item = &'a
             1 => String::new(),
             number => format!(" and {} more", number - 1),
         };
-        say(Error::io(format_args!("look at {}{others}", path.display()), error)
+        say(Error::io(format_args!("look at {}{others}", visible_path(path)), error)
             .hint("what has this key may be there, and is not shown"));
         status = Status::Failed;
     }

@@ -18,6 +18,7 @@ use crate::output::{note_raw, say};
 use crate::segments::leaks::{Leaks, Objects, Scope, adopt_orphans};
 use crate::system::namespace::{self, Refused};
 use crate::system::spawn::Outcome;
+use crate::values::visible_path;
 use traced::Traced;
 
 /// Run a command, and name the IPC objects that it leaves behind
@@ -93,7 +94,7 @@ impl Guard {
                 }
             },
             Outcome::NotStarted(errno) => {
-                say(Error::io(format_args!("run {}", Path::new(&self.command[0]).display()), &errno.into()));
+                say(Error::io(format_args!("run {}", visible_path(Path::new(&self.command[0]))), &errno.into()));
                 (Leaks::default(), None)
             }
         };

@@ -11,6 +11,7 @@ use crate::output::{OpenMetrics, tell_unseen};
 use crate::segments::all_namespaces::AllNamespaces;
 use crate::segments::cache::Lookups;
 use crate::segments::lookup::{self, rows};
+use crate::values::visible_path;
 
 /// Write metrics for Prometheus
 ///
@@ -47,7 +48,7 @@ impl Metrics {
         match &self.output {
             None => context.output.bytes(text.as_bytes())?,
             Some(path) => {
-                write(path, &text).map_err(|error| Error::io(format_args!("write {}", path.display()), &error))?;
+                write(path, &text).map_err(|error| Error::io(format_args!("write {}", visible_path(path)), &error))?;
             }
         }
         context.output.flush()?;

@@ -13,6 +13,7 @@ use rustix::fs::{FileType, Stat, fstat};
 use self::place::Target;
 use self::temporary::Temporary;
 use crate::error::Error;
+use crate::values::visible_path;
 
 /// The open file of `-o FILE`.
 #[derive(Debug)]
@@ -98,5 +99,5 @@ fn is_regular(stat: &Stat) -> bool {
 
 /// Returns the error of writing to a file that the user named.
 pub(crate) fn cannot_write(path: &Path, error: &io::Error) -> Error {
-    Error::io(format_args!("write {}", path.display()), error)
+    Error::io(format_args!("write {}", visible_path(path)), error)
 }

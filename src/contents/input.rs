@@ -5,6 +5,7 @@ use std::io::{self, Seek};
 use std::path::Path;
 
 use crate::error::Error;
+use crate::values::visible_path;
 
 /// Bytes for a segment: a text, or the rest of an open file, pipe or terminal.
 #[derive(Debug)]
@@ -49,7 +50,7 @@ impl Input {
             if metadata.is_file() { Some(metadata.len().saturating_sub(file.stream_position()?)) } else { None };
         // A file of /proc reports size 0 and still has contents; one of sysfs reports a page, and has less.
         let length = length.filter(|length| *length > 0 && !is_on_sysfs(&file));
-        Ok(Input { source: Source::File(file), tail: b"", name: name.display().to_string(), length })
+        Ok(Input { source: Source::File(file), tail: b"", name: visible_path(name).into_owned(), length })
     }
 
     /// Returns the number of bytes, where it is known in advance.

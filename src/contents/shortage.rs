@@ -10,7 +10,7 @@ use procfs::ProcResult;
 use procfs::process::{MountInfo, Process};
 
 use crate::sysv::Contents;
-use crate::values::human;
+use crate::values::{human, visible_path};
 
 /// So much is always to be had, or else nothing goes any more: it is not worth asking for.
 const LITTLE: u64 = 1 << 20;
@@ -56,13 +56,13 @@ impl fmt::Display for Bound {
                 "the machine has left (MemAvailable): it may swap, and the kernel may kill this process or others",
             ),
             Self::Cgroup(path, "memory.high") => {
-                write!(f, "cgroup {} has left (memory.high): the kernel slows this process down", path.display())
+                write!(f, "cgroup {} has left (memory.high): the kernel slows this process down", visible_path(path))
             }
             Self::Cgroup(path, file) => write!(
                 f,
                 "cgroup {} has left ({file}): the kernel kills this process when it is full, and the segment keeps it \
                  full until it is removed",
-                path.display()
+                visible_path(path)
             ),
         }
     }

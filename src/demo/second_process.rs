@@ -16,7 +16,7 @@ use crate::output::Output;
 use crate::segments::lookup;
 use crate::system::signals::{ShutdownSignals, Woken};
 use crate::sysv::{self, Access, Attachment, Placement};
-use crate::values::{Key, ShmId, visible};
+use crate::values::{Key, ShmId, visible, visible_path};
 
 /// What an answer begins with; a call begins with its name, a complaint with the program's.
 const ANSWER: &str = "done ";
@@ -59,7 +59,7 @@ impl SecondProcess {
             .process_group(0)
             .spawn()
             .map_err(|error| {
-                Error::io(format_args!("start a second process from {}", program.display()), &error)
+                Error::io(format_args!("start a second process from {}", visible_path(&program)), &error)
                     .hint("if the program was moved or replaced meanwhile, run the demo again")
             })?;
         let words = child.stdin.take();

@@ -7,6 +7,7 @@ mod column;
 pub(crate) use column::Alignment;
 pub use column::Column;
 
+use crate::segments::holders::Holders;
 use crate::segments::state::{self, Presence};
 
 /// The longest help line of a column: with its title it fits a terminal of 60 columns.
@@ -249,7 +250,7 @@ pub static COLUMNS: &[Column] = &[
         help: "Commands that have it attached, and how often",
         is_expensive: true,
         can_be_cut: true,
-        write: |segment, view, text| cell::holders(text, segment, view.lookups),
+        write: |segment, view, text| cell::value(text, Holders::of(segment, view.lookups)),
         ..TEXT
     },
     Column {

@@ -1,11 +1,12 @@
 //! Small tables of texts, and long texts in lines.
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, TableStyle, Width};
+use unicode_width::UnicodeWidthChar;
 
 /// Blanks between columns.
 const GAP: u16 = 2;
 
-/// A small table of texts: titles, each with whether its column is numeric, and rows.
+/// Returns the lines of a small table: titles, each with whether its column is numeric, and rows.
 pub(crate) fn grid(titles: &[(&str, bool)], rows: Vec<Vec<String>>) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(TableStyle::new());
@@ -21,13 +22,13 @@ pub(crate) fn grid(titles: &[(&str, bool)], rows: Vec<Vec<String>>) -> Vec<Strin
     table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// A text in lines of a width, broken between words where it can be. Of more than `most` lines the rest is left out,
-/// which is marked.
+/// Returns a text in lines of a width, broken between words where that is possible. What does not fit into `most` lines
+/// is left out, and marked.
 pub(super) fn wrapped(text: &str, width: u16, most: usize) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(TableStyle::new());
     table.set_content_arrangement(ContentArrangement::Disabled);
-    let mut row = Row::from([text]);
+    let mut row = Row::from([&text[..enough(text, width, most)]]);
     row.max_height(most);
     table.add_row(row);
     for column in table.column_iter_mut() {
@@ -35,4 +36,40 @@ pub(super) fn wrapped(text: &str, width: u16, most: usize) -> Vec<String> {
         column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
     }
     table.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// Returns how many bytes of a text are more than enough for so many lines of a width. The library breaks all of a text
+/// into lines before it takes the first ones, and its time grows with the square of their number.
+pub(super) fn enough(text: &str, width: u16, lines: usize) -> usize {
+    // A line that ends before a long word can be nearly empty.
+    let most = 3 * usize::from(width) * lines;
+    if text.len() <= most {
+        return text.len();
+    }
+    let mut seen = 0;
+    let end = text.char_indices().find(|(_, c)| {
+        seen += c.width().unwrap_or(0).max(1);
+        seen > most
+    });
+    end.map_or(text.len(), |(at, _)| at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_wrapped_in_no_time() {
+        let words = "word ".repeat(1_000_000);
+        let letters = "x".repeat(5_000_000);
+        let marks = "e\u{301}".repeat(1_000_000);
+        for text in [&words, &letters, &marks] {
+            for width in [1, 10, 80] {
+                let lines = wrapped(text, width, 4);
+                assert_eq!(lines.len(), 4, "{width}");
+                assert!(lines[3].ends_with('…'), "what is left out is marked: {lines:?}");
+            }
+        }
+        assert_eq!(wrapped("a bc d", 4, 4), ["a bc", "d"]);
+    }
 }

@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Tabl
 
 use super::Output;
 use super::columns::{Alignment, Column};
+use super::grid::enough;
 use super::record::View;
 use crate::error::{Error, Result};
 use crate::segments::state::is_orphan;
@@ -135,7 +136,11 @@ impl Layout {
     fn write(&self, out: &mut impl Write, segments: &[Segment], view: &View<'_>, color: bool) -> io::Result<()> {
         for batch in segments.chunks(BATCH) {
             let cells = |segment: &Segment| {
-                let text = |(column, width): &(&Column, u16)| enough_of(column.text(segment, view), *width);
+                let text = |(column, width): &(&Column, u16)| {
+                    let mut text = column.text(segment, view);
+                    text.truncate(enough(&text, *width, 1));
+                    text
+                };
                 self.columns.iter().map(text).collect::<Vec<_>>()
             };
             let table = self.table(batch.iter().map(|segment| Row::from(cells(segment))).collect());
@@ -197,21 +202,4 @@ fn style_of(segment: &Segment, view: &View<'_>) -> Style {
 fn text_width(text: &str) -> usize {
     // Nearly every cell is ASCII.
     if text.is_ascii() { text.len() } else { unicode_width::UnicodeWidthStr::width(text) }
-}
-
-/// The beginning of a text that is much too wide for its column. The library breaks a text into lines, of which one is
-/// shown, and its time grows with the square of their number: another's command line has up to 128 KiB a word.
-fn enough_of(mut text: String, width: u16) -> String {
-    let (most, mut seen) = (3 * usize::from(width), 0);
-    if text.len() <= most {
-        return text;
-    }
-    let is_beyond = |c: char| {
-        seen += unicode_width::UnicodeWidthChar::width(c).unwrap_or(0);
-        seen > most
-    };
-    if let Some(end) = text.find(is_beyond) {
-        text.truncate(end);
-    }
-    text
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::error::{Error, Result};
 use crate::sysv::ftok;
 use crate::sysv::{self, Limits, Reason, Segment, Usage};
-use crate::values::{Key, SegmentRef, ShmId};
+use crate::values::{Key, SegmentRef, ShmId, visible_path};
 
 /// A segment that was named and found.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ pub(crate) fn key_of(segment: &SegmentRef) -> Result<Option<Key>> {
         SegmentRef::Id(_) => Ok(None),
         SegmentRef::Ftok(project, path) => ftok(path, *project)
             .map(Some)
-            .map_err(|error| Error::io(format!("derive a key from {}", path.display()), &error)),
+            .map_err(|error| Error::io(format!("derive a key from {}", visible_path(path)), &error)),
     }
 }
 

@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 
 use crate::error::{Error, Result};
 use crate::sysv::{Identity, Segment};
-use crate::values::ShmId;
+use crate::values::{ShmId, visible_path};
 
 /// The segments of a snapshot, each with the IPC namespaces that it was seen in, as far as the snapshot says so.
 #[derive(Debug)]
@@ -44,9 +44,9 @@ impl Snapshot {
     /// # Errors
     /// A file that cannot be read, or that is not what `list -f json` writes.
     pub(crate) fn read(path: &Path) -> Result<Snapshot> {
-        let file = File::open(path).map_err(|error| Error::io(format_args!("read {}", path.display()), &error))?;
+        let file = File::open(path).map_err(|error| Error::io(format_args!("read {}", visible_path(path)), &error))?;
         let document: Document = serde_json::from_reader(BufReader::new(file)).map_err(|error| {
-            Error::cannot(format_args!("take {} for a snapshot", path.display()), error.to_string())
+            Error::cannot(format_args!("take {} for a snapshot", visible_path(path)), error.to_string())
                 .hint("`shmadm list -f json >FILE` writes one")
         })?;
         let mut known = HashMap::<_, Vec<_>>::new();

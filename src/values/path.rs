@@ -1,8 +1,11 @@
-//! Paths in the kernel's text files.
+//! Paths in text: as the kernel writes them, and as they are shown.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use super::visible;
 
 /// Decodes a path of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)), where a blank is written as `\040`.
 pub(crate) fn unescaped_path(word: &[u8]) -> PathBuf {
@@ -15,6 +18,11 @@ pub(crate) fn unescaped_path(word: &[u8]) -> PathBuf {
         rest = if byte.is_some() { &after[3..] } else { after };
     }
     OsString::from_vec(bytes).into()
+}
+
+/// Returns a path made visible: bytes that are not UTF-8 as `\xNN`, which [`Path::display`] replaces by one character.
+pub(crate) fn visible_path(path: &Path) -> Cow<'_, str> {
+    visible(path.as_os_str().as_bytes())
 }
 
 #[cfg(test)]

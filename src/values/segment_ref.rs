@@ -5,7 +5,7 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use crate::values::{Key, ParseKeyError, ShmId};
+use crate::values::{Key, ParseKeyError, ShmId, visible_path};
 
 /// A segment as a user names it: by key, by identifier, or by the path that its key derives from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl fmt::Display for SegmentRef {
         match self {
             Self::Key(key) => key.fmt(f),
             Self::Id(id) => write!(f, "id:{id}"),
-            Self::Ftok(project, path) => write!(f, "ftok:{project}:{}", path.display()),
+            Self::Ftok(project, path) => write!(f, "ftok:{project}:{}", visible_path(path)),
         }
     }
 }

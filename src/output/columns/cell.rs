@@ -1,14 +1,11 @@
 //! The texts of cells that more than one column needs.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use crate::output::record::View;
 use crate::output::time::{compact, timestamp};
 use crate::segments::cache::Lookups;
 use crate::segments::state;
-use crate::system::process::name_of;
 use crate::sysv::Segment;
 use crate::values::human;
 
@@ -72,22 +69,4 @@ pub(super) fn pids(segment: &Segment, lookups: &Lookups) -> Vec<i32> {
     let mut pids: Vec<_> = lookups.attachments().of(segment).iter().map(|attached| attached.pid).collect();
     pids.dedup();
     pids
-}
-
-/// Appends the commands that have a segment attached, the most frequent first: `postgres(6) python3`.
-pub(super) fn holders(text: &mut String, segment: &Segment, lookups: &Lookups) {
-    let mut processes = BTreeMap::<String, u64>::new();
-    for name in pids(segment, lookups).into_iter().filter_map(name_of) {
-        *processes.entry(name).or_default() += 1;
-    }
-    let mut processes: Vec<_> = processes.into_iter().collect();
-    // A stable sort: equal ones stay in the order of their names.
-    processes.sort_by_key(|(_, count)| Reverse(*count));
-    for (place, (name, count)) in processes.into_iter().enumerate() {
-        let gap = if place > 0 { " " } else { "" };
-        let _ = match count {
-            1 => write!(text, "{gap}{name}"),
-            _ => write!(text, "{gap}{name}({count})"),
-        };
-    }
 }

@@ -15,6 +15,7 @@ use nix::sched::{CloneFlags, setns};
 use crate::error::{Error, Result};
 use crate::linux::NamespaceFile;
 use crate::system::process::is_hidden;
+use crate::values::visible_path;
 
 /// The largest pid that there can be on a machine of 64 bits (PID_MAX_LIMIT). Namespaces have larger inodes.
 const MAX_PID: u64 = 4_194_304;
@@ -65,7 +66,7 @@ impl fmt::Display for NamespaceRef {
         match self {
             Self::Process(pid) => write!(f, "the IPC namespace of process {pid}"),
             Self::Inode(inode) => write!(f, "IPC namespace {inode}"),
-            Self::Path(path) => write!(f, "the IPC namespace {}", path.display()),
+            Self::Path(path) => write!(f, "the IPC namespace {}", visible_path(path)),
         }
     }
 }

@@ -57,8 +57,11 @@ fn a_word_that_a_stranger_chose_is_repeated_visibly() {
             let plain = uncolored(&out);
             assert!(plain.chars().all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'), "{line}: {out:?}");
         }
-        // It is repeated, indeed.
-        let out = on_terminal(ns, "cols 80", &format!("{set}; $SHMADM remove \"$W\" || :"));
-        assert!(uncolored(&out).contains(r"\x1b]0;pwned\x07\x0d\x0a\x09q\xff\xe2\x80\xae\x1b[2J"), "{out:?}");
+        // It is repeated, indeed, byte by byte where it is no text.
+        let shown = r"\x1b]0;pwned\x07\x0d\x0a\x09q\xff\xe2\x80\xae\x1b[2J";
+        for line in ["remove \"$W\"", "create 1 --from \"$W\"", "list --not-in \"$W\"", "metrics -o \"/$W/x\""] {
+            let out = on_terminal(ns, "cols 80", &format!("{set}; $SHMADM {line} || :"));
+            assert!(uncolored(&out).contains(shown), "{line}: {out:?}");
+        }
     });
 }
