@@ -17,6 +17,6 @@ pub(crate) use huge_pages::{huge_pages, huge_segment};
 pub(crate) use namespace::{Namespace, in_namespace, in_namespace_as_root};
 pub(crate) use needs::{Need, is_installed, needs, skip, skippable};
 pub(crate) use path::shmadm_path;
-pub(crate) use programs::peak_kib;
+pub(crate) use programs::{LITTLE_KIB, peak_kib};
 pub(crate) use row::{Row, rows};
 pub(crate) use running::{Running, children, is_open, on_terminal, state_of, wait_until};

@@ -15,7 +15,7 @@ fn text(ns: &Namespace, (before, _): (&str, &str)) -> String {
     if before.starts_with("metrics") {
         ns.shmadm(["metrics"]).ok()
     } else {
-        "{\"leaked\":[],\"removed\":false,\"status\":0}\n".to_owned()
+        r#"{"leaked":[],"semaphores":[],"queues":[],"removed":false,"status":0,"command_status":0}"#.to_owned() + "\n"
     }
 }
 

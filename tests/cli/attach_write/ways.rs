@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use super::*;
-use crate::support::{huge_pages, huge_segment, in_namespace_as_root, peak_kib, shmadm_path, skip};
+use crate::support::{LITTLE_KIB, huge_pages, huge_segment, in_namespace_as_root, peak_kib, shmadm_path, skip};
 
 const MIB: usize = 1 << 20;
 
@@ -123,7 +123,7 @@ fn a_large_input_needs_little_memory() {
         ] {
             for mut sh in both(ns, "sh") {
                 let written = ended(sh.arg("-ec").arg(format!("rm -f id; {line}")).arg(&measure).arg(shmadm_path()));
-                assert!(peak_kib(&written) < 12 << 10, "{line}: {written:?}");
+                assert!(peak_kib(&written) < LITTLE_KIB, "{line}: {written:?}");
             }
         }
         assert!(ns.table().iter().all(|row| row.rss == "67108864"), "{:?}", ns.table());

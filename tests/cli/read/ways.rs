@@ -8,7 +8,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::kill;
 
 use super::*;
-use crate::support::{Need, huge_pages, huge_segment, needs, peak_kib, shmadm_path, skip};
+use crate::support::{LITTLE_KIB, Need, huge_pages, huge_segment, needs, peak_kib, shmadm_path, skip};
 
 /// As somebody with privilege, if this test has it, and as somebody without.
 fn both(ns: &Namespace, program: &str) -> [Command; 2] {
@@ -211,7 +211,7 @@ fn a_large_segment_needs_little_memory() {
         ] {
             for mut sh in both(ns, "sh") {
                 let read = ended(sh.arg("-ec").arg(line).arg(&measure).arg(shmadm_path()));
-                assert!(peak_kib(&read) < 12 << 10, "{line}: {read:?}");
+                assert!(peak_kib(&read) < LITTLE_KIB, "{line}: {read:?}");
             }
         }
     });

@@ -193,11 +193,13 @@ fn lines_of_the_kernels_events() {
         assert_eq!(rest[0], format!("created  {} mode 0604 by {pid} perl", segment("root")));
         assert_eq!(rest[1], format!("attached {} nattch 0 -> 1 by {pid} perl", segment("root")));
         assert_eq!(rest[2], format!("detached {} nattch 1 -> 0 by {pid} perl", segment("root")));
-        let failed = format!("failed   shmget(0x0000002a, 1, IPC_CREAT|IPC_EXCL|0600) = EEXIST by {pid} perl of root");
-        assert_eq!(rest[3], failed);
+        let failed = format!("failed   shmget(0x0000002a, 1, IPC_CREAT|IPC_EXCL|0600) = EEXIST by {pid} perl");
+        assert_eq!(rest[3].trim_end_matches(" of root"), failed);
         let changed = format!("changed  {} owner root -> 1234 by ", segment("1234"));
-        assert!(rest[4].starts_with(&changed) && rest[4].ends_with(" shmadm of root"), "{rest:?}");
-        assert_eq!(rest[5], format!("removed  {} by {remover} ipcrm of root", segment("1234")));
+        assert!(rest[4].starts_with(&changed) && rest[4].trim_end_matches(" of root").ends_with(" shmadm"), "{rest:?}");
+        // Whose it was is known if it could still be asked: it has ended.
+        let removed = format!("removed  {} by {remover} ipcrm", segment("1234"));
+        assert_eq!(rest[5].trim_end_matches(" of root"), removed);
     });
 }
 
