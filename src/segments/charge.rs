@@ -71,7 +71,9 @@ pub(crate) fn charges(
         Some(huge) if huge.is_whole => scan.all(&file.file, 0..file.length),
         // Which of them are there the kernel does not tell, but none is charged.
         Some(huge) if !owners::charges_huge_pages() => {
-            scan.bytes.insert(0, huge.bytes);
+            if huge.bytes > 0 {
+                scan.bytes.insert(0, huge.bytes);
+            }
             Ok(())
         }
         Some(_) => {

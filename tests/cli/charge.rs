@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Cgroup, Ended, Namespace, Row, ended, in_namespace, in_namespace_as_root, peak_kib, shmadm_path};
+use crate::support::{
+    Cgroup, Ended, Namespace, Row, Running, ended, huge_pages, huge_segment, in_namespace, in_namespace_as_root,
+    peak_kib, shmadm_path, skip, wait_until,
+};
 
 /// Writes bytes to a segment from within a cgroup.
 #[track_caller]
@@ -157,5 +160,45 @@ fn a_container_is_named() {
         let found = stat(ns, &["7", "-f", "json"]).json();
         assert_eq!(found[0]["charged"][0]["unit"], "docker:4f5a6b7c8d9e", "{found}");
         assert!(stat(ns, &["7"]).ok().contains("docker:4f5a6b7c8d9e"));
+    });
+}
+
+#[test]
+fn huge_pages_are_charged_to_nobody_and_none_is_taken() {
+    in_namespace_as_root(|ns| {
+        if let Err(reason) = huge_segment(ns, 7) {
+            skip(reason);
+        }
+        assert_eq!(charged(ns, "7"), [], "nobody has touched it");
+        if huge_pages() == Some(true) {
+            ns.shmadm(["write", "7", "x"]).ok();
+            assert_eq!(charged(ns, "7"), [(Value::Null, json!(2 << 20), json!(false))]);
+            assert!(stat(ns, &["7"]).ok().contains("no memory cgroup is charged"));
+        }
+    });
+}
+
+#[test]
+fn a_segment_of_another_namespace_is_looked_into_there() {
+    in_namespace_as_root(|ns| {
+        let parent = Cgroup::new("charge");
+        let cgroup = parent.below("there");
+        let mut other = ns.program("unshare");
+        let other = Running(other.args(["--ipc", "sleep", "1000"]).spawn().expect("unshare"));
+        let pid = other.pid().to_string();
+        let inode = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/ipc")).expect("a process");
+        wait_until("it is there", || inode(&pid) != inode("thread-self"));
+        ns.shmadm(["--ns", &pid, "create", "7", "--size", "1M"]).ok();
+        // One of the same key and identifier is here, and larger.
+        ns.shmadm(["create", "7", "--size", "2M"]).ok();
+        ns.shmadm(["write", "7", "--offset", "4K", "x"]).ok();
+        let line = r#"echo $$ > "$1"; head -c 20000 /dev/zero | "$2" --ns "$3" write 7"#;
+        let mut shell = ns.program("sh");
+        ended(shell.args(["-ec", line, "sh"]).arg(cgroup.procs()).args([shmadm_path(), &pid])).ok();
+        let found = ns.shmadm(["--ns", &pid, "stat", "7", "--charge", "-f", "json"]).json();
+        assert_eq!(
+            found[0]["charged"],
+            json!([{"cgroup": cgroup.path, "unit": null, "bytes": 20480, "removed": false}])
+        );
     });
 }
