@@ -145,7 +145,7 @@ impl Error {
     /// Adds what the user can do about it, after the hints there are. Commands of shmadm in it are made to act in the
     /// namespace of `--ns`.
     pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Error {
-        let hint = advice::localized(hint.to_string());
+        let hint = advice::localized(&hint.to_string());
         self.hint = Some(match self.hint {
             Some(earlier) => format!("{earlier}; {hint}"),
             None => hint,

@@ -1,7 +1,6 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IsTerminal};
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -157,9 +156,7 @@ impl AttachWrite {
                 }
                 say("reading from the terminal; Ctrl-D ends the input");
             }
-            let name = Path::new("standard input");
-            let file = stdin.as_fd().try_clone_to_owned().map_err(|error| cannot(name, &error))?;
-            Input::file(file.into(), name).map_err(|error| cannot(name, &error))?
+            Input::standard().map_err(|error| cannot(Path::new("standard input"), &error))?
         };
         Ok(Some(if nul { input.and_then(b"\0") } else { input }))
     }

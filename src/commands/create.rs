@@ -1,5 +1,4 @@
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -37,7 +36,7 @@ pub(super) struct Create {
     /// How large: bytes, or with a unit (4K, 1.5MiB, 10MB)
     #[arg(short, long, value_name = "SIZE", required_unless_present_any = ["from", "exist_ok"])]
     size: Option<Size>,
-    /// Make it as large as FILE, or of --size, and fill it from FILE
+    /// Make it as large as FILE, or of --size, and fill it from FILE; `-` is standard input
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
     /// Permissions, in octal
@@ -212,9 +211,11 @@ impl Create {
 
     /// Opens the file before anything is made, so that one that does not fit makes nothing.
     fn open(&self, path: &Path) -> Result<Source> {
-        let cannot = |error: &io::Error| Error::io(format_args!("read {}", visible_path(path)), error);
-        let file = File::open(path).map_err(|error| cannot(&error))?;
-        let input = Input::file(file, path).map_err(|error| cannot(&error))?;
+        let is_standard = path == Path::new("-");
+        let path = if is_standard { Path::new("standard input") } else { path };
+        let input =
+            if is_standard { Input::standard() } else { File::open(path).and_then(|file| Input::file(file, path)) };
+        let input = input.map_err(|error| Error::io(format_args!("read {}", visible_path(path)), &error))?;
         let size = match (self.size, input.length()) {
             (Some(size), Some(length)) if length > size.0 => {
                 return Err(Error::failed(format!(

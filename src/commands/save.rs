@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result, Status};
 use crate::output::{Progress, say};
 use crate::segments::lookup::{self, Named, rows};
 use crate::sysv::{self, Segment};
-use crate::values::{SegmentRef, counted};
+use crate::values::{SegmentRef, counted, visible_path};
 
 /// Save segments into one archive
 ///
@@ -87,7 +87,7 @@ impl Save {
         let mut status = Status::Done;
         let chosen = self.choose(context, &mut records, &mut status)?;
         if chosen.is_empty() && status == Status::Done {
-            return Err(Error::failed(format!("no segment matches, and {} was not written", self.file.display())));
+            return Err(Error::failed(format!("no segment matches, and {} was not written", visible_path(&self.file))));
         }
         let total: u128 = chosen.iter().map(|segment| u128::from(segment.size)).sum();
         let mut progress = Progress::bytes("saving", u64::try_from(total).ok());

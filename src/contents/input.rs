@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use crate::error::Error;
@@ -51,6 +52,14 @@ impl Input {
         // A file of /proc reports size 0 and still has contents; one of sysfs reports a page, and has less.
         let length = length.filter(|length| *length > 0 && !is_on_sysfs(&file));
         Ok(Input { source: Source::File(file), tail: b"", name: visible_path(name).into_owned(), length })
+    }
+
+    /// Takes the rest of standard input.
+    ///
+    /// # Errors
+    /// Those of [`Input::file`], and `EBADF` where it is closed.
+    pub(crate) fn standard() -> io::Result<Input> {
+        Input::file(io::stdin().as_fd().try_clone_to_owned()?.into(), Path::new("standard input"))
     }
 
     /// Returns the number of bytes, where it is known in advance.

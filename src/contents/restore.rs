@@ -16,7 +16,7 @@ use crate::segments::create::{self, Created, NotCreated};
 use crate::segments::lookup::Named;
 use crate::system::names::{Names, gid_of, uid_of};
 use crate::sysv::{self, Access, Errno, NewSegment, Placement, Segment};
-use crate::values::{Mode, counted};
+use crate::values::{Mode, counted, visible_path};
 
 /// How many names are looked up that stand for other numbers here. The rest is restored by number.
 const LOOKUPS: usize = 16;
@@ -45,7 +45,7 @@ pub(crate) struct Restorer {
 /// # Errors
 /// It cannot be read, or is damaged.
 pub(crate) fn open_archive(path: &Path, advance: Advance<'_>) -> Result<Archive> {
-    let cannot = |error: &io::Error| Error::io(format_args!("read {}", path.display()), error);
+    let cannot = |error: &io::Error| Error::io(format_args!("read {}", visible_path(path)), error);
     let file = if path == Path::new("-") { copy_of(&mut io::stdin()) } else { File::open(path) };
     let file = file.map_err(|error| cannot(&error))?;
     let kind = file.metadata().map_err(|error| cannot(&error))?;

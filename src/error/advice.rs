@@ -42,15 +42,23 @@ fn set(word: String, nsenter: Option<String>) {
 }
 
 /// Returns advice with the commands of shmadm in it (`` `shmadm list` ``) made to act in this namespace.
-pub(crate) fn localized(advice: String) -> String {
+pub(super) fn localized(advice: &str) -> String {
     match ELSEWHERE.get() {
         Some(Elsewhere { word, .. }) => advice.replace("`shmadm ", &format!("`shmadm --ns {word} ")),
-        None => advice,
+        None => advice.into(),
     }
 }
 
-/// Returns how a sysctl of this IPC namespace is set, to be put behind "root can raise it: ".
-pub(crate) fn sysctl(name: &str, value: u64) -> String {
+/// Returns a command of shmadm that acts in this namespace, or in the one with this inode.
+pub(crate) fn command(words: &str, inode: Option<u64>) -> String {
+    match inode {
+        Some(inode) => format!("`shmadm --ns {inode} {words}`"),
+        None => localized(&format!("`shmadm {words}`")),
+    }
+}
+
+/// Returns how a sysctl of this IPC namespace is set, or of the one with this inode. Put it behind "root can raise it: ".
+pub(crate) fn sysctl(name: &str, value: u64, inode: Option<u64>) -> String {
     let file = format!("/proc/sys/{}", name.replace('.', "/"));
     if matches!(access(&file, Access::WRITE_OK), Err(Errno::ROFS)) {
         return format!(
@@ -58,12 +66,13 @@ pub(crate) fn sysctl(name: &str, value: u64) -> String {
              securityContext.sysctls of its pod"
         );
     }
-    match ELSEWHERE.get() {
-        None => format!("`sysctl -w {name}={value}`"),
-        Some(Elsewhere { nsenter: Some(options), .. }) => format!("`nsenter {options} sysctl -w {name}={value}`"),
-        Some(Elsewhere { word, nsenter: None }) => {
-            format!("`nsenter -t PID -i sysctl -w {name}={value}`, with a PID from `lsns -t ipc {word}`")
-        }
+    let set = format!("sysctl -w {name}={value}");
+    let by_inode = |word: &str| format!("`nsenter -t PID -i {set}`, with a PID from `lsns -t ipc {word}`");
+    match (inode, ELSEWHERE.get()) {
+        (Some(inode), _) => by_inode(&inode.to_string()),
+        (None, None) => format!("`{set}`"),
+        (None, Some(Elsewhere { nsenter: Some(options), .. })) => format!("`nsenter {options} {set}`"),
+        (None, Some(Elsewhere { word, nsenter: None })) => by_inode(word),
     }
 }
 

@@ -55,7 +55,7 @@ impl AllLimitsRecord {
         }
         let who = format!("segments of {}", counted(self.namespaces.len(), "namespace"));
         let full = self.namespaces.iter().flat_map(|one| {
-            let full = one.limits.limits.iter().filter_map(|limit| limit.conclusion());
+            let full = one.limits.limits.iter().filter_map(|limit| limit.conclusion(Some(one.namespace.ns)));
             full.map(|line| format!("IPC namespace {}: {line}", one.namespace.ns))
         });
         held_of_machine(&who, self.resident, self.shmem).into_iter().chain(full).try_for_each(|line| output.line(line))

@@ -114,7 +114,7 @@ impl LimitsRecord {
         let mut lines = Vec::new();
         let held = u128::from(self.usage.resident) * u128::from(page_size());
         lines.extend(held_of_machine("segments", held, self.shmem));
-        lines.extend(self.limits.iter().filter_map(LimitRecord::conclusion));
+        lines.extend(self.limits.iter().filter_map(|limit| limit.conclusion(None)));
         if self.rmid_forced == Some(true) {
             lines.push("kernel.shm_rmid_forced is 1: the kernel destroys each segment with its last detach".into());
         }
@@ -141,18 +141,20 @@ impl LimitRecord {
         vec![self.name.into(), shown(Some(self.limit)), shown(self.used), free, percent, meaning.into()]
     }
 
-    /// Returns what it means that the limit is reached.
-    pub(super) fn conclusion(&self) -> Option<String> {
+    /// Returns what it means that the limit is reached, in this namespace or in the one with this inode.
+    pub(super) fn conclusion(&self, elsewhere: Option<u64>) -> Option<String> {
         let LimitRecord { name, sysctl, .. } = self;
+        let raise = |value| advice::sysctl(sysctl, value, elsewhere);
         match (*name, self.limit, self.free) {
             ("SHMMAX", 0, _) => Some(format!(
                 "{name} is 0: each shmget that creates a segment fails with EINVAL; root can raise it: {}",
-                advice::sysctl(sysctl, self.used.unwrap_or(0).max(1 << 30))
+                raise(self.used.unwrap_or(0).max(1 << 30))
             )),
-            (_, limit, Some(0)) => Some(advice::localized(format!(
-                "{name} is full: the next shmget fails with ENOSPC; remove segments (`shmadm list`), or root can raise it: {}",
-                advice::sysctl(sysctl, limit.saturating_mul(2).max(1))
-            ))),
+            (_, limit, Some(0)) => Some(format!(
+                "{name} is full: the next shmget fails with ENOSPC; remove segments ({}), or root can raise it: {}",
+                advice::command("list", elsewhere),
+                raise(limit.saturating_mul(2).max(1))
+            )),
             _ => None,
         }
     }

@@ -11,7 +11,7 @@ use super::sha256::{self, ExtentsDigest};
 use super::{MANIFEST, MEMBER, PIECE, SEGMENTS};
 use crate::contents::Advance;
 use crate::error::{Error, Result};
-use crate::values::ShmId;
+use crate::values::{ShmId, visible_path};
 
 /// An archive that was found to be whole.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Archive {
 /// The file cannot be read, or was changed or cut since it was written.
 pub(crate) fn open(file: File, path: &Path, advance: Advance<'_>) -> Result<Archive> {
     let mut members =
-        Members { source: BufReader::with_capacity(1 << 18, file), at: 0, name: path.display().to_string() };
+        Members { source: BufReader::with_capacity(1 << 18, file), at: 0, name: visible_path(path).into_owned() };
     let segments = check(&mut members, advance)?;
     Ok(Archive { segments, members })
 }

@@ -24,7 +24,7 @@ pub(crate) fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error)
         (Reason::SizeOutOfRange, Some(limits)) if size > limits.max_bytes => told.hint(format_args!(
             "SHMMAX allows {}; root can raise it: {}",
             counted(limits.max_bytes, "byte"),
-            advice::sysctl("kernel.shmmax", size)
+            advice::sysctl("kernel.shmmax", size, None)
         )),
         (Reason::LimitReached, Some(limits)) => match limit_reached(size, &limits) {
             Some(hint) => told.hint(hint),
@@ -52,11 +52,11 @@ fn limit_reached(size: u64, limits: &Limits) -> Option<String> {
             "SHMMNI allows {} and there are {}; {remove}root can raise it: {}",
             counted(limits.max_segments, "segment"),
             usage.segments,
-            advice::sysctl("kernel.shmmni", enough)
+            advice::sysctl("kernel.shmmni", enough, None)
         ));
     }
     let pages = size.div_ceil(sysv::page_size());
-    let raise = advice::sysctl("kernel.shmall", usage.pages.saturating_add(pages));
+    let raise = advice::sysctl("kernel.shmall", usage.pages.saturating_add(pages), None);
     let in_bytes = |pages: u64| human(u128::from(pages) * u128::from(sysv::page_size()));
     let (allowed, all) = (counted(limits.max_pages, "page"), in_bytes(limits.max_pages));
     Some(if pages > limits.max_pages {

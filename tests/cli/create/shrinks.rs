@@ -1,4 +1,4 @@
-//! `create --from` a file that becomes shorter after its size was looked at.
+//! `create --from`: a file that becomes shorter after its size was looked at, and others that do not tell theirs.
 
 use std::fs::OpenOptions;
 
@@ -44,5 +44,24 @@ fn a_file_of_sysfs_says_nothing_of_its_size() {
         made.ok();
         assert_eq!(ns.shmadm(["read", "42", "-f", "string"]).ok(), contents);
         assert!(ns.shmadm(["create", "43", "--from", file]).fails(1).contains("does not tell its size"));
+    });
+}
+
+#[test]
+fn a_dash_is_standard_input() {
+    in_namespace(|ns| {
+        ns.shmadm_with_input(["create", "42", "--size", "8K", "--from", "-", "-m", "640"], b"from a pipe").ok();
+        assert_eq!(ns.shmadm(["read", "42", "-f", "string"]).ok(), "from a pipe\n");
+        // A file tells its size.
+        ns.file("in", "a file");
+        let script = "$0 create 43 --from - -q <in && $0 create 44 --from ./- -q 2>&1";
+        let made = ended(ns.program("sh").args(["-c", script, shmadm_path()]));
+        assert!(made.out.contains("cannot read ./-: No such file"), "{made:?}");
+        assert_eq!(ns.shmadm(["read", "43"]).ok(), "a file");
+        let unsized_ = ns.shmadm_with_input(["create", "44", "--from", "-"], b"x").fails(1);
+        assert!(unsized_.contains("as large as standard input: it is empty, or does not tell its size; say --size"));
+        let full = ns.shmadm_with_input(["create", "44", "--from", "-", "--size", "1"], b"xy").fails(1);
+        assert!(full.contains("the segment is full") && full.contains("removed again"), "{full}");
+        assert_eq!(ns.table().len(), 2);
     });
 }
