@@ -188,7 +188,13 @@ fn answer_all(shared: &Shared, generation: usize) {
                 patience = if is_unsettled { patience.saturating_mul(2).min(LATER) } else { LATER };
                 continue;
             }
-            Err(_) => return,
+            // No process is left that could ask.
+            Err(Errno::EPIPE) => return,
+            // Whoever asks waits for an answer, whatever failed here.
+            Err(_) => {
+                thread::sleep(TICK);
+                continue;
+            }
         };
         patience = SOON;
         let arrived = Instant::now();
