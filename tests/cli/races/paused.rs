@@ -129,6 +129,13 @@ fn steps(log: &str) -> Vec<Step> {
     steps
 }
 
+/// Whether a process has made the call of a step.
+fn has_made(log: &str, pid: &str, step: &Step) -> bool {
+    let call = format!("{}(", step.call);
+    let calls = log.lines().filter_map(|line| line.split_once(' '));
+    calls.filter(|(of, rest)| *of == pid && rest.trim_start().starts_with(&call)).count() >= step.nth
+}
+
 /// Runs a command under strace; where it stops, the rival acts.
 fn run(ns: &Namespace, line: &Line, pause: Option<(&Step, Act)>) -> Round {
     if !ns.table().is_empty() {
@@ -179,12 +186,15 @@ fn run(ns: &Namespace, line: &Line, pause: Option<(&Step, Act)>) -> Round {
             let pid = stop.split(' ').next().expect("a pid");
             let (step, act) = pause.expect("nobody else stops it");
             let named = processes(&log).get(step.process).map(|pid| (*pid).to_owned());
-            if named.as_deref() == Some(pid) && !has_stopped {
-                has_stopped = true;
-                new = rival(ns, act);
-            } else if named.is_some_and(|named| fs::exists(format!("/proc/{named}/task/{pid}")).unwrap_or(false)) {
-                // Another thread of it; the one that made the call stops at once, too.
-                continue;
+            // The signal comes behind this call of each thread, and stops all threads of the process.
+            if let Some(named) = named.filter(|named| !has_stopped && has_made(&log, named, step)) {
+                if named == pid {
+                    has_stopped = true;
+                    new = rival(ns, act);
+                } else if fs::exists(format!("/proc/{named}/task/{pid}")).unwrap_or(false) {
+                    // The thread that made the call stops at once, too.
+                    continue;
+                }
             }
             let _ = kill(number(pid), Signal::SIGCONT);
         }
