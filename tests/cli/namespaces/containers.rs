@@ -8,14 +8,14 @@ use crate::support::{Cgroup, Need, Row, needs, with_input};
 const ID: &str = "4f5a6b7c8d9e0f1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192";
 const POD: &str = "2c48913c-b29f-11e7-9350-020968147796";
 
-/// A process in an IPC namespace and a cgroup of its own, with a segment that it created and one of a process that ended.
+/// A process in an IPC namespace and a cgroup of its own, which goes after it, with a segment that it created and one of a process that ended.
 struct Container {
     elsewhere: Elsewhere,
-    cgroup: Cgroup,
+    _cgroup: Cgroup,
     unit: String,
 }
 
-fn container(ns: &Namespace, parent: &Cgroup, names: &[&str], unit: &str) -> (Vec<Cgroup>, Container) {
+fn container(ns: &Namespace, parent: &Cgroup, names: &[&str], unit: &str) -> (Container, Vec<Cgroup>) {
     let mut cgroups: Vec<Cgroup> = Vec::new();
     for name in names {
         let cgroup = cgroups.last().unwrap_or(parent).below(name);
@@ -29,10 +29,11 @@ fn container(ns: &Namespace, parent: &Cgroup, names: &[&str], unit: &str) -> (Ve
     let elsewhere = Elsewhere::start(ns.program("sh").args(["-ec", script, "sh"]).arg(cgroup.procs()));
     ns.shmadm(["--ns", &elsewhere.pid, "create", "8", "--size", "4K"]).ok();
     ns.shmadm(["--ns", &elsewhere.pid, "write", "8", "x"]).ok();
-    (cgroups, Container { elsewhere, cgroup, unit: unit.to_owned() })
+    (Container { elsewhere, _cgroup: cgroup, unit: unit.to_owned() }, cgroups)
 }
 
-fn containers(ns: &Namespace, parent: &Cgroup) -> Vec<(Vec<Cgroup>, Container)> {
+/// Starts five. Each comes with the cgroups around its own, which go last.
+fn containers(ns: &Namespace, parent: &Cgroup) -> Vec<(Container, Vec<Cgroup>)> {
     let pod = format!("kubepods-besteffort-pod{}.slice", POD.replace('-', "_"));
     let names = [
         (vec![format!("docker-{ID}.scope")], "docker:4f5a6b7c8d9e".to_owned()),
@@ -56,7 +57,7 @@ fn one_list_has_every_container_by_name_and_the_kernels_sums() {
         let mount = ns.file("kept", "");
         let keeper = kept(ns, &format!("mount --bind $file '{}'", mount.display()));
         let list = everything(ns, &[]);
-        for (_, Container { elsewhere, unit, .. }) in &made {
+        for (Container { elsewhere, unit, .. }, _) in &made {
             let known = namespace(&list, elsewhere.inode);
             assert_eq!((&known["unit"], &known["segments"]), (&unit.as_str().into(), &2.into()), "{known}");
             let units: Vec<_> = segments(&list, elsewhere.inode).iter().map(|one| one["unit"].clone()).collect();
@@ -66,7 +67,7 @@ fn one_list_has_every_container_by_name_and_the_kernels_sums() {
         let inode = only(&list, &mount.display().to_string())["ns"].as_u64().expect("a number");
         assert_eq!(segments(&list, inode).len(), 1);
         let table = ns.shmadm(["list", "--all-namespaces"]).ok();
-        for (_, Container { elsewhere, unit, .. }) in &made {
+        for (Container { elsewhere, unit, .. }, _) in &made {
             let heading =
                 format!("IPC namespace {}, 2 segments, {unit}, process {}: sleep 1000", elsewhere.inode, elsewhere.pid);
             assert!(table.contains(&heading), "{heading} in {table}");
@@ -75,7 +76,7 @@ fn one_list_has_every_container_by_name_and_the_kernels_sums() {
         // The sums are those of the kernel's tables.
         let sums = ns.shmadm(["list", "--all-namespaces", "--sum", "ns", "-f", "json"]).json();
         let limits = ns.shmadm(["limits", "--all-namespaces", "-f", "json"]).json();
-        for (_, Container { elsewhere, .. }) in &made {
+        for (Container { elsewhere, .. }, _) in &made {
             let rows = elsewhere.table(ns);
             let sum = |column: fn(&Row) -> &str| {
                 rows.iter().map(|row| column(row).parse::<u64>().expect("a number")).sum::<u64>()
@@ -103,7 +104,7 @@ fn one_list_has_every_container_by_name_and_the_kernels_sums() {
         assert_eq!(limits["resident"], resident * 4096);
         assert!(limits["shmem"].as_u64() >= limits["resident"].as_u64(), "{limits}");
         let by_unit = ns.shmadm(["list", "--all-namespaces", "--sum", "unit", "-f", "json"]).json();
-        for (_, Container { unit, .. }) in &made {
+        for (Container { unit, .. }, _) in &made {
             let sums = by_unit["sums"].as_array().expect("an array");
             assert!(
                 sums.iter().any(|sum| sum["unit"] == unit.as_str() && sum["size"].as_u64() >= Some(12288)),
@@ -120,7 +121,7 @@ fn metrics_have_every_container_once() {
         let parent = Cgroup::new("containers");
         let made = containers(ns, &parent);
         let text = ns.shmadm(["metrics", "--all-namespaces"]).ok();
-        for (_, Container { elsewhere, unit, .. }) in &made {
+        for (Container { elsewhere, unit, .. }, _) in &made {
             let inode = elsewhere.inode;
             for line in [
                 // What the ended process left is the container's, too.
@@ -145,15 +146,14 @@ fn metrics_have_every_container_once() {
         let checked = with_input(ns.program("promtool").args(["check", "metrics"]), text.as_bytes());
         assert_eq!((checked.code, &*checked.out, &*checked.err), (Some(0), "", ""));
         // Limits are checked in each.
-        let full = &made[0].1.elsewhere;
+        let full = &made[0].0.elsewhere;
         full.run(ns, &["sh", "-c", "echo 2 >/proc/sys/kernel/shmmni"]);
         let limits = ns.shmadm(["limits", "--all-namespaces", "--check", "90"]);
         assert_eq!(limits.code, Some(1), "{limits:?}");
         let line = format!("IPC namespace {}: SHMMNI is used to 100.00 %", full.inode);
         assert!(limits.err.lines().any(|told| told.contains(&line)), "{line}: {limits:?}");
         assert!(limits.out.contains(&format!("IPC namespace {}: SHMMNI is full", full.inode)), "{limits:?}");
-        assert!(limits.out.contains(&made[1].1.unit) && limits.out.contains("(Shmem)"), "{limits:?}");
-        drop(made.into_iter().map(|(_, container)| container.cgroup));
+        assert!(limits.out.contains(&made[1].0.unit) && limits.out.contains("(Shmem)"), "{limits:?}");
     });
 }
 

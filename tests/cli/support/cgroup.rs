@@ -60,6 +60,8 @@ impl Drop for Cgroup {
                 _ => return,
             }
         }
+        // A cgroup that stays is a mistake of the test: something in it was not ended first.
+        assert!(std::thread::panicking(), "{} is still in use", self.path);
     }
 }
 
