@@ -30,7 +30,8 @@ impl MapsReader {
     /// The segments in an open `/proc/PID/maps`; `None` where there is no address space: a zombie, a kernel thread, a
     /// process whose first thread has ended (another thread's file shows it then).
     ///
-    /// Errors: `ESRCH` of a process that ends meanwhile is `None`, too.
+    /// # Errors
+    /// `ESRCH` of a process that ends meanwhile is `None`, too.
     pub(crate) fn segments(&self, maps: &File) -> io::Result<Option<Vec<SegmentMapping>>> {
         if self.can_query { self.by_query(maps) } else { self.by_text(maps) }
     }

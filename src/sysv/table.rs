@@ -90,7 +90,8 @@ pub struct Segments<R> {
 impl Segments<BufReader<File>> {
     /// Opens the table of this thread's IPC namespace.
     ///
-    /// Errors: `NotFound` where /proc is not mounted or the kernel has no System V IPC.
+    /// # Errors
+    /// `NotFound` where /proc is not mounted or the kernel has no System V IPC.
     pub fn open() -> io::Result<Self> {
         File::open(Table::PATH).and_then(|file| Segments::new(BufReader::new(file)))
     }

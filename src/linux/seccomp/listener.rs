@@ -15,6 +15,9 @@ nix::ioctl_readwrite!(notif_recv, b'!', 0, libc::seccomp_notif);
 nix::ioctl_readwrite!(notif_send, b'!', 1, libc::seccomp_notif_resp);
 nix::ioctl_write_ptr!(notif_id_valid, b'!', 2, u64);
 
+/// How often a call is answered before a failure counts.
+const TRIES: usize = 100;
+
 /// A call that may create a System V IPC object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CreatingCall {
@@ -135,8 +138,15 @@ impl Listener {
     pub(crate) fn let_go(&self, id: u64) {
         let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
         let mut response = libc::seccomp_notif_resp { id, val: 0, error: 0, flags };
-        // SAFETY: the descriptor is open and a listener's, whose driver reads one seccomp_notif_resp; `response` is one.
-        let _ = unsafe { notif_send(self.0.as_raw_fd(), &raw mut response) };
+        // A call that is not answered waits for ever. EINTR comes while the kernel waits for the lock (kernel/seccomp.c,
+        // `seccomp_notify_send`); what else fails is given up after a few tries.
+        for _ in 0..TRIES {
+            // SAFETY: the descriptor is open and a listener's, whose driver reads one seccomp_notif_resp; `response` is one.
+            match unsafe { notif_send(self.0.as_raw_fd(), &raw mut response) } {
+                Ok(_) | Err(Errno::ENOENT | Errno::EINPROGRESS) => return,
+                Err(_) => {}
+            }
+        }
     }
 }
 
