@@ -5,6 +5,7 @@ mod attach_write;
 mod completions;
 mod create;
 mod demo;
+mod doctor;
 mod ftok;
 mod guard;
 mod limits;
@@ -75,6 +76,7 @@ enum Command {
     Limits(limits::Limits),
     Guard(guard::Guard),
     Watch(watch::Watch),
+    Doctor(doctor::Doctor),
     Metrics(metrics::Metrics),
     Demo(demo::Demo),
     Ftok(ftok::Ftok),
@@ -96,6 +98,7 @@ impl Command {
             Self::Limits(limits) => limits.run(context),
             Self::Guard(guard) => guard.run(context),
             Self::Watch(watch) => watch.run(context),
+            Self::Doctor(doctor) => doctor.run(context),
             Self::Metrics(metrics) => metrics.run(context),
             Self::Demo(demo) => demo.run(context),
             Self::Ftok(ftok) => ftok.run(context),
@@ -114,6 +117,7 @@ impl Command {
             Self::Restore(restore) => restore.wants_json(),
             Self::Limits(limits) => limits.wants_json(),
             Self::Watch(watch) => watch.wants_json(),
+            Self::Doctor(doctor) => doctor.wants_json(),
             Self::AttachWrite(_)
             | Self::Read(_)
             | Self::Set(_)

@@ -7,6 +7,7 @@ pub(crate) mod changes;
 pub(crate) mod charge;
 pub(crate) mod create;
 pub(crate) mod creators;
+pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod filter;
 pub(crate) mod holders;

@@ -2,8 +2,10 @@
 
 pub(crate) mod cgroup;
 pub(crate) mod clock;
+pub(crate) mod logind;
 pub(crate) mod meminfo;
 pub(crate) mod memory_cgroups;
+pub(crate) mod memory_left;
 pub(crate) mod names;
 pub(crate) mod namespace;
 pub(crate) mod parallel;

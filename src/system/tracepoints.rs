@@ -26,15 +26,16 @@ pub(crate) use record::{Call, Record, What};
 /// second at 100,000 a second.
 const RING: usize = 4 << 20;
 
-/// After so many bytes in a ring the kernel wakes us.
-const WAKE: usize = 1;
+/// After so many bytes in a ring the kernel wakes us. A wake-up interrupts whoever makes the call: one for each record would
+/// take ten times as long as the call.
+const WAKE: usize = 1 << 16;
 
 /// So much later than its time stamp a record is in its ring at the latest, unless its CPU is held up. The rings are merged
 /// up to this moment.
 const SETTLED: Duration = Duration::from_millis(1);
 
-/// So many records are held at most before they are handed on: the rings wait meanwhile, which are as bounded.
-const MOST: usize = 1 << 18;
+/// So many records are read at once before they are handed on. The others wait in the rings.
+const MOST: usize = 1 << 15;
 
 /// The open tracepoints. `N` is what is noted down with each record as soon as it is read.
 pub(crate) struct Tracepoints<N> {
@@ -97,7 +98,7 @@ impl<N> Tracepoints<N> {
         Ok(Tracepoints { ids, rings, waiting: BinaryHeap::new(), settled: 0, read: 0 })
     }
 
-    /// Returns descriptors of which one is readable as soon as there are records.
+    /// Returns descriptors of which one is readable as soon as there is an urgent record, or there are many.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.rings.iter().map(|ring| linux::descriptor(&ring.records))
     }
@@ -111,15 +112,20 @@ impl<N> Tracepoints<N> {
     /// be gone soon.
     pub(crate) fn read(&mut self, mut note: impl FnMut(&Record) -> N) {
         self.settled = u64::try_from(now().saturating_sub(SETTLED).as_nanos()).unwrap_or(u64::MAX);
+        let share = MOST / self.rings.len().max(1);
         for ring in &mut self.rings {
-            while self.waiting.len() < MOST
-                && let Some(record) = ring.records.next_record()
-            {
+            let mut count = 0;
+            while let Some(record) = ring.records.next_record() {
                 let parsed = Record::parse(record.ty(), record.misc(), &record.to_contiguous(), &self.ids);
-                if let Some(record) = parsed {
-                    self.read += 1;
-                    let order = (record.time, self.read);
-                    self.waiting.push(Reverse(Waiting { order, note: note(&record), record }));
+                let Some(record) = parsed else { continue };
+                self.read += 1;
+                let order = (record.time, self.read);
+                self.waiting.push(Reverse(Waiting { order, note: note(&record), record }));
+                count += 1;
+                if count >= share {
+                    // What this CPU did after that is still in its ring.
+                    self.settled = self.settled.min(record.time);
+                    break;
                 }
             }
         }
@@ -145,7 +151,12 @@ impl Ring {
         for id in ids.numbers() {
             let mut point = Builder::new(Tracepoint::with_id(id));
             configure(&mut point, cpu);
-            point.sample_period(1).wakeup_watermark(WAKE);
+            point.sample_period(1).sample_id_all(true);
+            if ids.is_urgent(id) {
+                point.wakeup_events(1);
+            } else {
+                point.wakeup_watermark(WAKE);
+            }
             let mut point = point.build()?;
             linux::filter(&point, &others)?;
             linux::share_ring(&point, &records)?;

@@ -10,6 +10,7 @@ mod churn;
 mod completions;
 mod create;
 mod demo;
+mod doctor;
 mod examples;
 mod filters;
 mod ftok;

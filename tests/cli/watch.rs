@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdin, Stdio};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Namespace, Running, in_namespace, in_namespace_as_root, wait_until};
+use crate::support::{Namespace, Running, in_namespace, in_namespace_as_root, shmadm_path, wait_until};
 
 /// A running `shmadm watch`.
 struct Watch {
@@ -354,5 +354,18 @@ fn bad_usage() {
         }
         let nobody = ns.shmadm(["watch", "--owner", "nobody-of-that-name", "--for", "0s"]);
         assert!(nobody.fails(2).contains("there is no user"));
+    });
+}
+
+#[test]
+fn without_proc_it_looks_all_the_same() {
+    in_namespace_as_root(|ns| {
+        let shmadm = shmadm_path();
+        for source in ["poll", "auto"] {
+            let script = format!("mount -t tmpfs none /proc && exec {shmadm} watch --source {source} --for 0s");
+            let ended = crate::support::ended(ns.program("unshare").args(["--mount", "--ipc", "sh", "-c", &script]));
+            assert_eq!(ended.code, Some(0), "{ended:?}");
+            assert!(ended.err.ends_with("shmadm: watching 0 segments, every 1s (source: poll)\n"), "{ended:?}");
+        }
     });
 }

@@ -12,8 +12,11 @@ use crate::error::{Error, Result, Status};
 use crate::segments::events::Watcher;
 use crate::system::signals::{ShutdownSignals, Woken};
 
-/// How long to wait between two readings while records wait until they are complete. A process is looked at as soon as its
-/// record is read, and may live no longer than a millisecond.
+/// How long to wait between two readings.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long to wait between two readings while records wait until they are complete, or a program may not live long. A
+/// process is looked at as soon as its record is read.
 const SOON: Duration = Duration::from_micros(300);
 
 /// After this time all records of what was done before are complete.
@@ -55,12 +58,12 @@ pub(super) fn watch(
             // Many namespaces or segments take a while: at most a tenth of one processor.
             compare = Instant::now() + interval.max(now.elapsed() * 10);
         }
-        let until = deadline.map_or(compare, |deadline| deadline.min(compare));
-        if watcher.has_waiting() {
+        if watcher.is_urgent() {
             timer.set(Instant::now() + SOON)?;
             wait(shutdown, &[timer.0.as_fd()])?;
         } else {
-            timer.set(until)?;
+            let next = deadline.map_or(compare, |deadline| deadline.min(compare));
+            timer.set(next.min(Instant::now() + PAUSE))?;
             let sources: Vec<_> = watcher.descriptors().chain([timer.0.as_fd()]).collect();
             wait(shutdown, &sources)?;
         }

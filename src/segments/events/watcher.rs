@@ -99,14 +99,15 @@ impl Watcher {
         self.machine.segments()
     }
 
-    /// Returns descriptors of which one is readable as soon as something may have happened.
+    /// Returns descriptors of which one is readable as soon as much has happened, or a program begins. Else records wait to
+    /// be read.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.tracepoints.descriptors()
     }
 
-    /// Whether records wait until they are complete: to be read again soon.
-    pub(crate) fn has_waiting(&self) -> bool {
-        self.tracepoints.has_waiting()
+    /// Whether to read again soon: records wait until they are complete, or a program has begun that may not live long.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.tracepoints.has_waiting() || self.witness.is_urgent()
     }
 
     /// Returns how many records were lost since this was asked last, because they were not read quickly enough.

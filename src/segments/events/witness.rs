@@ -16,6 +16,9 @@ use crate::values::ShmId;
 /// A process that makes many calls is asked again after this time who it is.
 const FRESH: Duration = Duration::from_millis(100);
 
+/// A program like ipcrm(1) has done its work after this time.
+const SHORT_LIVED: Duration = Duration::from_millis(3);
+
 /// So many processes are remembered at most.
 const MOST: usize = 1 << 16;
 
@@ -46,6 +49,8 @@ pub(super) struct Witness {
     home: Option<Namespace>,
     /// When processes were asked who they are.
     asked: HashMap<i32, Instant>,
+    /// When a program was executed last.
+    executed: Option<Instant>,
     /// The segments of the calls that threads are in, if they are of interest when the call returns.
     inside: HashMap<i32, ShmId>,
 }
@@ -53,7 +58,7 @@ pub(super) struct Witness {
 impl Witness {
     /// Looks in this namespace only, or with `home`, which is this one, in that of each caller.
     pub(super) fn new(home: Option<Namespace>) -> Witness {
-        Witness { home, asked: HashMap::new(), inside: HashMap::new() }
+        Witness { home, asked: HashMap::new(), executed: None, inside: HashMap::new() }
     }
 
     /// Looks at what a record speaks of. Calls in a namespace that is not watched are of no interest.
@@ -63,6 +68,7 @@ impl Witness {
             What::Enter(..) | What::Return(..) if !may_be_watched => Note::default(),
             What::Executed(_) => {
                 self.asked.remove(&pid);
+                self.executed = Some(Instant::now());
                 Note { user: user_of(pid), ..Note::default() }
             }
             What::Enter(call, [id, command, _]) => {
@@ -91,6 +97,11 @@ impl Witness {
             }
             _ => Note::default(),
         }
+    }
+
+    /// Whether a program was executed so short a time ago that it may not live long.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.executed.is_some_and(|executed| executed.elapsed() < SHORT_LIVED)
     }
 
     /// Asks who a process is, and the first time also what it runs.

@@ -18,10 +18,13 @@ pub(super) enum Point {
     Return(Call),
     /// clone(2), with its flags.
     NewTask,
+    /// execve(2). It is told by a record of its own; this one wakes us, because who executes a program can only be seen
+    /// while the program runs.
+    Execute,
 }
 
 /// All tracepoints, each with its directory below `events/` in tracefs.
-const POINTS: [(Point, &str); 9] = [
+const POINTS: [(Point, &str); 10] = [
     (Point::Enter(Call::Get), "syscalls/sys_enter_shmget"),
     (Point::Return(Call::Get), "syscalls/sys_exit_shmget"),
     (Point::Enter(Call::Attach), "syscalls/sys_enter_shmat"),
@@ -31,6 +34,7 @@ const POINTS: [(Point, &str); 9] = [
     (Point::Enter(Call::Control), "syscalls/sys_enter_shmctl"),
     (Point::Return(Call::Control), "syscalls/sys_exit_shmctl"),
     (Point::NewTask, "task/task_newtask"),
+    (Point::Execute, "sched/sched_process_exec"),
 ];
 
 /// The number that each of the tracepoints has on this kernel.
@@ -59,6 +63,11 @@ impl Ids {
     /// Returns the numbers, in the order of [`POINTS`].
     pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
         self.0.iter().copied()
+    }
+
+    /// Whether a record of this tracepoint is to be read at once.
+    pub(super) fn is_urgent(&self, number: u64) -> bool {
+        self.point(number) == Some(Point::Execute)
     }
 
     /// Returns the tracepoint with this number.

@@ -133,6 +133,7 @@ fn sample(mut raw: Fields<'_>, ids: &Ids) -> Option<What> {
             raw.take(24)?;
             What::Cloned(raw.u64()?)
         }
+        Point::Execute => return None,
     })
 }
 

@@ -1,0 +1,77 @@
+//! What the kernel allows, and when it destroys.
+
+use super::{Check, Health};
+use crate::error::advice;
+use crate::segments::lookup;
+use crate::segments::rmid_forced::sysctl;
+use crate::sysv::page_size;
+use crate::values::{counted, human};
+
+/// The kernel's default (include/uapi/linux/shm.h), which limits nothing.
+const UNLIMITED: u64 = u64::MAX - (1 << 24);
+
+/// From this share of a limit on it is a warning, in percent.
+const MUCH: u64 = 80;
+
+/// SHMMNI, SHMALL and SHMMAX, and what is used of them.
+pub(super) fn limits() -> Check {
+    let (limits, usage) = match lookup::limits() {
+        Ok(known) => known,
+        Err(error) => return Check::new("limits", Health::Unknown, error.to_string()),
+    };
+    let finding = format!(
+        "{} (SHMMNI allows {}) of {} (SHMALL: {}); SHMMAX: {}",
+        counted(usage.segments, "segment"),
+        limits.max_segments,
+        counted(usage.pages, "page"),
+        bound(limits.max_pages, |pages| pages.to_string()),
+        bound(limits.max_bytes, |bytes| human(bytes.into()).to_string())
+    );
+    let share = |used: u64, limit: u64| if limit == 0 { 100 } else { used.saturating_mul(100) / limit };
+    let (segments, pages) = (share(usage.segments, limits.max_segments), share(usage.pages, limits.max_pages));
+    let status = match segments.max(pages) {
+        100.. => Health::Problem,
+        MUCH.. => Health::Warning,
+        _ if limits.max_bytes < page_size() => Health::Problem,
+        _ => Health::Ok,
+    };
+    let check = Check::new("limits", status, finding);
+    let raise = |name, limit: u64| {
+        let (list, set) =
+            (advice::command("list --orphaned", None), advice::sysctl(name, limit.saturating_mul(2).max(1), None));
+        format!("remove what is left over ({list}), or let root raise it: {set}")
+    };
+    match status {
+        Health::Ok => check,
+        _ if segments >= MUCH => check.remedy(raise("kernel.shmmni", limits.max_segments)),
+        _ if pages >= MUCH => check.remedy(raise("kernel.shmall", limits.max_pages)),
+        _ => check.remedy(format!("root can raise it: {}", advice::sysctl("kernel.shmmax", UNLIMITED, None))),
+    }
+}
+
+fn bound(limit: u64, show: impl FnOnce(u64) -> String) -> String {
+    if limit >= UNLIMITED { "unlimited".into() } else { show(limit) }
+}
+
+/// kernel.shm_rmid_forced.
+pub(super) fn rmid_forced() -> Check {
+    let name = "rmid-forced";
+    let set = advice::sysctl("kernel.shm_rmid_forced", 0, None);
+    match sysctl() {
+        Some(false) => Check::new(
+            name,
+            Health::Ok,
+            "kernel.shm_rmid_forced is 0: the kernel keeps segments that nobody has attached",
+        ),
+        Some(true) => {
+            let finding = "kernel.shm_rmid_forced is 1: the kernel destroys a segment with its last detach, and what was \
+                           never attached when its creator exits";
+            Check::new(name, Health::Warning, finding).remedy(format!("root can set it to 0: {set}"))
+        }
+        None => {
+            let finding = "/proc does not show kernel.shm_rmid_forced: if it is 1, the kernel destroys what nobody has \
+                           attached";
+            Check::new(name, Health::Unknown, finding).remedy("look at it where /proc/sys is not hidden")
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What systemd-logind removes at logout.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{Check, Health};
+use crate::segments::lookup::rows;
+use crate::system::logind::{self, RemoveIpc};
+use crate::system::names::Names;
+use crate::system::namespace::Identity;
+use crate::system::process::status_line;
+
+/// The inode of the IPC namespace that the machine has booted with (include/linux/proc_ns.h, `PROC_IPC_INIT_INO`). It is
+/// the one in which logind works, unless that runs in a container itself.
+const INITIAL: u64 = 0xEFFF_FFFF;
+
+/// `RemoveIPC=` of logind.conf(5).
+pub(super) fn remove_ipc() -> Check {
+    let name = "remove-ipc";
+    let RemoveIpc { is_on, file } = RemoveIpc::read(Path::new("/"));
+    let source = file.map_or_else(|| "the default".into(), |file| file.display().to_string());
+    if !is_on {
+        let finding = format!("RemoveIPC=no ({source}): systemd-logind leaves segments alone");
+        return Check::new(name, Health::Ok, finding);
+    }
+    if !logind::is_running() && is_in_container() {
+        let finding = "this container shares the IPC namespace of the machine: whether the systemd-logind of the machine \
+                       removes segments when a user logs out cannot be seen from here";
+        return Check::new(name, Health::Unknown, finding).remedy("run shmadm doctor outside of the container");
+    }
+    if !logind::is_running() {
+        let finding = "systemd-logind does not run here, so nothing is removed when a user logs out";
+        return Check::new(name, Health::Ok, finding);
+    }
+    if Identity::ours().is_ok_and(|ours| ours.inode != INITIAL) {
+        let finding = format!(
+            "RemoveIPC=yes ({source}), but this is not the IPC namespace that the machine has booted with: \
+             systemd-logind removes only the segments there"
+        );
+        return Check::new(name, Health::Note, finding);
+    }
+    let last = logind::system_uid_max();
+    let finding = format!(
+        "RemoveIPC=yes ({source}): when the last session of a user ends, systemd-logind removes the segments that the user \
+         owns and nobody has attached. It leaves alone what belongs to users up to uid {last}, and to users who linger.{}",
+        at_risk(last)
+    );
+    let remedy = "as root: mkdir -p /etc/systemd/logind.conf.d, write \"[Login]\" and \"RemoveIPC=no\" into \
+                  /etc/systemd/logind.conf.d/ipc.conf, and systemctl restart systemd-logind; or for one user \
+                  loginctl enable-linger USER; or run the service as a system user";
+    Check::new(name, Health::Warning, finding).remedy(remedy)
+}
+
+/// Whether this is a pid namespace of its own in the IPC namespace of the machine.
+fn is_in_container() -> bool {
+    let is_nested = status_line("self", "NSpid:").is_some_and(|pids| pids.split_ascii_whitespace().count() > 1);
+    is_nested && Identity::ours().is_ok_and(|ours| ours.inode == INITIAL)
+}
+
+/// Tells whose segments it would be now.
+fn at_risk(system_uid_max: u32) -> String {
+    let names = Names::default();
+    let mut owners = BTreeMap::<u32, u64>::new();
+    for row in rows().into_iter().flatten().flatten() {
+        let user = names.user(row.uid);
+        let lingers = user.is_some_and(|user| logind::lingers(&user));
+        if row.uid > system_uid_max && row.nattch == 0 && !lingers {
+            *owners.entry(row.uid).or_default() += 1;
+        }
+    }
+    let list: Vec<_> =
+        owners.iter().take(5).map(|(uid, count)| format!("{} ({count})", names.user_or_uid(*uid))).collect();
+    match list.len() {
+        0 => String::new(),
+        _ => format!(" Now that would be segments of {}{}", list.join(", "), if owners.len() > 5 { ", …" } else { "" }),
+    }
+}

@@ -1,0 +1,92 @@
+//! Memory that segments can take.
+
+use std::fs;
+
+use nix::sys::resource::{Resource, getrlimit};
+use rustix::thread::{CapabilitySet, capabilities};
+
+use super::{Check, Health};
+use crate::error::advice;
+use crate::system::memory_left::{Bound, MemoryLeft, memory_left_in_cgroups};
+use crate::values::human;
+
+/// With less than this left in a memory cgroup it is a warning, in bytes.
+const LITTLE: u64 = 64 << 20;
+
+/// Version 1 of cgroups has a limit near 2^63 where there is none.
+const UNLIMITED: u64 = 1 << 60;
+
+/// What the memory cgroup leaves. Pages of a segment are charged to the process that touches them first.
+pub(super) fn cgroup() -> Check {
+    let name = "memory";
+    let left = memory_left_in_cgroups().into_iter().filter(|left| left.bytes < UNLIMITED);
+    let Some(MemoryLeft { bytes, bound }) = left.min_by_key(|left| left.bytes) else {
+        return Check::new(name, Health::Ok, "no memory cgroup limits what segments take");
+    };
+    let Bound::Cgroup(path, file) = bound else {
+        return Check::new(name, Health::Ok, format!("the machine has {} available", human(bytes.into())));
+    };
+    let left = human(bytes.into());
+    if bytes >= LITTLE {
+        return Check::new(name, Health::Ok, format!("memory cgroup {} has {left} left ({file})", path.display()));
+    }
+    let finding = format!(
+        "memory cgroup {} has {left} left ({file}): a process that touches more of a segment is killed or slowed down, and the \
+         segment keeps the cgroup full until it is removed",
+        path.display()
+    );
+    let list = advice::command("list --sort rss", None);
+    let remedy =
+        format!("raise the limit (MemoryMax= of the unit, --memory of the container), or remove segments: {list}");
+    let status = if bytes == 0 { Health::Problem } else { Health::Warning };
+    Check::new(name, status, finding).remedy(remedy)
+}
+
+/// Huge pages for `create --huge`.
+pub(super) fn huge_pages() -> Check {
+    let name = "huge-pages";
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let field = |name: &str| -> Option<u64> {
+        meminfo.lines().find_map(|line| line.strip_prefix(name)?.trim().trim_end_matches(" kB").parse().ok())
+    };
+    let (Some(total), Some(free), Some(kib)) =
+        (field("HugePages_Total:"), field("HugePages_Free:"), field("Hugepagesize:"))
+    else {
+        return Check::new(name, Health::Note, "this kernel has no huge pages, or /proc/meminfo does not show them");
+    };
+    let size = human(u128::from(kib) * 1024);
+    if total == 0 {
+        let finding = format!("no huge pages of {size} are reserved: create --huge fails");
+        return Check::new(name, Health::Note, finding).remedy(reserve(64));
+    }
+    let check = Check::new(name, Health::Ok, format!("{free} of {total} huge pages of {size} are free"));
+    match free {
+        0 => Check { status: Health::Warning, ..check }.remedy(reserve(total * 2)),
+        _ => check,
+    }
+}
+
+/// Returns how huge pages are reserved. They are the machine's, not a namespace's.
+fn reserve(count: u64) -> String {
+    format!("root of the machine, not of a container, can reserve them: `sysctl -w vm.nr_hugepages={count}`")
+}
+
+/// RLIMIT_MEMLOCK, which bounds SHM_LOCK and segments of huge pages.
+pub(super) fn lock_limit() -> Check {
+    let name = "memlock";
+    if capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK)) {
+        return Check::new(name, Health::Ok, "no limit on locked memory holds for you (CAP_IPC_LOCK)");
+    }
+    match getrlimit(Resource::RLIMIT_MEMLOCK) {
+        Ok((u64::MAX, _)) => Check::new(name, Health::Ok, "the limit on locked memory is unlimited"),
+        Ok((limit, _)) => {
+            let finding = format!(
+                "you may lock {} (ulimit -l): set --lock and create --lock fail beyond that",
+                human(limit.into())
+            );
+            let remedy = "raise it in /etc/security/limits.conf, or with LimitMEMLOCK= of the unit";
+            Check::new(name, Health::Note, finding).remedy(remedy)
+        }
+        Err(errno) => Check::new(name, Health::Unknown, format!("the limit on locked memory cannot be read: {errno}")),
+    }
+}

@@ -1,0 +1,104 @@
+//! What can be seen from here, and what shmadm cannot do.
+
+use std::io;
+
+use super::{Check, Health};
+use crate::linux::{cause, written_by_child};
+use crate::segments::attachments::Attachments;
+use crate::segments::lookup::rows;
+use crate::system::namespace::enter_private;
+use crate::system::process::{proc_is_ours, status_line};
+use crate::system::tracepoints::Tracepoints;
+use crate::sysv::Segments;
+use crate::values::counted;
+
+/// The kernel's table.
+pub(super) fn table() -> Check {
+    let name = "table";
+    let count = rows().and_then(|rows| rows.map(|row| row.map(drop)).collect::<Result<Vec<_>, _>>());
+    let remedy = "mount /proc whole (without subset=pid), or run shmadm outside of the sandbox";
+    match (count, Segments::open()) {
+        (Ok(rows), Ok(_)) => {
+            Check::new(name, Health::Ok, format!("{} can be seen, readable or not", counted(rows.len(), "segment")))
+        }
+        (Ok(rows), Err(error)) => {
+            let finding = format!(
+                "/proc/sysvipc/shm is hidden ({}): shmctl(2) shows {}, but not how much memory is resident or swapped out",
+                cause(&error),
+                counted(rows.len(), "segment")
+            );
+            Check::new(name, Health::Note, finding).remedy(remedy)
+        }
+        (Err(error), _) => Check::new(name, Health::Problem, error.to_string()).remedy(remedy),
+    }
+}
+
+/// Other processes, which say who has what attached and whether a creator is alive.
+pub(super) fn processes() -> Check {
+    let name = "processes";
+    if !proc_is_ours() {
+        let finding = "/proc is missing, or shows the processes of another pid namespace: who has a segment attached and \
+                       whether its creator is alive is unknown";
+        return Check::new(name, Health::Warning, finding).remedy("mount /proc in this pid namespace");
+    }
+    let attachments = Attachments::look();
+    let is_nested = status_line("self", "NSpid:").is_some_and(|pids| pids.split_ascii_whitespace().count() > 1);
+    match (attachments.unreadable, attachments.error, is_nested) {
+        (_, Some(error), _) => Check::new(name, Health::Unknown, format!("processes cannot be looked at: {error}")),
+        (0, None, false) => Check::new(name, Health::Ok, "what all processes have attached can be seen"),
+        (0, None, true) => {
+            let finding = "this is a pid namespace of its own: creators and users of segments outside of it are unknown, \
+                           and are never taken for exited";
+            Check::new(name, Health::Note, finding)
+                .remedy("run shmadm in the pid namespace of the machine (docker --pid=host)")
+        }
+        (unseen, None, _) => {
+            let verb = if unseen == 1 { "has" } else { "have" };
+            let finding = format!("what {} {verb} attached cannot be seen", counted(unseen, "process"));
+            let remedy = "run shmadm as root with CAP_SYS_PTRACE, and without a security module that forbids it";
+            Check::new(name, Health::Note, finding).remedy(remedy)
+        }
+    }
+}
+
+/// `watch --source kernel`.
+pub(super) fn kernel_watch() -> Check {
+    let name = "kernel-watch";
+    match Tracepoints::<()>::open() {
+        Ok(_) => Check::new(name, Health::Ok, "watch can follow every call, with the process that makes it"),
+        Err(error) => {
+            let finding =
+                format!("watch cannot follow the calls ({}), and looks again and again instead", cause(&error));
+            let remedy = match error.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    "run it as root (CAP_SYS_ADMIN and CAP_PERFMON), outside of containers"
+                }
+                _ => "it needs a kernel with CONFIG_FTRACE_SYSCALLS and CONFIG_PERF_EVENTS",
+            };
+            Check::new(name, Health::Note, finding).remedy(remedy)
+        }
+    }
+}
+
+/// A private IPC namespace, for `guard` and `demo`.
+pub(super) fn private_namespace() -> Check {
+    let name = "private-namespace";
+    // Where the child does not come back, nothing is known, and it did not work.
+    let tried = written_by_child(
+        |mut out| {
+            use io::Write;
+            let refused = enter_private().err().map_or_else(String::new, |refused| refused.to_string());
+            out.write_all(refused.as_bytes())
+        },
+        |_| Ok(()),
+    );
+    let refused = match tried {
+        Ok((refused, ())) => String::from_utf8_lossy(&refused).into_owned(),
+        Err(error) => cause(&error),
+    };
+    if refused.is_empty() {
+        return Check::new(name, Health::Ok, "guard and demo can work in an IPC namespace of their own");
+    }
+    let finding = format!("guard cannot make an IPC namespace of its own: {refused}");
+    Check::new(name, Health::Note, finding).remedy("guard --shared works in this one")
+}

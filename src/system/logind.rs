@@ -1,0 +1,165 @@
+//! What systemd-logind does with a user's segments at logout: `RemoveIPC=` (logind.conf(5)), read as systemd reads it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where systemd looks for its configuration, the most important first (systemd.conf(5), "CONFIGURATION DIRECTORIES AND
+/// PRECEDENCE").
+const DIRECTORIES: [&str; 4] = ["etc/systemd", "run/systemd", "usr/local/lib/systemd", "usr/lib/systemd"];
+
+/// The last uid of system users, if /etc/login.defs does not say it.
+const SYSTEM_UID_MAX: u32 = 999;
+
+/// What is configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RemoveIpc {
+    /// Whether the segments of a user are removed when the last session ends.
+    pub is_on: bool,
+    /// The file that says so; `None` for the default.
+    pub file: Option<PathBuf>,
+}
+
+impl RemoveIpc {
+    /// Reads the configuration below this directory, which is `/` but in tests.
+    ///
+    /// The first logind.conf is read, and then the files of logind.conf.d in the order of their names; the last assignment
+    /// counts. A file hides those of the same name in less important directories. A value that is no boolean is ignored.
+    pub(crate) fn read(root: &Path) -> RemoveIpc {
+        let directories = DIRECTORIES.map(|directory| root.join(directory));
+        let main = directories.iter().map(|directory| directory.join("logind.conf")).find(|path| path.exists());
+        let mut parts = BTreeMap::<OsString, PathBuf>::new();
+        for directory in directories.iter().rev() {
+            let found = fs::read_dir(directory.join("logind.conf.d")).into_iter().flatten().flatten();
+            let found = found.map(|entry| (entry.file_name(), entry.path()));
+            parts.extend(found.filter(|(_, path)| path.extension().is_some_and(|extension| extension == "conf")));
+        }
+        // Compiled in, unless a distribution has chosen otherwise.
+        let default = RemoveIpc { is_on: true, file: None };
+        main.into_iter().chain(parts.into_values()).fold(default, |before, path| {
+            // One that cannot be read is left out, as a link to /dev/null is empty.
+            let assigned = fs::read(&path).ok().and_then(|text| assignment(&String::from_utf8_lossy(&text)));
+            assigned.map_or(before, |is_on| RemoveIpc { is_on, file: Some(path) })
+        })
+    }
+}
+
+/// Returns the value of the last valid assignment in a file.
+fn assignment(text: &str) -> Option<bool> {
+    let mut is_login = false;
+    let mut value = None;
+    for line in logical_lines(text) {
+        let line = line.trim();
+        if let Some(section) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            is_login = section == "Login";
+        } else if is_login && let Some((name, word)) = line.split_once('=') {
+            let word = boolean(word.trim()).filter(|_| name.trim() == "RemoveIPC");
+            value = word.or(value);
+        }
+    }
+    value
+}
+
+/// Joins lines that end in a backslash, and leaves out comments, also between such lines (systemd.syntax(7)).
+fn logical_lines(text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut begun = String::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with(['#', ';']) {
+            continue;
+        }
+        match line.strip_suffix('\\') {
+            Some(part) => begun = begun + part + " ",
+            None => lines.push(std::mem::take(&mut begun) + line),
+        }
+    }
+    lines.push(begun);
+    lines
+}
+
+/// Reads a boolean as systemd does (src/basic/parse-util.c, `parse_boolean`).
+fn boolean(word: &str) -> Option<bool> {
+    match word.to_ascii_lowercase().as_str() {
+        "1" | "yes" | "y" | "true" | "t" | "on" => Some(true),
+        "0" | "no" | "n" | "false" | "f" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// Whether systemd runs here, and logind with it.
+pub(crate) fn is_running() -> bool {
+    // sd_booted(3); logind makes the second directory.
+    Path::new("/run/systemd/system").is_dir() && Path::new("/run/systemd/users").is_dir()
+}
+
+/// Returns the last uid of system users, whose segments logind leaves alone (login.defs(5)).
+pub(crate) fn system_uid_max() -> u32 {
+    let text = fs::read_to_string("/etc/login.defs").unwrap_or_default();
+    text.lines()
+        .filter_map(|line| line.trim().strip_prefix("SYS_UID_MAX"))
+        .find_map(|value| value.trim().parse().ok())
+        .unwrap_or(SYSTEM_UID_MAX)
+}
+
+/// Whether a user stays logged in without a session (loginctl(1), enable-linger), by name.
+pub(crate) fn lingers(user: &str) -> bool {
+    !user.contains('/') && Path::new("/var/lib/systemd/linger").join(user).exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn assignments() {
+        for (text, expected) in [
+            ("[Login]\nRemoveIPC=no\n", Some(false)),
+            ("[Login]\n RemoveIPC = No \n", Some(false)),
+            ("[Login]\nRemoveIPC=no\nRemoveIPC=on\n", Some(true)),
+            ("[Login]\nRemoveIPC=no\nRemoveIPC=maybe\nRemoveIPC=\n", Some(false)),
+            ("[Login]\n#RemoveIPC=no\n;RemoveIPC=no\n", None),
+            ("RemoveIPC=no\n[login]\nRemoveIPC=no\n[Other]\nRemoveIPC=no\n", None),
+            ("[Login]\nremoveipc=no\nRemoveIPCs=no\n", None),
+            ("[Other]\nx=\\\n[Login]\nRemoveIPC=no\n", None),
+            ("[Login]\nRemoveIPC=\\\n# a comment between\n  no", Some(false)),
+            ("", None),
+        ] {
+            assert_eq!(assignment(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn files_in_their_order() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let write = |path: &str, value: &str| {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, format!("[Login]\nRemoveIPC={value}\n")).unwrap();
+        };
+        let read = || {
+            let RemoveIpc { is_on, file } = RemoveIpc::read(root);
+            (is_on, file.map(|file| file.strip_prefix(root).unwrap().to_str().unwrap().to_owned()))
+        };
+        let by = |is_on, file: &str| (is_on, Some(file.to_owned()));
+        assert_eq!(read(), (true, None));
+        write("usr/lib/systemd/logind.conf", "no");
+        assert_eq!(read(), by(false, "usr/lib/systemd/logind.conf"));
+        // Only the first main file counts, whatever it says.
+        write("etc/systemd/logind.conf", "nonsense");
+        assert_eq!(read(), (true, None));
+        write("usr/lib/systemd/logind.conf.d/50-vendor.conf", "no");
+        assert_eq!(read(), by(false, "usr/lib/systemd/logind.conf.d/50-vendor.conf"));
+        // A later name counts, from whichever directory; one without .conf is no part.
+        write("run/systemd/logind.conf.d/40-early.conf", "yes");
+        write("etc/systemd/logind.conf.d/90-late", "yes");
+        assert_eq!(read(), by(false, "usr/lib/systemd/logind.conf.d/50-vendor.conf"));
+        // A link to /dev/null hides the vendor's.
+        fs::create_dir_all(root.join("etc/systemd/logind.conf.d")).unwrap();
+        std::os::unix::fs::symlink("/dev/null", root.join("etc/systemd/logind.conf.d/50-vendor.conf")).unwrap();
+        assert_eq!(read(), by(true, "run/systemd/logind.conf.d/40-early.conf"));
+        write("usr/local/lib/systemd/logind.conf.d/60-site.conf", "off");
+        assert_eq!(read(), by(false, "usr/local/lib/systemd/logind.conf.d/60-site.conf"));
+    }
+}

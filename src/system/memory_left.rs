@@ -1,0 +1,102 @@
+//! How much memory can still be taken: what the machine has available, and what memory cgroups leave.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use procfs::ProcResult;
+use procfs::process::{MountInfo, Process};
+
+/// How much memory can still be taken, and what bounds it.
+#[derive(Debug)]
+pub(crate) struct MemoryLeft {
+    /// In bytes.
+    pub bytes: u64,
+    /// What bounds it.
+    pub bound: Bound,
+}
+
+/// What bounds the memory.
+#[derive(Debug)]
+pub(crate) enum Bound {
+    /// MemAvailable of the machine.
+    Machine,
+    /// A file of a cgroup's directory.
+    Cgroup(PathBuf, &'static str),
+}
+
+/// Returns the tightest bound; `None` if neither /proc nor the cgroups can be read.
+pub(crate) fn memory_left() -> Option<MemoryLeft> {
+    machine().into_iter().chain(memory_left_in_cgroups()).min_by_key(|left| left.bytes)
+}
+
+/// Returns what is left in our memory cgroup and those that it is in, of either version (cgroups(7)). Those without a limit
+/// are left out.
+pub(crate) fn memory_left_in_cgroups() -> Vec<MemoryLeft> {
+    cgroups().unwrap_or_default()
+}
+
+fn machine() -> Option<MemoryLeft> {
+    // procfs reads all sixty fields of the file, which is much program for one.
+    let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
+    let available = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = available.trim().strip_suffix(" kB")?.parse().ok()?;
+    let bytes = kibibytes.saturating_mul(1024);
+    Some(MemoryLeft { bytes, bound: Bound::Machine })
+}
+
+fn cgroups() -> ProcResult<Vec<MemoryLeft>> {
+    let me = Process::myself()?;
+    let mounts: Vec<_> = me.mountinfo()?.into_iter().collect();
+    let mut all = Vec::new();
+    for cgroup in me.cgroups()? {
+        let limits: &[_] = match cgroup.hierarchy {
+            0 => &V2,
+            _ if cgroup.controllers.iter().any(|name| name == "memory") => &V1,
+            _ => continue,
+        };
+        let is_its = |mount: &&MountInfo| match cgroup.hierarchy {
+            0 => mount.fs_type == "cgroup2",
+            _ => mount.fs_type == "cgroup" && mount.super_options.contains_key("memory"),
+        };
+        let Some(mount) = mounts.iter().find(is_its) else { continue };
+        // A container sees its own cgroup as the root of the mount, but not always in the path.
+        let below = Path::new(&cgroup.pathname);
+        let below = below.strip_prefix(&mount.root).or_else(|_| below.strip_prefix("/")).unwrap_or(below);
+        let own = mount.mount_point.join(below);
+        for directory in own.ancestors().take_while(|directory| directory.starts_with(&mount.mount_point)) {
+            all.extend(limits.iter().filter_map(|limit| limit.left(directory)));
+        }
+    }
+    Ok(all)
+}
+
+/// Where a version of cgroups has a limit, and what counts against it.
+struct Limit {
+    limit: &'static str,
+    usage: &'static str,
+    /// In memory.stat: cached files, which go when memory is wanted.
+    cached: &'static str,
+}
+
+const V2: [Limit; 2] = [
+    Limit { limit: "memory.max", usage: "memory.current", cached: "inactive_file" },
+    Limit { limit: "memory.high", usage: "memory.current", cached: "inactive_file" },
+];
+const V1: [Limit; 1] =
+    [Limit { limit: "memory.limit_in_bytes", usage: "memory.usage_in_bytes", cached: "total_inactive_file" }];
+
+impl Limit {
+    /// `None` where there is no such limit, which is `max` in version 2 and a number near 2^63 in version 1.
+    fn left(&self, directory: &Path) -> Option<MemoryLeft> {
+        let limit = number(&directory.join(self.limit))?;
+        let usage = number(&directory.join(self.usage))?;
+        let stat = fs::read_to_string(directory.join("memory.stat")).unwrap_or_default();
+        let cached = stat.lines().find_map(|line| line.strip_prefix(self.cached)?.trim().parse().ok()).unwrap_or(0);
+        let bytes = limit.saturating_sub(usage.saturating_sub(cached));
+        Some(MemoryLeft { bytes, bound: Bound::Cgroup(directory.into(), self.limit) })
+    }
+}
+
+fn number(path: &Path) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}

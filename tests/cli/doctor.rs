@@ -1,0 +1,142 @@
+//! `doctor`: each finding is what the machine really does.
+
+use serde_json::Value;
+
+use crate::support::{Ended, Namespace, ended, in_namespace, in_namespace_as_root, shmadm_path};
+
+/// The names of all checks, in their order.
+const NAMES: [&str; 10] = [
+    "limits",
+    "rmid-forced",
+    "remove-ipc",
+    "memory",
+    "huge-pages",
+    "memlock",
+    "table",
+    "processes",
+    "kernel-watch",
+    "private-namespace",
+];
+
+/// Runs it after a line of sh, in a mount namespace of its own.
+fn after(ns: &Namespace, script: &str) -> Ended {
+    let script = format!("{script} && exec {} doctor -f json", shmadm_path());
+    ended(ns.program("unshare").args(["--mount", "sh", "-c", &script]))
+}
+
+#[track_caller]
+fn check(ended: &Ended, name: &str) -> Value {
+    let report: Value = serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+    let checks = report["checks"].as_array().expect("checks").clone();
+    checks.into_iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("no {name}: {ended:?}"))
+}
+
+#[track_caller]
+fn status(ended: &Ended, name: &str) -> String {
+    check(ended, name)["status"].as_str().expect("a status").to_owned()
+}
+
+#[test]
+fn all_checks_in_both_formats() {
+    in_namespace(|ns| {
+        let report = ns.shmadm(["doctor", "-f", "json"]).json();
+        let checks = report["checks"].as_array().expect("checks");
+        let names: Vec<_> = checks.iter().map(|check| check["name"].as_str().expect("a name")).collect();
+        assert_eq!(names, NAMES);
+        for check in checks {
+            let status = check["status"].as_str().expect("a status");
+            assert!(["ok", "note", "warning", "problem", "unknown"].contains(&status), "{check}");
+            assert!(!check["finding"].as_str().expect("a finding").is_empty(), "{check}");
+            // What is well needs no remedy, and what is not has one.
+            assert!(status != "ok" || check["remedy"].is_null(), "{check}");
+            assert!(!["warning", "problem"].contains(&status) || check["remedy"].is_string(), "{check}");
+        }
+        let text = ns.shmadm(["doctor"]).ok();
+        assert!(NAMES.iter().all(|name| text.contains(&format!("{name}: "))), "{text}");
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+        // It changes nothing.
+        assert!(ns.table().is_empty());
+    });
+}
+
+#[test]
+fn limits_that_are_reached() {
+    in_namespace_as_root(|ns| {
+        ns.run("perl", ["-e", "shmget($_, 1, 01600) // die for 1 .. 4"]);
+        for (limit, expected, code) in [(4096, "ok", 0), (5, "warning", 0), (4, "problem", 1)] {
+            let told = after(ns, &format!("echo {limit} >/proc/sys/kernel/shmmni"));
+            assert_eq!((status(&told, "limits").as_str(), told.code), (expected, Some(code)), "{told:?}");
+        }
+        let remedy = check(&after(ns, "true"), "limits")["remedy"].as_str().expect("a remedy").to_owned();
+        assert!(remedy.contains("`sysctl -w kernel.shmmni=8`"), "{remedy}");
+        // In a container only its runtime may set it.
+        let told = after(ns, "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys");
+        let remedy = check(&told, "limits")["remedy"].as_str().expect("a remedy").to_owned();
+        assert!(remedy.contains("docker run --sysctl kernel.shmmni=8") && !remedy.contains("sysctl -w"), "{remedy}");
+    });
+}
+
+#[test]
+fn forced_removal() {
+    in_namespace_as_root(|ns| {
+        let set = |value: &str| after(ns, &format!("echo {value} >/proc/sys/kernel/shm_rmid_forced"));
+        assert_eq!(status(&set("0"), "rmid-forced"), "ok");
+        let forced = set("1");
+        assert_eq!((status(&forced, "rmid-forced").as_str(), forced.code), ("warning", Some(0)));
+        assert!(
+            check(&forced, "rmid-forced")["remedy"]
+                .as_str()
+                .is_some_and(|remedy| remedy.contains("kernel.shm_rmid_forced=0"))
+        );
+        let hidden = after(ns, "mount -t tmpfs none /proc/sys");
+        assert_eq!(status(&hidden, "rmid-forced"), "unknown");
+    });
+}
+
+#[test]
+fn what_logind_removes() {
+    in_namespace_as_root(|ns| {
+        // As if systemd ran; this namespace is not the one that it works in.
+        let booted =
+            "mount -t tmpfs none /run && mkdir -p /run/systemd/system /run/systemd/users /run/systemd/logind.conf.d";
+        let told = after(ns, "mount -t tmpfs none /run");
+        assert_eq!(status(&told, "remove-ipc"), "ok");
+        let set = |value: &str| {
+            format!("{booted} && printf '[Login]\\nRemoveIPC={value}\\n' >/run/systemd/logind.conf.d/99-zz.conf")
+        };
+        let off = check(&after(ns, &set("no")), "remove-ipc");
+        assert_eq!(off["status"], "ok");
+        assert!(
+            off["finding"]
+                .as_str()
+                .is_some_and(|text| text.contains("RemoveIPC=no (/run/systemd/logind.conf.d/99-zz.conf)")),
+            "{off}"
+        );
+        let elsewhere = check(&after(ns, &set("yes")), "remove-ipc");
+        assert_eq!(elsewhere["status"], "note", "{elsewhere}");
+        // In the namespace of the machine it is a warning, whoever asks. Only looked at, never changed.
+        let script = format!("{} && exec nsenter --ipc=/proc/1/ns/ipc {} doctor -f json", set("yes"), shmadm_path());
+        let there = ended(ns.program("unshare").args(["--mount", "sh", "-c", &script]));
+        let is_initial =
+            std::fs::read_link("/proc/1/ns/ipc").is_ok_and(|link| link.to_str() == Some("ipc:[4026531839]"));
+        if is_initial {
+            assert_eq!(status(&there, "remove-ipc"), "warning");
+        }
+    });
+}
+
+#[test]
+fn what_cannot_be_seen_or_done() {
+    in_namespace_as_root(|ns| {
+        ns.open_to_all();
+        let root = ns.shmadm(["doctor", "-f", "json"]);
+        assert_eq!(status(&root, "private-namespace"), "ok");
+        assert_eq!(status(&root, "memlock"), "ok");
+        let user = ns.shmadm_unprivileged(["doctor", "-f", "json"]);
+        assert_eq!((status(&user, "processes").as_str(), status(&user, "kernel-watch").as_str()), ("note", "note"));
+        assert_eq!(status(&user, "memlock"), "note");
+        // Without the table there is shmctl(2).
+        let hidden = after(ns, "mount -t tmpfs none /proc/sysvipc");
+        assert_eq!((status(&root, "table").as_str(), status(&hidden, "table").as_str()), ("ok", "note"));
+    });
+}
