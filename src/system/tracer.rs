@@ -6,6 +6,8 @@
 
 mod caller;
 mod environment;
+mod looker;
+mod proc;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -20,8 +22,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::linux::seccomp::{CreatingCall, Listener, Notification};
 use crate::system::stack::Modules;
 
-use caller::Looker;
 pub(crate) use caller::{Caller, Process, Progress, progress};
+use looker::Looker;
 
 /// How long a process waits at most while it is looked at.
 const LONGEST_LOOK: Duration = Duration::from_secs(1);

@@ -1,5 +1,8 @@
 //! What code a process has mapped: `/proc/PID/maps` (proc_pid_maps(5)).
 
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+
 use memchr::memchr;
 
 /// A mapping of a file from which code can be executed.
@@ -19,23 +22,46 @@ pub(crate) struct CodeMapping {
 
 /// All code that a process has mapped, in the order of addresses.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Mappings(Vec<CodeMapping>);
+pub(crate) struct Mappings {
+    mappings: Vec<CodeMapping>,
+    /// The places of those that were found, and whether an address was in none.
+    found: RefCell<BTreeSet<usize>>,
+    missed: Cell<bool>,
+}
 
 impl Mappings {
     /// Reads the lines of mappings that can be executed. A line that is none is left out.
     pub(crate) fn parse(maps: &[u8]) -> Mappings {
-        Mappings(maps.split(|byte| *byte == b'\n').filter_map(parse_line).collect())
+        let mappings = maps.split(|byte| *byte == b'\n').filter_map(parse_line).collect();
+        Mappings { mappings, ..Mappings::default() }
     }
 
     /// The mapping that has this address.
     pub(crate) fn find(&self, address: u64) -> Option<&CodeMapping> {
-        let behind = self.0.partition_point(|mapping| mapping.start <= address);
-        self.0[..behind].last().filter(|mapping| address < mapping.end)
+        let behind = self.mappings.partition_point(|mapping| mapping.start <= address);
+        let found = self.mappings[..behind].last().filter(|mapping| address < mapping.end);
+        match found {
+            Some(_) => drop(self.found.borrow_mut().insert(behind - 1)),
+            None => self.missed.set(true),
+        }
+        found
     }
 
     /// The mappings, in the order of addresses.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &CodeMapping> {
-        self.0.iter()
+        self.mappings.iter()
+    }
+
+    /// Forgets which mappings were found.
+    pub(crate) fn forget_found(&self) {
+        self.found.borrow_mut().clear();
+        self.missed.set(false);
+    }
+
+    /// Whether every address that was asked for since was in a mapping, and this holds for each of them.
+    pub(crate) fn all_found(&self, holds: impl Fn(&CodeMapping) -> Option<bool>) -> bool {
+        let found = self.found.borrow();
+        !self.missed.get() && !found.is_empty() && found.iter().all(|index| holds(&self.mappings[*index]) == Some(true))
     }
 }
 

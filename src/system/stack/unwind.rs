@@ -15,6 +15,7 @@ pub(super) type Find<'a> = dyn FnMut(&CodeMapping) -> Option<Arc<Module>> + 'a;
 pub(super) fn unwind(pc: u64, sp: u64, mappings: &Mappings, memory: &mut Memory, find: &mut Find<'_>) -> Vec<Place> {
     let mut places = Vec::new();
     let mut frame = Frame { pc, sp, fp: None, is_return: false };
+    let mut context = machine::Context::default();
     while places.len() < MOST_FRAMES {
         // A call is the last instruction of a function that does not return: what it returns to is another function's.
         let inside = frame.pc - u64::from(frame.is_return);
@@ -32,7 +33,9 @@ pub(super) fn unwind(pc: u64, sp: u64, mappings: &Mappings, memory: &mut Memory,
         };
         places.push(place);
         let bias = inside.wrapping_sub(address);
-        let Some(caller) = machine::caller(frame, &module, address, bias, mappings, memory) else { break };
+        let Some(caller) = machine::caller(frame, &module, address, bias, mappings, memory, &mut context) else {
+            break;
+        };
         if places.len() == 1 {
             // The function that made the system call is a few instructions of the C library. What called it is often its
             // caller's last call, for which compilers make a jump: that function has no frame, but is the one of interest.
@@ -59,7 +62,18 @@ pub(super) struct Frame {
 mod machine {
     use super::*;
 
-    pub(super) fn caller(_: Frame, _: &Module, _: u64, _: u64, _: &Mappings, _: &mut Memory) -> Option<Frame> {
+    #[derive(Default)]
+    pub(super) struct Context;
+
+    pub(super) fn caller(
+        _: Frame,
+        _: &Module,
+        _: u64,
+        _: u64,
+        _: &Mappings,
+        _: &mut Memory,
+        _: &mut Context,
+    ) -> Option<Frame> {
         None
     }
 
@@ -93,6 +107,10 @@ mod machine {
     /// The most steps of an expression in an unwind table.
     const MOST_STEPS: u32 = 1000;
 
+    /// Room for the rows of an unwind table, made once for a stack.
+    #[derive(Default)]
+    pub(super) struct Context(UnwindContext<usize>);
+
     /// The frame that called this one. `address` is where it is in its file, and `bias` what its file's addresses are
     /// shifted by in the process.
     pub(super) fn caller(
@@ -102,10 +120,10 @@ mod machine {
         bias: u64,
         mappings: &Mappings,
         memory: &mut Memory,
+        context: &mut Context,
     ) -> Option<Frame> {
         let Described { table, bases, description } = described(module, address)?;
-        let mut context = UnwindContext::new();
-        let row = description.unwind_info_for_address(&table, &bases, &mut context, address).ok()?;
+        let row = description.unwind_info_for_address(&table, &bases, &mut context.0, address).ok()?;
 
         if frame.fp.is_none()
             && let CfaRule::RegisterAndOffset { register: X86_64::RBP, offset } = row.cfa()

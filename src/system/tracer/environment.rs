@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::caller::read as read_file;
+use super::proc::read as read_file;
 use crate::system::stack::{Mappings, Memory, Modules};
 
 /// The most of the first environment that is read.

@@ -1,0 +1,168 @@
+//! Looking at a process while one of its threads waits in a call.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, Mode, OFlags, open, readlinkat, statat};
+
+use super::Wanted;
+use super::caller::{Caller, Process, Thread};
+use super::environment;
+use super::proc::{Stat, command, process_of, read, stat};
+use crate::linux::mapping_at;
+use crate::linux::seccomp::CreatingCall;
+use crate::system::stack::{Mappings, Memory, Modules, walk};
+
+/// The most of a maps file that is read.
+const MOST_OF_MAPS: u64 = 4 << 20;
+/// The most ancestors that are told.
+const MOST_ANCESTORS: usize = 64;
+/// After so many processes, what is known of them is forgotten.
+const MOST_PROCESSES: usize = 4096;
+/// Of how many threads files are kept open at most.
+const MOST_RECENT: usize = 16;
+
+/// Looks at processes, and remembers what does not change.
+pub(super) struct Looker {
+    wanted: Wanted,
+    modules: Modules,
+    root_started: u64,
+    known: HashMap<i32, (Stat, Arc<Process>)>,
+    recent: HashMap<i32, Recent>,
+}
+
+/// A thread that made a call before. Its files are those of this very thread and address space: once these are gone, the
+/// files are of no use, whoever gets the number.
+struct Recent {
+    /// `/proc/TID`
+    directory: OwnedFd,
+    /// `/proc/TID/syscall`
+    syscall: File,
+    /// `/proc/TID/maps`
+    maps: File,
+    mappings: Mappings,
+    process: Arc<Process>,
+    ancestors: Vec<Arc<Process>>,
+    started: u64,
+}
+
+impl Looker {
+    pub(super) fn new(wanted: Wanted, modules: Modules) -> Looker {
+        let root_started = stat(wanted.root).map_or(0, |stat| stat.started);
+        Looker { wanted, modules, root_started, known: HashMap::new(), recent: HashMap::new() }
+    }
+
+    /// Looks at the process of a thread that waits in this call; `None` where it is not to be seen.
+    pub(super) fn look(&mut self, tid: i32, call: &CreatingCall) -> Option<Caller> {
+        if tid <= 0 {
+            return None;
+        }
+        if let Some(caller) = self.look_again(tid, call) {
+            return Some(caller);
+        }
+        self.recent.remove(&tid);
+        if self.recent.len() >= MOST_RECENT {
+            self.recent.clear();
+        }
+        let recent = self.look_for_the_first_time(tid)?;
+        let caller = self.caller(tid, call, &recent)?;
+        self.recent.insert(tid, recent);
+        Some(caller)
+    }
+
+    /// Looks at a thread that made a call before. `None` where it executes another program, or has code mapped elsewhere
+    /// than before: PROCMAP_QUERY (Linux 6.11) tells whether the mappings that the stack leads to are the same.
+    fn look_again(&mut self, tid: i32, call: &CreatingCall) -> Option<Caller> {
+        let recent = self.recent.remove(&tid)?;
+        recent.mappings.forget_found();
+        let caller = self.caller(tid, call, &recent)?;
+        let is_same = recent.mappings.all_found(|known| {
+            let (now, _) = mapping_at(&recent.maps, known.start, &mut []).ok()?;
+            let is_same_file = now.inode == known.inode && now.device == (known.device.0.into(), known.device.1.into());
+            Some(is_same_file && now.range == (known.start..known.end) && now.is_executable)
+        });
+        if !is_same {
+            return None;
+        }
+        self.recent.insert(tid, recent);
+        Some(caller)
+    }
+
+    fn look_for_the_first_time(&mut self, tid: i32) -> Option<Recent> {
+        if self.known.len() > MOST_PROCESSES {
+            self.known.clear();
+        }
+        let path = format!("/proc/{tid}");
+        let directory = open(&path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let syscall = File::open(format!("{path}/syscall")).ok()?;
+        let maps = File::open(format!("{path}/maps")).ok()?;
+        let mappings = Mappings::parse(&read(tid, "maps", MOST_OF_MAPS).ok()?);
+        let thread = stat(tid)?;
+        let is_known = self.known.get(&tid).is_some_and(|(stat, _)| stat.started == thread.started);
+        let pid = if is_known { tid } else { process_of(tid)? };
+        let (process, parent) = if pid == tid {
+            (self.process(tid, &thread), thread.parent)
+        } else {
+            let stat = stat(pid)?;
+            (self.process(pid, &stat), stat.parent)
+        };
+        let ancestors = self.ancestors(pid, parent);
+        Some(Recent { directory, syscall, maps, mappings, process, ancestors, started: thread.started })
+    }
+
+    /// What is to be seen of the call itself.
+    fn caller(&mut self, tid: i32, call: &CreatingCall, recent: &Recent) -> Option<Caller> {
+        let mut registers = vec![0; 512];
+        let length = recent.syscall.read_at(&mut registers, 0).ok().filter(|length| *length > 0)?;
+        registers.truncate(length);
+        let stack = match call.is_32bit {
+            false => walk(&registers, &recent.mappings, &mut Memory::of(tid), &mut self.modules, tid),
+            true => Vec::new(),
+        };
+        let variables = &self.wanted.variables;
+        let memory = &mut Memory::of(tid);
+        Some(Caller {
+            process: Arc::clone(&recent.process),
+            directory: readlinkat(&recent.directory, "cwd", Vec::new()).ok().map(|path| path.into_bytes()),
+            ancestors: recent.ancestors.clone(),
+            environment: environment::read(tid, variables, &recent.mappings, memory, &mut self.modules),
+            stack,
+            thread: Thread { tid, started: recent.started, call: registers },
+            namespace: statat(&recent.directory, "ns/ipc", AtFlags::empty()).ok().map(|namespace| namespace.st_ino),
+        })
+    }
+
+    /// The parent of a process, the parent's parent and so on.
+    fn ancestors(&mut self, mut child: i32, mut parent: i32) -> Vec<Arc<Process>> {
+        let mut ancestors = Vec::new();
+        while child != self.wanted.root && parent > 1 && ancestors.len() < MOST_ANCESTORS {
+            // What started before the command has adopted a descendant of it.
+            let Some(stat_of_parent) = stat(parent).filter(|stat| stat.started >= self.root_started) else { break };
+            let process = self.process(parent, &stat_of_parent);
+            // A parent that ended meanwhile is no longer the parent, and its pid can be another's.
+            if stat(child).is_none_or(|stat| stat.parent != parent) {
+                break;
+            }
+            ancestors.push(process);
+            (child, parent) = (parent, stat_of_parent.parent);
+        }
+        ancestors
+    }
+
+    /// What a process executes. Its command line is read once, unless it executes another program.
+    fn process(&mut self, pid: i32, stat: &Stat) -> Arc<Process> {
+        if let Some((known, process)) = self.known.get(&pid)
+            && known.started == stat.started
+            && known.arguments == stat.arguments
+            && known.name == stat.name
+        {
+            return Arc::clone(process);
+        }
+        let process = Arc::new(Process { pid, command: command(pid, &stat.name) });
+        self.known.insert(pid, (stat.clone(), Arc::clone(&process)));
+        process
+    }
+}

@@ -1,0 +1,74 @@
+//! Files of /proc about a process, read within bounds.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+
+/// The most of a command line that is read.
+const MOST_OF_COMMAND: u64 = 4 << 10;
+/// The most of another file of /proc that is read, if nothing else is said.
+pub(super) const MOST_OF_FILE: u64 = 64 << 10;
+
+/// What is wanted of `/proc/PID/stat` (proc_pid_stat(5)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub name: Vec<u8>,
+    pub parent: i32,
+    /// Whether it is a zombie.
+    pub is_ended: bool,
+    /// Whether a signal or a debugger has stopped it.
+    pub is_stopped: bool,
+    pub started: u64,
+    /// Where the command line is in its memory, which is another place after each exec.
+    pub arguments: (u64, u64),
+}
+
+pub(super) fn command(pid: i32, name: &[u8]) -> Vec<Vec<u8>> {
+    let mut line = read(pid, "cmdline", MOST_OF_COMMAND).unwrap_or_default();
+    while line.last() == Some(&0) {
+        line.pop();
+    }
+    if line.is_empty() {
+        return vec![[b"[", name, b"]"].concat()];
+    }
+    line.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
+}
+
+/// The process that a thread belongs to.
+pub(super) fn process_of(tid: i32) -> Option<i32> {
+    let status = read(tid, "status", MOST_OF_FILE).ok()?;
+    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Tgid:"))?;
+    str::from_utf8(line).ok()?.trim().parse().ok()
+}
+
+pub(super) fn stat(pid: i32) -> Option<Stat> {
+    let line = read(pid, "stat", MOST_OF_FILE).ok()?;
+    // The name can have any character, parentheses too: it ends with the last one.
+    let open = line.iter().position(|byte| *byte == b'(')?;
+    let close = line.iter().rposition(|byte| *byte == b')')?;
+    let name = line.get(open + 1..close)?.to_vec();
+    let rest = str::from_utf8(line.get(close + 1..)?).ok()?;
+    // The first of these is field 3.
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    fn parse<T: std::str::FromStr>(fields: &[&str], number: usize) -> Option<T> {
+        fields.get(number - 3)?.parse().ok()
+    }
+    let field = |number| parse::<u64>(&fields, number);
+    Some(Stat {
+        name,
+        parent: parse(&fields, 4)?,
+        is_ended: matches!(fields.first(), Some(&"Z" | &"X")),
+        is_stopped: matches!(fields.first(), Some(&"T" | &"t")),
+        started: field(22)?,
+        arguments: (field(48).unwrap_or(0), field(49).unwrap_or(0)),
+    })
+}
+
+/// A file of /proc, not more of it than this.
+pub(super) fn read(pid: i32, name: &str, most: u64) -> io::Result<Vec<u8>> {
+    // With room for the whole of a small file, one read takes it and a second one finds its end.
+    let mut contents = Vec::with_capacity(8 << 10);
+    let path = format!("/proc/{pid}/{name}");
+    File::open(OsStr::new(&path))?.take(most).read_to_end(&mut contents)?;
+    Ok(contents)
+}
