@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 
 use snapbox::{Assert, Redactions};
 
-use crate::support::{Namespace, Need, Running, ended, in_namespace, needs, on_terminal, shmadm_path};
-use crate::with_c;
+use crate::support::{
+    Namespace, Need, Running, ended, in_namespace, in_namespace_as_root, needs, on_terminal, shmadm_path,
+};
 
 /// What the shell of a session says when it is ready.
 const PROMPT: &str = "<ready>";
 /// What differs from one day, machine and run to the next: nothing else may.
 const VARIES: &[(&str, &str)] = &[
-    ("[PID]", r"(?m)(?:process |mode \d+ by |-> \d+ by |^\[\d\] )(?<redacted>\d+)"),
+    ("[PID]", r"(?m)(?:process |\bby |^\[\d\] )(?<redacted>\d+)"),
     // In the table of attachments, where the title stands over the last digit.
     ("[PIDS]", r"(?m)^(?<redacted> +(?:PID|\d+))  "),
     ("[ADDRESS]", "0x7[0-9a-f]{11}"),
@@ -25,6 +26,10 @@ const VARIES: &[(&str, &str)] = &[
     ("[TIME]", r"(?m)^(?<redacted>\d\d:\d\d:\d\d) "),
     ("[AGE]", r"(?m)(?<redacted> +\d+s)(?:$|  )"),
     ("[AGO]", r"\((?<redacted>\d+s) ago\)"),
+    ("[DIRECTORY]", r"process \S+, in (?<redacted>/[^)]*)\)"),
+    ("[AFTER]", r"(?<redacted>\d+\.\d) s after the start"),
+    ("[LIBC]", r"(?m)^shmadm: +(?<redacted>_+libc\S+ \(\S+\))"),
+    ("[PROGRAM]", r"_start \((?<redacted>/[^)]*)\)"),
 ];
 
 /// A line after `$ ` or `# `, and the lines that follow it.
@@ -70,6 +75,19 @@ fn fenced<'a>(document: &'a str, language: &str) -> Vec<&'a str> {
     let fence = format!("```{language}\n");
     let blocks: Vec<_> = document.split(fence.as_str()).skip(1).collect();
     blocks.into_iter().map(|rest| rest.split_once("```").expect("its end").0).collect()
+}
+
+/// The C programs of a document: each block of C is the file that was named last before it.
+fn c_files(document: &str) -> Vec<(&str, &str)> {
+    let mut before = document;
+    let mut files = Vec::new();
+    while let Some((text, rest)) = before.split_once("```c\n") {
+        let (source, rest) = rest.split_once("```").expect("its end");
+        let names = text.split('`').filter(|word| word.ends_with(".c") && !word.contains(' '));
+        files.push((names.last().expect("the name of the file"), source));
+        before = rest;
+    }
+    files
 }
 
 /// The pages of the manual, each with the text of its `.Bd -literal` blocks and of its `.Dl` lines.
@@ -189,11 +207,11 @@ fn check(ns: &Namespace, document: &str, examples: &[Example]) {
 fn the_documents_sessions_show_what_they_say() {
     in_namespace(|ns| {
         needs(Need::Program("cc"));
-        for name in ["write_shm", "read_shm"] {
-            ns.file(&format!("{name}.c"), with_c::source(name));
-        }
         let mut count = 0;
         for (name, text) in documents() {
+            for (file, source) in c_files(&text) {
+                ns.file(file, source);
+            }
             let examples: Vec<_> = fenced(&text, "console").into_iter().flat_map(examples).collect();
             count += examples.len();
             if !examples.is_empty() {
@@ -201,6 +219,18 @@ fn the_documents_sessions_show_what_they_say() {
             }
         }
         assert!(count >= 20, "{count} examples");
+    });
+}
+
+#[test]
+fn the_sessions_of_root_show_what_they_say() {
+    in_namespace_as_root(|ns| {
+        for (name, text) in documents() {
+            let examples: Vec<_> = fenced(&text, "console root").into_iter().flat_map(examples).collect();
+            if !examples.is_empty() {
+                check(ns, &name, &examples);
+            }
+        }
     });
 }
 
@@ -258,7 +288,8 @@ fn every_command_that_is_named_is_understood() {
         named.extend(lines.flat_map(calls).map(|call| (name.clone(), call.to_owned())));
     }
     for (name, text) in documents() {
-        let blocks = ["sh", "shell", "console", "ini"].into_iter().flat_map(|language| fenced(&text, language));
+        let blocks =
+            ["sh", "shell", "console", "console root", "ini"].into_iter().flat_map(|language| fenced(&text, language));
         let quoted = text.split('`').skip(1).step_by(2);
         let calls = blocks.flat_map(str::lines).chain(quoted).flat_map(calls);
         named.extend(calls.map(|call| (name.clone(), call.to_owned())));

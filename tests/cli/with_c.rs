@@ -11,7 +11,7 @@ fn section() -> &'static str {
 }
 
 /// The C program that the page shows as the file of this name.
-pub(crate) fn source(name: &str) -> &'static str {
+fn source(name: &str) -> &'static str {
     let (_, rest) = section().split_once(&format!("`{name}.c`")).expect("its name");
     let (_, block) = rest.split_once("```c\n").expect("a block of C");
     block.split_once("```").expect("its end").0
