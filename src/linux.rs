@@ -15,14 +15,16 @@ mod page_frames;
 mod perf;
 mod procmap;
 pub(crate) mod seccomp;
+mod shared_page;
 
 pub(crate) use descriptor::duplicate_inherited;
 pub(crate) use disposition::{ignore, is_ignored, restore_default};
 pub(crate) use errno::{cause, uninterrupted};
 pub(crate) use fork::{start, written_by_child};
-pub(crate) use kcmp::share_memory;
+pub(crate) use kcmp::compare_memory;
 pub(crate) use namespace::NamespaceFile;
 pub(crate) use page_cgroups::PageCgroups;
 pub(crate) use page_frames::PageFrames;
 pub(crate) use perf::{descriptor, filter, share_ring};
 pub(crate) use procmap::{FileMapping, mapping_at, next_shared_file};
+pub(crate) use shared_page::line_of_a_shared_page;

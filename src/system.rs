@@ -9,6 +9,7 @@ pub(crate) mod memory_left;
 pub(crate) mod names;
 pub(crate) mod namespace;
 pub(crate) mod parallel;
+pub(crate) mod patience;
 pub(crate) mod privileges;
 pub(crate) mod process;
 pub(crate) mod signals;

@@ -32,13 +32,13 @@ pub(crate) use every::{segment_at, stat_all};
 pub(crate) use ftok::ftok;
 pub(crate) use get::{HugePages, NewSegment, create, find};
 pub(crate) use limits::{Limits, Usage, limits, usage};
-pub(crate) use maps::SegmentMapping;
 pub use maps::{KernelMounts, Mapping};
+pub(crate) use maps::{Protection, SegmentMapping};
 pub(crate) use others::{
     MessageQueue, SemaphoreSet, message_queues, queue_at, remove_queue, remove_semaphore_set, semaphore_set_at,
     semaphore_sets, users_of_semaphores,
 };
-pub(crate) use procmap::MapsReader;
+pub(crate) use procmap::{MapsReader, SegmentFile};
 pub(crate) use rows::{Rows, rows};
 pub(crate) use segment::Identity;
 pub use segment::Segment;

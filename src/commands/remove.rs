@@ -81,7 +81,8 @@ impl Remove {
         if self.segment.is_empty() && self.filters.is_empty() && !self.all {
             return Err(Error::usage("name what to remove: a SEGMENT, filters, or --all; nothing was removed"));
         }
-        let selection = self.filters.resolve()?;
+        let mut selection = self.filters.resolve()?;
+        selection.needs_proof = true;
         match self.segment[..] {
             [] => self.remove_matching(&selection, context),
             _ => self.remove_named(&selection, context),

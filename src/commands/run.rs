@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Result, Status, advice};
 use crate::output::{Output, note_raw, say};
 use crate::segments::cache::Lookups;
 use crate::system::namespace::{self, NamespaceRef};
+use crate::system::patience;
 use crate::system::privileges;
 use crate::system::signals;
 use crate::sysv;
@@ -44,6 +45,7 @@ pub fn main() -> u8 {
             // Where standard output is what failed, there is nobody to tell.
             let _ = context.output.json(&JsonError { error });
         }
+        tell_silent();
         // What the command says of its failure weighs more than that its last words could not be written.
         let flushed = context.output.flush();
         result.and_then(|status| flushed.map(|()| status))
@@ -58,6 +60,17 @@ pub fn main() -> u8 {
 fn with_all_commands(message: clap::Error) -> clap::Error {
     let words = env::args_os().map(|word| visible(word.as_bytes()).into_owned());
     all_commands().try_get_matches_from(words).err().unwrap_or(message)
+}
+
+/// Says which processes did not answer: what the command printed of them is not all.
+fn tell_silent() {
+    let silent = patience::unanswered();
+    let (Some(first), others) = (silent.first(), silent.len().saturating_sub(1)) else { return };
+    let others = if others == 0 { String::new() } else { format!(" and {} more", others) };
+    say(format_args!(
+        "cannot look into process {first}{others}: stuck in the kernel; [NAME] stands for the command line, and what is \
+         attached there is not known"
+    ));
 }
 
 /// Goes where `--ns` says, before there is a second thread.

@@ -1,16 +1,36 @@
 //! Which resources two processes share.
 
+use std::cmp::Ordering;
+
 use nix::unistd::Pid;
 
 // include/uapi/linux/kcmp.h
 const KCMP_VM: libc::c_long = 1;
 
-/// kcmp(2) with `KCMP_VM`: returns whether two processes have one address space, as a child of vfork(2) and its parent.
+/// kcmp(2) with `KCMP_VM`: compares the address spaces of two processes. They are equal if the processes share one, as a
+/// child of vfork(2) and its parent do; else they have an order that stays the same until the next boot.
 ///
-/// `false` also where the kernel does not say: a process that ended, or one that this process may not inspect.
-pub(crate) fn share_memory(one: Pid, other: Pid) -> bool {
+/// Returns `None` if the kernel does not say: a process that ended, or one that this process may not inspect.
+pub(crate) fn compare_memory(one: Pid, other: Pid) -> Option<Ordering> {
     let (one, other) = (libc::c_long::from(one.as_raw()), libc::c_long::from(other.as_raw()));
     // SAFETY: KCMP_VM takes numbers only and touches no memory of ours.
     let ret = unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_VM, 0 as libc::c_long, 0 as libc::c_long) };
-    ret == 0
+    match ret {
+        0 => Some(Ordering::Equal),
+        1 => Some(Ordering::Less),
+        2 => Some(Ordering::Greater),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_shares_memory_with_itself_alone() {
+        let (own, first) = (Pid::this(), Pid::from_raw(1));
+        assert!(matches!(compare_memory(own, own), Some(Ordering::Equal) | None));
+        assert_ne!(compare_memory(own, first), Some(Ordering::Equal));
+    }
 }

@@ -1,13 +1,15 @@
 //! The attachments of a segment, for JSON and for `stat`.
 
+use std::fmt::Display;
 use std::rc::Rc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use crate::segments::attachments::Proof;
 use crate::segments::cache::Lookups;
 use crate::system::process::{command_of, user_of};
 use crate::system::units::{Unit, unit_of};
-use crate::sysv::Segment;
+use crate::sysv::{Protection, Segment};
 
 /// One attachment of a segment.
 #[derive(Debug, Serialize)]
@@ -19,13 +21,31 @@ pub(crate) struct AttachmentRecord {
     /// That user's name, made visible.
     pub user: Option<Rc<str>>,
     /// Its command line, made visible.
-    pub command: Option<String>,
+    pub command: Option<Rc<str>>,
     /// The systemd unit, container or pod that it belongs to.
-    pub unit: Option<Unit>,
+    pub unit: Option<Rc<Unit>>,
     /// Its address in the process.
-    pub address: String,
+    #[serde(serialize_with = "hexadecimal")]
+    pub address: u64,
     /// `rw`, `r`, or `none` if the process removed all access by mprotect(2).
-    pub access: String,
+    #[serde(serialize_with = "text")]
+    pub access: Protection,
+    /// Whether it may be forged, or of another namespace's segment: only root can tell.
+    #[serde(rename = "unverified", skip_serializing_if = "is_false")]
+    pub is_unverified: bool,
+}
+
+fn hexadecimal<S: Serializer>(address: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{address:#x}"))
+}
+
+fn text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde wants")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Returns the attachments of a segment that were found, by pid and address.
@@ -39,7 +59,7 @@ pub(crate) fn attachment_records(segment: &Segment, lookups: &Lookups) -> Vec<At
             None => {
                 let uid = user_of(attached.pid);
                 let user = uid.and_then(|uid| lookups.names.user(uid));
-                (uid, user, command_of(attached.pid), unit_of(attached.pid))
+                (uid, user, command_of(attached.pid).map(Rc::from), unit_of(attached.pid).map(Rc::new))
             }
         };
         records.push(AttachmentRecord {
@@ -48,8 +68,9 @@ pub(crate) fn attachment_records(segment: &Segment, lookups: &Lookups) -> Vec<At
             user,
             command,
             unit,
-            address: format!("{:#x}", attached.mapping.range.start),
-            access: attached.mapping.protection.to_string(),
+            address: attached.mapping.range.start,
+            access: attached.mapping.protection,
+            is_unverified: attached.proof == Proof::Unverified,
         });
     }
     records

@@ -266,8 +266,9 @@ pub static COLUMNS: &[Column] = &[
         help: "Key that a marked segment had",
         is_expensive: true,
         write: |segment, view, text| {
-            if let Some(key) = state::original_key(segment, view.lookups) {
+            if let Some((key, proof)) = state::original_key(segment, view.lookups) {
                 cell::value(text, key);
+                text.push_str(cell::doubt(proof));
             }
         },
         ..TEXT

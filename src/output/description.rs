@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use anstyle::Style;
+use nix::unistd::geteuid;
 
 use super::attachment::{AttachmentRecord, attachment_records};
 use super::charge::charge_lines;
@@ -11,6 +12,7 @@ use super::text::cut;
 use super::time::{TimeFormat, compact, timestamp};
 use super::{Output, grid};
 use crate::error::Result;
+use crate::segments::attachments::Proof;
 use crate::segments::cache::Lookups;
 use crate::segments::charge::Charges;
 use crate::segments::state::{self, Presence};
@@ -25,6 +27,8 @@ const NARROW: u16 = 60;
 const BAR: usize = 20;
 /// More lines of a value than these say little more: a command line can be as long as a book.
 const MOST_LINES: usize = 4;
+/// More attachments than these nobody reads: a process can have a hundred thousand.
+const MOST_ROWS: usize = 1000;
 /// Where the rows of attachments begin.
 const INDENT: usize = 4;
 
@@ -76,8 +80,11 @@ impl Description<'_> {
         match (segment.key.is_private(), segment.is_marked()) {
             (false, _) => segment.key.to_string(),
             (true, true) => match state::original_key(segment, self.lookups) {
-                Some(key) if key.is_private() => format!("{} (IPC_PRIVATE from the beginning)", segment.key),
-                Some(key) => format!("{} (it was {key} until it was removed)", segment.key),
+                Some((key, Proof::Unverified)) => {
+                    format!("{} (it may have been {key}; that is not verified)", segment.key)
+                }
+                Some((key, _)) if key.is_private() => format!("{} (IPC_PRIVATE from the beginning)", segment.key),
+                Some((key, _)) => format!("{} (it was {key} until it was removed)", segment.key),
                 None => format!("{} (lost when it was removed)", segment.key),
             },
             (true, false) => format!("{} (IPC_PRIVATE)", segment.key),
@@ -125,11 +132,21 @@ impl Description<'_> {
         if let Some(error) = &attachments.error {
             return format!("/proc shows no processes: {error}");
         }
-        match attachments.unreadable {
-            0 => "held by processes that /proc does not show here, or that are in another IPC namespace by now".into(),
-            1 => "1 process may not be looked at; root may".into(),
-            many => format!("{many} processes may not be looked at; root may"),
+        let mut reasons = Vec::new();
+        if attachments.unreadable > 0 {
+            let who = if geteuid().is_root() { "even root lacks the right here" } else { "root may" };
+            reasons.push(format!("{} may not be looked at; {who}", counted(attachments.unreadable, "process")));
         }
+        if !attachments.silent.is_empty() {
+            let those = counted(attachments.silent.len(), "process");
+            reasons.push(format!("{those} did not answer: stuck in the kernel"));
+        }
+        if reasons.is_empty() {
+            reasons.push(
+                "held by processes that /proc does not show here, or that are in another IPC namespace by now".into(),
+            );
+        }
+        reasons.join("; ")
     }
 
     fn times(self) -> Vec<(&'static str, String)> {
@@ -184,16 +201,23 @@ fn print_attachments(output: &mut Output, attachments: &[AttachmentRecord]) -> R
     let row = |one: &AttachmentRecord| {
         let user =
             one.user.as_ref().map(ToString::to_string).or(one.uid.map(|uid| uid.to_string())).unwrap_or_default();
-        let command = one.command.clone().unwrap_or_default();
+        let command = one.command.as_deref().unwrap_or_default().to_owned();
         let unit = has_units.then(|| one.unit.as_ref().map_or("-".to_owned(), ToString::to_string));
-        let known = [one.pid.to_string(), user, one.access.clone(), one.address.clone()];
+        let doubt = if one.is_unverified { "?" } else { "" };
+        let address = format!("{:#x}", one.address);
+        let known = [format!("{}{doubt}", one.pid), user, one.access.to_string(), address];
         known.into_iter().chain(unit).chain([command]).collect()
     };
     let mut titles = vec![("PID", true), ("USER", false), ("ACCESS", false), ("ADDRESS", false), ("COMMAND", false)];
     if has_units {
         titles.insert(4, ("UNIT", false));
     }
-    rows(output, grid(&titles, attachments.iter().map(row).collect()))
+    rows(output, grid(&titles, attachments.iter().take(MOST_ROWS).map(row).collect()))?;
+    if attachments.len() > MOST_ROWS {
+        let rest = attachments.len() - MOST_ROWS;
+        output.line(format_args!("{:INDENT$}and {rest} more, which -f json shows", ""))?;
+    }
+    Ok(())
 }
 
 fn explained(status: &str) -> &str {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::time::{TimeFormat, timestamp};
+use crate::segments::attachments::Proof;
 use crate::segments::cache::Lookups;
 use crate::segments::events::UNKNOWN_ID;
 use crate::segments::state::{self, Presence};
@@ -68,7 +69,8 @@ pub struct SegmentRecord {
 impl SegmentRecord {
     /// The record of a segment.
     pub fn new(segment: &Segment, lookups: &Lookups) -> SegmentRecord {
-        SegmentRecord::with_key(segment, state::original_key(segment, lookups), lookups)
+        let original_key = state::original_key(segment, lookups).filter(|(_, proof)| *proof == Proof::Certain);
+        SegmentRecord::with_key(segment, original_key.map(|(key, _)| key), lookups)
     }
 
     /// Returns the record of a segment that had this key, if it is marked.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::segments::attachments::{self, InProcess};
+use crate::segments::attachments::{self, Holding, Proof};
 use crate::segments::cache::Lookups;
 use crate::segments::snapshot::Snapshot;
 use crate::segments::state::{self, Presence};
@@ -36,6 +36,8 @@ pub struct Selection {
     pub(crate) idle: Option<Duration>,
     pub(crate) processes: Vec<ProcessFilter>,
     pub(crate) units: Vec<String>,
+    /// Whether an attachment must be certain to count for `processes`, because segments are removed for it.
+    pub(crate) needs_proof: bool,
     /// How many segments `orphaned` alone left out because a process that decides it is unknown.
     pub(crate) undecided: AtomicUsize,
 }
@@ -53,7 +55,7 @@ impl Selection {
     /// Returns whether all filters hold for a segment. The expensive ones, which look at processes, are asked last.
     pub fn matches(&self, segment: &Segment, lookups: &Lookups) -> bool {
         self.holds_without_processes(segment, lookups)
-            && any(&self.processes, |process| process.holds(segment, lookups))
+            && any(&self.processes, |process| process.holds(segment, lookups, self.needs_proof))
             && self.is_of_unit(segment, lookups)
             && (!self.creator_exited || state::creator(segment, lookups) == Presence::Exited)
             && (!self.orphaned || self.is_orphan(segment, lookups))
@@ -101,7 +103,7 @@ fn any<T>(values: &[T], fits: impl Fn(&T) -> bool) -> bool {
 #[derive(Debug)]
 pub(crate) struct ProcessFilter {
     pid: i32,
-    attached: Option<InProcess>,
+    attached: Option<Holding>,
     /// The inode of this thread's own IPC namespace.
     ours: Option<u64>,
 }
@@ -124,13 +126,14 @@ impl ProcessFilter {
         (ProcessFilter { pid, attached, ours }, problem)
     }
 
-    fn holds(&self, segment: &Segment, lookups: &Lookups) -> bool {
+    fn holds(&self, segment: &Segment, lookups: &Lookups, needs_proof: bool) -> bool {
         // The same identifier in another namespace is another segment.
-        let has_attached = self.attached.as_ref().is_some_and(|attached| {
-            Some(attached.namespace) == segment.namespace.or(self.ours)
-                && attached.mappings.iter().any(|mapping| mapping.is_of(segment))
-        });
-        has_attached
+        let proof = self
+            .attached
+            .as_ref()
+            .filter(|attached| Some(attached.namespace) == segment.namespace.or(self.ours))
+            .and_then(|attached| attached.proof(segment));
+        (proof == Some(Proof::Certain) || proof.is_some() && !needs_proof)
             || state::was_created_by(self.pid, segment, lookups)
             || state::was_last_used_by(self.pid, segment, lookups)
     }

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::segments::attachments::Proof;
 use crate::segments::cache::Lookups;
 use crate::system::process::name_of;
 use crate::sysv::Segment;
@@ -19,10 +20,13 @@ impl Holders {
         if segment.nattch == 0 {
             return Holders(Vec::new());
         }
-        let mut pids: Vec<_> = lookups.attachments().of(segment).iter().map(|attached| attached.pid).collect();
-        pids.dedup();
+        let mut attached = lookups.attachments().of(segment);
+        attached.dedup_by_key(|attached| attached.pid);
         let mut names = BTreeMap::new();
-        for name in pids.into_iter().filter_map(name_of) {
+        for attached in attached {
+            let Some(name) = name_of(attached.pid) else { continue };
+            let doubt = if attached.proof == Proof::Unverified { "?" } else { "" };
+            let name = format!("{name}{doubt}");
             *names.entry(name).or_default() += 1;
         }
         Holders::counted(names)

@@ -2,15 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 
-use super::attachments::{self, Attached, Attachments};
-use crate::sysv::{Segment, page_size};
+use super::attachments::{self, Attachments};
+use crate::sysv::{Segment, SegmentFile, SegmentMapping, page_size};
 use crate::values::ShmId;
-
-/// Huge pages make the file of a segment as much larger than the segment, at most.
-const LARGEST_PAGE: u64 = 1 << 30;
 
 /// An attachment whose segment was not seen yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,26 +28,19 @@ pub(crate) struct OutOfSight {
 #[derive(Debug)]
 struct Unseen {
     unknown: Unknown,
-    attached: Attached,
-    /// The segment's creator, if its file may be asked.
-    creator: Option<u32>,
+    mapping: SegmentMapping,
+    /// What the kernel says of the segment's file. Only root may ask.
+    file: Option<SegmentFile>,
 }
 
 impl OutOfSight {
     /// Starts with all attachments.
     pub(crate) fn new(attachments: &Attachments) -> OutOfSight {
         let mut unseen = BTreeMap::<_, Vec<_>>::new();
-        for (namespace, attached) in attachments.iter() {
-            let range = &attached.mapping.range;
-            let file = format!("/proc/{}/map_files/{:x}-{:x}", attached.pid, range.start, range.end);
-            // Only root may ask for the file. Its size is that of the segment, and its owner the creator.
-            let file = fs::metadata(file).ok();
-            let size = file.as_ref().map_or(range.end - range.start, MetadataExt::size);
-            unseen.entry(attached.mapping.id).or_default().push(Unseen {
-                unknown: Unknown { pid: attached.pid, namespace, size },
-                attached: attached.clone(),
-                creator: file.map(|file| file.uid()),
-            });
+        for (namespace, pid, mapping, file) in attachments.iter() {
+            let size = file.map_or(mapping.range.end - mapping.range.start, |file| file.size);
+            let unknown = Unknown { pid, namespace, size };
+            unseen.entry(mapping.id).or_default().push(Unseen { unknown, mapping: mapping.clone(), file });
         }
         OutOfSight { unseen: unseen.into() }
     }
@@ -83,19 +71,15 @@ impl OutOfSight {
 
 impl Unseen {
     fn is_still_attached(&self) -> bool {
-        let now = attachments::of_process(self.attached.pid).ok().flatten();
-        now.is_some_and(|now| now.namespace == self.unknown.namespace && now.mappings.contains(&self.attached.mapping))
+        let now = attachments::of_process(self.unknown.pid).ok().flatten();
+        now.is_some_and(|now| now.namespace == self.unknown.namespace && now.mappings.contains(&self.mapping))
     }
 
     fn is_of(&self, segment: &Segment) -> bool {
-        let size = self.unknown.size;
-        let fits = match self.creator {
-            Some(creator) => {
-                let is_huge = size.is_multiple_of(1 << 20) && size.saturating_sub(segment.size) < LARGEST_PAGE;
-                creator == segment.cuid && (size == segment.size || size > segment.size && is_huge)
-            }
-            None => size <= segment.size.next_multiple_of(page_size()),
+        let fits = match self.file {
+            Some(file) => file.is_of(segment),
+            None => self.unknown.size <= segment.size.next_multiple_of(page_size()),
         };
-        fits && self.attached.mapping.is_of(segment)
+        fits && self.mapping.is_of(segment)
     }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
+use crate::segments::attachments::Proof;
 use crate::segments::cache::Lookups;
 use crate::system::cgroup::Cgroups;
 use crate::system::process::Running;
@@ -152,8 +153,8 @@ pub(crate) fn status_words(segment: &Segment, lookups: &Lookups) -> impl Iterato
     words.into_iter().filter_map(|(holds, word)| holds.then_some(word))
 }
 
-/// Returns the key that a marked segment had, if a process that has it attached shows the key.
-pub(crate) fn original_key(segment: &Segment, lookups: &Lookups) -> Option<Key> {
+/// Returns the key that a marked segment had, if a process that has it attached shows the key, and how sure that is.
+pub(crate) fn original_key(segment: &Segment, lookups: &Lookups) -> Option<(Key, Proof)> {
     if segment.is_marked() { lookups.attachments().original_key(segment) } else { None }
 }
 

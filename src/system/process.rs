@@ -5,7 +5,7 @@ mod stat;
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 
 use self::stat::Stat;
 use crate::system::cgroup::Cgroups;
+use crate::system::patience::ask;
 use crate::values::visible;
 
 /// The longest part of a command line that is read, in bytes. Its length is up to the process: PR_SET_MM can make it as
@@ -158,10 +159,13 @@ fn look_at(pid: i32) -> Option<Running> {
 
 /// Returns a process's arguments, as they are shown to a person.
 fn command_line(pid: i32, name: &[u8]) -> String {
-    let mut arguments = Vec::new();
     // What could not be read is as if the process had erased it.
-    let _ = File::open(format!("/proc/{pid}/cmdline"))
-        .and_then(|file| file.take(LONGEST_COMMAND).read_to_end(&mut arguments));
+    let arguments = ask(pid, |pid| {
+        let mut arguments = Vec::new();
+        let file = File::open(format!("/proc/{pid}/cmdline"));
+        file.and_then(|file| file.take(LONGEST_COMMAND).read_to_end(&mut arguments)).map(|_| arguments)
+    });
+    let arguments = arguments.and_then(io::Result::ok).unwrap_or_default();
     let words: Vec<&[u8]> = arguments.split(|b| *b == 0).filter(|word| !word.is_empty()).collect();
     if words.is_empty() {
         // A kernel thread, or a process that has erased its arguments: its name, as ps(1) shows it.
@@ -169,6 +173,11 @@ fn command_line(pid: i32, name: &[u8]) -> String {
     } else {
         visible(&words.join(&b' ')).into_owned()
     }
+}
+
+/// Returns whether a thread of this process waits in the kernel for something.
+pub(super) fn is_waiting(tid: i32) -> bool {
+    Stat::read_file(Path::new(&format!("/proc/self/task/{tid}/stat"))).is_ok_and(|stat| stat.is_waiting())
 }
 
 fn all_threads_have_ended(pid: i32) -> bool {

@@ -10,6 +10,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use rustix::fs::{fstat, major, minor};
 
 use super::{Segment, ShmId};
+use crate::linux::line_of_a_shared_page;
 use crate::values::Key;
 
 /// A file system's device: major and minor number.
@@ -123,7 +124,9 @@ pub struct KernelMounts {
 impl KernelMounts {
     /// Finds the devices.
     pub fn learn() -> Result<KernelMounts, Errno> {
-        let tmpfs = device(memfd_create(c"shmadm", MFdFlags::MFD_CLOEXEC)?)?;
+        // A sandbox can deny memfd_create(2), but hardly mmap(2).
+        let memfd = memfd_create(c"shmadm", MFdFlags::MFD_CLOEXEC).and_then(device);
+        let tmpfs = memfd.or_else(|errno| shared_page_device().ok_or(errno))?;
         let sizes = [MFdFlags::empty(), MFdFlags::MFD_HUGE_2MB, MFdFlags::MFD_HUGE_1GB];
         let huge = sizes.into_iter().filter_map(|size| {
             // A kernel without huge pages, or without this size, says so.
@@ -134,8 +137,17 @@ impl KernelMounts {
     }
 
     pub(super) fn has(&self, device: Device) -> bool {
-        self.tmpfs == device || self.hugetlbfs.contains(&device)
+        self.tmpfs == device || self.is_huge(device)
     }
+
+    pub(super) fn is_huge(&self, device: Device) -> bool {
+        self.hugetlbfs.contains(&device)
+    }
+}
+
+/// Returns the device of the file that a shared page without a name is in.
+fn shared_page_device() -> Option<Device> {
+    Mapping::from_line(&line_of_a_shared_page().ok()?).map(|mapping| mapping.device)
 }
 
 fn device(memfd: impl AsFd) -> Result<Device, Errno> {

@@ -1,11 +1,15 @@
 //! The segments in other processes' address spaces, from their `/proc/PID/maps`.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
+use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 
 use memchr::memmem;
 use nix::errno::Errno;
+use rustix::fs::{major, minor};
 
+use super::Segment;
 use super::maps::{KernelMounts, Mapping, Protection, SegmentMapping};
 use crate::linux::{FileMapping, mapping_at, next_shared_file};
 
@@ -27,19 +31,44 @@ impl MapsReader {
         Ok(MapsReader { kernel, can_query })
     }
 
-    /// The segments in an open `/proc/PID/maps`; `None` where there is no address space: a zombie, a kernel thread, a
+    /// The segments, at most so many, in an open `/proc/PID/maps`; `None` where there is no address space: a zombie, a kernel thread, a
     /// process whose first thread has ended (another thread's file shows it then).
     ///
     /// # Errors
     /// `ESRCH` of a process that ends meanwhile is `None`, too.
-    pub(crate) fn segments(&self, maps: &File) -> io::Result<Option<Vec<SegmentMapping>>> {
-        if self.can_query { self.by_query(maps) } else { self.by_text(maps) }
+    pub(crate) fn segments(&self, maps: &File, most: usize) -> io::Result<Option<Vec<SegmentMapping>>> {
+        if self.can_query { self.by_query(maps, most) } else { self.by_text(maps, most) }
     }
 
-    fn by_query(&self, maps: &File) -> io::Result<Option<Vec<SegmentMapping>>> {
+    /// Returns what the kernel says of the file of a mapping, whose number, size and owner nobody can forge: those of
+    /// the segment that is mapped.
+    ///
+    /// # Errors
+    /// `PermissionDenied` without CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN in the first user namespace; `NotFound` if the
+    /// mapping has changed; `InvalidData` if the file is not on a mount that only the kernel makes files on.
+    pub(crate) fn file(&self, pid: i32, range: &Range<u64>) -> io::Result<SegmentFile> {
+        let path = format!("/proc/{pid}/map_files/{:x}-{:x}", range.start, range.end);
+        let metadata = fs::metadata(path)?;
+        let device = (major(metadata.dev()).into(), minor(metadata.dev()).into());
+        if !self.kernel.has(device) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(SegmentFile {
+            inode: metadata.ino(),
+            size: metadata.size(),
+            uid: metadata.uid(),
+            // A segment of huge pages is rounded up to them.
+            unit: if self.kernel.is_huge(device) { metadata.blksize() } else { 1 },
+        })
+    }
+
+    fn by_query(&self, maps: &File, most: usize) -> io::Result<Option<Vec<SegmentMapping>>> {
         let mut segments = Vec::new();
         let mut address = 0;
         loop {
+            if segments.len() >= most {
+                return Ok(Some(segments));
+            }
             let found = match next_shared_file(maps, address) {
                 Ok(found) => found,
                 Err(Errno::ENOENT) => return Ok(Some(segments)),
@@ -57,10 +86,13 @@ impl MapsReader {
         }
     }
 
-    fn by_text(&self, maps: &File) -> io::Result<Option<Vec<SegmentMapping>>> {
+    fn by_text(&self, maps: &File, most: usize) -> io::Result<Option<Vec<SegmentMapping>>> {
         let mut lines = BufReader::new(maps);
         let (mut line, mut segments, mut any) = (Vec::new(), Vec::new(), false);
         loop {
+            if segments.len() >= most {
+                return Ok(Some(segments));
+            }
             line.clear();
             match lines.read_until(b'\n', &mut line) {
                 Ok(0) => return Ok(any.then_some(segments)),
@@ -75,6 +107,26 @@ impl MapsReader {
                 );
             }
         }
+    }
+}
+
+/// The file that a segment is, as the kernel describes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SegmentFile {
+    inode: u64,
+    /// Bytes.
+    pub size: u64,
+    uid: u32,
+    /// What its size is a multiple of.
+    unit: u64,
+}
+
+impl SegmentFile {
+    /// Returns whether it can be the file of a segment of our user namespace.
+    pub(crate) fn is_of(&self, segment: &Segment) -> bool {
+        self.inode == u64::from(segment.id.as_raw().cast_unsigned())
+            && Some(self.size) == segment.size.checked_next_multiple_of(self.unit.max(1))
+            && self.uid == segment.cuid
     }
 }
 

@@ -1,5 +1,6 @@
 //! Who has a segment attached: found and missing add up to what the kernel counts, whoever looks, whatever is mapped.
 
+mod elsewhere;
 mod forged;
 mod ways;
 

@@ -1,6 +1,7 @@
 //! What others choose: command lines, names of users, and the environment that shmadm is started in.
 
 mod names;
+mod stuck;
 mod words;
 
 use std::collections::HashSet;

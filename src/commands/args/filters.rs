@@ -129,6 +129,7 @@ impl Filters {
             idle: self.idle.map(|period| period.0),
             processes: Vec::new(),
             units: self.unit.clone(),
+            needs_proof: false,
             undecided: 0.into(),
         };
         for &pid in &self.pid {

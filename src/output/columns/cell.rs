@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 
 use crate::output::record::View;
 use crate::output::time::{compact, timestamp};
+use crate::segments::attachments::{Attached, Proof};
 use crate::segments::cache::Lookups;
 use crate::segments::state;
 use crate::sysv::Segment;
@@ -60,13 +61,27 @@ pub(super) fn command(text: &mut String, segment: &Segment, lookups: &Lookups) {
     }
 }
 
-/// Returns the processes that have a segment attached, as far as they can be seen, each once.
-pub(super) fn pids(segment: &Segment, lookups: &Lookups) -> Vec<i32> {
+/// Returns the processes that have a segment attached, as far as they can be seen, each once, with a question mark if
+/// that is not verified.
+pub(super) fn pids(segment: &Segment, lookups: &Lookups) -> Vec<String> {
+    attached(segment, lookups).iter().map(|one| format!("{}{}", one.pid, doubt(one.proof))).collect()
+}
+
+/// Returns one attachment of each process.
+fn attached<'a>(segment: &Segment, lookups: &'a Lookups) -> Vec<Attached<'a>> {
     // Without an attachment there is no process to look for.
     if segment.nattch == 0 {
         return Vec::new();
     }
-    let mut pids: Vec<_> = lookups.attachments().of(segment).iter().map(|attached| attached.pid).collect();
-    pids.dedup();
-    pids
+    let mut attached = lookups.attachments().of(segment);
+    attached.dedup_by_key(|attached| attached.pid);
+    attached
+}
+
+/// Returns the mark of what is not verified.
+pub(super) fn doubt(proof: Proof) -> &'static str {
+    match proof {
+        Proof::Certain => "",
+        Proof::Unverified => "?",
+    }
 }

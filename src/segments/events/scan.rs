@@ -1,15 +1,17 @@
 //! The processes that are there when the watch begins, as /proc shows them.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::sync::Arc;
 
 use nix::unistd::Pid;
 
 use super::tasks::{Found, Place};
 use super::witness::user_of;
 use crate::error::{Error, Result};
-use crate::linux::share_memory;
+use crate::linux::compare_memory;
 use crate::segments::attachments;
 use crate::system::namespace::Identity;
 use crate::sysv::MapsReader;
@@ -20,7 +22,7 @@ use crate::sysv::MapsReader;
 ///
 /// /proc cannot be read at all.
 pub(super) fn processes() -> Result<Vec<Found>> {
-    let reader = MapsReader::new().map_err(unreadable)?;
+    let reader = MapsReader::new().map(Arc::new).map_err(unreadable)?;
     let mut found: Vec<Found> = Vec::new();
     for entry in fs::read_dir("/proc").map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
@@ -39,7 +41,7 @@ pub(super) fn unreadable(error: io::Error) -> Error {
 }
 
 /// Returns what is known of a process; `None` if it has ended.
-fn process(reader: &MapsReader, pid: i32) -> Option<Found> {
+fn process(reader: &Arc<MapsReader>, pid: i32) -> Option<Found> {
     let mut threads = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
         let Some(tid) = entry.ok().and_then(|entry| entry.file_name().to_str()?.parse().ok()) else { continue };
@@ -68,5 +70,5 @@ fn sharer(found: &[Found], process: &Found) -> Option<i32> {
     }
     let alike = found.iter().filter(|other| other.attached == process.attached);
     let (pid, own) = (|found: &Found| Pid::from_raw(found.pid), Pid::from_raw(process.pid));
-    alike.into_iter().find(|other| share_memory(pid(other), own)).map(|other| other.pid)
+    alike.into_iter().find(|other| compare_memory(pid(other), own) == Some(Ordering::Equal)).map(|other| other.pid)
 }

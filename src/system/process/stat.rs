@@ -37,6 +37,11 @@ impl Stat {
         matches!(self.state, b'Z' | b'X')
     }
 
+    /// Returns whether it sleeps, whether a signal can end that or not.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.state, b'S' | b'D')
+    }
+
     /// Returns whether it is a thread of the kernel's own, which has no address space.
     pub(super) fn is_kernel_thread(&self) -> bool {
         self.flags & PF_KTHREAD != 0

@@ -1,0 +1,135 @@
+//! What one process has attached. Every function here waits for a process that is stuck: see [`crate::system::patience`].
+
+use std::fs::{self, File};
+use std::io;
+use std::ops::Range;
+
+use crate::system::namespace::Identity;
+use crate::sysv::{MapsReader, Segment, SegmentFile, SegmentMapping};
+
+/// The attachments of a process.
+#[derive(Debug)]
+pub(crate) struct Holding {
+    /// The inode of the IPC namespace that the process is in. What it attached before it came there looks the same.
+    pub namespace: u64,
+    /// By address.
+    pub mappings: Vec<SegmentMapping>,
+    /// Neighbours of one segment, which come from one attach that mprotect(2) split. There are few of these, so that each
+    /// file is looked at.
+    pub runs: Vec<Run>,
+}
+
+/// A row of mappings.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// Their places in [`Holding::mappings`].
+    pub places: Range<usize>,
+    /// The kernel's description of their file; `None` if it may not be asked for.
+    pub file: Option<SegmentFile>,
+}
+
+/// How sure it is that a mapping is an attachment of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// The kernel's file is the segment's.
+    Certain,
+    /// The name, the number and the mount are those of the segment, but whose file it is may not be asked.
+    Unverified,
+}
+
+impl Run {
+    /// Returns whether this is of a segment, and how sure that is, if the process is in the segment's namespace.
+    pub(crate) fn proof(&self, holding: &Holding, segment: &Segment) -> Option<Proof> {
+        // Nobody has attached a segment that the kernel counts no attachment of.
+        let first = holding.mappings.get(self.places.start)?;
+        if segment.nattch == 0 || !first.is_of(segment) {
+            return None;
+        }
+        match self.file {
+            None => Some(Proof::Unverified),
+            Some(file) => file.is_of(segment).then_some(Proof::Certain),
+        }
+    }
+}
+
+impl Holding {
+    /// Returns whether the process has a segment attached, and how sure that is, if it is in the segment's namespace.
+    pub(crate) fn proof(&self, segment: &Segment) -> Option<Proof> {
+        let proofs = || self.runs.iter().filter_map(|run| run.proof(self, segment));
+        proofs().find(|proof| *proof == Proof::Certain).or_else(|| proofs().next())
+    }
+}
+
+/// Returns the first attachment of a process, and its IPC namespace; `None` if it has none, or there is no such process.
+///
+/// # Errors
+/// `PermissionDenied` for another user's process.
+pub(super) fn first(reader: &MapsReader, pid: i32) -> io::Result<Option<(u64, SegmentMapping)>> {
+    Ok(mappings(reader, pid, 1)?.and_then(|(namespace, mut found)| Some((namespace, found.pop()?))))
+}
+
+/// Returns what a process has attached; `None` if it has nothing attached, or there is no such process.
+///
+/// # Errors
+/// As for [`first`].
+pub(super) fn holding(reader: &MapsReader, pid: i32) -> io::Result<Option<Holding>> {
+    let Some((namespace, mappings)) = mappings(reader, pid, usize::MAX)? else { return Ok(None) };
+    let mut runs: Vec<Run> = Vec::new();
+    for (place, mapping) in mappings.iter().enumerate() {
+        match runs.last_mut() {
+            Some(run) if continues(&mappings[place - 1], mapping) => run.places.end = place + 1,
+            _ => runs.push(Run { places: place..place + 1, file: None }),
+        }
+    }
+    for run in &mut runs {
+        run.file = reader.file(pid, &mappings[run.places.start].range).ok();
+    }
+    Ok(Some(Holding { namespace, mappings, runs }))
+}
+
+fn continues(one: &SegmentMapping, next: &SegmentMapping) -> bool {
+    (one.range.end, one.id, one.key) == (next.range.start, next.id, next.key)
+}
+
+/// Returns the mappings, at most so many, with the inode of the process's IPC namespace.
+fn mappings(reader: &MapsReader, pid: i32, most: usize) -> io::Result<Option<(u64, Vec<SegmentMapping>)>> {
+    let read = |path: &str| reader.segments(&File::open(path)?, most);
+    let looked = match read(&format!("/proc/{pid}/maps")) {
+        Ok(None) => of_threads(pid, read),
+        looked => looked,
+    };
+    let found = gone_is_none(looked)?.unwrap_or_default();
+    if found.is_empty() {
+        return Ok(None);
+    }
+    // A zombie is in no namespace; then one of its threads is.
+    let identity = Identity::of_process(pid).or_else(|error| identity_of_threads(pid).ok_or(error));
+    Ok(gone_is_none(identity.map(Some))?.map(|identity| (identity.inode, found)))
+}
+
+/// A process whose first thread has ended shows what the others have.
+fn of_threads(
+    pid: i32,
+    read: impl Fn(&str) -> io::Result<Option<Vec<SegmentMapping>>>,
+) -> io::Result<Option<Vec<SegmentMapping>>> {
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        if let Some(found) = read(&task?.path().join("maps").to_string_lossy())? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+fn identity_of_threads(pid: i32) -> Option<Identity> {
+    let mut tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    tasks.find_map(|task| Identity::of_file(&task.ok()?.path().join("ns/ipc")).ok())
+}
+
+/// What /proc says of a process that ends meanwhile.
+fn gone_is_none<T>(looked: io::Result<Option<T>>) -> io::Result<Option<T>> {
+    match looked {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+        looked => looked,
+    }
+}

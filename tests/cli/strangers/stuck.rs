@@ -1,0 +1,121 @@
+//! Processes that do not answer, or answer without end.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::{Namespace, Need, Running, ended, in_namespace_as_root, needs, peak_kib, shmadm_path, skip};
+
+/// Much more than an answer takes: a quarter of a second is lost on a process that does not answer. The rest is for a
+/// loaded machine, on which other tests map much. Without an answer the wait has no end.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Starts a program and waits until it says `ready`.
+#[track_caller]
+fn ready(command: &mut Command) -> Running {
+    let mut running = Running(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("a program"));
+    let mut line = String::new();
+    BufReader::new(running.0.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    assert_eq!(line, "ready\n", "{command:?}");
+    running
+}
+
+#[test]
+fn a_process_stuck_in_the_kernel_stops_nobody() {
+    in_namespace_as_root(|ns| {
+        if std::fs::File::options().read(true).write(true).open("/dev/fuse").is_err() {
+            skip("needs /dev/fuse");
+        }
+        needs(Need::Program("unshare"));
+        let (hungfs, victim) = (ns.compile("hungfs"), ns.compile("victim"));
+        let (mount, out) = (ns.path("mount"), ns.path("out"));
+        std::fs::create_dir(&mount).expect("a directory");
+        // The first reader locks the page, and the second one sticks in mmap(2) with its memory map locked.
+        let script = r#"await() { n=0; while ! eval "$1"; do n=$((n + 1)); [ $n -lt 300 ] || exit 1; sleep 0.1; done; }
+            "$1" "$3" 60 >/dev/null & server=$!
+            mount=$3 out=$4
+            await 'mountpoint -q "$mount"'
+            cat "$mount/f" & reader=$!
+            await 'grep -q "State:.[SD]" /proc/$reader/status && [ "$(cat /proc/$reader/comm)" = cat ]'
+            sleep 0.5
+            "$2" "$mount/f" >"$out" & victim=$!
+            await 'grep -q ready "$out" && grep -q "State:.D" /proc/$victim/status'
+            echo ready
+            sleep 60 & wait"#;
+        let mut unshare = ns.program("unshare");
+        let args = ["--mount-proc", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh"];
+        let _world = ready(unshare.args(args).arg(hungfs).arg(victim).arg(mount).arg(out).stderr(Stdio::null()));
+        for words in [
+            "list",
+            "list -q",
+            "list -f json",
+            "list -o id,pids,origkey",
+            "list --all-namespaces",
+            "stat 0x5151",
+            "stat 0x5151 -f json",
+            "remove --orphaned -n",
+            "remove --mine --include-attached -n",
+            "metrics",
+            "limits",
+        ] {
+            let begun = Instant::now();
+            let answer = ns.shmadm(words.split(' '));
+            assert!(begun.elapsed() < SOON, "{words} took {:?}", begun.elapsed());
+            assert_eq!(answer.code.map(|code| code > 1), Some(false), "{words}: {answer:?}");
+            let reads_others = words.starts_with("stat") || words == "list" || words.contains("pids");
+            assert!(!reads_others || answer.err.contains("stuck in the kernel"), "{words}: {answer:?}");
+            if words == "list" {
+                assert!(answer.out.contains("[victim]"), "{answer:?}");
+            }
+            if words == "remove --orphaned -n" || words == "metrics" {
+                assert!(!answer.err.contains("stuck"), "{words} needs no command line: {answer:?}");
+            }
+        }
+    });
+}
+
+/// What a command takes, in KiB, and how long.
+#[track_caller]
+fn measured(ns: &Namespace, words: &str) -> (u64, Duration) {
+    let begun = Instant::now();
+    let mut measure = ns.program(ns.path("measure"));
+    let ended = ended(measure.arg(shmadm_path()).args(words.split(' ')).stdin(Stdio::null()));
+    assert!(!ended.err.contains("stuck"), "{ended:.2000?}");
+    (peak_kib(&ended), begun.elapsed())
+}
+
+#[test]
+fn a_command_line_without_end_is_read_to_4_kib() {
+    in_namespace_as_root(|ns| {
+        needs(Need::Program("python3"));
+        ns.compile("measure");
+        let program = format!("{}/tests/programs/huge_argv.py", env!("CARGO_MANIFEST_DIR"));
+        let source = std::fs::read_to_string(program).expect("the program");
+        let mut python = ns.program("python3");
+        let _huge = ready(python.args(["-c", &source]));
+        for words in ["list", "list -f json", "stat 0x66", "metrics"] {
+            let (peak, _) = measured(ns, words);
+            assert!(peak < 32 << 10, "{words}: {peak} KiB");
+        }
+    });
+}
+
+#[test]
+fn many_mappings_take_memory_and_time_in_proportion() {
+    in_namespace_as_root(|ns| {
+        ns.compile("measure");
+        let mut mappings = ns.program(ns.compile("mappings"));
+        // Three processes share an address space with 30,000 mappings, and have a long command line.
+        let _holder = ready(mappings.args(["30000", "2", &"x".repeat(100_000)]));
+        ns.shmadm(["remove", "0x2a"]).ok();
+        for words in ["list -f json", "list -o pids,origkey", "stat id:0"] {
+            let (peak, time) = measured(ns, words);
+            assert!(peak < 64 << 10 && time < SOON, "{words}: {peak} KiB, {time:?}");
+        }
+        let found = ns.shmadm(["stat", "id:0", "-f", "json"]).json()[0].take();
+        assert_eq!(found["attachments"].as_array().map(Vec::len), Some(30_000));
+        assert_eq!(found["attachments_missing"], 0);
+        let text = ns.shmadm(["stat", "id:0"]).ok();
+        assert!(text.contains("and 29000 more, which -f json shows"), "{}", text.len());
+    });
+}
