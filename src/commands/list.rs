@@ -201,7 +201,7 @@ impl List {
         let mut shown = columns.iter().copied().chain(self.sum);
         let is_shown = self.sum.is_some() || !self.format.is_json();
         let namespace = match is_shown && shown.any(|column| column.title == "NS") {
-            true => Identity::ours().ok().map(|ours| ours.inode),
+            true => Identity::ours().ok().map(|ours| ours.inode).filter(|inode| *inode != 0),
             false => None,
         };
         Ok(rows()?.map(move |row| row.map(|segment| Segment { namespace, ..segment })))

@@ -3,6 +3,7 @@
 mod all;
 mod containers;
 mod kept;
+mod single;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -87,7 +87,8 @@ impl Identity {
 
     /// Errors: `PermissionDenied` for a process that may not be looked at, `NotFound` where there is none or it has ended.
     pub(crate) fn of_process(pid: i32) -> io::Result<Identity> {
-        Identity::of_file(Path::new(&format!("/proc/{pid}/ns/ipc")))
+        let file = format!("/proc/{pid}/ns/ipc");
+        Identity::of_file(Path::new(&file)).or_else(|error| Identity::only_one(&format!("/proc/{pid}")).ok_or(error))
     }
 
     /// The namespace that a namespace file is of.
@@ -97,7 +98,15 @@ impl Identity {
 
     /// The IPC namespace of this thread.
     pub(crate) fn ours() -> io::Result<Identity> {
-        Identity::of_file(Path::new("/proc/thread-self/ns/ipc"))
+        let found = Identity::of_file(Path::new("/proc/thread-self/ns/ipc"));
+        found.or_else(|error| Identity::only_one("/proc/self").ok_or(error))
+    }
+
+    /// The namespace of all processes where the kernel has only one (without CONFIG_IPC_NS), and so no files of them. No
+    /// file has the inode 0. `None` where the kernel has namespaces, or there is no such process.
+    fn only_one(process: &str) -> Option<Identity> {
+        let has_no_files = Path::new("/proc/self").exists() && fs::symlink_metadata("/proc/self/ns/ipc").is_err();
+        (has_no_files && Path::new(process).exists()).then_some(Identity { inode: 0, device: 0 })
     }
 }
 
@@ -174,6 +183,11 @@ impl Namespace {
 /// Errors: exit status 1, with what can be done about it.
 pub(crate) fn enter(named: &NamespaceRef) -> Result<()> {
     let cannot = |error: io::Error| explain(named, &error);
+    if let NamespaceRef::Process(pid) = named
+        && Identity::only_one(&format!("/proc/{pid}")).is_some()
+    {
+        return Ok(());
+    }
     let namespace = Namespace::open(named).map_err(cannot)?;
     // Into the one that we are in already the kernel lets only root.
     if Identity::ours().is_ok_and(|ours| ours == namespace.identity) {
