@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -108,6 +108,13 @@ fn all(ids: &[i32], outcome: &str) -> BTreeMap<i32, String> {
     ids.iter().map(|id| (*id, outcome.to_owned())).collect()
 }
 
+/// How long ago a segment was made or changed. What was made [`AGE`] later is younger, however slow the machine is.
+fn age_of(ns: &Namespace, id: i32) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs();
+    let change: u64 = ns.row(id).expect("a row").ctime.parse().expect("seconds");
+    format!("{}s", now - change)
+}
+
 fn is_marked(ns: &Namespace, id: i32) -> bool {
     ns.row(id).is_some_and(|row| row.mode.len() == 4 && row.mode.starts_with('1'))
 }
@@ -127,8 +134,8 @@ fn old_unattached_segments_of_the_caller_go_and_no_others() {
         let _holders = [ours[0], theirs[0], young.0[0], young.1[0]].map(|id| hold(ns, id));
         let mut left = existing(ns);
         assert_eq!(left.len(), 12);
-        let filters = "--mine --unattached --older-than 4s";
         for (unprivileged, chosen) in [(false, &ours[1..]), (true, &theirs[1..])] {
+            let filters = format!("--mine --unattached --older-than {}", age_of(ns, theirs[2]));
             let shmadm = |words: String| match unprivileged {
                 true => ns.shmadm_unprivileged(words.split(' ')),
                 false => ns.shmadm(words.split(' ')),
@@ -211,10 +218,10 @@ fn each_filter_selects_what_the_kernels_table_says_and_several_must_all_hold() {
             ("--min-size 8K", vec![b, c]),
             ("--max-size 4K", vec![a, d, e]),
             ("--max-size 99", vec![]),
-            ("--older-than 4s", vec![a, b, c, d]),
+            ("--older-than AGE", vec![a, b, c, d]),
             ("--older-than 1h", vec![]),
             // Attached since.
-            ("--idle 4s", vec![a, c, d]),
+            ("--idle AGE", vec![a, c, d]),
             ("--not-in before", vec![e, f]),
             // Each leaves out something that the other does not.
             ("--owner root --unattached", vec![a, e]),
@@ -222,9 +229,10 @@ fn each_filter_selects_what_the_kernels_table_says_and_several_must_all_hold() {
             ("--orphaned --max-size 4K", vec![a, d]),
             ("--min-size 4K --max-size 8K", vec![a, b, e, f]),
             ("--not-in before --key private --unattached", vec![e]),
-            ("--older-than 4s --attached --mine", vec![b]),
+            ("--older-than AGE --attached --mine", vec![b]),
             ("--marked --creator-user 1234", vec![]),
         ] {
+            let filters = &filters.replace("AGE", &age_of(ns, d));
             assert_eq!(listed(ns, filters), expected, "{filters}");
             let dry = run(ns, &format!("remove -n -f json --include-attached {filters}")).ok();
             assert_eq!(outcomes(&dry), all(&expected, "would-remove"), "{filters}");
