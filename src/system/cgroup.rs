@@ -5,30 +5,30 @@ use std::io::Read;
 
 use super::units::Unit;
 
-/// The kernel shows at most 4096 bytes of path for each of its hierarchies, of which there are at most sixteen.
+/// The kernel shows at most 4096 bytes of path for each hierarchy, and there are at most 16 hierarchies.
 const MOST_BYTES: u64 = 64 << 10;
 
-/// The paths of a process in the hierarchies that say to whom it belongs. Other users choose these bytes.
+/// The paths of a process in the hierarchies that identify its unit. Other users choose these bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Cgroups {
-    /// The hierarchy of version 1 with the memory controller.
+    /// Path in the version 1 hierarchy with the memory controller.
     memory: Option<Vec<u8>>,
-    /// The hierarchy of version 1 without a controller, in which systemd keeps its units.
+    /// Path in the version 1 hierarchy without a controller, where systemd keeps its units.
     systemd: Option<Vec<u8>>,
-    /// The hierarchy of version 2.
+    /// Path in the version 2 hierarchy.
     unified: Option<Vec<u8>>,
     unit: Option<Unit>,
 }
 
 impl Cgroups {
-    /// Reads `/proc/PID/cgroup`; `None` if the process is gone or hidden.
+    /// Reads `/proc/PID/cgroup`. Returns `None` if the process is gone or hidden.
     pub(crate) fn of(pid: i32) -> Option<Cgroups> {
         let mut text = Vec::new();
         File::open(format!("/proc/{pid}/cgroup")).ok()?.take(MOST_BYTES).read_to_end(&mut text).ok()?;
         Some(Cgroups::parse(&text))
     }
 
-    /// Reads lines of the form `id:controllers:path`. No path has a newline: mkdir(2) refuses it in a cgroup.
+    /// Parses lines of the form `id:controllers:path`. A path contains no newline: mkdir(2) refuses it in a cgroup.
     fn parse(text: &[u8]) -> Cgroups {
         let mut cgroups = Cgroups::default();
         for line in text.split(|byte| *byte == b'\n') {
@@ -46,23 +46,23 @@ impl Cgroups {
                 cgroups.systemd = path;
             }
         }
-        // The first of equals counts, and max_by_key returns the last.
+        // max_by_key returns the last of several equal elements. The reversed order makes that the first path.
         cgroups.unit = cgroups.paths().rev().filter_map(Unit::of_cgroup).max_by_key(Unit::precision);
         cgroups
     }
 
-    /// Returns the unit, container or pod. Where the hierarchies disagree, the one that says most counts: Docker may
-    /// leave systemd's hierarchy alone, and systemd may leave the memory controller's.
+    /// Returns the unit, container or pod. If the hierarchies disagree, the most precise name wins: Docker may not use
+    /// systemd's hierarchy, and systemd may not use the memory controller's.
     pub(crate) fn unit(&self) -> Option<&Unit> {
         self.unit.as_ref()
     }
 
-    /// Whether this text names the unit as it is shown, or is a part of one of the paths.
+    /// Returns whether the text equals the displayed unit, or occurs in one of the paths.
     pub(crate) fn are_named(&self, word: &str) -> bool {
         self.unit.as_ref().is_some_and(|unit| unit.is_named(word)) || self.contain(word.as_bytes())
     }
 
-    /// Whether any of the paths contains this text.
+    /// Returns whether any of the paths contains this text.
     fn contain(&self, part: &[u8]) -> bool {
         self.paths().any(|path| memchr::memmem::find(path, part).is_some())
     }
@@ -81,21 +81,21 @@ mod tests {
         let id = "0123456789abcdef".repeat(4);
         let docker = format!("12:pids:/\n4:memory:/docker/{id}\n1:name=systemd:/system.slice/docker.service\n0::/\n");
         for (text, unit) in [
-            // Version 2 alone.
+            // Version 2 only.
             ("0::/system.slice/postgresql.service\n", Some("postgresql.service")),
             // Version 1 without memory accounting: only systemd's hierarchy has the unit.
             (
                 "9:memory:/user.slice\n1:name=systemd:/user.slice/user-1000.slice/session-2.scope\n",
                 Some("session-2.scope"),
             ),
-            // Hybrid: version 2 beside version 1.
+            // Hybrid: versions 1 and 2 together.
             ("4:memory:/system.slice/a.service\n1:name=systemd:/system.slice/a.service\n0::/x\n", Some("a.service")),
             (&docker, Some("docker:0123456789ab")),
             // Controllers mounted together.
             ("3:cpu,memory:/system.slice/b.service\n", Some("b.service")),
             // A process whose cgroup was removed.
             ("0::/system.slice/gone.service (deleted)\n", Some("gone.service")),
-            // What another process's namespace hides.
+            // The kernel shows `..` for directories outside the reader's cgroup namespace.
             ("0::/../../system.slice/c.service\n", Some("c.service")),
             ("0::/\n", None),
             ("", None),

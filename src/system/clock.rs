@@ -1,4 +1,4 @@
-//! The time now, and what it can be compared with.
+//! The current time, and which recorded times can be compared with it.
 
 use std::cell::OnceCell;
 use std::ffi::OsStr;
@@ -9,22 +9,22 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use nix::time::{ClockId, clock_gettime};
 
-/// A moment, in the user's time zone if that is needed.
+/// A moment, and the user's time zone.
 #[derive(Debug, Clone)]
 pub(crate) struct Clock {
     now: Timestamp,
-    /// Seconds since the machine booted; `None` if the kernel does not tell.
+    /// Seconds since the machine booted; `None` if the kernel does not show it.
     uptime: Option<u64>,
     local: OnceCell<Zoned>,
 }
 
 impl Clock {
-    /// Returns the clock now. The time zone is that of TZ or /etc/localtime, else UTC.
+    /// Returns the current time. The time zone is that of TZ, else of /etc/localtime, else UTC.
     pub(crate) fn now() -> Clock {
         Clock { now: Timestamp::now(), uptime: uptime(), local: OnceCell::new() }
     }
 
-    /// Returns the clock of a test.
+    /// Returns a clock with a fixed time, for tests.
     #[cfg(test)]
     pub(crate) fn at(now: Zoned) -> Clock {
         Clock { now: now.timestamp(), uptime: None, local: now.into() }
@@ -41,19 +41,21 @@ impl Clock {
         self.now
     }
 
-    /// Returns the moment where the user is.
+    /// Returns the moment in the user's time zone.
     pub(crate) fn local(&self) -> &Zoned {
         self.local.get_or_init(|| self.now.to_zoned(time_zone()))
     }
 
-    /// Returns the seconds from a time that the kernel recorded to now: 0 if the clock was set back behind it, and no more
-    /// than the uptime if it was set forward, because the kernel recorded nothing before it booted.
+    /// Returns the seconds from a time that the kernel recorded until now. The result is 0 if the clock was later set
+    /// back before that time. It is at most the uptime if the clock was set forward, because the kernel recorded
+    /// nothing before it booted.
     pub(crate) fn seconds_since(&self, recorded: i64) -> u64 {
         let elapsed = self.now.as_second().saturating_sub(recorded).try_into().unwrap_or(0);
         self.uptime.map_or(elapsed, |uptime| elapsed.min(uptime))
     }
 
-    /// Returns whether a time that the kernel recorded is between the boot and now. If it is not, the clock was set since.
+    /// Returns whether a time that the kernel recorded lies between the boot and now. If not, the clock has been set
+    /// since.
     pub(crate) fn is_comparable(&self, recorded: i64) -> bool {
         let elapsed = Timestamp::now().as_second().saturating_sub(recorded);
         let uptime = self.uptime.map_or(i64::MAX, u64::cast_signed);
@@ -61,14 +63,14 @@ impl Clock {
     }
 }
 
-/// Returns the seconds since the machine booted, suspended ones included: CLOCK_BOOTTIME without the offset that a time
-/// namespace adds to it (time_namespaces(7)).
+/// Returns the seconds since the machine booted, including time suspended: CLOCK_BOOTTIME without the offset that a
+/// time namespace adds to it (time_namespaces(7)).
 fn uptime() -> Option<u64> {
     let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?.tv_sec();
     u64::try_from(since_boot.saturating_sub(time_namespace_offset())).ok()
 }
 
-/// Returns what the time namespace adds to CLOCK_BOOTTIME, in seconds: the line `boottime SECONDS NANOSECONDS`.
+/// Returns the seconds that the time namespace adds to CLOCK_BOOTTIME: the line `boottime SECONDS NANOSECONDS`.
 fn time_namespace_offset() -> i64 {
     let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
     let offset = offsets.lines().find_map(|line| {
@@ -78,8 +80,8 @@ fn time_namespace_offset() -> i64 {
     offset.unwrap_or(0)
 }
 
-/// Returns the user's time zone. Without TZ this reads /etc/localtime. jiff would read it, too, but would then walk all of
-/// /usr/share/zoneinfo to find that zone's name.
+/// Returns the user's time zone. Without TZ this function reads /etc/localtime itself: jiff would also walk all of
+/// /usr/share/zoneinfo to find the zone's name.
 fn time_zone() -> TimeZone {
     let is_named = env::var_os("TZ").is_some();
     let local = || TimeZone::tzif("", &fs::read("/etc/localtime").ok()?).ok();
@@ -88,7 +90,7 @@ fn time_zone() -> TimeZone {
     zone.or_else(system).unwrap_or(TimeZone::UTC)
 }
 
-/// Returns whether TZ names a FIFO or a device. The library would read it to its end, which may never come.
+/// Returns whether TZ names a FIFO or a device. The library would read it to the end, which may block for ever.
 fn tz_is_a_stream() -> bool {
     let Some(zone) = env::var_os("TZ") else { return false };
     let path = OsStr::from_bytes(zone.as_bytes().strip_prefix(b":").unwrap_or(zone.as_bytes()));

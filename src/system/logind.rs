@@ -1,31 +1,32 @@
-//! What systemd-logind does with a user's segments at logout: `RemoveIPC=` (logind.conf(5)), read as systemd reads it.
+//! What systemd-logind does with a user's segments at logout: `RemoveIPC=` (logind.conf(5)), parsed as systemd does.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where systemd looks for its configuration, the most important first (systemd.conf(5), "CONFIGURATION DIRECTORIES AND
+/// The directories of systemd's configuration, highest priority first (systemd.conf(5), "CONFIGURATION DIRECTORIES AND
 /// PRECEDENCE").
 const DIRECTORIES: [&str; 4] = ["etc/systemd", "run/systemd", "usr/local/lib/systemd", "usr/lib/systemd"];
 
-/// The last uid of system users, if /etc/login.defs does not say it.
+/// The last uid of system users if /etc/login.defs does not set it.
 const SYSTEM_UID_MAX: u32 = 999;
 
-/// What is configured.
+/// The configured value of `RemoveIPC=`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RemoveIpc {
-    /// Whether the segments of a user are removed when the last session ends.
+    /// Whether logind removes a user's segments when the user's last session ends.
     pub is_on: bool,
-    /// The file that says so; `None` for the default.
+    /// The file that sets the value; `None` for the default.
     pub file: Option<PathBuf>,
 }
 
 impl RemoveIpc {
-    /// Reads the configuration below this directory, which is `/` but in tests.
+    /// Reads the configuration below this directory, which is `/` except in tests.
     ///
-    /// The first logind.conf is read, and then the files of logind.conf.d in the order of their names; the last assignment
-    /// counts. A file hides those of the same name in less important directories. A value that is no boolean is ignored.
+    /// The first logind.conf found is read, then the files of logind.conf.d in the order of their names. The last
+    /// assignment wins. A file hides those of the same name in directories of lower priority. A value that is not a
+    /// boolean is ignored.
     pub(crate) fn read(root: &Path) -> RemoveIpc {
         let directories = DIRECTORIES.map(|directory| root.join(directory));
         let main = directories.iter().map(|directory| directory.join("logind.conf")).find(|path| path.exists());
@@ -35,10 +36,10 @@ impl RemoveIpc {
             let found = found.map(|entry| (entry.file_name(), entry.path()));
             parts.extend(found.filter(|(_, path)| path.extension().is_some_and(|extension| extension == "conf")));
         }
-        // Compiled in, unless a distribution has chosen otherwise.
+        // The compiled-in default of systemd, which a distribution can change.
         let default = RemoveIpc { is_on: true, file: None };
         main.into_iter().chain(parts.into_values()).fold(default, |before, path| {
-            // One that cannot be read is left out, as a link to /dev/null is empty.
+            // An unreadable file is skipped. An empty file (a link to /dev/null) assigns nothing.
             let assigned = fs::read(&path).ok().and_then(|text| assignment(&String::from_utf8_lossy(&text)));
             assigned.map_or(before, |is_on| RemoveIpc { is_on, file: Some(path) })
         })
@@ -61,7 +62,7 @@ fn assignment(text: &str) -> Option<bool> {
     value
 }
 
-/// Joins lines that end in a backslash, and leaves out comments, also between such lines (systemd.syntax(7)).
+/// Joins lines that end in a backslash, and drops comments, including those between such lines (systemd.syntax(7)).
 fn logical_lines(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut begun = String::new();
@@ -78,7 +79,7 @@ fn logical_lines(text: &str) -> Vec<String> {
     lines
 }
 
-/// Reads a boolean as systemd does (src/basic/parse-util.c, `parse_boolean`).
+/// Parses a boolean as systemd does (src/basic/parse-util.c, `parse_boolean`).
 fn boolean(word: &str) -> Option<bool> {
     match word.to_ascii_lowercase().as_str() {
         "1" | "yes" | "y" | "true" | "t" | "on" => Some(true),
@@ -87,13 +88,13 @@ fn boolean(word: &str) -> Option<bool> {
     }
 }
 
-/// Whether systemd runs here, and logind with it.
+/// Returns whether both systemd and logind are running.
 pub(crate) fn is_running() -> bool {
-    // sd_booted(3); logind makes the second directory.
+    // The first directory is the test of sd_booted(3); logind creates the second.
     Path::new("/run/systemd/system").is_dir() && Path::new("/run/systemd/users").is_dir()
 }
 
-/// Returns the last uid of system users, whose segments logind leaves alone (login.defs(5)).
+/// Returns the last uid of system users. logind does not remove their segments (login.defs(5)).
 pub(crate) fn system_uid_max() -> u32 {
     let text = fs::read_to_string("/etc/login.defs").unwrap_or_default();
     text.lines()
@@ -102,7 +103,7 @@ pub(crate) fn system_uid_max() -> u32 {
         .unwrap_or(SYSTEM_UID_MAX)
 }
 
-/// Whether a user stays logged in without a session (loginctl(1), enable-linger), by name.
+/// Returns whether this user (by name) stays logged in without a session (loginctl(1), enable-linger).
 pub(crate) fn lingers(user: &str) -> bool {
     !user.contains('/') && Path::new("/var/lib/systemd/linger").join(user).exists()
 }
@@ -146,16 +147,16 @@ mod tests {
         assert_eq!(read(), (true, None));
         write("usr/lib/systemd/logind.conf", "no");
         assert_eq!(read(), by(false, "usr/lib/systemd/logind.conf"));
-        // Only the first main file counts, whatever it says.
+        // Only the first main file is read, whatever it contains.
         write("etc/systemd/logind.conf", "nonsense");
         assert_eq!(read(), (true, None));
         write("usr/lib/systemd/logind.conf.d/50-vendor.conf", "no");
         assert_eq!(read(), by(false, "usr/lib/systemd/logind.conf.d/50-vendor.conf"));
-        // A later name counts, from whichever directory; one without .conf is no part.
+        // The file with the later name wins, whatever its directory. A file without .conf is ignored.
         write("run/systemd/logind.conf.d/40-early.conf", "yes");
         write("etc/systemd/logind.conf.d/90-late", "yes");
         assert_eq!(read(), by(false, "usr/lib/systemd/logind.conf.d/50-vendor.conf"));
-        // A link to /dev/null hides the vendor's.
+        // A link to /dev/null hides the vendor's file.
         fs::create_dir_all(root.join("etc/systemd/logind.conf.d")).unwrap();
         std::os::unix::fs::symlink("/dev/null", root.join("etc/systemd/logind.conf.d/50-vendor.conf")).unwrap();
         assert_eq!(read(), by(true, "run/systemd/logind.conf.d/40-early.conf"));

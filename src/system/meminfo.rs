@@ -2,7 +2,7 @@
 
 use procfs::{Current, Meminfo};
 
-/// Returns the bytes of shared memory, of which segments are a part: `Shmem`. `None` if /proc does not tell.
+/// Returns the bytes of shared memory (`Shmem`), which include all segments. `None` if /proc does not show it.
 pub(crate) fn shmem() -> Option<u64> {
     Meminfo::current().ok()?.shmem
 }

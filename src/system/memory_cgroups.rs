@@ -1,5 +1,5 @@
-//! The memory cgroups of the machine: the directories behind the inodes that the kernel names, and how much shared memory
-//! each is charged for.
+//! The memory cgroups of the machine: the directories for the inodes that the kernel reports, and the shared memory
+//! charged to each.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirEntry};
@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 
 use crate::values::unescaped_path;
 
-/// The inode of the root of a whole hierarchy (fs/kernfs).
+/// The inode of the root of a complete hierarchy (fs/kernfs).
 const ROOT: u64 = 1;
 
-/// The hierarchy that has the memory controller, as it is mounted here.
+/// The hierarchy with the memory controller, as mounted here.
 #[derive(Debug)]
 pub(crate) struct MemoryCgroups {
     mounted: PathBuf,
-    /// The part of the hierarchy that is mounted: `/`, or a container's own.
+    /// The mounted part of the hierarchy: `/`, or the part that a container sees.
     part: PathBuf,
     version: Version,
     /// Whether the whole hierarchy is mounted.
@@ -29,23 +29,23 @@ enum Version {
     Two,
 }
 
-/// What was found in the hierarchy.
+/// The result of searching the hierarchy.
 #[derive(Debug, Default)]
 pub(crate) struct Directories {
-    /// The directories that were looked for, by inode.
+    /// The directories found, by inode.
     pub found: HashMap<u64, PathBuf>,
-    /// Whether an inode without a directory can only be that of a removed cgroup: the whole hierarchy was seen.
+    /// Whether the whole hierarchy was searched. If so, an inode without a directory belongs to a removed cgroup.
     pub is_whole: bool,
     /// Whether memory may still be charged to removed cgroups.
     pub any_removed: bool,
 }
 
-/// The shared memory that a cgroup and those below it are charged for.
+/// The shared memory charged to a cgroup and those below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shared {
-    /// Bytes charged to the cgroup itself. The kernel does not tell in version 2.
+    /// Bytes charged to the cgroup itself; `None` in version 2, where the kernel does not show it.
     pub own: Option<u64>,
-    /// Bytes charged to removed cgroups below it; in version 2 with its own.
+    /// Bytes charged to removed cgroups below it. In version 2 this includes the cgroup's own bytes.
     pub removed: u64,
 }
 
@@ -53,7 +53,7 @@ impl MemoryCgroups {
     /// Finds the mount in `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
     ///
     /// # Errors
-    /// `NotFound` where the hierarchy is not mounted.
+    /// `NotFound` if the hierarchy is not mounted.
     pub(crate) fn find() -> io::Result<MemoryCgroups> {
         let mounts = fs::read("/proc/self/mountinfo")?;
         let (mounted, part, version) = mount(&mounts).ok_or(io::ErrorKind::NotFound)?;
@@ -61,7 +61,7 @@ impl MemoryCgroups {
         Ok(MemoryCgroups { mounted, part, version, is_whole })
     }
 
-    /// Looks for the directories of these inodes. Cgroups that come and go meanwhile may be missed.
+    /// Finds the directories of these inodes. It may miss cgroups that are created or removed during the search.
     ///
     /// # Errors
     /// Those of reading the topmost directory.
@@ -75,19 +75,19 @@ impl MemoryCgroups {
             if wanted.contains(&inode) {
                 directories.found.insert(inode, path.clone());
             }
-            // One that is gone by now has nothing below it.
+            // A cgroup that is gone has no children.
             open.extend(self.below(&path).map(|entry| (entry.ino(), path.join(entry.file_name()))));
         }
         directories.any_removed = !self.is_whole || self.number_with_removed().is_none_or(|number| number != count);
         Ok(directories)
     }
 
-    /// Returns a directory's path as `/proc/PID/cgroup` shows it.
+    /// Returns a directory's path in the form of `/proc/PID/cgroup`.
     pub(crate) fn shown(&self, directory: &Path) -> PathBuf {
         self.part.join(directory)
     }
 
-    /// Reads what a cgroup is charged for; `None` if it is gone, or the kernel does not tell.
+    /// Returns the shared memory charged to a cgroup; `None` if it is gone, or if the kernel does not show it.
     pub(crate) fn shared(&self, directory: &Path) -> Option<Shared> {
         let (own, total) = self.counted(directory)?;
         let below: u64 = self
@@ -98,14 +98,15 @@ impl MemoryCgroups {
         Some(Shared { own, removed: total.saturating_sub(own.unwrap_or(0)).saturating_sub(below) })
     }
 
-    /// Whether no cgroup below was removed that memory is still charged to, as far as the kernel tells (version 2).
+    /// Returns whether the kernel reports no removed cgroup below this one that still has memory charged to it (version
+    /// 2).
     pub(crate) fn none_removed_below(&self, directory: &Path) -> bool {
         let stat = fs::read_to_string(self.mounted.join(directory).join("cgroup.stat")).unwrap_or_default();
         self.version == Version::Two && stat.lines().any(|line| line == "nr_dying_descendants 0")
     }
 
-    /// Whether the cgroup may have processes. In version 2 one that shares out memory among those below it may not
-    /// (Documentation/admin-guide/cgroup-v2.rst, "No Internal Process Constraint"); the root may.
+    /// Returns whether the cgroup may contain processes. In version 2 a cgroup that distributes memory to its children
+    /// may not (Documentation/admin-guide/cgroup-v2.rst, "No Internal Process Constraint"). The root is exempt.
     pub(crate) fn may_have_processes(&self, directory: &Path) -> bool {
         let shared_out =
             || fs::read_to_string(self.mounted.join(directory).join("cgroup.subtree_control")).unwrap_or_default();
@@ -114,7 +115,7 @@ impl MemoryCgroups {
             || !shared_out().split_whitespace().any(|controller| controller == "memory")
     }
 
-    /// The bytes of shared memory in `memory.stat`: the cgroup's own, and with those below it.
+    /// Returns the bytes of shared memory in `memory.stat`: of the cgroup itself, and including those below it.
     fn counted(&self, directory: &Path) -> Option<(Option<u64>, u64)> {
         let text = fs::read_to_string(self.mounted.join(directory).join("memory.stat")).ok()?;
         let bytes = |name: &str| {
@@ -127,9 +128,9 @@ impl MemoryCgroups {
         }
     }
 
-    /// The number of cgroups, with removed ones that memory is still charged to.
+    /// Returns the number of cgroups, including removed ones that still have memory charged to them.
     fn number_with_removed(&self) -> Option<u64> {
-        // proc(5): subsys_name hierarchy num_cgroups enabled
+        // Format (proc(5)): subsys_name hierarchy num_cgroups enabled
         let cgroups = fs::read_to_string("/proc/cgroups").ok()?;
         cgroups.lines().find_map(|line| line.strip_prefix("memory"))?.split_whitespace().nth(1)?.parse().ok()
     }
@@ -140,11 +141,11 @@ impl MemoryCgroups {
     }
 }
 
-/// The mount of the hierarchy with the memory controller: of version 1 if that has it, else of version 2.
+/// Returns the mount of the hierarchy with the memory controller: version 1 if it has the controller, else version 2.
 fn mount(mounts: &[u8]) -> Option<(PathBuf, PathBuf, Version)> {
     let mut unified = None;
     for line in mounts.split(|byte| *byte == b'\n') {
-        // 35 31 0:32 /part /mounted rw,relatime optional - cgroup cgroup rw,memory
+        // Format: 35 31 0:32 /part /mounted rw,relatime optional - cgroup cgroup rw,memory
         let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
         let Some(end) = words.iter().position(|word| *word == b"-") else { continue };
         let (Some(part), Some(mounted), [kind, _, options]) = (words.get(3), words.get(4), &words[end + 1..]) else {

@@ -1,4 +1,4 @@
-//! How much memory can still be taken: what the machine has available, and what memory cgroups leave.
+//! How much memory can still be allocated: what the machine has available, and what the memory cgroups allow.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use procfs::ProcResult;
 use procfs::process::{MountInfo, Process};
 
-/// How much memory can still be taken, and what bounds it.
+/// How much memory can still be allocated, and what limits it.
 #[derive(Debug)]
 pub(crate) struct MemoryLeft {
     /// In bytes.
     pub bytes: u64,
-    /// What bounds it.
+    /// What limits it.
     pub bound: Bound,
 }
 
-/// What bounds the memory.
+/// What limits the memory.
 #[derive(Debug)]
 pub(crate) enum Bound {
     /// MemAvailable of the machine.
@@ -24,19 +24,19 @@ pub(crate) enum Bound {
     Cgroup(PathBuf, &'static str),
 }
 
-/// Returns the tightest bound; `None` if neither /proc nor the cgroups can be read.
+/// Returns the tightest limit; `None` if neither /proc nor the cgroups can be read.
 pub(crate) fn memory_left() -> Option<MemoryLeft> {
     machine().into_iter().chain(memory_left_in_cgroups()).min_by_key(|left| left.bytes)
 }
 
-/// Returns what is left in our memory cgroup and those that it is in, of either version (cgroups(7)). Those without a limit
-/// are left out.
+/// Returns what is left in our memory cgroup and in its ancestors, for both cgroup versions (cgroups(7)). Cgroups
+/// without a limit are skipped.
 pub(crate) fn memory_left_in_cgroups() -> Vec<MemoryLeft> {
     cgroups().unwrap_or_default()
 }
 
 fn machine() -> Option<MemoryLeft> {
-    // procfs reads all sixty fields of the file, which is much program for one.
+    // The procfs crate parses all 60 fields of the file, which adds too much code for one field.
     let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
     let available = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kibibytes: u64 = available.trim().strip_suffix(" kB")?.parse().ok()?;
@@ -59,7 +59,7 @@ fn cgroups() -> ProcResult<Vec<MemoryLeft>> {
             _ => mount.fs_type == "cgroup" && mount.super_options.contains_key("memory"),
         };
         let Some(mount) = mounts.iter().find(is_its) else { continue };
-        // A container sees its own cgroup as the root of the mount, but not always in the path.
+        // A container sees its own cgroup as the root of the mount, but its path may still be the host's.
         let below = Path::new(&cgroup.pathname);
         let below = below.strip_prefix(&mount.root).or_else(|_| below.strip_prefix("/")).unwrap_or(below);
         let own = mount.mount_point.join(below);
@@ -70,11 +70,11 @@ fn cgroups() -> ProcResult<Vec<MemoryLeft>> {
     Ok(all)
 }
 
-/// Where a version of cgroups has a limit, and what counts against it.
+/// The files in which a cgroup version keeps a limit and the usage counted against it.
 struct Limit {
     limit: &'static str,
     usage: &'static str,
-    /// In memory.stat: cached files, which go when memory is wanted.
+    /// Field of memory.stat: cached files, which the kernel can reclaim.
     cached: &'static str,
 }
 
@@ -86,7 +86,8 @@ const V1: [Limit; 1] =
     [Limit { limit: "memory.limit_in_bytes", usage: "memory.usage_in_bytes", cached: "total_inactive_file" }];
 
 impl Limit {
-    /// `None` where there is no such limit, which is `max` in version 2 and a number near 2^63 in version 1.
+    /// Returns what this directory's limit leaves. `None` if there is no limit: `max` in version 2, a number near 2^63
+    /// in version 1.
     fn left(&self, directory: &Path) -> Option<MemoryLeft> {
         let limit = number(&directory.join(self.limit))?;
         let usage = number(&directory.join(self.usage))?;

@@ -1,4 +1,4 @@
-//! Running a command to its end, with the signals that ask for an end forwarded to it.
+//! Running a command until it exits, and forwarding shutdown signals to it.
 
 mod search;
 
@@ -24,36 +24,34 @@ use crate::linux::{self, restore_default, uninterrupted};
 /// The signals that are forwarded.
 const FORWARDED: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
-/// The code of a signal that the kernel itself sends, as for Ctrl-C on a terminal (include/uapi/asm-generic/siginfo.h):
-/// such a signal goes to the whole process group, so the command has it already.
+/// The `si_code` of a signal that the kernel itself sends, for example for Ctrl-C on a terminal
+/// (include/uapi/asm-generic/siginfo.h). Such a signal goes to the whole process group, so the command already has it.
 const SI_KERNEL: i32 = 0x80;
 
-/// What became of a command.
+/// The result of running a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It ran, and ended with this status: as in a shell, 128+N where signal N ended it.
+    /// The command exited with this status. As in a shell, 128+N means that signal N ended it.
     Ended(u8),
-    /// It could not be executed: `ENOENT` where there is no such command.
+    /// The command could not be executed: `ENOENT` if there is no such command.
     NotStarted(Errno),
 }
 
-/// Runs a command to its end, found and executed as execvp(3) does. SIGINT, SIGTERM and SIGHUP are forwarded to it,
-/// except those that a terminal sends to both processes.
+/// Runs a command until it exits. It is found and executed as by execvp(3). SIGINT, SIGTERM and SIGHUP are forwarded to
+/// it, except those that a terminal sends to both processes.
 ///
-/// To be called while this process has one thread.
+/// The command gets `filter`, if there is one. `started` receives the command's pid, and the filter's listener or the
+/// reason why there is none: the command runs nevertheless. Call this while the process has one thread.
 ///
 /// # Errors
 /// Those of signalfd(2), poll(2) and waitpid(2).
-///
-/// The command gets this filter, if there is one. `started` is told the command's pid and the filter's listener, or why
-/// there is none: the command runs nevertheless.
 pub(crate) fn run(
     command: &[OsString],
     filter: Result<Filter, Errno>,
     started: impl FnOnce(Pid, io::Result<Listener>),
 ) -> io::Result<Outcome> {
-    // While SIGCHLD is ignored, which a parent can have arranged, the status of a command is lost. The command gets the
-    // default, too.
+    // While SIGCHLD is ignored, the status of a command is lost; the parent may have set it so. The command also gets
+    // the default.
     restore_default(Signal::SIGCHLD)?;
     // Blocked before the command starts, so that no signal is lost.
     let blocked = BlockedSignals::block([Signal::SIGCHLD].into_iter().chain(FORWARDED));
@@ -67,8 +65,8 @@ pub(crate) fn run(
     }
 }
 
-/// Starts the command with this signal mask, the default action for the signals that this process ignores, and the filter.
-/// posix_spawn(3) cannot install one.
+/// Starts the command with this signal mask, the default action for the signals that this process ignores, and the
+/// filter. posix_spawn(3) cannot install a filter.
 fn start(
     command: &[OsString],
     mask: &SigSet,
@@ -79,7 +77,7 @@ fn start(
     let (ours, theirs) = UnixStream::pair().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
     let pid = linux::start(|| {
         for signal in IGNORED {
-            // It can only fail for signals that cannot be ignored.
+            // This fails only for signals that cannot be ignored.
             let _ = restore_default(signal);
         }
         if let Ok(filter) = filter {
@@ -99,13 +97,13 @@ fn start(
     Ok((pid, listener))
 }
 
-/// The environment of this process, as execve(2) takes it.
+/// Returns the environment of this process in the form that execve(2) takes.
 fn environment() -> Result<Vec<CString>, Errno> {
     let variable = |(name, value): (OsString, OsString)| [name.into_vec(), value.into_vec()].join(&b'=');
     env::vars_os().map(|pair| CString::new(variable(pair)).map_err(|_| Errno::EINVAL)).collect()
 }
 
-/// Waits until the command has ended, and forwards what arrives meanwhile.
+/// Waits until the command has exited, and forwards signals until then.
 fn wait(child: Pid, signals: &SignalFd) -> io::Result<WaitStatus> {
     let pid = process::Pid::from_raw(child.as_raw());
     loop {
@@ -119,21 +117,22 @@ fn wait(child: Pid, signals: &SignalFd) -> io::Result<WaitStatus> {
             if let Some(known) = known
                 && arrived.ssi_code != SI_KERNEL
             {
-                // The command was not waited for yet, so its pid is not used again.
+                // The command has not been waited for, so its pid cannot have been reused.
                 let _ = kill(child, known);
             }
         }
     }
 }
 
-/// Discards the signals that arrived before the command ended: they were meant for the command, as a Ctrl-C that ended
-/// both, and must not end this process before it has reported. Those that arrive later are for this process.
+/// Discards the signals that arrived before the command exited. They were meant for the command, for example a Ctrl-C
+/// that ended both, and must not end this process before it has reported. Later signals are meant for this process.
 fn discard(signals: &SignalFd) -> io::Result<()> {
     while uninterrupted(|| signals.read_signal())?.is_some() {}
     Ok(())
 }
 
-/// The exit status of a shell. The numbers are the kernel's: nix has none for real-time signals.
+/// Returns the exit status that a shell would report. The raw number is used because nix does not know real-time
+/// signals.
 fn status(ended: WaitStatus) -> u8 {
     let status = ended.exit_status().or_else(|| ended.terminating_signal().map(|signal| 128 + signal));
     status.and_then(|status| u8::try_from(status).ok()).unwrap_or(1)

@@ -1,4 +1,4 @@
-//! To whom a process belongs: its systemd unit, container, pod or batch job, told from the path of its cgroup.
+//! Which systemd unit, container, pod or batch job a process belongs to, derived from its cgroup's path.
 
 mod container;
 mod service;
@@ -10,46 +10,46 @@ use serde::{Serialize, Serializer};
 use super::cgroup::Cgroups;
 use crate::values::visible;
 
-/// A systemd unit, container, pod or batch job, by the name that its own tools understand. Displayed, it is visible text.
+/// A systemd unit, container, pod or batch job, under the name that its own tools accept. `Display` escapes it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Unit {
     precision: Precision,
     name: Box<str>,
 }
 
-/// How much a name says.
+/// How precise a name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Precision {
     /// A group of units.
     Slice,
     /// A service or scope of systemd.
     Service,
-    /// A container, pod, machine or job, which may have services of its own inside.
+    /// A container, pod, machine or job, which may run services of its own.
     Container,
 }
 
-/// Returns the unit of a process; `None` if the process is gone or hidden, or if no known manager made its cgroup.
+/// Returns the unit of a process; `None` if the process is gone or hidden, or if no known manager created its cgroup.
 pub(crate) fn unit_of(pid: i32) -> Option<Unit> {
     Cgroups::of(pid)?.unit().cloned()
 }
 
 impl Unit {
-    /// Returns the unit that a cgroup's path names. The path begins at the root of its hierarchy.
+    /// Returns the unit that a cgroup's path names. The path starts at the root of its hierarchy.
     pub(crate) fn of_cgroup(path: &[u8]) -> Option<Unit> {
         let path = visible(path);
         let components: Vec<&str> = path.split('/').filter(|name| !name.is_empty() && *name != "..").collect();
-        // The services inside a container are the container's own matter.
+        // Services inside a container are not shown: they belong to the container.
         let container = container::name(&components).map(|name| (Precision::Container, name));
         let (precision, name) = container.or_else(|| service::name(&components))?;
         Some(Unit { precision, name: name.into() })
     }
 
-    /// Returns how much the name says.
+    /// Returns how precise the name is.
     pub(crate) fn precision(&self) -> Precision {
         self.precision
     }
 
-    /// Whether this text names the unit: as it is displayed, or a pod without its container.
+    /// Returns whether the text names the unit: as displayed, or a pod without its container.
     pub(crate) fn is_named(&self, word: &str) -> bool {
         self.name.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }

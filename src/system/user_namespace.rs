@@ -1,28 +1,28 @@
-//! Users and groups without a number in this user namespace (user_namespaces(7)).
+//! Users and groups without an id in this user namespace (user_namespaces(7)).
 
 use std::fs;
 
-/// What the kernel shows for a user or a group without a number here, if nothing else is set.
+/// The id that the kernel shows for a user or group without an id here, by default.
 const OVERFLOW: u32 = 65534;
 
-/// Returns whether a user's number may stand for one who has none in this user namespace.
+/// Returns whether this uid may stand for a user without an id in this user namespace.
 pub(crate) fn may_be_unmapped_uid(uid: u32) -> bool {
     may_be_unmapped(uid, "/proc/sys/kernel/overflowuid", "/proc/self/uid_map")
 }
 
-/// Returns whether a group's number may stand for one that has none in this user namespace.
+/// Returns whether this gid may stand for a group without an id in this user namespace.
 pub(crate) fn may_be_unmapped_gid(gid: u32) -> bool {
     may_be_unmapped(gid, "/proc/sys/kernel/overflowgid", "/proc/self/gid_map")
 }
 
-/// The kernel shows all that have no number as the same one, which can be a real one, too. Only where each has a number
-/// it is one for sure.
+/// Returns whether this id may be the overflow id. The kernel shows that id for all users without one, but it can also
+/// be a real id. It is certainly real only if the map covers all ids.
 fn may_be_unmapped(id: u32, overflow: &str, map: &str) -> bool {
     let overflow = fs::read_to_string(overflow).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(OVERFLOW);
     id == overflow && !fs::read_to_string(map).is_ok_and(|map| maps_all(&map))
 }
 
-/// Whether a map has a number for each user: that of the first user namespace does.
+/// Returns whether a map covers all ids, as in the initial user namespace.
 fn maps_all(map: &str) -> bool {
     let mut count = 0_u64;
     for line in map.lines() {

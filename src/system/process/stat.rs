@@ -4,55 +4,55 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Threads of the kernel's own (include/linux/sched.h).
+/// Flag of kernel threads (include/linux/sched.h).
 const PF_KTHREAD: u64 = 0x0020_0000;
 
-/// What is needed of the file.
+/// The fields of the file that we use.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Stat {
-    /// The name of the program, as it is: the process can choose any bytes.
+    /// The name of the program, unescaped: the process can choose any bytes.
     pub comm: Vec<u8>,
     state: u8,
     flags: u64,
-    /// When it started, in ticks after the boot.
+    /// Start time in ticks since the boot.
     pub started: u64,
 }
 
 impl Stat {
-    /// Reads that of a process.
+    /// Reads `/proc/PID/stat`.
     ///
     /// # Errors
-    /// `NotFound` if there is no such process, or /proc hides it.
+    /// `NotFound` if there is no such process, or if /proc hides it.
     pub(super) fn read(pid: i32) -> io::Result<Stat> {
         Stat::read_file(Path::new(&format!("/proc/{pid}/stat")))
     }
 
-    /// Reads that of a process or a thread.
+    /// Reads the `stat` file of a process or a thread.
     pub(super) fn read_file(path: &Path) -> io::Result<Stat> {
         Stat::parse(&fs::read(path)?).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    /// Returns whether it is a zombie.
+    /// Returns whether the process or thread is a zombie.
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.state, b'Z' | b'X')
     }
 
-    /// Returns whether it sleeps, whether a signal can end that or not.
+    /// Returns whether it sleeps, interruptibly or not.
     pub(super) fn is_waiting(&self) -> bool {
         matches!(self.state, b'S' | b'D')
     }
 
-    /// Returns whether it is a thread of the kernel's own, which has no address space.
+    /// Returns whether it is a kernel thread, which has no address space.
     pub(super) fn is_kernel_thread(&self) -> bool {
         self.flags & PF_KTHREAD != 0
     }
 
-    /// `PID (COMM) STATE PPID …`; the name can have parentheses and blanks in it.
+    /// Parses `PID (COMM) STATE PPID …`. The name can contain parentheses and spaces.
     fn parse(line: &[u8]) -> Option<Stat> {
         let open = line.iter().position(|byte| *byte == b'(')?;
         let close = line.iter().rposition(|byte| *byte == b')')?;
         let rest = str::from_utf8(line.get(close + 1..)?).ok()?;
-        // The state is field 3.
+        // The state is field 3, and the first in `rest`.
         let field = |number: usize| rest.split_ascii_whitespace().nth(number - 3);
         Some(Stat {
             comm: line.get(open + 1..close)?.into(),

@@ -1,4 +1,4 @@
-//! Waiting for what a command waits for, until a signal asks for the end.
+//! Waiting until an event occurs or a signal requests shutdown.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,7 +12,7 @@ use super::thread::SignalThread;
 use super::{BlockedSignals, end_by};
 use crate::linux::uninterrupted;
 
-/// What a wait ended with.
+/// What ended a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Woken {
     /// A signal arrived.
@@ -21,11 +21,11 @@ pub(crate) enum Woken {
     Source(usize),
 }
 
-/// SIGINT, SIGTERM and SIGHUP, taken from the moment that this is made until it is dropped. The second signal of a kind
-/// ends the process at once, whatever keeps it from answering the first.
+/// Receives SIGINT, SIGTERM and SIGHUP from creation until dropped. A second signal of the same kind ends the process
+/// at once, even if the process is too busy to answer the first.
 #[derive(Debug)]
 pub(crate) struct ShutdownSignals {
-    /// Reads the signals, too, while this thread does something else; `None` where no thread could be started.
+    /// Also reads the signals while this thread does something else; `None` if no thread could be started.
     // Dropped before the signals are unblocked.
     thread: Option<SignalThread>,
     arrived: Arc<Arrived>,
@@ -33,7 +33,7 @@ pub(crate) struct ShutdownSignals {
 }
 
 impl ShutdownSignals {
-    /// Takes the signals from now on. To be called while there is one thread.
+    /// Starts receiving the signals. Call this while the process has one thread.
     ///
     /// # Errors
     /// `EMFILE`, `ENFILE`, `ENOMEM`.
@@ -47,8 +47,8 @@ impl ShutdownSignals {
         Ok(ShutdownSignals { thread, ..caught })
     }
 
-    /// The same without a thread, for a process that forks. A signal then takes effect only in the functions of this type:
-    /// the process must not block elsewhere.
+    /// Starts receiving the signals without a thread, for a process that forks. A signal then takes effect only in the
+    /// functions of this type: the process must not block elsewhere.
     ///
     /// # Errors
     /// `EMFILE`, `ENFILE`, `ENOMEM`.
@@ -62,12 +62,12 @@ impl ShutdownSignals {
         Ok(ShutdownSignals { thread: None, arrived: Arc::new(arrived), _blocked: blocked })
     }
 
-    /// Waits until a signal arrives, which it returns, or until `limit` is over.
+    /// Waits until a signal arrives and returns it, or until `limit` has passed.
     ///
     /// # Errors
     /// Those of poll(2): `ENOMEM`.
     pub(crate) fn wait(&self, limit: Option<Duration>) -> io::Result<Option<i32>> {
-        // A limit too long for the clock is none.
+        // A limit beyond the range of the clock means no limit.
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         loop {
             if let Some(signal) = self.signal() {
@@ -86,16 +86,16 @@ impl ShutdownSignals {
         }
     }
 
-    /// Waits until a signal arrives, or until one of these is readable or its other end is closed.
+    /// Waits until a signal arrives, or until one of the sources is readable or its other end is closed.
     ///
     /// # Errors
     /// Those of poll(2): `ENOMEM`.
     pub(crate) fn wait_readable(&self, sources: &[BorrowedFd<'_>]) -> io::Result<Woken> {
         let sources = sources.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN));
-        // The descriptor of the signals is the last one.
+        // The signal descriptor comes last.
         let mut fds: Vec<_> = sources.chain([self.poll_fd()]).collect();
         loop {
-            // Asked after each wait, too: a signal comes before a source.
+            // Checked after each wait as well: a signal has priority over a source.
             if let Some(signal) = self.signal() {
                 return Ok(Woken::Signal(signal));
             }
@@ -107,10 +107,10 @@ impl ShutdownSignals {
         }
     }
 
-    /// Waits until this is writable or its other end is closed, and returns `None`; or, while it is not, until a signal
-    /// arrives, which it returns.
+    /// Waits until `sink` is writable or its other end is closed, and returns `None`. If a signal arrives first,
+    /// returns the signal.
     ///
-    /// A pipe that is writable takes 4096 bytes (pipe(7), `PIPE_BUF`).
+    /// A pipe that is writable accepts 4096 bytes without blocking (pipe(7), `PIPE_BUF`).
     ///
     /// # Errors
     /// Those of poll(2): `ENOMEM`.
@@ -127,7 +127,7 @@ impl ShutdownSignals {
         }
     }
 
-    /// Returns the first signal that arrived, if one did.
+    /// Returns the first signal that has arrived, if any.
     pub(crate) fn signal(&self) -> Option<i32> {
         self.arrived.first()
     }
@@ -138,21 +138,21 @@ impl ShutdownSignals {
     }
 }
 
-/// The signals that arrived. Two threads read them.
+/// The signals that have arrived. Two threads read them.
 #[derive(Debug)]
 struct Arrived {
     signals: SignalFd,
-    /// In the order of their arrival, each once.
+    /// In the order of arrival, without duplicates.
     seen: Mutex<Vec<i32>>,
-    /// Readable once there is one: the other thread may have read it from the descriptor.
+    /// Readable once a signal has arrived: the other thread may already have read it from the signal descriptor.
     woken: OwnedFd,
 }
 
 impl Arrived {
-    /// Reads the signals that wait, and returns the first one of all. A signal that was sent before this was called is
-    /// never missed: reading and remembering it is one step.
+    /// Reads the pending signals, and returns the first signal ever received. A signal sent before this call is never
+    /// missed, because the lock makes reading and recording it one step.
     fn first(&self) -> Option<i32> {
-        // Nothing in here panics half way.
+        // A poisoned lock is safe to use: no code inside panics between two changes.
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         while let Ok(Some(signal)) = self.signals.read_signal() {
             let number = signal.ssi_signo.cast_signed();
@@ -160,7 +160,7 @@ impl Arrived {
                 end_by(number);
             }
             seen.push(number);
-            // It fails only when the count overflows, after 2^64 signals.
+            // This fails only if the counter overflows, after 2^64 signals.
             let _ = rustix::io::write(&self.woken, &1_u64.to_ne_bytes());
         }
         seen.first().copied()

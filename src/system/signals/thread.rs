@@ -1,4 +1,4 @@
-//! A thread that reads signals while the others work, or wait for a reader or writer that never comes.
+//! A thread that reads signals while other threads work, or wait for a reader or writer that may never come.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::linux::uninterrupted;
 
-/// A thread that reads signals until this is dropped.
+/// A thread that reads signals until dropped.
 #[derive(Debug)]
 pub(super) struct SignalThread {
     /// Closed to end the thread.
@@ -18,10 +18,10 @@ pub(super) struct SignalThread {
 }
 
 impl SignalThread {
-    /// Calls `act`, which reads a signal, whenever one has arrived.
+    /// Starts a thread that calls `act`, which reads a signal, whenever one has arrived.
     ///
     /// # Errors
-    /// `EAGAIN` where no more threads are allowed, `EMFILE`, `ENFILE`.
+    /// `EAGAIN` if no more threads are allowed, `EMFILE`, `ENFILE`.
     pub(super) fn start(arrived: OwnedFd, mut act: impl FnMut() + Send + 'static) -> io::Result<SignalThread> {
         let (alive, ended) = UnixStream::pair()?;
         let read = move || {
@@ -39,7 +39,7 @@ impl Drop for SignalThread {
     fn drop(&mut self) {
         drop(self.alive.take());
         if let Some(thread) = self.thread.take() {
-            // Where it acts already, this waits until it has; a panic in it was reported.
+            // If the thread is already acting, this waits until it has finished. A panic in it was reported.
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! What a signal undoes that arrives half way.
+//! Undoing incomplete work when a signal arrives.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -6,13 +6,13 @@ use std::os::fd::AsFd;
 use super::thread::SignalThread;
 use super::{BlockedSignals, end_by};
 
-/// Something begun that a signal undoes while this lives, before the signal ends the process.
+/// Undoes incomplete work if a signal arrives before this is dropped; then the signal ends the process.
 ///
-/// A thread waits for the signal, because this one may wait for a reader or writer that never comes. Where no thread can
-/// be started, signals end the process as if nothing had been begun.
+/// A thread waits for the signal, because the calling thread may be waiting for a reader or writer that never comes. If
+/// no thread can be started, the signals end the process without undoing anything.
 #[derive(Debug)]
 pub(crate) struct UndoOnSignal {
-    // Dropped in this order: the thread has ended when the signals are unblocked.
+    // Fields are dropped in this order: the thread has ended when the signals are unblocked.
     _thread: Option<SignalThread>,
     _blocked: Option<BlockedSignals>,
 }

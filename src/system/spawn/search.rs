@@ -1,4 +1,4 @@
-//! Which file a command's name means, and how it is executed: the rules of execvp(3).
+//! Finding the file for a command's name and executing it, by the rules of execvp(3).
 
 use std::env;
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -6,12 +6,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use nix::errno::Errno;
 
-/// Where commands are looked for while PATH is not set: confstr(3) `_CS_PATH` of glibc.
+/// The search path while PATH is not set: confstr(3) `_CS_PATH` of glibc.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
-/// The interpreter of a script that names none.
+/// The interpreter of a script without a `#!` line.
 const SHELL: &CStr = c"/bin/sh";
 
-/// A command, and the files that its name can mean.
+/// A command, and the files that its name may refer to.
 #[derive(Debug)]
 pub(crate) struct Program {
     arguments: Vec<CString>,
@@ -20,10 +20,10 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Reads a command: its name and its arguments. A name without a slash means a file of a directory of PATH.
+    /// Parses a command: its name and its arguments. A name without a slash is searched in the directories of PATH.
     ///
     /// # Errors
-    /// `ENOENT` for an empty name, `EINVAL` for a word with a NUL.
+    /// `ENOENT` for an empty name, `EINVAL` for a word that contains a NUL byte.
     pub(crate) fn new(command: &[OsString]) -> Result<Program, Errno> {
         Program::in_path(command, env::var_os("PATH").as_deref().unwrap_or(OsStr::new(DEFAULT_PATH)))
     }
@@ -37,7 +37,7 @@ impl Program {
             return Ok(Program { paths: vec![name.clone()], arguments });
         }
         let in_directory = |directory: &[u8]| match directory {
-            // The current directory.
+            // An empty component means the current directory.
             b"" => Ok(name.clone()),
             directory => c_string([directory, name.as_bytes()].join(&b'/')),
         };
@@ -46,12 +46,12 @@ impl Program {
     }
 
     /// Executes the first file that can be executed. `attempt` gets a path and the arguments; it is posix_spawn(3), or
-    /// execve(2), which returns only its errors. A file that is no program (`ENOEXEC`) is executed by the shell, from the
-    /// path where it was found.
+    /// execve(2), which returns only on errors. A file in no executable format (`ENOEXEC`) is executed by the shell,
+    /// from the path where it was found.
     ///
     /// # Errors
-    /// The first error of `attempt` that is not about a missing file; `EACCES` where a file was found that may not be
-    /// executed, and no other; else `ENOENT`, or what else the last directory gave.
+    /// The first error of `attempt` that does not mean a missing file. Otherwise `EACCES` if a file was found that may
+    /// not be executed, else the error of the last directory, usually `ENOENT`.
     pub(crate) fn execute<T>(&self, mut attempt: impl FnMut(&CStr, &[&CStr]) -> Result<T, Errno>) -> Result<T, Errno> {
         let arguments: Vec<&CStr> = self.arguments.iter().map(CString::as_c_str).collect();
         let (mut last, mut is_denied) = (Errno::ENOENT, false);
@@ -61,7 +61,7 @@ impl Program {
                     return attempt(SHELL, &[&[SHELL, path.as_c_str()], &arguments[1..]].concat());
                 }
                 Err(Errno::EACCES) => is_denied = true,
-                // What glibc's execvpe (posix/execvpe.c) takes for a directory that does not have the file.
+                // The errors after which glibc's execvpe (posix/execvpe.c) goes on to the next directory.
                 Err(errno @ (Errno::ENOENT | Errno::ESTALE | Errno::ENOTDIR | Errno::ENODEV | Errno::ETIMEDOUT)) => {
                     last = errno
                 }
@@ -76,7 +76,8 @@ impl Program {
 mod tests {
     use super::*;
 
-    /// The attempts for `name a` in this PATH, of which each path that is listed has this error, and others are executed.
+    /// Returns the attempts for `name a` in this PATH, and the result. Each listed path fails with its error; others
+    /// succeed.
     fn attempts(name: &str, path: &str, errors: &[(&str, Errno)]) -> (Vec<String>, Result<(), Errno>) {
         let program = Program::in_path(&[name.into(), "a".into()], OsStr::new(path)).expect("a command");
         let mut made = Vec::new();

@@ -1,19 +1,19 @@
-//! Containers, pods, machines and batch jobs, as those who make them name their cgroups.
+//! Containers, pods, machines and batch jobs, by the names that their managers give to cgroups.
 
-/// How many digits of an id are shown: as many as `docker ps` shows.
+/// The number of digits of an id that are shown, as in `docker ps`.
 const SHOWN: usize = 12;
 
-/// The digits of a container's id.
+/// The number of digits in a container's id.
 const ID: usize = 64;
 
-/// Returns the name of the innermost container, pod, machine or job on a path.
+/// Returns the name of the innermost container, pod, machine or job in a path.
 pub(super) fn name(components: &[&str]) -> Option<String> {
     let mut found = None;
     let mut pod: Option<String> = None;
     for (index, component) in components.iter().enumerate() {
         let above = &components[..index];
         if let Some(name) = kubernetes_pod(component, above) {
-            // The pod's containers are named after it.
+            // A container's name starts with its pod's.
             found = Some(name.clone());
             pod = Some(name);
         } else if let Some(name) = container(component, above) {
@@ -25,9 +25,9 @@ pub(super) fn name(components: &[&str]) -> Option<String> {
     found
 }
 
-/// A container by its runtime and the first digits of its id, or an LXC container by its name.
+/// Returns a container by its runtime and the first digits of its id, or an LXC container by its name.
 fn container(component: &str, above: &[&str]) -> Option<String> {
-    // A runtime that was not told that systemd is in charge takes `slice:runtime:id` for one name.
+    // A runtime that was not configured for systemd uses `slice:runtime:id` as one name.
     if let Some((pod, container)) = colons(component) {
         let pod = kubernetes_pod(pod, &[]).map_or(String::new(), |pod| format!("{pod}/"));
         return Some(format!("{pod}{container}"));
@@ -37,7 +37,7 @@ fn container(component: &str, above: &[&str]) -> Option<String> {
         match component.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.')) {
             // Since LXC 4. `lxc.pivot` is where LXC itself waits.
             Some(name) if prefix != "lxc" && !name.is_empty() => return Some(format!("{shown}:{name}")),
-            // Before: a directory below.
+            // Before LXC 4: a directory below `lxc`.
             None if parent == prefix => return Some(format!("{shown}:{component}")),
             _ => {}
         }
@@ -56,7 +56,7 @@ fn colons(component: &str) -> Option<(&str, String)> {
     (slice.ends_with(".slice") && is_id(id)).then(|| (slice, shown(runtime, id)))
 }
 
-/// Who names a cgroup by the bare id, told from the directory that it is in.
+/// Returns the runtime that uses the bare id as the cgroup's name, derived from the parent directory.
 fn runtime_of(parent: &str) -> &str {
     match parent {
         "docker" => "docker",
@@ -88,15 +88,16 @@ fn is_id(text: &str) -> bool {
     text.len() == ID && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// A pod by its class of service and its uid, as `kubectl get pod -o jsonpath='{.status.qosClass} {.metadata.uid}'` has them.
+/// Returns a pod by its QoS class and its uid, as in `kubectl get pod -o jsonpath='{.status.qosClass}
+/// {.metadata.uid}'`.
 fn kubernetes_pod(component: &str, above: &[&str]) -> Option<String> {
     let (uid, class) = match component.strip_suffix(".slice") {
-        // The systemd driver writes the whole path into each name, and a dash as an underscore.
+        // The systemd driver writes the whole path into each name, and replaces a dash by an underscore.
         Some(name) => {
             let (path, uid) = name.split_once("-pod")?;
             (uid.replace('_', "-"), path.rsplit('-').next())
         }
-        // The cgroupfs driver has a directory for each class.
+        // The cgroupfs driver has one directory for each class.
         None => (component.strip_prefix("pod")?.to_owned(), above.last().copied()),
     };
     if !is_uid(&uid) {
@@ -106,20 +107,21 @@ fn kubernetes_pod(component: &str, above: &[&str]) -> Option<String> {
         Some("burstable") => "burstable/",
         Some("besteffort") => "besteffort/",
         Some("kubepods") => "guaranteed/",
-        // The reader's cgroup namespace hides it.
+        // The reader's cgroup namespace hides the class.
         _ => "",
     };
     Some(format!("pod:{class}{uid}"))
 }
 
-/// 36 characters with dashes; 32 without, where the kubelet made it from a file (a static pod).
+/// Returns whether the text is a pod's uid: 36 characters with dashes, or 32 without for a static pod (created from a
+/// file).
 fn is_uid(text: &str) -> bool {
     let digits = text.bytes().filter(u8::is_ascii_hexdigit).count();
     let dashes = text.bytes().filter(|byte| *byte == b'-').count();
     digits == 32 && (dashes == 0 || dashes == 4) && digits + dashes == text.len()
 }
 
-/// A machine of systemd-machined (systemd-nspawn, libvirt), by the name that `machinectl` shows.
+/// Returns a machine of systemd-machined (systemd-nspawn, libvirt), by the name that `machinectl` shows.
 fn machine(component: &str, above: &[&str]) -> Option<String> {
     if above.first() != Some(&"machine.slice") {
         return None;
@@ -127,17 +129,17 @@ fn machine(component: &str, above: &[&str]) -> Option<String> {
     let scope = || component.strip_prefix("machine-")?.strip_suffix(".scope");
     let service = || component.strip_prefix("systemd-nspawn@")?.strip_suffix(".service");
     let name = scope().or_else(service)?;
-    // systemd writes a dash in a name as \x2d, and visible() has left that as it is.
+    // systemd writes a dash in a name as \x2d, and visible() leaves that unchanged.
     Some(format!("machine:{}", name.replace(r"\x2d", "-")))
 }
 
-/// A job of Slurm, by its number.
+/// Returns a Slurm job by its number.
 fn job(component: &str, above: &[&str]) -> Option<String> {
     let parent = above.last()?;
     let is_word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let job = component.strip_prefix("job_").filter(|job| is_word(job));
     let name = if parent.ends_with("slurmstepd.scope") {
-        // Since Slurm 26.05 the directory may have the job's SLUID.
+        // Since Slurm 26.05 the directory may be named after the job's SLUID.
         job.or_else(|| Some(component).filter(|sluid| sluid.len() > 10 && sluid.starts_with('s') && is_word(sluid)))
     } else if parent.starts_with("uid_") && above.iter().any(|name| name.starts_with("slurm")) {
         job

@@ -1,15 +1,15 @@
-//! Units of systemd, in the way of its own cg_pid_get_unit() and cg_pid_get_user_unit() (src/basic/cgroup-util.c).
+//! Units of systemd, derived as by its own cg_pid_get_unit() and cg_pid_get_user_unit() (src/basic/cgroup-util.c).
 
 use super::Precision;
 
 /// The types of units that have a cgroup.
 const TYPES: [&str; 6] = [".service", ".scope", ".socket", ".mount", ".swap", ".slice"];
 
-/// The longest name of a unit (UNIT_NAME_MAX).
+/// The maximum length of a unit's name in bytes (UNIT_NAME_MAX).
 const MOST_BYTES: usize = 255;
 
-/// Returns the unit below the slices, or the innermost slice. A unit of a user's own service manager follows that manager's
-/// name, as in `user@1000.service/foo.service`: every user may have one of that name.
+/// Returns the unit below the slices, or the innermost slice. A unit of a user's own service manager is prefixed with
+/// the manager's name, as in `user@1000.service/foo.service`: several users may have a unit of the same name.
 pub(super) fn name(components: &[&str]) -> Option<(Precision, String)> {
     let (slice, below) = skip_slices(components);
     let Some(unit) = below.first().and_then(|component| unit(component)) else {
@@ -23,14 +23,15 @@ pub(super) fn name(components: &[&str]) -> Option<(Precision, String)> {
     Some((Precision::Service, name))
 }
 
-/// Returns the innermost of the slices at the beginning, and what follows them.
+/// Returns the innermost of the leading slices, and the components after them.
 fn skip_slices<'a, 'b>(components: &'b [&'a str]) -> (Option<&'a str>, &'b [&'a str]) {
     let slices = components.iter().take_while(|name| name.ends_with(".slice") && unit(name).is_some()).count();
     let (slices, below) = components.split_at(slices);
     (slices.last().and_then(|name| unit(name)), below)
 }
 
-/// Returns the unit that a directory is for. systemd puts `_` before a name that could be one of the kernel's files.
+/// Returns the unit that a directory belongs to. systemd puts `_` before a name that could be one of the kernel's
+/// files.
 fn unit(component: &str) -> Option<&str> {
     let name = component.strip_prefix('_').unwrap_or(component);
     let stem = TYPES.iter().find_map(|suffix| name.strip_suffix(suffix))?;

@@ -1,14 +1,14 @@
-//! Paths as those who manage cgroups really write them.
+//! Real paths as cgroup managers write them.
 
 use super::*;
 
-/// The id of a container in the paths below.
+/// The container id in the paths below.
 const ID: &str = "4f5a6b7c8d9e0f1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192";
-/// The id of one around it.
+/// The id of an enclosing container.
 const OUTER: &str = "ffffffffffff0f1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192";
 /// A pod's uid, as the cgroupfs driver writes it.
 const POD: &str = "2c48913c-b29f-11e7-9350-020968147796";
-/// The same, as the systemd driver does.
+/// The same uid, as the systemd driver writes it.
 const POD_: &str = "2c48913c_b29f_11e7_9350_020968147796";
 
 fn assert_units(cases: &[(&str, Option<&str>)]) {
@@ -55,7 +55,7 @@ fn docker() {
         ("/docker/ID", Some("docker:4f5a6b7c8d9e")),
         ("/system.slice/docker-ID.scope", Some("docker:4f5a6b7c8d9e")),
         ("/user.slice/user-1000.slice/user@1000.service/user.slice/docker-ID.scope", Some("docker:4f5a6b7c8d9e")),
-        // A service manager inside, and a container inside.
+        // A service manager inside a container, and a container inside a container.
         ("/docker/ID/system.slice/nginx.service", Some("docker:4f5a6b7c8d9e")),
         ("/docker/OUTER/docker/ID", Some("docker:4f5a6b7c8d9e")),
         // --cgroup-parent.
@@ -83,7 +83,7 @@ fn containerd_and_podman() {
             "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-ID.scope/container",
             Some("podman:4f5a6b7c8d9e"),
         ),
-        // --cgroups=split, as Quadlet has it: the monitor stays in the service.
+        // --cgroups=split, which Quadlet uses: the monitor stays in the service.
         ("/system.slice/nginx.service/libpod-payload-ID", Some("podman:4f5a6b7c8d9e")),
         ("/system.slice/nginx.service/runtime", Some("nginx.service")),
     ]);
@@ -118,7 +118,7 @@ fn kubernetes() {
         ),
         ("/kubepods.slice/kubepods-podPOD_.slice/docker-ID.scope", Some("pod:guaranteed/POD/docker:4f5a6b7c8d9e")),
         ("/kubepods.slice/kubepods-podPOD_.slice", Some("pod:guaranteed/POD")),
-        // kind: a node that is itself a container.
+        // kind: the node is itself a container.
         (
             "/docker/OUTER/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-podPOD_.slice/cri-containerd-ID.scope",
             Some("pod:burstable/POD/containerd:4f5a6b7c8d9e"),
@@ -127,7 +127,7 @@ fn kubernetes() {
             "/system.slice/docker-OUTER.scope/kubelet/kubepods/podPOD/ID",
             Some("pod:guaranteed/POD/container:4f5a6b7c8d9e"),
         ),
-        // containerd that was not told of the systemd driver.
+        // containerd that was not configured for the systemd driver.
         (
             "/system.slice/containerd.service/kubepods-burstable-podPOD_.slice:cri-containerd:ID",
             Some("pod:burstable/POD/containerd:4f5a6b7c8d9e"),
