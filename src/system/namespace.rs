@@ -1,4 +1,4 @@
-//! IPC namespaces (ipc_namespaces(7)): a new one, one that is named, and all that there are.
+//! IPC namespaces (ipc_namespaces(7)): creating one, entering one, and finding all of them.
 
 mod all;
 mod inside;
@@ -19,10 +19,10 @@ pub(crate) use all::{Inhabited, Survey, survey};
 pub(crate) use keeper::Keeper;
 pub(crate) use named::{Identity, Namespace, NamespaceRef, enter};
 
-/// Why no namespace could be made.
+/// Why no namespace could be created.
 #[derive(Debug)]
 pub(crate) struct Refused {
-    /// What the kernel said.
+    /// The kernel's error.
     pub errno: Errno,
     what: &'static str,
 }
@@ -30,7 +30,7 @@ pub(crate) struct Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hint = match self.errno {
-            // AppArmor lets the namespace be made, and then keeps the map from being opened.
+            // AppArmor permits creating the namespace, but then denies opening the map.
             Errno::EPERM | Errno::EACCES => {
                 " (a container's seccomp profile forbids it, or sysctl kernel.unprivileged_userns_clone or \
                  kernel.apparmor_restrict_unprivileged_userns)"
@@ -42,10 +42,11 @@ impl fmt::Display for Refused {
     }
 }
 
-/// Moves this process into a new IPC namespace, which is empty and goes with its last process.
+/// Moves this process into a new, empty IPC namespace with unshare(2). The namespace ends with its last process.
 ///
-/// Who may not do that gets a user namespace around it, in which the caller keeps uid and gid; what is executed there
-/// has no privilege. unshare(2) of a user namespace wants a process of a single thread: to be called before there are more.
+/// An unprivileged caller also gets a new user namespace, in which the caller keeps uid and gid. Commands executed
+/// there have no privilege. unshare(2) of a user namespace requires a single-threaded process: call this before threads
+/// start.
 pub(crate) fn enter_private() -> Result<(), Refused> {
     match unshare(CloneFlags::CLONE_NEWIPC) {
         Ok(()) => return Ok(()),
@@ -61,7 +62,7 @@ pub(crate) fn enter_private() -> Result<(), Refused> {
             what: "the map of users to the new user namespace",
         })
     };
-    // user_namespaces(7): an unprivileged process maps its own gid only after it gave up setgroups(2).
+    // user_namespaces(7): an unprivileged process may map its own gid only after it has disabled setgroups(2).
     write("/proc/self/setgroups", "deny".into())?;
     write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
     write("/proc/self/gid_map", format!("{gid} {gid} 1"))

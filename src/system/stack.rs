@@ -1,7 +1,7 @@
 //! The stack of a thread that waits in a system call: which function of which file made the call.
 //!
-//! [`Stacks::of`] walks the stack while the thread waits, by the unwind tables (`.eh_frame`) of the files that are mapped.
-//! That takes microseconds. Names, source files and lines take longer, and are looked up afterwards by [`describe`].
+//! [`Stacks::of`] walks the stack while the thread waits, using the unwind tables (`.eh_frame`) of the mapped files.
+//! That takes microseconds. Names, source files and lines take longer, so [`describe`] looks them up afterwards.
 
 mod code;
 mod frame_pointer;
@@ -19,23 +19,24 @@ pub(crate) use memory::Memory;
 pub(crate) use module::{ModuleFile, Modules};
 pub(crate) use symbols::{Frame, describe};
 
-/// The most frames of a stack that are kept.
+/// The maximum number of frames kept per stack.
 pub(crate) const MOST_FRAMES: usize = 64;
 
-/// A place in a program: an address of a call, as it was found on the stack.
+/// A place in a program: the address of a call, as found on the stack.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
-    /// The address in the file's own terms, as `addr2line` takes it; in the process's where there is no such file.
+    /// The address relative to the file, as `addr2line` takes it. Without a file, the address in the process.
     pub address: u64,
-    /// Whether the address is the one that a call returns to, which is behind the call.
+    /// Whether the address is a return address, which points behind the call.
     pub is_return: bool,
-    /// The file; `None` for code that is mapped from none, as a just-in-time compiler makes it.
+    /// The file; `None` for code that is not mapped from a file, such as that of a just-in-time compiler.
     pub module: Option<Arc<ModuleFile>>,
 }
 
 /// Walks the stack of a thread that waits in a system call, innermost frame first.
 ///
-/// `call` is the contents of `/proc/TID/syscall`. Empty where the thread does not wait, or on another machine's terms.
+/// `call` is the contents of `/proc/TID/syscall`. Returns no frames if the thread does not wait, or on an architecture
+/// that is not supported.
 pub(crate) fn walk(
     call: &[u8],
     mappings: &Mappings,
@@ -49,7 +50,8 @@ pub(crate) fn walk(
     }
 }
 
-/// The stack pointer and the program counter: the last two numbers of `/proc/TID/syscall` (proc_pid_syscall(5)).
+/// Returns the stack pointer and the program counter: the last two numbers of `/proc/TID/syscall`
+/// (proc_pid_syscall(5)).
 fn registers(call: &[u8]) -> Option<(u64, u64)> {
     let text = str::from_utf8(call).ok()?;
     let mut words = text.split_ascii_whitespace().rev();

@@ -1,6 +1,6 @@
-//! The kernel's own account of the System V shared memory calls and of the life of processes, by perf_event_open(2).
+//! The kernel's record of System V shared memory calls and of process creation and exit, through perf_event_open(2).
 //!
-//! Nothing is mounted where others see it and no switch of tracefs is turned: all of it ends with our descriptors.
+//! Nothing is mounted where others see it, and no setting of tracefs is changed: everything ends with our descriptors.
 
 mod ids;
 mod record;
@@ -22,42 +22,42 @@ use crate::linux;
 use ids::Ids;
 pub(crate) use record::{Call, Record, What};
 
-/// The room that each CPU has for records, in bytes. A call takes about 130, so this holds the calls of a third of a
-/// second at 100,000 a second.
+/// The size of each CPU's ring in bytes. A call takes about 130 bytes, so the ring holds the calls of a third of a
+/// second at 100,000 calls per second.
 const RING: usize = 4 << 20;
 
-/// After so many bytes in a ring the kernel wakes us. A wake-up interrupts whoever makes the call: one for each record would
-/// take ten times as long as the call.
+/// The number of bytes in a ring after which the kernel wakes us. A wake-up interrupts the process that makes the call.
+/// One wake-up per record would take ten times as long as the call.
 const WAKE: usize = 1 << 16;
 
-/// So much later than its time stamp a record is in its ring at the latest, unless its CPU is held up. The rings are merged
-/// up to this moment.
+/// The maximum delay between a record's time stamp and its arrival in the ring, unless its CPU is held up. The rings
+/// are merged up to this long ago.
 const SETTLED: Duration = Duration::from_millis(1);
 
-/// So many records are read at once before they are handed on. The others wait in the rings.
+/// The maximum number of records that are read before they are passed on. The others stay in the rings.
 const MOST: usize = 1 << 15;
 
-/// The open tracepoints. `N` is what is noted down with each record as soon as it is read.
+/// The open tracepoints. `N` is the note taken for each record as soon as it is read.
 pub(crate) struct Tracepoints<N> {
     ids: Ids,
-    /// One for each CPU.
+    /// One ring for each CPU.
     rings: Vec<Ring>,
-    /// Records that are younger than the last merge reached.
+    /// Records later than the end of the last merge.
     waiting: BinaryHeap<Reverse<Waiting<N>>>,
-    /// Up to this time none is missing, in nanoseconds of CLOCK_MONOTONIC.
+    /// No record before this time is missing, in nanoseconds of CLOCK_MONOTONIC.
     settled: u64,
-    /// How many records were read.
+    /// The number of records read.
     read: u64,
 }
 
 struct Ring {
     records: Sampler,
-    /// The tracepoints that write into it. They end with their descriptors.
+    /// The tracepoints that write into this ring. They end with their descriptors.
     _events: Vec<Counter>,
 }
 
 struct Waiting<N> {
-    /// By time, and among equals in the order in which they were read.
+    /// Sorted by time, then by the order in which they were read.
     order: (u64, u64),
     record: Record,
     note: N,
@@ -84,12 +84,12 @@ impl<N> Ord for Waiting<N> {
 }
 
 impl<N> Tracepoints<N> {
-    /// Begins to listen to all processes on all CPUs. The calls of this thread itself are left out.
+    /// Starts recording all processes on all CPUs, except for calls of this thread.
     ///
     /// # Errors
     ///
-    /// `EACCES` and `EPERM` without CAP_SYS_ADMIN and CAP_PERFMON, `ENOENT` and `ENODEV` of a kernel that lacks tracepoints,
-    /// `ENOSYS` of one without perf events.
+    /// `EACCES` and `EPERM` without CAP_SYS_ADMIN and CAP_PERFMON, `ENOENT` and `ENODEV` if the kernel lacks
+    /// tracepoints, `ENOSYS` if it lacks perf events.
     pub(crate) fn open() -> io::Result<Tracepoints<N>> {
         let ids = Ids::read()?;
         let cpus = online_cpus()?;
@@ -98,18 +98,19 @@ impl<N> Tracepoints<N> {
         Ok(Tracepoints { ids, rings, waiting: BinaryHeap::new(), settled: 0, read: 0 })
     }
 
-    /// Returns descriptors of which one is readable as soon as there is an urgent record, or there are many.
+    /// Returns descriptors to poll. One becomes readable as soon as there is an urgent record, or there are many
+    /// records.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.rings.iter().map(|ring| linux::descriptor(&ring.records))
     }
 
-    /// Whether records are waiting for others that may be older.
+    /// Returns whether records are held back because older ones may still arrive.
     pub(crate) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Reads the rings. `note` sees each record as soon as it is read, in no order: what can be learned of a process now may
-    /// be gone soon.
+    /// Reads the rings. `note` is called with each record as soon as it is read, in no particular order: what /proc
+    /// shows of a process now may soon be gone.
     pub(crate) fn read(&mut self, mut note: impl FnMut(&Record) -> N) {
         self.settled = u64::try_from(now().saturating_sub(SETTLED).as_nanos()).unwrap_or(u64::MAX);
         let share = MOST / self.rings.len().max(1);
@@ -123,7 +124,7 @@ impl<N> Tracepoints<N> {
                 self.waiting.push(Reverse(Waiting { order, note: note(&record), record }));
                 count += 1;
                 if count >= share {
-                    // What this CPU did after that is still in its ring.
+                    // Later records of this CPU are still in its ring.
                     self.settled = self.settled.min(record.time);
                     break;
                 }
@@ -131,7 +132,7 @@ impl<N> Tracepoints<N> {
         }
     }
 
-    /// Returns the records that were read, one after the other by time, up to a time before which none is missing.
+    /// Returns the next record in order of time, up to the time before which none is missing.
     pub(crate) fn next(&mut self) -> Option<(Record, N)> {
         self.waiting.peek().filter(|Reverse(first)| first.order.0 <= self.settled)?;
         self.waiting.pop().map(|Reverse(Waiting { record, note, .. })| (record, note))
@@ -167,7 +168,7 @@ impl Ring {
     }
 }
 
-/// Sets what all events of a ring have in common.
+/// Sets the options that all events of a ring share.
 fn configure(event: &mut Builder<'_>, cpu: usize) {
     event
         .any_pid()
@@ -178,13 +179,13 @@ fn configure(event: &mut Builder<'_>, cpu: usize) {
         .sample(SampleFlag::TID | SampleFlag::TIME | SampleFlag::RAW);
 }
 
-/// Returns the time now on the clock of the records.
+/// Returns the current time on the clock of the records.
 pub(crate) fn now() -> Duration {
-    // CLOCK_MONOTONIC is always there.
+    // CLOCK_MONOTONIC always exists.
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
 
-/// Returns the numbers of the CPUs that run, from a list such as `0-3,8`.
+/// Returns the numbers of the online CPUs, from a list such as `0-3,8`.
 fn online_cpus() -> io::Result<Vec<usize>> {
     let list = fs::read_to_string("/sys/devices/system/cpu/online")?;
     parse_cpus(&list).ok_or_else(|| io::Error::other("/sys/devices/system/cpu/online is no list of CPUs"))
@@ -199,7 +200,7 @@ fn parse_cpus(list: &str) -> Option<Vec<usize>> {
     Some(cpus)
 }
 
-/// Raises the limit on open files to what is needed, as far as it may be raised. If that is too little, opening fails.
+/// Raises the limit on open files to `needed`, or to the hard limit. If that is too low, opening fails later.
 fn allow_descriptors(needed: usize) {
     let needed = needed as u64 + 64;
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)

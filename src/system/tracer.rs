@@ -1,8 +1,8 @@
-//! Seeing each process before it creates a System V IPC object, by seccomp notifications.
+//! Inspecting each process before it creates a System V IPC object, through seccomp notifications.
 //!
-//! A thread takes the calls that wait, looks at their processes, and lets them go on. A look at a process can block, for
-//! example where another of its threads waits for a file system that does not answer. A second thread then lets the call
-//! go on after [`LONGEST_LOOK`], and starts another one in the place of the first.
+//! A thread receives the waiting calls, inspects their processes, and lets them continue. Inspecting a process can
+//! block, for example if another of its threads waits for a file system that does not answer. A second thread then lets
+//! the call continue after [`LONGEST_LOOK`], and starts a new thread that replaces the first.
 
 mod caller;
 mod environment;
@@ -25,53 +25,53 @@ use crate::system::stack::Modules;
 pub(crate) use caller::{Caller, Process, Progress, progress};
 use looker::Looker;
 
-/// How long a process waits at most while it is looked at.
+/// The maximum time that a process waits while it is inspected.
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
-/// How often the second thread asks whether the first is stuck.
+/// How often the second thread checks whether the first is stuck.
 const TICK: Duration = Duration::from_millis(250);
-/// How long no call must come, in milliseconds, until it is looked what the last ones did; and how often else it is asked
-/// whether the tracer stops.
+/// The time without a call after which the results of the last calls are checked, in milliseconds. Otherwise it is the
+/// interval for checking whether the tracer stops.
 const SOON: u8 = 1;
 const LATER: u8 = 100;
-/// After so many looks that did not end, processes are no longer looked at.
+/// The number of stuck inspections after which processes are no longer inspected.
 const MOST_STUCK: usize = 4;
 
-/// A call that is about to be executed, and who makes it.
+/// A call that is about to be executed, and its caller.
 #[derive(Debug)]
 pub(crate) struct Creation {
     /// The call's arguments.
     pub call: CreatingCall,
-    /// The thread that makes it; 0 where it has no number in our pid namespace.
+    /// The calling thread; 0 if it has no id in our pid namespace.
     pub tid: i32,
-    /// How long after the start of the tracer it was made.
+    /// The time since the start of the tracer.
     pub after: Duration,
-    /// Who makes it; `None` where that could not be seen.
+    /// The caller; `None` if it could not be inspected.
     pub caller: Option<Caller>,
 }
 
-/// Whoever wants to know of each call before it is executed. It must not take longer than some milliseconds.
+/// Receives each call before it is executed. It must return within a few milliseconds, because the call waits.
 pub(crate) trait Observer: Send + Sync + 'static {
-    /// A call is about to be executed: as soon as this returns.
+    /// Called for a call that is executed as soon as this returns.
     fn creates(&self, creation: Creation);
 
-    /// For some milliseconds no call was made: time to find out what the last ones did. Returns whether it is to be called
-    /// again soon.
+    /// Called when there was no call for a few milliseconds: time to find out what the last ones did. Returns whether
+    /// it should be called again soon.
     fn settle(&self) -> bool;
 }
 
-/// What is to be seen of processes.
+/// What to record of processes.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
-    /// The command whose descendants are traced: their ancestors are told up to it.
+    /// The command whose descendants are traced. Ancestors are recorded up to this process.
     pub root: i32,
     /// Names of environment variables.
     pub variables: Vec<String>,
 }
 
-/// The threads that answer notifications. They end with [`Tracer::stop`].
+/// The threads that answer notifications. [`Tracer::stop`] ends them.
 pub(crate) struct Tracer {
     shared: Arc<Shared>,
-    /// Dropped, they wake the threads.
+    /// Dropping these wakes the threads.
     stop: Option<(mpsc::Sender<()>, io::PipeWriter)>,
     watchdog: Option<JoinHandle<()>>,
 }
@@ -81,26 +81,26 @@ struct Shared {
     observer: Arc<dyn Observer>,
     wanted: Wanted,
     start: Instant,
-    /// Processes are no longer looked at; their calls are let go at once.
+    /// Whether processes are no longer inspected, and their calls continue at once.
     is_done: AtomicBool,
     /// Wakes the answering thread when the tracer stops.
     wake: io::PipeReader,
-    /// The threads are to end.
+    /// Whether the threads should end.
     is_stopping: AtomicBool,
     work: Mutex<Work>,
 }
 
-/// What the answering thread does just now.
+/// What the answering thread is doing.
 #[derive(Debug, Default)]
 struct Work {
-    /// The call that is looked at, and since when.
+    /// The call being inspected, and when that started.
     call: Option<(Notification, Instant)>,
-    /// How many answering threads were given up.
+    /// The number of answering threads given up as stuck.
     stuck: usize,
 }
 
 impl Tracer {
-    /// Starts the threads. `start` is when the command was started.
+    /// Starts the threads. `start` is the time when the command was started.
     ///
     /// # Errors
     /// Those of starting a thread.
@@ -128,12 +128,12 @@ impl Tracer {
         Ok(Tracer { shared, stop: Some((stop, waker)), watchdog: Some(watchdog) })
     }
 
-    /// From now on processes are no longer looked at: their calls are let go at once.
+    /// Stops inspecting processes: their calls now continue at once.
     pub(crate) fn look_no_more(&self) {
         self.shared.is_done.store(true, Ordering::SeqCst);
     }
 
-    /// Ends the threads, and returns the listener; `None` where one of them is stuck and still has it.
+    /// Ends the threads, and returns the listener; `None` if a stuck thread still has it.
     pub(crate) fn stop(mut self) -> Option<Listener> {
         self.shared.is_stopping.store(true, Ordering::SeqCst);
         drop(self.stop.take());
@@ -146,10 +146,10 @@ impl Tracer {
 }
 
 impl Shared {
-    /// The next call that waits. `None` after so many milliseconds without one, and when the tracer stops.
+    /// Returns the next waiting call. `None` after this number of milliseconds without one, and when the tracer stops.
     ///
     /// # Errors
-    /// `EPIPE` once no process is left with the filter, from Linux 5.9 on.
+    /// `EPIPE` once no process with the filter is left, since Linux 5.9.
     fn next(&self, patience: u8) -> Result<Option<Notification>, Errno> {
         let mut polled = [
             PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN),
@@ -178,7 +178,7 @@ fn answer_in_thread(shared: &Arc<Shared>, generation: usize) -> io::Result<JoinH
     thread::Builder::new().spawn(move || answer_all(&shared, generation))
 }
 
-/// Answers until the tracer stops, no process is left that could ask, or another thread has this one's place.
+/// Answers calls until the tracer stops, no process with the filter is left, or another thread replaces this one.
 fn answer_all(shared: &Shared, generation: usize) {
     let mut looker = Looker::new(shared.wanted.clone(), Modules::default());
     let mut patience = SOON;
@@ -190,9 +190,9 @@ fn answer_all(shared: &Shared, generation: usize) {
                 patience = if is_unsettled { patience.saturating_mul(2).min(LATER) } else { LATER };
                 continue;
             }
-            // No process is left that could ask.
+            // No process with the filter is left.
             Err(Errno::EPIPE) => return,
-            // Whoever asks waits for an answer, whatever failed here.
+            // The calling process waits for an answer, whatever failed here.
             Err(_) => {
                 thread::sleep(TICK);
                 continue;
@@ -205,12 +205,12 @@ fn answer_all(shared: &Shared, generation: usize) {
             let caller = if generation < MOST_STUCK { looker.look(notification.tid, &call) } else { None };
             let mut work = shared.work();
             if work.stuck != generation {
-                // It took too long: the call was let go meanwhile, and another thread answers.
+                // The inspection took too long: the call has already continued, and another thread answers now.
                 return;
             }
             work.call = None;
             drop(work);
-            // What was read of the process is right only if it still waits.
+            // The data read from the process is valid only if it still waits.
             if shared.listener.is_waiting(notification.id) {
                 let after = arrived.saturating_duration_since(shared.start);
                 shared.observer.creates(Creation { call, tid: notification.tid, after, caller });
@@ -220,7 +220,7 @@ fn answer_all(shared: &Shared, generation: usize) {
     }
 }
 
-/// Lets a call go on whose process could not be looked at in time, and has another thread answer from then on.
+/// Lets a call continue if its process could not be inspected in time, and starts another answering thread.
 fn watch(shared: &Arc<Shared>, stopped: &mpsc::Receiver<()>, mut answering: JoinHandle<()>) {
     while stopped.recv_timeout(TICK) == Err(mpsc::RecvTimeoutError::Timeout) {
         let mut work = shared.work();
@@ -235,11 +235,11 @@ fn watch(shared: &Arc<Shared>, stopped: &mpsc::Receiver<()>, mut answering: Join
         shared.listener.let_go(notification.id);
         match answer_in_thread(shared, generation) {
             Ok(thread) => answering = thread,
-            // Nobody answers any more: the last resort is to do it here.
+            // No other thread can answer, so this one does.
             Err(_) => return answer_all(shared, generation.max(MOST_STUCK)),
         }
     }
-    // One that is stuck is not waited for.
+    // A stuck thread is not joined.
     if shared.work().call.is_none() {
         let _ = answering.join();
     }

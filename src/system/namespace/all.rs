@@ -1,4 +1,5 @@
-//! All IPC namespaces of the machine, as far as /proc shows processes in them, mounts of them, or open files of them.
+//! All IPC namespaces of the machine that /proc shows: through processes in them, mounts of them, or open files of
+//! them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,24 +13,24 @@ use super::named::{Identity, Namespace};
 use crate::system::process::{is_kernel_thread, status_line};
 use crate::system::units::{Unit, unit_of};
 
-/// So many processes of a namespace are asked at most whether they are the first of their pid namespace.
+/// The maximum number of processes per namespace that are checked for being the first of their pid namespace.
 const ASKED: usize = 64;
 
-/// The namespaces that were found: our own first, the others by their inodes.
+/// The namespaces found: our own first, then the others by their inodes.
 #[derive(Debug)]
 pub(crate) struct Survey {
-    /// Each of them once.
+    /// Each namespace once.
     pub namespaces: Vec<Inhabited>,
-    /// How many processes may not be looked at.
+    /// The number of processes that may not be inspected.
     pub unseen: usize,
 }
 
-/// A namespace, and what keeps it.
+/// A namespace, and what keeps it alive.
 #[derive(Debug)]
 pub(crate) struct Inhabited {
     identity: Identity,
     is_ours: bool,
-    /// Processes first, and of those the lowest pid. This process itself is left out.
+    /// Processes first, in ascending order of pid. This process itself is left out.
     keepers: Vec<Keeper>,
 }
 
@@ -40,15 +41,15 @@ impl fmt::Display for Inhabited {
     }
 }
 
-/// Looks at the namespace of every process, at the mounts that each sees, and at its open files. A process is seen by its
-/// first thread alone.
+/// Finds the IPC namespace of every process, of the mounts that each process sees, and of its open files. Only the
+/// first thread of a process is considered.
 ///
 /// # Errors
-/// /proc cannot be read.
+/// That of reading /proc.
 pub(crate) fn survey() -> io::Result<Survey> {
     let ours = Identity::ours().ok();
     let (mut unseen, mut any, mut mounts) = (0, false, Mounts::default());
-    // false is less than true: ours is first.
+    // false sorts before true, so our own namespace comes first.
     let mut found = BTreeMap::<_, Vec<Keeper>>::new();
     let place = |identity| (Some(identity) != ours, identity);
     let me = fs::read_link("/proc/self").ok().and_then(|link| link.to_str()?.parse().ok());
@@ -59,7 +60,7 @@ pub(crate) fn survey() -> io::Result<Survey> {
                 any = true;
                 found.entry(place(identity)).or_default().extend((me != Some(pid)).then_some(Keeper::Process(pid)));
             }
-            // A process that ends meanwhile, or a zombie, is in no namespace any more.
+            // A process that has ended, or a zombie, is in no namespace.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
             Err(_) => {
@@ -71,7 +72,8 @@ pub(crate) fn survey() -> io::Result<Survey> {
             found.entry(place(identity)).or_default().push(keeper);
         }
     }
-    // We are in one ourselves. A /proc that shows nobody at all is not mounted, and an empty answer would be a wrong one.
+    // Our own process is always in a namespace. If /proc shows no process at all, it is not mounted, and an empty
+    // answer would be wrong.
     if !any && unseen == 0 {
         return Err(Errno::ENOENT.into());
     }
@@ -82,10 +84,10 @@ pub(crate) fn survey() -> io::Result<Survey> {
     Ok(Survey { namespaces: namespaces.collect(), unseen })
 }
 
-/// Opens the namespace of this inode; `None` if there is none that can be seen.
+/// Opens the namespace with this inode; `None` if none is visible.
 ///
 /// # Errors
-/// /proc cannot be read, or the namespace may not be opened.
+/// That of reading /proc, or of opening the namespace.
 pub(super) fn find(inode: u64) -> io::Result<Option<Namespace>> {
     let survey = survey()?;
     let found = survey.namespaces.iter().find(|namespace| namespace.inode() == inode);
@@ -97,19 +99,19 @@ pub(super) fn find(inode: u64) -> io::Result<Option<Namespace>> {
 }
 
 impl Inhabited {
-    /// Returns the number that lsns(8) shows.
+    /// Returns the inode number, as lsns(8) shows it.
     pub(crate) fn inode(&self) -> u64 {
         self.identity.inode
     }
 
-    /// Whether it is this thread's own.
+    /// Returns whether it is this thread's own namespace.
     pub(crate) fn is_ours(&self) -> bool {
         self.is_ours
     }
 
-    /// Returns the process that stands for it, or else what keeps it: the first process of a pid namespace, which a
-    /// container began with, else the one with the lowest pid that is no kernel thread. `None` if there is only this
-    /// process.
+    /// Returns the process that represents the namespace, or else what keeps it alive. The first process of a pid
+    /// namespace is preferred, because a container starts with it; next comes the lowest pid that is not a kernel
+    /// thread. `None` if only this process is in the namespace.
     pub(crate) fn keeper(&self) -> Option<&Keeper> {
         let processes = || self.keepers.iter().filter(|keeper| matches!(keeper, Keeper::Process(_)));
         let is_first = |keeper: &&Keeper| {
@@ -121,7 +123,7 @@ impl Inhabited {
         first.or_else(lowest).or_else(|| self.keepers.first())
     }
 
-    /// Returns the systemd unit, container or pod of the process that stands for it.
+    /// Returns the systemd unit, container or pod of the process that represents the namespace.
     pub(crate) fn unit(&self) -> Option<Unit> {
         match self.keeper()? {
             Keeper::Process(pid) => unit_of(*pid),
@@ -129,7 +131,7 @@ impl Inhabited {
         }
     }
 
-    /// Opens it by the first of what keeps it that is still there and still does.
+    /// Opens the namespace through the first keeper that still exists and still refers to it.
     pub(super) fn open(&self) -> io::Result<Option<Namespace>> {
         let mut last = Ok(None);
         for keeper in &self.keepers {

@@ -1,4 +1,4 @@
-//! What is read in another namespace: its segments and its limits.
+//! Reading another namespace's segments and limits.
 
 use std::fs::File;
 use std::io::{self, Cursor, Write};
@@ -17,13 +17,13 @@ use crate::sysv::{self, Limits, Segment, Segments, Table, Usage};
 /// The rows of a namespace's table.
 pub(crate) type Rows = Box<dyn Iterator<Item = io::Result<Segment>>>;
 
-/// All below leave the namespace of this thread as it is. They are to be called while the process has one thread: the user
-/// who owns the user namespace around another namespace goes there in a process of its own.
+/// No function below changes the namespace of this thread. Call them while the process has one thread: the owner of the
+/// user namespace around another namespace enters it in a forked process.
 impl Inhabited {
-    /// Returns its segments; `None` if it has gone meanwhile.
+    /// Returns the namespace's segments; `None` if the namespace is gone.
     ///
     /// # Errors
-    /// `PermissionDenied` where it may not be entered.
+    /// `PermissionDenied` if it may not be entered.
     pub(crate) fn rows(&self) -> io::Result<Option<Rows>> {
         let inode = self.inode();
         let mark = move |row: io::Result<Segment>| row.map(|row| Segment { namespace: Some(inode), ..row });
@@ -31,7 +31,7 @@ impl Inhabited {
             return Ok(Some(Box::new(rows_here()?.map(mark))));
         }
         let Some(namespace) = self.open()? else { return Ok(None) };
-        // The rows stay those of the namespace that they were asked for in (ipc/util.c, `sysvipc_proc_open`).
+        // The open table keeps showing the namespace in which it was opened (ipc/util.c, `sysvipc_proc_open`).
         match namespace.inside(rows_here) {
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
                 let (table, owners) = copy_table(&namespace)?;
@@ -42,10 +42,10 @@ impl Inhabited {
         }
     }
 
-    /// Returns its limits and what is used of them; `None` if it has gone meanwhile.
+    /// Returns the namespace's limits and their usage; `None` if the namespace is gone.
     ///
     /// # Errors
-    /// `PermissionDenied` where it may not be entered.
+    /// `PermissionDenied` if it may not be entered.
     pub(crate) fn limits(&self) -> io::Result<Option<(Limits, Usage)>> {
         if self.is_ours() {
             return limits().map(Some);
@@ -65,18 +65,18 @@ impl Inhabited {
     }
 }
 
-/// The segments of this thread's namespace.
+/// Returns the segments of this thread's namespace.
 fn rows_here() -> io::Result<sysv::Rows> {
     sysv::rows().map_err(|error| error.errno.into())
 }
 
-/// The limits of this thread's namespace.
+/// Returns the limits of this thread's namespace.
 fn limits() -> io::Result<(Limits, Usage)> {
     let errno = |error: sysv::Error| io::Error::from(error.errno);
     Ok((sysv::limits().map_err(errno)?, sysv::usage().map_err(errno)?))
 }
 
-/// The numbers as a child passes them to its parent.
+/// Encodes the numbers for the pipe from child to parent.
 fn to_bytes((limits, usage): (Limits, Usage)) -> Vec<u8> {
     let Limits { max_bytes, min_bytes, max_segments, max_pages } = limits;
     let Usage { segments, pages, resident_pages, swapped_pages } = usage;
@@ -95,10 +95,11 @@ fn from_bytes(bytes: &[u8]) -> Option<(Limits, Usage)> {
     Some((limits, Usage { segments, pages, resident_pages, swapped_pages }))
 }
 
-/// Copies a namespace's table for the user who owns the user namespace around it: only a process of its own can go there.
-/// The users in this table are those of that user namespace.
+/// Copies a namespace's table for the owner of the user namespace around it, in a forked process: a multithreaded
+/// process cannot enter it, and this process must stay where it is. The uids in this table are those of that user
+/// namespace.
 fn copy_table(namespace: &Namespace) -> io::Result<(Vec<u8>, Owners)> {
-    // Below, the child is looked at by its pid.
+    // The code below finds the child in /proc by its pid.
     if !proc_is_ours() {
         return Err(Errno::EPERM.into());
     }

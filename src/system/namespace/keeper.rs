@@ -1,4 +1,4 @@
-//! What keeps an IPC namespace: a process in it, a mount of its file, or an open descriptor of that.
+//! What keeps an IPC namespace alive: a process in it, a mount of its file, or an open descriptor of its file.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,20 +16,20 @@ use memchr::memmem;
 use super::named::{Identity, Namespace, NamespaceRef};
 use crate::values::{unescaped_path, visible};
 
-/// A mount may be on a file system whose server does not answer: so long it is waited for.
+/// How long to wait for a mount: its file system's server may not answer.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// The most that is read of a list of mounts, in bytes, and of a process's descriptors. Both are up to their owner.
+/// The maximum number of bytes read of a list of mounts. The owner of the process controls its length.
 const MOST_MOUNTS: u64 = 16 << 20;
 const MOST_DESCRIPTORS: usize = 1 << 16;
 
-/// One thing that keeps a namespace. The kernel forgets a namespace that nothing keeps, with its segments.
+/// One thing that keeps a namespace alive. Without any, the kernel destroys the namespace and its segments.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Keeper {
-    /// A process in it.
+    /// A process in the namespace.
     Process(i32),
-    /// A mount of its file, at a path that this process sees.
+    /// A mount of the namespace's file, at a path that this process sees.
     Mount { pid: i32, path: PathBuf },
-    /// An open descriptor of its file.
+    /// An open descriptor of the namespace's file.
     Descriptor { pid: i32, number: u32 },
 }
 
@@ -44,7 +44,7 @@ impl Keeper {
     /// Opens the namespace.
     ///
     /// # Errors
-    /// `NotFound` if it is not there any more; `PermissionDenied`; `TimedOut` if a file system does not answer.
+    /// `NotFound` if it is gone; `PermissionDenied`; `TimedOut` if a file system does not answer.
     pub(super) fn open(&self) -> io::Result<Namespace> {
         match self {
             Self::Process(pid) => Namespace::open(&NamespaceRef::Process(*pid)),
@@ -52,15 +52,15 @@ impl Keeper {
                 Namespace::open(&NamespaceRef::Path(format!("/proc/{pid}/fd/{number}").into()))
             }
             Self::Mount { pid, path } => {
-                // The links of /proc lead into the process's own mounts.
+                // The links in /proc lead into the process's own mounts, so the path must be relative.
                 let relative = path.strip_prefix("/").unwrap_or(path);
                 let path = Path::new(&format!("/proc/{pid}/root")).join(relative);
                 let (sender, receiver) = mpsc::channel();
                 let opening = move || sender.send(Namespace::open(&NamespaceRef::Path(path)));
                 let thread = thread::Builder::new().spawn(opening)?;
-                // Without an answer nobody waits for the thread: it ends with the process.
+                // After a timeout the thread is not joined: it ends with this process.
                 let opened = receiver.recv_timeout(PATIENCE).map_err(|_| io::ErrorKind::TimedOut)?;
-                // It has sent the answer.
+                // The thread has sent its answer, so it is about to end.
                 let _ = thread.join();
                 opened
             }
@@ -80,15 +80,15 @@ impl fmt::Display for Keeper {
     }
 }
 
-/// Finds mounts of IPC namespaces, in the mount namespace of each process once.
+/// Finds mounts of IPC namespaces, and reads each mount namespace only once.
 #[derive(Debug, Default)]
 pub(super) struct Mounts {
     seen: BTreeSet<u64>,
 }
 
 impl Mounts {
-    /// Returns those that a process sees, unless another in the same mount namespace was asked before. A process that may
-    /// not be looked at has none.
+    /// Returns the mounts that a process sees, unless another process in the same mount namespace was read before.
+    /// Returns none for a process that may not be inspected.
     pub(super) fn of_process(&mut self, pid: i32) -> Vec<(Identity, Keeper)> {
         let mount_namespace = fs::metadata(format!("/proc/{pid}/ns/mnt")).map(|metadata| metadata.ino());
         if !mount_namespace.is_ok_and(|inode| self.seen.insert(inode)) {
@@ -101,7 +101,7 @@ impl Mounts {
     }
 }
 
-/// `607 23 0:4 ipc:[4026532205] /run/kept rw shared:9 - nsfs nsfs rw` (proc_pid_mountinfo(5))
+/// Parses `607 23 0:4 ipc:[4026532205] /run/kept rw shared:9 - nsfs nsfs rw` (proc_pid_mountinfo(5)).
 fn mount(line: &[u8]) -> Option<(Identity, PathBuf)> {
     memmem::find(line, b" - nsfs ")?;
     let mut words = line.split(|byte| *byte == b' ').skip(2);
@@ -111,12 +111,12 @@ fn mount(line: &[u8]) -> Option<(Identity, PathBuf)> {
     Some((Identity::new(inode(root)?, device), unescaped_path(path)))
 }
 
-/// The number in `ipc:[4026532205]`.
+/// Parses the number in `ipc:[4026532205]`.
 fn inode(name: &[u8]) -> Option<u64> {
     str::from_utf8(name.strip_prefix(b"ipc:[")?.strip_suffix(b"]")?).ok()?.parse().ok()
 }
 
-/// Finds a process's open descriptors of IPC namespaces. A process that may not be looked at has none.
+/// Returns a process's open descriptors of IPC namespaces. Returns none for a process that may not be inspected.
 pub(super) fn descriptors(pid: i32) -> Vec<(Identity, Keeper)> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().filter_map(Result::ok);
     let found = entries.take(MOST_DESCRIPTORS).filter_map(|entry| {

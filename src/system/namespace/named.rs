@@ -17,21 +17,21 @@ use crate::linux::NamespaceFile;
 use crate::system::process::is_hidden;
 use crate::values::visible_path;
 
-/// The largest pid that there can be on a machine of 64 bits (PID_MAX_LIMIT). Namespaces have larger inodes.
+/// The largest possible pid on a 64-bit machine (PID_MAX_LIMIT). Namespaces have larger inodes.
 const MAX_PID: u64 = 4_194_304;
 
-/// A namespace as `--ns` takes it: a number is a process or an inode, everything else a path.
+/// A namespace as given to `--ns`: a number is a pid or an inode, anything else a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NamespaceRef {
-    /// The IPC namespace of this process, which has this number in /proc.
+    /// The IPC namespace of the process with this pid in /proc.
     Process(i32),
-    /// The namespace with this inode, which the column NS of `list` shows.
+    /// The namespace with this inode, as in the column NS of `list`.
     Inode(u64),
-    /// A namespace file: `/proc/PID/ns/ipc`, or what one is mounted on.
+    /// A namespace file: `/proc/PID/ns/ipc`, or a bind mount of one.
     Path(PathBuf),
 }
 
-/// A word that names no namespace.
+/// The error for a word that names no namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ParseNamespaceError;
 
@@ -71,7 +71,7 @@ impl fmt::Display for NamespaceRef {
     }
 }
 
-/// What tells a namespace from all others that there are now: the device and the inode of its files (namespaces(7)).
+/// The device and inode of a namespace's file, which identify it among all existing namespaces (namespaces(7)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Identity {
     /// The number that lsns(8) and `ls -l /proc/PID/ns` show.
@@ -80,23 +80,26 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// The namespace of this inode on this device.
+    /// Returns the identity for this inode on this device.
     pub(super) fn new(inode: u64, device: u64) -> Identity {
         Identity { inode, device }
     }
 
-    /// Errors: `PermissionDenied` for a process that may not be looked at, `NotFound` where there is none or it has ended.
+    /// Returns the identity of a process's IPC namespace.
+    ///
+    /// # Errors
+    /// `PermissionDenied` for a process that may not be inspected, `NotFound` if it does not exist or has ended.
     pub(crate) fn of_process(pid: i32) -> io::Result<Identity> {
         let file = format!("/proc/{pid}/ns/ipc");
         Identity::of_file(Path::new(&file)).or_else(|error| Identity::only_one(&format!("/proc/{pid}")).ok_or(error))
     }
 
-    /// The namespace that a namespace file is of.
+    /// Returns the identity of the namespace that a namespace file refers to.
     pub(crate) fn of_file(path: &Path) -> io::Result<Identity> {
         fs::metadata(path).map(|metadata| Identity::from(&metadata))
     }
 
-    /// The IPC namespace of this thread.
+    /// Returns the identity of this thread's IPC namespace.
     pub(crate) fn ours() -> io::Result<Identity> {
         let found = Identity::of_file(Path::new("/proc/thread-self/ns/ipc"));
         found.or_else(|error| Identity::only_one("/proc/self").ok_or(error))
@@ -116,23 +119,23 @@ impl From<&fs::Metadata> for Identity {
     }
 }
 
-/// An open namespace file, which keeps the namespace.
+/// An open namespace file, which keeps the namespace alive.
 #[derive(Debug)]
 pub(crate) struct Namespace {
     file: NamespaceFile,
-    /// Which one it is.
+    /// The namespace's identity.
     pub identity: Identity,
 }
 
 impl Namespace {
-    /// Opens a namespace file, or what shall prove to be one.
+    /// Opens a namespace file. Whether it really is one shows only when it is entered.
     pub(crate) fn open(named: &NamespaceRef) -> io::Result<Namespace> {
         let path = match named {
             NamespaceRef::Process(pid) => format!("/proc/{pid}/ns/ipc").into(),
             NamespaceRef::Inode(inode) => return super::all::find(*inode)?.ok_or(io::ErrorKind::NotFound.into()),
             NamespaceRef::Path(path) => path.clone(),
         };
-        // A FIFO or a terminal that is named by mistake is not waited for, and not taken.
+        // A FIFO named by mistake must not block, and a terminal must not become our controlling terminal.
         let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
         let identity = Identity::from(&file.metadata()?);
         Ok(Namespace { file: NamespaceFile::new(file)?, identity })
@@ -143,16 +146,18 @@ impl Namespace {
         Namespace::open(&NamespaceRef::Path("/proc/thread-self/ns/ipc".into()))
     }
 
-    /// setns(2): moves this thread into it.
+    /// Moves this thread into the namespace with setns(2).
     ///
-    /// Errors: `EINVAL` where this is no IPC namespace, `EPERM` for whom it is not.
+    /// # Errors
+    /// `EINVAL` if it is no IPC namespace, `EPERM` without the privilege to enter it.
     pub(crate) fn enter(&self) -> Result<(), Errno> {
         setns(&self.file, CloneFlags::CLONE_NEWIPC)
     }
 
-    /// Does something in it, in a thread of its own: the namespace of this thread stays what it is.
+    /// Runs `act` inside the namespace in a new thread. The calling thread stays in its own namespace.
     ///
-    /// Errors: those of [`Namespace::enter`], and those of what is done.
+    /// # Errors
+    /// Those of [`Namespace::enter`] and those of `act`.
     pub(crate) fn inside<T: Send>(&self, act: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         thread::scope(|scope| {
             let thread = thread::Builder::new().spawn_scoped(scope, || {
@@ -163,24 +168,26 @@ impl Namespace {
         })
     }
 
-    /// The same as [`Namespace::enter`] through the user namespace that owns it, which is open to the user who made that, and makes the caller
-    /// its root. Only for a process of a single thread.
+    /// Enters the namespace through the user namespace that owns it. The creator of that user namespace may enter it,
+    /// and becomes root there. Only for a single-threaded process.
     ///
-    /// Errors: `EPERM` for everyone else.
+    /// # Errors
+    /// `EPERM` for every other user.
     pub(crate) fn enter_as_owner(&self) -> Result<(), Errno> {
         let owner = self.file.owner()?;
         match setns(owner, CloneFlags::CLONE_NEWUSER) {
             Ok(()) => self.enter(),
-            // It is the one that we are in, where we have not got the privilege.
+            // `EINVAL` means that we are already in that user namespace, and lack the privilege there.
             Err(Errno::EINVAL) => Err(Errno::EPERM),
             Err(errno) => Err(errno),
         }
     }
 }
 
-/// Moves this process, which has a single thread, into a namespace for good.
+/// Moves this process, which has a single thread, into a namespace permanently.
 ///
-/// Errors: exit status 1, with what can be done about it.
+/// # Errors
+/// A failure (exit status 1) with advice.
 pub(crate) fn enter(named: &NamespaceRef) -> Result<()> {
     let cannot = |error: io::Error| explain(named, &error);
     if let NamespaceRef::Process(pid) = named
@@ -189,7 +196,7 @@ pub(crate) fn enter(named: &NamespaceRef) -> Result<()> {
         return Ok(());
     }
     let namespace = Namespace::open(named).map_err(cannot)?;
-    // Into the one that we are in already the kernel lets only root.
+    // The kernel lets only root enter a namespace, even the current one.
     if Identity::ours().is_ok_and(|ours| ours == namespace.identity) {
         return Ok(());
     }

@@ -1,14 +1,14 @@
-//! The users of another user namespace, in the numbers of our own.
+//! The users of another user namespace, translated to the ids of our own.
 
 use std::fs;
 use std::io;
 
 use crate::sysv::Segment;
 
-/// What the kernel says where a user has no number (/proc/sys/kernel/overflowuid).
+/// The id that the kernel shows for a user without one here (/proc/sys/kernel/overflowuid).
 const NOBODY: u32 = 65534;
 
-/// How a user namespace below ours numbers users and groups (user_namespaces(7)).
+/// The id maps of a user namespace below ours (user_namespaces(7)).
 #[derive(Debug)]
 pub(super) struct Owners {
     users: Vec<Range>,
@@ -23,13 +23,14 @@ struct Range {
 }
 
 impl Owners {
-    /// Those of a process's user namespace, which is not ours: then the kernel writes the map in our numbers.
+    /// Reads the maps of a process's user namespace. It must not be ours: only then does the kernel translate the maps
+    /// to our ids.
     pub(super) fn of_process(pid: i32) -> io::Result<Owners> {
         let read = |file| fs::read_to_string(format!("/proc/{pid}/{file}")).map(|map| ranges(&map));
         Ok(Owners { users: read("uid_map")?, groups: read("gid_map")? })
     }
 
-    /// A segment that was read there, with its owner and creator as they are here.
+    /// Returns a segment that was read in that namespace, with owner and creator translated to our ids.
     pub(super) fn as_seen_here(&self, segment: Segment) -> Segment {
         let (user, group) = (|id| translate(&self.users, id), |id| translate(&self.groups, id));
         Segment {
@@ -42,7 +43,7 @@ impl Owners {
     }
 }
 
-/// The lines `inside here length`.
+/// Parses the lines `inside here length`.
 fn ranges(map: &str) -> Vec<Range> {
     let range = |line: &str| {
         let mut fields = line.split_ascii_whitespace().map(str::parse);

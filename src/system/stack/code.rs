@@ -1,23 +1,23 @@
-//! What some instructions of x86-64 do: calls, and jumps to other functions.
+//! Decoding a few x86-64 instructions: calls, and jumps to other functions.
 
 #![cfg(target_arch = "x86_64")]
 
 use super::maps::Mappings;
 use super::memory::Memory;
 
-/// The most code of a function that is searched.
+/// The maximum size of a function's code that is searched, in bytes.
 const LONGEST_FUNCTION: u64 = 64 << 10;
 
-/// What the instruction before a return address calls.
+/// The target of the call instruction before a return address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Call {
-    /// The function that begins here.
+    /// The function that starts at this address.
     Of(u64),
-    /// Whatever a register or a table of pointers has.
+    /// An indirect call: through a register or a table of pointers.
     OfAnything,
 }
 
-/// The call before a return address; `None` where there is none.
+/// Returns the call before a return address; `None` if there is no call instruction.
 pub(super) fn call_before(address: u64, mappings: &Mappings, memory: &mut Memory) -> Option<Call> {
     mappings.find(address.checked_sub(1)?)?;
     let mut before = [0; 7];
@@ -35,8 +35,8 @@ pub(super) fn call_before(address: u64, mappings: &Mappings, memory: &mut Memory
     }
 }
 
-/// Where a function jumps to another one, at its end and instead of a call: "tail call". `None` where it does not do that,
-/// or in more than one place.
+/// Returns where a function jumps to another function at its end instead of calling it (a tail call). `None` if it does
+/// not, or if it does so in more than one place.
 pub(super) fn jump_to(function: u64, from: u64, length: u64, memory: &mut Memory) -> Option<u64> {
     let mut code = vec![0; usize::try_from(length.min(LONGEST_FUNCTION)).ok()?];
     memory.read(from, &mut code)?;
@@ -61,8 +61,8 @@ fn relative(end: u64, offset: [u8; 4]) -> u64 {
     end.wrapping_add_signed(i32::from_le_bytes(offset).into())
 }
 
-/// The function that a stub of the procedure linkage table leads to: `[endbr64] [bnd] jmp *disp32(%rip)`; else the address
-/// itself.
+/// Returns the function that a stub of the procedure linkage table jumps to: `[endbr64] [bnd] jmp *disp32(%rip)`. For
+/// any other code, returns the address itself.
 fn behind_stub(address: u64, memory: &mut Memory) -> u64 {
     let target = |memory: &mut Memory| {
         let mut bytes = [0; 11];
@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    /// Code in our own memory, and all of that as code.
+    /// Returns code in our own memory, mapped as if all of it were executable.
     fn in_memory(code: &[u8]) -> (u64, Mappings, Memory) {
         let maps = b"0-7fffffffffff r-xp 00000000 00:00 0 \n";
         (code.as_ptr() as u64, Mappings::parse(maps), Memory::of(Pid::this().as_raw()))

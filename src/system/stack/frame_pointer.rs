@@ -1,10 +1,10 @@
-//! Finding the frame pointer of a function that keeps its frame by it.
+//! Finding the frame pointer of a function whose unwind rule needs it.
 //!
-//! The kernel tells the stack pointer and the program counter of a thread that waits, and no other register. What the
-//! function `call`s does not change the frame pointer, but does not save it either. So it is taken from the function's
-//! first instructions, which say how far the frame pointer is above the stack pointer, or else from the only place on the
-//! stack that a call of this very function can have left. The place must hold such a return address in both cases: where
-//! none or several do, the stack ends here.
+//! The kernel shows only the stack pointer and the program counter of a waiting thread. The functions called since have
+//! not changed the frame pointer, but have not saved it either. The function's first instructions may show how far the
+//! frame pointer is above the stack pointer. Otherwise it is derived from the only place on the stack that a call of
+//! this very function can have left. In both cases the place must hold such a return address. If none or several do,
+//! the walk ends here.
 
 #![cfg(target_arch = "x86_64")]
 
@@ -13,11 +13,11 @@ use super::maps::Mappings;
 use super::memory::Memory;
 use super::unwind::Frame;
 
-/// How much of the stack is searched, in words.
+/// How many words of the stack are searched.
 const SEARCHED: u64 = 2048;
 
-/// The frame pointer of this frame, whose function begins at `start`. The frame ends `size` bytes above the frame pointer,
-/// with the return address.
+/// Returns the frame pointer of this frame, whose function starts at `start`. The frame ends `size` bytes above the
+/// frame pointer, with the return address.
 pub(super) fn find(frame: &Frame, start: u64, size: u64, mappings: &Mappings, memory: &mut Memory) -> Option<u64> {
     let to_return_address = size.checked_sub(8)?;
     if size == 16
@@ -36,8 +36,8 @@ pub(super) fn find(frame: &Frame, start: u64, size: u64, mappings: &Mappings, me
     candidates.next().is_none().then_some(found)
 }
 
-/// How far the frame pointer is above the stack pointer, where a function begins with `push %rbp; mov %rsp,%rbp`, perhaps
-/// more pushes, and `sub $N,%rsp`. `None` where its first instructions are others.
+/// Returns the distance of the frame pointer above the stack pointer, for a function that starts with `push %rbp; mov
+/// %rsp,%rbp`, perhaps more pushes, and `sub $N,%rsp`. `None` for other first instructions.
 fn distance(start: u64, pc: u64, memory: &mut Memory) -> Option<u64> {
     let mut bytes = [0; 40];
     memory.read(start, &mut bytes)?;

@@ -1,26 +1,26 @@
-//! What code a process has mapped: `/proc/PID/maps` (proc_pid_maps(5)).
+//! The executable mappings of a process: `/proc/PID/maps` (proc_pid_maps(5)).
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
 use memchr::memchr;
 
-/// A mapping of a file from which code can be executed.
+/// An executable mapping of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CodeMapping {
     pub start: u64,
     pub end: u64,
-    /// Where in the file it begins.
+    /// The file offset at which it starts.
     pub offset: u64,
     /// Major and minor number of the file's device.
     pub device: (u32, u32),
-    /// 0 where it is no file.
+    /// 0 if no file is mapped.
     pub inode: u64,
-    /// As the kernel writes it: with ` (deleted)` behind the name of a file that is gone.
+    /// As the kernel writes it: ` (deleted)` follows the name of a deleted file.
     pub path: Vec<u8>,
 }
 
-/// All code that a process has mapped, in the order of addresses.
+/// All executable mappings of a process, in ascending order of addresses.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Mappings {
     mappings: Vec<CodeMapping>,
@@ -30,13 +30,13 @@ pub(crate) struct Mappings {
 }
 
 impl Mappings {
-    /// Reads the lines of mappings that can be executed. A line that is none is left out.
+    /// Parses the lines of executable mappings. A malformed line is skipped.
     pub(crate) fn parse(maps: &[u8]) -> Mappings {
         let mappings = maps.split(|byte| *byte == b'\n').filter_map(parse_line).collect();
         Mappings { mappings, ..Mappings::default() }
     }
 
-    /// The mapping that has this address.
+    /// Returns the mapping that contains this address.
     pub(crate) fn find(&self, address: u64) -> Option<&CodeMapping> {
         let behind = self.mappings.partition_point(|mapping| mapping.start <= address);
         let found = self.mappings[..behind].last().filter(|mapping| address < mapping.end);
@@ -47,7 +47,7 @@ impl Mappings {
         found
     }
 
-    /// The mappings, in the order of addresses.
+    /// Returns the mappings in ascending order of addresses.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &CodeMapping> {
         self.mappings.iter()
     }

@@ -1,16 +1,16 @@
-//! The memory of another process: process_vm_readv(2), a few pages at a time and bounded.
+//! Reading another process's memory with process_vm_readv(2): one page at a time, up to a limit.
 
 use std::io::IoSliceMut;
 
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 
-/// How much is read at once: the smallest page, which is mapped as a whole or not at all.
+/// How much is read at once, in bytes: the smallest page size. A page is mapped completely or not at all.
 const PAGE: u64 = 4096;
-/// How often a process is read at most.
+/// The maximum number of pages read from one process.
 const MOST_PAGES: usize = 512;
 
-/// The memory of a process that waits, so that what was read stays right.
+/// The memory of a process. The process waits, so that cached pages stay valid.
 #[derive(Debug)]
 pub(crate) struct Memory {
     pid: Pid,
@@ -19,21 +19,21 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// The memory of this process. Nothing is read yet.
+    /// Returns the memory of this process. Nothing is read yet.
     pub(crate) fn of(pid: i32) -> Memory {
         Memory { pid: Pid::from_raw(pid), pages: Vec::new(), left: MOST_PAGES }
     }
 
-    /// The number of 64 bits at an address; `None` where nothing is mapped there.
+    /// Returns the 64-bit word at an address; `None` if nothing is mapped there.
     pub(crate) fn word(&mut self, address: u64) -> Option<u64> {
         let mut word = [0; 8];
         self.read(address, &mut word)?;
         Some(u64::from_ne_bytes(word))
     }
 
-    /// Fills a small buffer from an address.
+    /// Fills a small buffer with the bytes at an address.
     pub(crate) fn read(&mut self, address: u64, buffer: &mut [u8]) -> Option<()> {
-        // Mostly all of it is in the page that was read last.
+        // Usually all of it is in the page read last.
         if let Some((start, bytes)) = self.pages.last()
             && let Some(from) = address.checked_sub(*start).and_then(|from| usize::try_from(from).ok())
             && let Some(found) = from.checked_add(buffer.len()).and_then(|to| bytes.get(from..to))
@@ -47,7 +47,7 @@ impl Memory {
         Some(())
     }
 
-    /// The bytes from an address up to, but not with, the next zero byte; at most `limit` of them.
+    /// Returns the bytes from an address to the next zero byte, which is not included; at most `limit` bytes.
     pub(crate) fn string(&mut self, address: u64, limit: usize) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         while bytes.len() < limit {
@@ -59,9 +59,9 @@ impl Memory {
         Some(bytes)
     }
 
-    /// The byte at an address.
+    /// Returns the byte at an address.
     pub(crate) fn byte(&mut self, address: u64) -> Option<u8> {
-        // The page that was read last has most of what is asked for.
+        // The page read last usually contains the address.
         let at =
             |(start, bytes): &(u64, Vec<u8>)| bytes.get(usize::try_from(address.checked_sub(*start)?).ok()?).copied();
         match self.pages.iter().rev().find_map(at) {
@@ -73,7 +73,7 @@ impl Memory {
         }
     }
 
-    /// Reads the page with this address.
+    /// Reads the page that contains this address.
     fn fetch(&mut self, address: u64) -> Option<()> {
         self.left = self.left.checked_sub(1)?;
         let start = address & !(PAGE - 1);

@@ -1,4 +1,4 @@
-//! The files that code is mapped from: where their unwind tables are, and whether they are still what was mapped.
+//! The files from which code is mapped: where their unwind tables are, and whether they have changed since.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -16,11 +16,11 @@ use object::{Endianness, Object, ObjectSection, ReadCache};
 
 use super::maps::CodeMapping;
 
-/// The largest section that is read.
+/// The largest section that is read, in bytes.
 pub(super) const LARGEST_SECTION: u64 = 512 << 20;
-/// The largest unwind table, which is read while the process waits.
+/// The largest unwind table, in bytes. It is read while the process waits.
 const LARGEST_UNWIND_TABLE: u64 = 64 << 20;
-/// How many files are kept open at most.
+/// The maximum number of files kept open.
 const MOST_OPEN: usize = 200;
 
 /// A section of an ELF file.
@@ -30,29 +30,29 @@ pub(super) struct Section {
     pub bytes: Arc<[u8]>,
 }
 
-/// A program or library from which code is mapped, and what unwinding needs of it.
+/// A program or library from which code is mapped, with the data needed for unwinding.
 #[derive(Debug)]
 pub(crate) struct Module {
-    /// The file, for whoever looks up names in it afterwards.
+    /// The file, for looking up names afterwards.
     pub file: Arc<ModuleFile>,
     loads: Vec<Load>,
     pub(super) eh_frame: Option<Section>,
     pub(super) eh_frame_hdr: Option<Section>,
-    /// Where the variable `environ` of the C library is, in the file's own terms.
+    /// The address of the C library's variable `environ`, relative to the file.
     pub environ: Option<u64>,
 }
 
-/// The file of a module. It stays open, so that its names can be looked up where it is deleted meanwhile.
+/// The file of a module. It stays open, so that names can be looked up even if it is deleted.
 #[derive(Debug)]
 pub(crate) struct ModuleFile {
-    /// Its path, as the kernel told it.
+    /// Its path, as shown by the kernel.
     pub path: PathBuf,
     state: State,
-    /// `None` where too many files would be open.
+    /// `None` if too many files would be open.
     file: Mutex<Option<File>>,
 }
 
-/// What tells a file from one that took its place or was written over.
+/// Detects that a file was replaced or overwritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct State {
     device: u64,
@@ -61,7 +61,7 @@ struct State {
     modified: (i64, i64),
 }
 
-/// A part of the file that is mapped: a program header of type PT_LOAD.
+/// A mapped part of the file: a program header of type PT_LOAD.
 #[derive(Debug, Clone, Copy)]
 struct Load {
     offset: u64,
@@ -70,8 +70,8 @@ struct Load {
 }
 
 impl Module {
-    /// Reads what unwinding needs. The file is read and not mapped: if others truncate it meanwhile, that is an error and
-    /// no SIGBUS.
+    /// Reads the data needed for unwinding. The file is read, not mapped: if another process truncates it, reading
+    /// fails instead of raising SIGBUS.
     fn read(file: File, path: &Path) -> io::Result<Module> {
         let state = State::of(&file)?;
         let cache = ReadCache::new(&file);
@@ -95,7 +95,7 @@ impl Module {
         Ok(Module { file, loads, eh_frame, eh_frame_hdr, environ })
     }
 
-    /// An address of the process in the file's own terms.
+    /// Converts an address in the process to one relative to the file.
     pub(crate) fn address(&self, mapping: &CodeMapping, address: u64) -> Option<u64> {
         let offset = (address - mapping.start).checked_add(mapping.offset)?;
         let load =
@@ -103,7 +103,7 @@ impl Module {
         (offset - load.offset).checked_add(load.address)
     }
 
-    /// The other way: where the file's address is in the process, by one of its mappings.
+    /// Converts an address relative to the file to one in the process, using one of the file's mappings.
     pub(crate) fn address_in_process(&self, mapping: &CodeMapping, address: u64) -> Option<u64> {
         let here = self.address(mapping, mapping.start)?;
         Some(address.wrapping_sub(here).wrapping_add(mapping.start))
@@ -111,14 +111,14 @@ impl Module {
 }
 
 impl ModuleFile {
-    /// The file, if it is still what it was when it was mapped.
+    /// Opens the file, if it is unchanged since it was mapped.
     pub(super) fn open(&self) -> Option<File> {
         let kept = self.file.lock().ok()?.as_ref().and_then(|file| file.try_clone().ok());
         let file = kept.or_else(|| open_regular(&self.path).ok())?;
         (State::of(&file).ok()? == self.state).then_some(file)
     }
 
-    /// Closes the file. It is opened again by its path when it is needed.
+    /// Closes the file. It is reopened by its path when needed.
     fn close(&self) {
         if let Ok(mut file) = self.file.lock() {
             *file = None;
@@ -138,7 +138,7 @@ impl State {
     }
 }
 
-/// `environ` of a C library, or of a program that is linked statically.
+/// Returns the address of `environ` in a C library or a statically linked program.
 fn environ_of<'data, R: object::ReadRef<'data>>(elf: &ElfFile64<'data, Endianness, R>) -> Option<u64> {
     use object::ObjectSymbol;
     let is_environ = |symbol: &_| {
@@ -148,7 +148,7 @@ fn environ_of<'data, R: object::ReadRef<'data>>(elf: &ElfFile64<'data, Endiannes
     elf.dynamic_symbols().find(is_environ).map(|symbol| symbol.address())
 }
 
-/// Opens a file that others chose: only a regular one, and never waits for one that is none.
+/// Opens a file that another user chose, if it is a regular file. Never blocks on other types, such as a FIFO.
 pub(super) fn open_regular(path: &Path) -> io::Result<File> {
     let named = File::options().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path)?;
     if !named.metadata()?.is_file() {
@@ -157,13 +157,13 @@ pub(super) fn open_regular(path: &Path) -> io::Result<File> {
     File::options().read(true).custom_flags(libc::O_NONBLOCK).open(format!("/proc/self/fd/{}", named.as_raw_fd()))
 }
 
-/// The modules met so far, each read once.
+/// The modules seen so far. Each is read once.
 #[derive(Debug, Default)]
 pub(crate) struct Modules {
     known: HashMap<Key, Option<Arc<Module>>>,
 }
 
-/// What names a mapped file in the maps of all processes. While the file is open, its inode is nobody else's.
+/// Identifies a mapped file in the maps of all processes. While the file is open, its inode cannot be reused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     device: (u32, u32),
@@ -172,7 +172,7 @@ struct Key {
 }
 
 impl Modules {
-    /// The file of a mapping; `None` for one of no file, or of one that cannot be read.
+    /// Returns the module of a mapping; `None` if no file is mapped, or if it cannot be read.
     pub(crate) fn of(&mut self, mapping: &CodeMapping, tid: i32) -> Option<Arc<Module>> {
         if mapping.inode == 0 {
             return None;
@@ -189,7 +189,7 @@ impl Modules {
         module
     }
 
-    /// Forgets all modules and closes their files.
+    /// Drops all modules and closes their files.
     fn close_all(&mut self) {
         for (_, module) in self.known.drain() {
             if let Some(module) = module {
@@ -199,8 +199,8 @@ impl Modules {
     }
 }
 
-/// Opens the file of a mapping as its process sees it, else as we do. It is the one that is mapped if its inode is; the
-/// device that the maps show is another one than stat(2)'s on some file systems (btrfs).
+/// Opens the file of a mapping as its process sees it, else as we do. The inode must be that of the mapping. The device
+/// is not compared: on some file systems (btrfs) the maps show another one than stat(2).
 fn open(mapping: &CodeMapping, tid: i32) -> Option<Module> {
     let path = Path::new(OsStr::from_bytes(&mapping.path));
     let theirs = Path::new(&format!("/proc/{tid}/root")).join(path.strip_prefix("/").ok()?);

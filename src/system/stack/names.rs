@@ -1,15 +1,15 @@
-//! Names of functions as their authors wrote them: Rust and C++ names, demangled and bounded.
+//! Names of functions as in the source: demangled Rust and C++ names of bounded length.
 
 use std::fmt::{self, Write};
 
 use crate::values::visible;
 
-/// The longest symbol that is demangled. C++ names of templates can stand for much longer ones.
+/// The longest symbol that is demangled, in bytes. C++ template names can expand to a multiple of their length.
 const LONGEST_SYMBOL: usize = 4096;
 /// The longest name that is shown, in bytes.
 const LONGEST_NAME: usize = 1024;
 
-/// A symbol's name for people. One that cannot be demangled is shown as it is.
+/// Returns a symbol's readable name. A symbol that cannot be demangled is returned unchanged.
 pub(super) fn demangled(symbol: &[u8]) -> String {
     let name = str::from_utf8(symbol).ok().filter(|name| name.len() <= LONGEST_SYMBOL).and_then(demangle);
     let name = name.unwrap_or_else(|| visible(&symbol[..symbol.len().min(LONGEST_NAME)]).into_owned());
@@ -19,7 +19,7 @@ pub(super) fn demangled(symbol: &[u8]) -> String {
 fn demangle(symbol: &str) -> Option<String> {
     let mut name = Bounded(String::new());
     if let Ok(rust) = rustc_demangle::try_demangle(symbol) {
-        // Without the hash that tells instances of a crate apart.
+        // Without the hash that distinguishes instances of a crate.
         write!(name, "{rust:#}").ok()?;
     } else if symbol.starts_with("_Z") {
         let parsed = cpp_demangle::Symbol::new(symbol).ok()?;
@@ -30,7 +30,7 @@ fn demangle(symbol: &str) -> Option<String> {
     Some(name.0)
 }
 
-/// Text that ends with an error where it becomes too long.
+/// A string whose `write_str` fails once it would become too long.
 struct Bounded(String);
 
 impl Write for Bounded {
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_name_that_grows_without_bounds_is_shown_mangled() {
-        // Each substitution doubles what stands before it.
+        // Each substitution doubles the name before it.
         let mut bomb = "_Z1fI".to_owned();
         bomb.push_str(&"St4pairIS_S_E".repeat(300));
         assert!(demangled(bomb.as_bytes()).len() <= 4 * super::LONGEST_NAME);

@@ -1,4 +1,4 @@
-//! From addresses to functions, source files and lines: by debug information (DWARF), else by the table of symbols.
+//! Translating addresses to functions, source files and lines: by debug information (DWARF), else by the symbol table.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -17,20 +17,20 @@ use super::module::{LARGEST_SECTION, ModuleFile, open_regular};
 use super::names::demangled;
 use crate::values::visible;
 
-/// What is known of a frame. An inlined function has a frame of its own.
+/// The description of a frame. An inlined function has a frame of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Frame {
     /// The function, demangled; `None` for a stripped program.
     pub function: Option<String>,
-    /// The source file's path, as the compiler has it.
+    /// The path of the source file, as given to the compiler.
     pub file: Option<String>,
     /// The directory that the compiler ran in.
     pub directory: Option<String>,
     /// The line of the source file.
     pub line: Option<u32>,
-    /// The program or library; `None` for code that comes from no file.
+    /// The program or library; `None` for code that is not mapped from a file.
     pub module: Option<String>,
-    /// The address in the program's or library's own terms, as addr2line(1) takes it.
+    /// The address relative to the program or library, as addr2line(1) takes it.
     pub offset: u64,
 }
 
@@ -41,10 +41,10 @@ impl Frame {
     }
 }
 
-/// The frames of these stacks, innermost first. Works for `limit` at most: then the rest have no names.
+/// Returns the frames of these stacks, innermost first. After `limit` it stops, and the remaining frames have no names.
 ///
-/// The files are those of the traced programs. A thread of its own reads them, so that a file system that does not answer
-/// holds up nobody for longer.
+/// The files belong to the traced programs. A separate thread reads them, so that a file system that does not answer
+/// delays the caller no longer than `limit`.
 pub(crate) fn describe(stacks: &[Vec<Place>], limit: Duration) -> Vec<Vec<Frame>> {
     let (sender, receiver) = mpsc::channel();
     let work: Vec<_> = stacks.to_vec();
@@ -63,17 +63,17 @@ pub(crate) fn describe(stacks: &[Vec<Place>], limit: Duration) -> Vec<Vec<Frame>
         receiver.recv_timeout(left).unwrap_or_else(|_| stack.iter().map(Frame::bare).collect())
     };
     let described = stacks.iter().map(next).collect();
-    // Without a thread each of them is bare.
+    // If no thread could be started, no stack has names.
     drop(started);
     described
 }
 
-/// The files met so far, each read once.
+/// The files seen so far. Each is read once.
 #[derive(Default)]
 struct Symbolizer {
     modules: HashMap<*const ModuleFile, Option<Symbols>>,
     known: HashMap<(*const ModuleFile, u64), Vec<Frame>>,
-    /// Keeps the addresses of the modules their own.
+    /// Keeps the modules alive, so that their addresses stay unique as keys.
     kept: Vec<Arc<ModuleFile>>,
 }
 
@@ -97,10 +97,10 @@ impl Symbolizer {
 
 type Bytes = EndianArcSlice<RunTimeEndian>;
 
-/// The names of one file.
+/// The symbols of one file.
 struct Symbols {
     debug: Option<Context<Bytes>>,
-    /// Functions in the order of their addresses.
+    /// Functions in ascending order of addresses.
     functions: Vec<Function>,
 }
 
@@ -116,7 +116,7 @@ impl Symbols {
         let cache = ReadCache::new(&file);
         let elf = ElfFile64::<Endianness, _>::parse(&cache).ok()?;
         let mut symbols = Symbols { debug: debug_information(&elf), functions: functions(&elf) };
-        // Distributions put debug information into a file of its own, named by the build identifier.
+        // Distributions put debug information into a separate file, named after the build ID.
         if let (None, Some(path)) = (&symbols.debug, elf.build_id().ok().flatten().and_then(debug_file))
             && let Ok(file) = open_regular(Path::new(&path))
         {
@@ -130,13 +130,13 @@ impl Symbols {
         Some(symbols)
     }
 
-    /// The function at a place, and the functions that it is inlined into, innermost first.
+    /// Returns the function at a place, and the functions into which it is inlined, innermost first.
     fn frames(&self, place: &Place) -> Vec<Frame> {
         let probe = place.address - u64::from(place.is_return);
         let symbol = self.function(probe);
         let mut frames = self.debug.as_ref().map(|debug| by_debug_information(debug, probe, place)).unwrap_or_default();
         match frames.last_mut() {
-            // Where there are lines without functions, as -gline-tables-only has them.
+            // -gline-tables-only produces lines without functions.
             Some(outermost) if outermost.function.is_none() => outermost.function = symbol,
             Some(_) => {}
             None if symbol.is_some() => frames.push(Frame { function: symbol, ..Frame::bare(place) }),
@@ -148,8 +148,7 @@ impl Symbols {
     fn function(&self, address: u64) -> Option<String> {
         let behind = self.functions.partition_point(|function| function.address <= address);
         let function = self.functions[..behind].last()?;
-        // Assembly may leave out the size.
-        // A dynamic symbol can have a version behind its name.
+        // Assembly code may omit the size. A dynamic symbol can have a version after its name.
         let name = function.name.split(|byte| *byte == b'@').next()?;
         (function.size == 0 || address - function.address < function.size).then(|| demangled(name))
     }
@@ -199,7 +198,7 @@ fn functions<'data, R: object::ReadRef<'data>>(elf: &ElfFile64<'data, Endianness
         .collect()
 }
 
-/// Where distributions put the debug information of a file with this build identifier.
+/// Returns where distributions put the debug information of a file with this build ID.
 fn debug_file(build_id: &[u8]) -> Option<String> {
     let digits: String = build_id.iter().map(|byte| format!("{byte:02x}")).collect();
     let (directory, name) = digits.split_at_checked(2)?;

@@ -1,4 +1,4 @@
-//! From frame to frame, by the unwind tables that compilers make for exceptions (`.eh_frame`).
+//! Walking from frame to frame by the unwind tables that compilers emit for exceptions (`.eh_frame`).
 
 use std::sync::Arc;
 
@@ -7,17 +7,18 @@ use super::memory::Memory;
 use super::module::Module;
 use super::{MOST_FRAMES, Place};
 
-/// Finds the file of a mapping.
+/// A function that returns the module of a mapping.
 pub(super) type Find<'a> = dyn FnMut(&CodeMapping) -> Option<Arc<Module>> + 'a;
 
-/// The frames of a thread with this program counter and stack pointer, innermost first. Ends where the stack ends, or
-/// where the next frame cannot be known: none is guessed.
+/// Returns the frames of a thread with this program counter and stack pointer, innermost first. Stops at the end of the
+/// stack, or if the next frame cannot be determined: it never guesses.
 pub(super) fn unwind(pc: u64, sp: u64, mappings: &Mappings, memory: &mut Memory, find: &mut Find<'_>) -> Vec<Place> {
     let mut places = Vec::new();
     let mut frame = Frame { pc, sp, fp: None, is_return: false };
     let mut context = machine::Context::default();
     while places.len() < MOST_FRAMES {
-        // A call is the last instruction of a function that does not return: what it returns to is another function's.
+        // If the callee never returns, the call may be a function's last instruction. The return address then belongs
+        // to the next function.
         let inside = frame.pc - u64::from(frame.is_return);
         let Some(mapping) = mappings.find(inside) else { break };
         let module = find(mapping);
@@ -37,8 +38,9 @@ pub(super) fn unwind(pc: u64, sp: u64, mappings: &Mappings, memory: &mut Memory,
             break;
         };
         if places.len() == 1 {
-            // The function that made the system call is a few instructions of the C library. What called it is often its
-            // caller's last call, for which compilers make a jump: that function has no frame, but is the one of interest.
+            // The system call is made by a few instructions of the C library. Its caller often calls that function
+            // last, and compilers turn such a call into a jump. The caller then has no frame, although it is the
+            // function of interest.
             places.extend(machine::tail_call(&caller, &module, address, bias, mappings, memory, find));
         }
         frame = caller;
@@ -46,18 +48,19 @@ pub(super) fn unwind(pc: u64, sp: u64, mappings: &Mappings, memory: &mut Memory,
     places
 }
 
-/// Registers of a frame.
+/// The registers of a frame.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame {
     pub pc: u64,
     pub sp: u64,
-    /// The frame pointer, which the kernel does not tell of a thread that waits: it is known once a function has saved it.
+    /// The frame pointer. The kernel does not show it for a waiting thread: it is known once a function has saved it.
     pub fp: Option<u64>,
-    /// Whether `pc` is where a call returns to.
+    /// Whether `pc` is a return address.
     pub is_return: bool,
 }
 
-/// A call leaves the return address in a register, which the kernel does not tell of a thread that waits.
+/// On this architecture a call leaves the return address in a register, which the kernel does not show for a waiting
+/// thread.
 #[cfg(not(target_arch = "x86_64"))]
 mod machine {
     use super::*;
@@ -104,15 +107,15 @@ mod machine {
 
     type Bytes<'a> = EndianSlice<'a, LittleEndian>;
 
-    /// The most steps of an expression in an unwind table.
+    /// The maximum number of steps in evaluating an expression of an unwind table.
     const MOST_STEPS: u32 = 1000;
 
     /// Room for the rows of an unwind table, made once for a stack.
     #[derive(Default)]
     pub(super) struct Context(UnwindContext<usize>);
 
-    /// The frame that called this one. `address` is where it is in its file, and `bias` what its file's addresses are
-    /// shifted by in the process.
+    /// Returns the frame that called this one. `address` is the location relative to the file. `bias` is the difference
+    /// between the file's addresses and those in the process.
     pub(super) fn caller(
         mut frame: Frame,
         module: &Module,
@@ -148,16 +151,16 @@ mod machine {
             Some(RegisterRule::ValExpression(expression)) => evaluate(&expression, &table, &frame, Some(cfa), memory),
             Some(_) => None,
         };
-        // The outermost function says that its return address is undefined; a new stack begins with 0.
+        // The outermost function marks its return address as undefined; a new stack starts with 0.
         let pc = restore(description.cie().return_address_register(), None).filter(|pc| *pc != 0)?;
         let fp = restore(X86_64::RBP, frame.fp);
         let sp = restore(X86_64::RSP, Some(cfa))?;
-        // A stack grows downwards. A handler of signals may have one of its own.
+        // The stack grows downwards, except into a signal handler's frame: a handler may have a stack of its own.
         let is_signal = description.is_signal_trampoline();
         (is_signal || sp > frame.sp).then_some(Frame { pc, sp, fp, is_return: !is_signal })
     }
 
-    /// The function without a frame that `caller` called and that jumped to the function at `address`.
+    /// Returns the frameless function that `caller` called and that jumped to the function at `address`.
     pub(super) fn tail_call(
         caller: &Frame,
         module: &Module,
@@ -181,7 +184,7 @@ mod machine {
         Some(Place { address: start + (jump - called), is_return: false, module: Some(Arc::clone(&module.file)) })
     }
 
-    /// What a file's unwind table has about the function at an address.
+    /// The unwind table's information about the function at an address.
     struct Described<'a> {
         table: EhFrame<Bytes<'a>>,
         bases: BaseAddresses,
@@ -216,7 +219,7 @@ mod machine {
 
     const ENCODING: Encoding = Encoding { address_size: 8, format: Format::Dwarf32, version: 4 };
 
-    /// A DWARF expression on these registers and this memory.
+    /// Evaluates a DWARF expression with these registers and this memory.
     fn evaluate(
         expression: &UnwindExpression<usize>,
         table: &EhFrame<Bytes<'_>>,

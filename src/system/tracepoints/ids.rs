@@ -1,4 +1,4 @@
-//! The numbers of tracepoints, which files of tracefs tell.
+//! The ids of tracepoints, read from files of tracefs.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,7 +9,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 
 use super::record::Call;
 
-/// A tracepoint that shmadm listens to.
+/// A tracepoint that shmadm uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Point {
     /// A call begins.
@@ -18,8 +18,8 @@ pub(super) enum Point {
     Return(Call),
     /// clone(2), with its flags.
     NewTask,
-    /// execve(2). It is told by a record of its own; this one wakes us, because who executes a program can only be seen
-    /// while the program runs.
+    /// execve(2). The execution is reported by a record of another type. This tracepoint only wakes us: who executes a
+    /// program can only be seen while the program runs.
     Execute,
 }
 
@@ -37,16 +37,17 @@ const POINTS: [(Point, &str); 10] = [
     (Point::Execute, "sched/sched_process_exec"),
 ];
 
-/// The number that each of the tracepoints has on this kernel.
+/// The id of each tracepoint on this kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ids([u64; POINTS.len()]);
 
 impl Ids {
-    /// Reads them from a tracefs of our own, mounted nowhere: nobody else sees the mount, and it ends with the descriptor.
+    /// Reads the ids from a private tracefs that is mounted nowhere: nobody else sees it, and it ends with its
+    /// descriptor.
     ///
     /// # Errors
     ///
-    /// `EPERM` without CAP_SYS_ADMIN, `ENODEV` of a kernel without tracefs, `ENOENT` of one without these tracepoints
+    /// `EPERM` without CAP_SYS_ADMIN, `ENODEV` if the kernel lacks tracefs, `ENOENT` if it lacks these tracepoints
     /// (CONFIG_FTRACE_SYSCALLS).
     pub(super) fn read() -> io::Result<Ids> {
         let context = fsopen("tracefs", FsOpenFlags::FSOPEN_CLOEXEC)?;
@@ -60,23 +61,23 @@ impl Ids {
         Ok(Ids(ids))
     }
 
-    /// Returns the numbers, in the order of [`POINTS`].
+    /// Returns the ids in the order of [`POINTS`].
     pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
         self.0.iter().copied()
     }
 
-    /// Whether a record of this tracepoint is to be read at once.
+    /// Returns whether a record of this tracepoint must be read at once.
     pub(super) fn is_urgent(&self, number: u64) -> bool {
         self.point(number) == Some(Point::Execute)
     }
 
-    /// Returns the tracepoint with this number.
+    /// Returns the tracepoint with this id.
     pub(super) fn point(&self, number: u64) -> Option<Point> {
         let index = self.0.iter().position(|id| *id == number)?;
         Some(POINTS[index].0)
     }
 
-    /// Returns numbers for a test: this one and those that follow it.
+    /// Returns consecutive ids for a test, starting with this one.
     #[cfg(test)]
     pub(super) fn numbered_from(first: u64) -> Ids {
         Ids(std::array::from_fn(|index| first + index as u64))

@@ -1,8 +1,9 @@
-//! What the kernel writes into a ring (perf_event_open(2), "MMAP layout"), as far as shmadm asks for it.
+//! The records that the kernel writes into a ring (perf_event_open(2), "MMAP layout"), limited to those that shmadm
+//! requests.
 
 use super::ids::{Ids, Point};
 
-/// perf_event_open(2): a `PERF_RECORD_COMM` that stands for an execve(2).
+/// perf_event_open(2): marks a `PERF_RECORD_COMM` that results from execve(2).
 const MISC_COMM_EXEC: u16 = 1 << 13;
 
 // include/uapi/linux/perf_event.h: `enum perf_event_type`.
@@ -13,7 +14,7 @@ const FORK: u32 = 7;
 const SAMPLE: u32 = 9;
 const NAMESPACES: u32 = 16;
 
-/// Which of the namespaces of a `PERF_RECORD_NAMESPACES` is the IPC namespace (`IPC_NS_INDEX`).
+/// The index of the IPC namespace in a `PERF_RECORD_NAMESPACES` (`IPC_NS_INDEX`).
 const IPC: usize = 2;
 
 /// A System V shared memory call.
@@ -29,10 +30,10 @@ pub(crate) enum Call {
     Control,
 }
 
-/// Something that a thread did. Pids and thread ids are those of our own pid namespace; 0 cannot be seen from there.
+/// An event of a thread. Pids and thread ids are those of our own pid namespace; 0 means not visible from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// When, in nanoseconds of CLOCK_MONOTONIC.
+    /// The time, in nanoseconds of CLOCK_MONOTONIC.
     pub time: u64,
     /// The process.
     pub pid: i32,
@@ -45,28 +46,29 @@ pub(crate) struct Record {
 /// What a thread did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum What {
-    /// It makes a call with these arguments. Those that the call does not have mean nothing.
+    /// It starts a call with these arguments. Arguments that the call does not have are meaningless.
     Enter(Call, [u64; 3]),
-    /// The call returned this: a result, or an errno below 0.
+    /// The call returned this value: a result, or a negative errno.
     Return(Call, i64),
-    /// It began to exist, made by this thread of this process.
+    /// It was created by this thread of this process.
     Forked { parent: i32, parent_thread: i32 },
-    /// It made a new thread or process with these flags of clone(2). Follows the `Forked` of that one at once.
+    /// It created a thread or process with these flags of clone(2). This record follows the `Forked` of the new thread
+    /// directly.
     Cloned(u64),
-    /// It ended.
+    /// It exited.
     Ended,
-    /// It is called this now.
+    /// It has this name now.
     Named([u8; 16]),
-    /// It executes another program, and is called this now.
+    /// It executes another program, and has this name now.
     Executed([u8; 16]),
     /// Its IPC namespace has this inode.
     Namespace(u64),
-    /// The ring was full: so many records are missing before this one.
+    /// The ring was full: this number of records is missing before this one.
     Lost(u64),
 }
 
 impl Record {
-    /// Reads a record, without its header; `None` if it is not one of those above.
+    /// Parses a record without its header; `None` for other types of records.
     pub(super) fn parse(kind: u32, misc: u16, body: &[u8], ids: &Ids) -> Option<Record> {
         let mut fields = Fields(body);
         if kind == SAMPLE {
@@ -76,7 +78,7 @@ impl Record {
             let what = sample(Fields(fields.take(length as usize)?), ids)?;
             return Some(Record { time, pid, tid, what });
         }
-        // sample_id_all: TID and TIME stand at the end.
+        // sample_id_all: TID and TIME are at the end.
         let (body, mut trailer) = body.split_at_checked(body.len().checked_sub(16)?).map(|(a, b)| (a, Fields(b)))?;
         let (own_pid, own_tid, time) = (trailer.i32()?, trailer.i32()?, trailer.u64()?);
         let mut fields = Fields(body);
@@ -101,7 +103,7 @@ impl Record {
             NAMESPACES => {
                 let (pid, tid) = (fields.i32()?, fields.i32()?);
                 let count = fields.u64()?;
-                // Each is a device and an inode, of 8 bytes each.
+                // Each namespace has a device and an inode, of 8 bytes each.
                 fields.take(IPC * 16 + 8).filter(|_| count > IPC as u64)?;
                 (pid, tid, What::Namespace(fields.u64()?))
             }
@@ -111,11 +113,11 @@ impl Record {
     }
 }
 
-/// Reads a tracepoint's fields. Their places are those that tracefs shows in `events/*/*/format`; for the system calls the
-/// kernel writes a `struct syscall_trace_enter` or `syscall_trace_exit` (kernel/trace/trace.h).
+/// Parses a tracepoint's fields. Their offsets are in `events/*/*/format` of tracefs. For system calls the kernel
+/// writes a `struct syscall_trace_enter` or `syscall_trace_exit` (kernel/trace/trace.h).
 fn sample(mut raw: Fields<'_>, ids: &Ids) -> Option<What> {
     let point = ids.point(u64::from(raw.u16()?))?;
-    // The rest of the common fields: flags, preemption count, pid.
+    // The other common fields: flags, preemption count, pid.
     raw.take(6)?;
     Some(match point {
         Point::Enter(call) => {
@@ -137,7 +139,7 @@ fn sample(mut raw: Fields<'_>, ids: &Ids) -> Option<What> {
     })
 }
 
-/// Bytes that are read from the front, in the machine's order.
+/// Bytes that are read from the front, in native byte order.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -176,7 +178,7 @@ mod tests {
         words.iter().flat_map(|word| word.to_ne_bytes()).collect()
     }
 
-    /// TID and TIME, as they stand at the end of a record that is no sample.
+    /// TID and TIME, which end a record that is not a sample.
     const TRAILER: [u32; 4] = [7, 8, 99, 0];
 
     #[test]
@@ -195,7 +197,7 @@ mod tests {
         assert_eq!(parse(COMM, MISC_COMM_EXEC, &cat), told(1, 3, What::Executed(name)));
         let namespaces: Vec<u32> = [1, 3, 7, 0].into_iter().chain((0..7).flat_map(|n| [0, 0, 40 + n, 0])).collect();
         assert_eq!(parse(NAMESPACES, 0, &namespaces), told(1, 3, What::Namespace(42)));
-        // Another kind, and records that end too early.
+        // Records of another type, and truncated records.
         assert_eq!(parse(1, 0, &[1, 2, 3, 4]), None);
         assert_eq!(parse(FORK, 0, &[1, 2, 3]), None);
         assert_eq!(parse(NAMESPACES, 0, &namespaces[..8]), None);
@@ -210,7 +212,7 @@ mod tests {
             Record::parse(SAMPLE, 0, &bytes(&words), &Ids::numbered_from(100))
         };
         let told = |what| Some(Record { time: 99, pid: 7, tid: 8, what });
-        // The upper half of common_type's word is flags.
+        // The upper half of the word with common_type contains flags.
         let enter = [100, 8, 29, 0, 1, 0, 2, 0, 3, 0];
         assert_eq!(parse(&enter), told(What::Enter(Call::Get, [1, 2, 3])));
         let exit = [101, 8, 29, 0, (-22_i32).cast_unsigned(), u32::MAX];

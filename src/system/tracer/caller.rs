@@ -11,17 +11,17 @@ use crate::system::stack::Place;
 pub(crate) struct Caller {
     /// The process, and what it was executing.
     pub process: Arc<Process>,
-    /// Its working directory, as bytes of a path.
+    /// Its working directory, as the bytes of the path.
     pub directory: Option<Vec<u8>>,
-    /// Its parent, the parent's parent and so on, up to the command that is traced.
+    /// Its parent, grandparent and so on, up to the traced command.
     pub ancestors: Vec<Arc<Process>>,
-    /// The environment variables that were asked for and are set.
+    /// The requested environment variables that are set.
     pub environment: BTreeMap<String, Vec<u8>>,
     /// The stack of the call, innermost frame first.
     pub stack: Vec<Place>,
-    /// The thread, so that it can be told whether the call has returned.
+    /// The thread, for checking whether the call has returned.
     pub(super) thread: Thread,
-    /// The inode of its IPC namespace; `None` where it cannot be seen.
+    /// The inode of its IPC namespace; `None` if that is not visible.
     pub namespace: Option<u64>,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct Caller {
 #[derive(Debug, Clone)]
 pub(super) struct Thread {
     pub tid: i32,
-    /// In ticks after the boot: tells it from a later one with the same number.
+    /// Start time in ticks since the boot: distinguishes the thread from a later one with the same id.
     pub started: u64,
     /// `/proc/TID/syscall` while it waited.
     pub call: Vec<u8>,
@@ -40,27 +40,28 @@ pub(super) struct Thread {
 pub(crate) struct Process {
     /// Its pid in our pid namespace.
     pub pid: i32,
-    /// The words of its command line, or its name in brackets where it has none.
+    /// The words of its command line. If it has none, its name in brackets.
     pub command: Vec<Vec<u8>>,
 }
 
-/// How far a call is, for all that can be known.
+/// The state of a call, as far as it can be determined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// Its thread is gone, or waits in another call.
+    /// Its thread has ended, or waits in another call.
     Returned,
-    /// Its thread is stopped, by a signal or a debugger, perhaps before the call.
+    /// Its thread is stopped by a signal or a debugger, perhaps before the call.
     Stopped,
-    /// Its thread runs or is about to, perhaps still in the call.
+    /// Its thread is running or runnable, perhaps still in the call.
     Running,
 }
 
-/// How far the call of this caller is.
+/// Returns the state of this caller's call.
 pub(crate) fn progress(caller: &Caller) -> Progress {
     let Thread { tid, started, call } = &caller.thread;
     match stat(*tid) {
         Some(stat) if stat.started == *started && !stat.is_ended => {
-            // Blocked anywhere else. The line has the stack pointer and the program counter.
+            // Blocked elsewhere. The line includes the stack pointer and the program counter, so it identifies the
+            // call.
             let now = read(*tid, "syscall", MOST_OF_FILE).unwrap_or_default();
             match now.starts_with(b"running") || now.is_empty() || now == *call {
                 false => Progress::Returned,

@@ -1,21 +1,21 @@
-//! Environment variables of a process as they are now.
+//! The current environment variables of a process.
 //!
-//! `/proc/PID/environ` shows the memory where the first environment was. What a program sets later, as pytest sets
-//! PYTEST_CURRENT_TEST for each test, is elsewhere: the variable `environ` of the C library leads there.
+//! `/proc/PID/environ` shows the memory of the initial environment. Variables that a program sets later are elsewhere,
+//! such as PYTEST_CURRENT_TEST, which pytest sets for each test. The C library's variable `environ` points to them.
 
 use std::collections::BTreeMap;
 
 use super::proc::read as read_file;
 use crate::system::stack::{Mappings, Memory, Modules};
 
-/// The most of the first environment that is read.
+/// The maximum number of bytes read of the initial environment.
 const MOST_OF_ENVIRONMENT: u64 = 256 << 10;
-/// The most variables that are looked at.
+/// The maximum number of variables that are examined.
 const MOST_VARIABLES: u64 = 4096;
-/// The longest value that is kept.
+/// The maximum length of a value that is kept, in bytes.
 const LONGEST_VALUE: usize = 4096;
 
-/// The values of these variables in a process that waits.
+/// Returns the values of these variables in a waiting process.
 pub(super) fn read(
     tid: i32,
     names: &[String],
@@ -35,9 +35,9 @@ pub(super) fn read(
     }
 }
 
-/// The elements of `environ`, one for each variable.
+/// Returns the elements of `environ`, one for each variable.
 fn pointers(tid: i32, mappings: &Mappings, memory: &mut Memory, modules: &mut Modules) -> Option<Vec<u64>> {
-    // A program that uses the variable can have a copy of it, which then counts: the program is mapped first.
+    // A program that uses the variable may have its own copy, which takes precedence. The program is mapped first.
     let program = mappings.iter().next().map(|mapping| mapping.inode);
     let candidates = mappings.iter().filter(|mapping| Some(mapping.inode) == program || is_c_library(&mapping.path));
     let mut variables = candidates.filter_map(|mapping| {
@@ -60,7 +60,8 @@ fn is_c_library(path: &[u8]) -> bool {
     [&b"libc.so"[..], b"libc-", b"ld-musl"].into_iter().any(|start| name.starts_with(start))
 }
 
-/// The variable that a pointer leads to, if it is one of these. Most differ in their first bytes, and no more is read.
+/// Returns the variable that a pointer refers to, if it is one of these. The first bytes usually rule it out, and no
+/// more is read then.
 fn named_at(names: &[String], pointer: u64, memory: &mut Memory) -> Option<(String, Vec<u8>)> {
     let name = names.iter().find(|name| {
         let mut bytes = name.bytes().chain([b'=']).zip(0..);
@@ -70,7 +71,7 @@ fn named_at(names: &[String], pointer: u64, memory: &mut Memory) -> Option<(Stri
     Some((name.clone(), value))
 }
 
-/// A variable, if it is one of these.
+/// Returns the variable, if it is one of these.
 fn named(names: &[String], string: &[u8]) -> Option<(String, Vec<u8>)> {
     let name =
         names.iter().find(|name| string.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"=")))?;

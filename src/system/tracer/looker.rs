@@ -16,16 +16,16 @@ use crate::linux::mapping_at;
 use crate::linux::seccomp::CreatingCall;
 use crate::system::stack::{Mappings, Memory, Modules, walk};
 
-/// The most of a maps file that is read.
+/// The maximum number of bytes read of a maps file.
 const MOST_OF_MAPS: u64 = 4 << 20;
-/// The most ancestors that are told.
+/// The maximum number of ancestors that are recorded.
 const MOST_ANCESTORS: usize = 64;
-/// After so many processes, what is known of them is forgotten.
+/// The maximum number of cached processes. Beyond it the cache is cleared.
 const MOST_PROCESSES: usize = 4096;
 /// Of how many threads files are kept open at most.
 const MOST_RECENT: usize = 16;
 
-/// Looks at processes, and remembers what does not change.
+/// Inspects processes, and caches what does not change.
 pub(super) struct Looker {
     wanted: Wanted,
     modules: Modules,
@@ -55,7 +55,7 @@ impl Looker {
         Looker { wanted, modules, root_started, known: HashMap::new(), recent: HashMap::new() }
     }
 
-    /// Looks at the process of a thread that waits in this call; `None` where it is not to be seen.
+    /// Inspects the process of a thread that waits in this call; `None` if it is not visible.
     pub(super) fn look(&mut self, tid: i32, call: &CreatingCall) -> Option<Caller> {
         if tid <= 0 {
             return None;
@@ -139,10 +139,10 @@ impl Looker {
     fn ancestors(&mut self, mut child: i32, mut parent: i32) -> Vec<Arc<Process>> {
         let mut ancestors = Vec::new();
         while child != self.wanted.root && parent > 1 && ancestors.len() < MOST_ANCESTORS {
-            // What started before the command has adopted a descendant of it.
+            // A parent that started before the command has only adopted a descendant of the command.
             let Some(stat_of_parent) = stat(parent).filter(|stat| stat.started >= self.root_started) else { break };
             let process = self.process(parent, &stat_of_parent);
-            // A parent that ended meanwhile is no longer the parent, and its pid can be another's.
+            // If the parent has ended, the child has a new parent and the pid may have been reused.
             if stat(child).is_none_or(|stat| stat.parent != parent) {
                 break;
             }
@@ -152,7 +152,7 @@ impl Looker {
         ancestors
     }
 
-    /// What a process executes. Its command line is read once, unless it executes another program.
+    /// Returns what a process executes. Its command line is read again only after an exec.
     fn process(&mut self, pid: i32, stat: &Stat) -> Arc<Process> {
         if let Some((known, process)) = self.known.get(&pid)
             && known.started == stat.started

@@ -4,12 +4,12 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 
-/// The most of a command line that is read.
+/// The maximum number of bytes read of a command line.
 const MOST_OF_COMMAND: u64 = 4 << 10;
 /// The most of another file of /proc that is read, if nothing else is said.
 pub(super) const MOST_OF_FILE: u64 = 64 << 10;
 
-/// What is wanted of `/proc/PID/stat` (proc_pid_stat(5)).
+/// The fields of `/proc/PID/stat` that we use (proc_pid_stat(5)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stat {
     pub name: Vec<u8>,
@@ -19,7 +19,7 @@ pub(super) struct Stat {
     /// Whether a signal or a debugger has stopped it.
     pub is_stopped: bool,
     pub started: u64,
-    /// Where the command line is in its memory, which is another place after each exec.
+    /// The address range of the command line in its memory, which changes with each exec.
     pub arguments: (u64, u64),
 }
 
@@ -34,7 +34,7 @@ pub(super) fn command(pid: i32, name: &[u8]) -> Vec<Vec<u8>> {
     line.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
 }
 
-/// The process that a thread belongs to.
+/// Returns the process that a thread belongs to.
 pub(super) fn process_of(tid: i32) -> Option<i32> {
     let status = read(tid, "status", MOST_OF_FILE).ok()?;
     let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Tgid:"))?;
@@ -43,12 +43,12 @@ pub(super) fn process_of(tid: i32) -> Option<i32> {
 
 pub(super) fn stat(pid: i32) -> Option<Stat> {
     let line = read(pid, "stat", MOST_OF_FILE).ok()?;
-    // The name can have any character, parentheses too: it ends with the last one.
+    // The name can contain any character, including parentheses: it ends at the last one.
     let open = line.iter().position(|byte| *byte == b'(')?;
     let close = line.iter().rposition(|byte| *byte == b')')?;
     let name = line.get(open + 1..close)?.to_vec();
     let rest = str::from_utf8(line.get(close + 1..)?).ok()?;
-    // The first of these is field 3.
+    // The first of these fields is field 3.
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     fn parse<T: std::str::FromStr>(fields: &[&str], number: usize) -> Option<T> {
         fields.get(number - 3)?.parse().ok()
@@ -64,9 +64,9 @@ pub(super) fn stat(pid: i32) -> Option<Stat> {
     })
 }
 
-/// A file of /proc, not more of it than this.
+/// Reads at most `most` bytes of a file in /proc.
 pub(super) fn read(pid: i32, name: &str, most: u64) -> io::Result<Vec<u8>> {
-    // With room for the whole of a small file, one read takes it and a second one finds its end.
+    // With room for all of a small file, one read returns it and a second one finds the end.
     let mut contents = Vec::with_capacity(8 << 10);
     let path = format!("/proc/{pid}/{name}");
     File::open(OsStr::new(&path))?.take(most).read_to_end(&mut contents)?;
