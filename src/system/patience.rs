@@ -1,9 +1,9 @@
-//! Questions about other processes that the kernel may leave unanswered for ever.
+//! Questions about other processes that may never be answered.
 //!
-//! Who reads the command line, the memory map or the environment of a process waits for a lock of that process. It holds
-//! the lock for as long as it sticks in mmap(2), execve(2) or a page fault, say on a file system that has gone. Only
-//! SIGKILL ends such a wait, so each question is asked by a thread of its own, which is left behind if it is not answered.
-//! All of them together cost about [`PATIENCE`]. When this process ends, so do the threads.
+//! Reading the command line, the memory map or the environment of a process waits for a lock of that process. The
+//! process holds the lock while it is stuck in mmap(2), execve(2) or a page fault, for example on a dead file system.
+//! Only SIGKILL ends such a wait. So a separate thread asks each question, and is abandoned if it gets no answer. All
+//! questions together cost about [`PATIENCE`]. The threads end with this process.
 
 use std::collections::BTreeSet;
 use std::num::NonZero;
@@ -19,39 +19,39 @@ use nix::unistd::gettid;
 
 use super::process::is_waiting;
 
-/// How long this process waits for answers in all, while nothing else goes on.
+/// The total time that this process waits for answers without any progress.
 const PATIENCE: Duration = Duration::from_millis(150);
-/// How often it looks whether a thread still makes progress.
+/// The interval for checking whether a thread makes progress.
 const TICK: Duration = Duration::from_millis(3);
-/// After so many unanswered questions there are no more.
+/// The number of unanswered questions after which no more are asked.
 const MOST_UNANSWERED: usize = 32;
-/// Not worth a second thread.
+/// Up to this many questions, a second thread is not worthwhile.
 const FEW: usize = 256;
-/// A question needs little.
+/// The size of a thread's stack in bytes. A question needs little.
 const STACK: usize = 256 << 10;
 
-/// What this process has learned about who does not answer.
+/// The processes that are known not to answer.
 struct Silence {
     spent: Duration,
     pids: BTreeSet<i32>,
-    /// Those of which something that was to be shown is missing.
+    /// The processes whose output is incomplete.
     missed: BTreeSet<i32>,
 }
 
 static SILENCE: Mutex<Silence> =
     Mutex::new(Silence { spent: Duration::ZERO, pids: BTreeSet::new(), missed: BTreeSet::new() });
 
-/// Notes that something that was to be shown of these processes is missing, because they did not answer.
+/// Records that the output for these processes is incomplete, because they did not answer.
 pub(crate) fn note_missed(pids: &[i32]) {
     silence(|silence| silence.missed.extend(pids));
 }
 
-/// Returns the processes of which something that was to be shown is missing, the lowest pid first.
+/// Returns the processes whose output is incomplete, in ascending order of pid.
 pub(crate) fn unanswered() -> Vec<i32> {
     silence(|silence| silence.missed.iter().copied().collect())
 }
 
-/// Asks a question about a process; `None` if it is not answered in time.
+/// Asks a question about a process; `None` if there is no answer in time.
 pub(crate) fn ask<T: Send + 'static>(pid: i32, question: impl Fn(i32) -> T + Send + Sync + 'static) -> Option<T> {
     let answer = ask_all(&[pid], question).pop().flatten();
     if answer.is_none() {
@@ -60,16 +60,16 @@ pub(crate) fn ask<T: Send + 'static>(pid: i32, question: impl Fn(i32) -> T + Sen
     answer
 }
 
-/// Asks the same of many processes, by as many threads as there are processors. The answers come in the order of the
-/// processes; `None` is one that was not answered in time.
+/// Asks the same question about many processes, with as many threads as there are processors. The answers are in the
+/// order of the processes; `None` means no answer in time.
 ///
-/// A namespace belongs to a thread (setns(2)), and a new thread begins in those of the one that started it.
+/// A namespace belongs to a thread (setns(2)), and a new thread starts in those of its creator.
 pub(crate) fn ask_all<T: Send + 'static>(
     pids: &[i32],
     question: impl Fn(i32) -> T + Send + Sync + 'static,
 ) -> Vec<Option<T>> {
     let mut answers: Vec<Option<T>> = pids.iter().map(|_| None).collect();
-    // Those that did not answer before would not do so now.
+    // A process that did not answer before would not answer now.
     let asked: Vec<usize> = silence(|silence| {
         let may_ask = silence.pids.len() < MOST_UNANSWERED;
         (0..pids.len()).filter(|index| may_ask && !silence.pids.contains(&pids[*index])).collect()
@@ -94,16 +94,16 @@ struct Shared<F> {
 struct Asker {
     thread: JoinHandle<()>,
     progress: Arc<Progress>,
-    /// What `progress` said at the last tick.
+    /// The value of `progress` at the last tick.
     seen: usize,
     is_stuck: bool,
 }
 
 #[derive(Default)]
 struct Progress {
-    /// The thread's number, once it runs.
+    /// The thread's id, once it runs.
     tid: AtomicI32,
-    /// Which question it asks, counted from 1; 0 before the first.
+    /// The number of the current question, counted from 1; 0 before the first.
     place: AtomicUsize,
 }
 
@@ -122,7 +122,7 @@ impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
         Round { shared: Arc::new(shared), sender, receiver, askers: Vec::new() }
     }
 
-    /// Asks all, and gives each answer away as it comes.
+    /// Asks all questions, and passes on each answer as it arrives.
     fn run(mut self, mut answered: impl FnMut(usize, T)) {
         let total = self.shared.pids.len();
         let processors = available_parallelism().map_or(1, NonZero::get);
@@ -130,7 +130,7 @@ impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
             self.add_asker();
         }
         if self.askers.is_empty() {
-            // No thread can be had (RLIMIT_NPROC, a cgroup's pids.max): this one asks.
+            // No thread could be started (RLIMIT_NPROC, a cgroup's pids.max): this thread asks.
             for (place, pid) in self.shared.pids.iter().enumerate() {
                 answered(place, (self.shared.question)(*pid));
             }
@@ -151,7 +151,7 @@ impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
                             silence.spent += begun.elapsed();
                             silence.spent
                         });
-                        // A part of what is left, so that the next round has some of it, too.
+                        // Only part of the remaining time, so that some is left for the next round.
                         let limit = *limit.get_or_insert(spent + PATIENCE.saturating_sub(spent) / 2);
                         if spent > limit {
                             break;
@@ -167,7 +167,7 @@ impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
         let (shared, sender, progress) = (Arc::clone(&self.shared), self.sender.clone(), Arc::<Progress>::default());
         let own = Arc::clone(&progress);
         let work = move || {
-            // A signal to this process must not find this thread, which cannot act on it.
+            // A signal to this process must not be delivered to this thread, which cannot handle it.
             let _ = SigSet::all().thread_block();
             own.tid.store(gettid().as_raw(), Ordering::Relaxed);
             loop {
@@ -186,7 +186,7 @@ impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
         true
     }
 
-    /// Looks which threads wait for the same as before, starts others in their place, and returns whether no thread
+    /// Finds threads without progress since the last tick, and starts others in their place. Returns whether no thread
     /// makes progress.
     fn has_stalled(&mut self, left: usize) -> bool {
         for asker in &mut self.askers {
@@ -198,16 +198,16 @@ impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
         let stuck = self.askers.iter().filter(|asker| asker.is_stuck).count();
         let is_stalled = self.askers.iter().all(|asker| asker.is_stuck || asker.thread.is_finished());
         if is_stalled && stuck < left && stuck < MOST_UNANSWERED {
-            // Other questions wait behind these.
+            // Otherwise the remaining questions would wait for this thread.
             self.add_asker();
         }
         is_stalled
     }
 
-    /// Notes who has not answered, and waits for the threads that have ended or are about to.
+    /// Records which processes have not answered, and joins the threads that have ended or are about to.
     fn end(self, is_answered: &[bool]) {
         let total = is_answered.len();
-        // Nothing more is begun.
+        // From here on no further question is started.
         let begun = self.shared.next.swap(total, Ordering::Relaxed).min(total);
         let silent = (0..begun).filter(|place| !is_answered[*place]).map(|place| self.shared.pids[place]);
         let is_over = is_answered.iter().all(|is_answered| *is_answered);

@@ -110,7 +110,7 @@ mod machine {
     /// The maximum number of steps in evaluating an expression of an unwind table.
     const MOST_STEPS: u32 = 1000;
 
-    /// Room for the rows of an unwind table, made once for a stack.
+    /// Buffers for the rows of an unwind table, allocated once per stack.
     #[derive(Default)]
     pub(super) struct Context(UnwindContext<usize>);
 

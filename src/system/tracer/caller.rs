@@ -1,4 +1,4 @@
-//! Who makes a call, and how far it is.
+//! The caller of a system call, and the state of the call.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Looking at a process while one of its threads waits in a call.
+//! Inspecting a process while one of its threads waits in a call.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -22,7 +22,7 @@ const MOST_OF_MAPS: u64 = 4 << 20;
 const MOST_ANCESTORS: usize = 64;
 /// The maximum number of cached processes. Beyond it the cache is cleared.
 const MOST_PROCESSES: usize = 4096;
-/// Of how many threads files are kept open at most.
+/// The maximum number of threads whose files are kept open.
 const MOST_RECENT: usize = 16;
 
 /// Inspects processes, and caches what does not change.
@@ -34,8 +34,8 @@ pub(super) struct Looker {
     recent: HashMap<i32, Recent>,
 }
 
-/// A thread that made a call before. Its files are those of this very thread and address space: once these are gone, the
-/// files are of no use, whoever gets the number.
+/// A thread that has made a call before. Its files refer to this very thread and address space. They stop working when
+/// these are gone, even if the thread id is reused.
 struct Recent {
     /// `/proc/TID`
     directory: OwnedFd,
@@ -73,8 +73,8 @@ impl Looker {
         Some(caller)
     }
 
-    /// Looks at a thread that made a call before. `None` where it executes another program, or has code mapped elsewhere
-    /// than before: PROCMAP_QUERY (Linux 6.11) tells whether the mappings that the stack leads to are the same.
+    /// Inspects a thread that has made a call before. `None` if it has executed another program, or if its code
+    /// mappings have changed. PROCMAP_QUERY (Linux 6.11) shows whether the mappings on the stack are unchanged.
     fn look_again(&mut self, tid: i32, call: &CreatingCall) -> Option<Caller> {
         let recent = self.recent.remove(&tid)?;
         recent.mappings.forget_found();
@@ -113,7 +113,7 @@ impl Looker {
         Some(Recent { directory, syscall, maps, mappings, process, ancestors, started: thread.started })
     }
 
-    /// What is to be seen of the call itself.
+    /// Reads what belongs to the call itself.
     fn caller(&mut self, tid: i32, call: &CreatingCall, recent: &Recent) -> Option<Caller> {
         let mut registers = vec![0; 512];
         let length = recent.syscall.read_at(&mut registers, 0).ok().filter(|length| *length > 0)?;
@@ -135,7 +135,7 @@ impl Looker {
         })
     }
 
-    /// The parent of a process, the parent's parent and so on.
+    /// Returns the parent of a process, its grandparent and so on.
     fn ancestors(&mut self, mut child: i32, mut parent: i32) -> Vec<Arc<Process>> {
         let mut ancestors = Vec::new();
         while child != self.wanted.root && parent > 1 && ancestors.len() < MOST_ANCESTORS {

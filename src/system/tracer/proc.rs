@@ -1,4 +1,4 @@
-//! Files of /proc about a process, read within bounds.
+//! Reading the files of a process in /proc, with limits.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -6,7 +6,7 @@ use std::io::{self, Read};
 
 /// The maximum number of bytes read of a command line.
 const MOST_OF_COMMAND: u64 = 4 << 10;
-/// The most of another file of /proc that is read, if nothing else is said.
+/// The maximum number of bytes read of any other file in /proc, by default.
 pub(super) const MOST_OF_FILE: u64 = 64 << 10;
 
 /// The fields of `/proc/PID/stat` that we use (proc_pid_stat(5)).
