@@ -1,9 +1,9 @@
 //! System V shared memory on Linux, for the command `shmadm`.
 //!
-//! The rooms, from the roof down: [`commands`], [`demo`], [`contents`], [`output`], [`segments`], [`system`], [`error`],
-//! [`sysv`], [`linux`], [`values`]. Imports point down this list.
+//! The modules, from top to bottom: [`commands`], [`demo`], [`contents`], [`output`], [`segments`], [`system`],
+//! [`error`], [`sysv`], [`linux`], [`values`]. Imports point down this list.
 
-// Sizes and offsets of segments are u64 here and size_t to the kernel; the casts between them rely on this.
+// Sizes and offsets of segments are u64 here and size_t in the kernel. The casts between them rely on 64 bits.
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("shmadm is for Linux on 64-bit machines");
 
@@ -20,7 +20,7 @@ mod values;
 
 pub use commands::main;
 
-/// What tests, fuzz targets and benchmarks call directly. Not an interface: it changes without notice.
+/// Items that tests, fuzz targets and benchmarks call directly. This is not a stable interface.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::commands::Filters;

@@ -1,6 +1,6 @@
-//! Kernel interfaces outside System V IPC that no well-kept crate offers, or offers only as `unsafe`.
+//! Kernel interfaces outside System V IPC that no well-maintained crate offers, or offers only as `unsafe`.
 //!
-//! This room and [`crate::sysv`] are the only ones with `unsafe`.
+//! Only this module and [`crate::sysv`] contain `unsafe`.
 
 #![allow(unsafe_code)]
 

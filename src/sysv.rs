@@ -1,8 +1,8 @@
-//! System V shared memory: shmget(2), shmat(2), shmdt(2) and shmctl(2) as verbs with typed results, the kernel's table of
-//! segments, attachments and their contents.
+//! System V shared memory: shmget(2), shmat(2), shmdt(2) and shmctl(2) as functions with typed results, the kernel's
+//! table of segments, attachments and their contents.
 //!
-//! shmctl(2) is split into its commands. Each errno gets its meaning here, where the call is known: `EINVAL` alone means
-//! three things.
+//! shmctl(2) is split into its commands. Each errno gets its meaning here, where the call is known: `EINVAL` alone has
+//! three meanings.
 
 #![allow(unsafe_code)]
 

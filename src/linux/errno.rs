@@ -1,10 +1,10 @@
-//! What errno values mean to people, and to a call that is made again.
+//! The text of an errno, and repeating interrupted calls.
 
 use std::io;
 
-/// Returns the text of an error: for an errno that of strerror(3), as strace(1) and most programs print it.
+/// Returns the text of an error. For an errno it is that of strerror(3), which strace(1) and most programs print.
 ///
-/// nix has texts of its own for some ("Try again" for `EAGAIN`), and the standard library appends the number.
+/// nix uses texts of its own for some errnos ("Try again" for `EAGAIN`), and the standard library appends the number.
 pub(crate) fn cause(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(errno) => error.to_string().replace(&format!(" (os error {errno})"), ""),
@@ -12,7 +12,7 @@ pub(crate) fn cause(error: &io::Error) -> String {
     }
 }
 
-/// Repeats a call while a signal interrupts it (`EINTR`, signal(7)), and returns its first other result.
+/// Repeats a call as long as a signal interrupts it (`EINTR`, signal(7)), and returns its first other result.
 ///
 /// # Errors
 /// Every other error of the call.

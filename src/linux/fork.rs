@@ -1,4 +1,4 @@
-//! A child process that runs code of ours, without execve(2).
+//! A child process that runs our own code, without execve(2).
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -14,49 +14,50 @@ use rustix::process::{WaitOptions, waitpid};
 
 use super::{restore_default, uninterrupted};
 
-/// fork(2), in a process that has one thread.
+/// Creates a child process with fork(2). This process must have only one thread.
 ///
 /// # Errors
-/// `EBUSY` where the process has other threads, or where nothing tells: a lock that another thread holds would
-/// stay locked in the child for ever. `EAGAIN` where no more processes are allowed, `ENOMEM`.
+/// `EBUSY` if the process has other threads, or if that cannot be determined: a lock that another thread holds would
+/// stay locked in the child for ever. `EAGAIN` if no more processes are allowed, `ENOMEM`.
 ///
 /// # Safety
-/// The child must neither return from the function that called this nor unwind out of it: what the parent owns would be
-/// dropped, flushed and removed twice. It ends by [`exit_now`] or by execve(2).
+/// The child must neither return from the function that called this nor unwind out of it. Otherwise what the parent
+/// owns would be dropped, flushed and removed twice. The child must end by [`exit_now`] or by execve(2).
 pub(crate) unsafe fn fork() -> Result<ForkResult, Errno> {
     if !has_one_thread() {
         return Err(Errno::EBUSY);
     }
-    // SAFETY: this is the only thread, so the child has every lock that it needs; the caller answers for the rest.
+    // SAFETY: this is the only thread, so the child inherits no lock held by another thread. The caller guarantees the
+    // rest.
     unsafe { nix::unistd::fork() }
 }
 
-/// Whether this process has one thread. unshare(2) with `CLONE_THREAD` fails where there are more, and else does nothing.
-/// Where a seccomp profile forbids it, /proc tells.
+/// Returns whether this process has one thread. unshare(2) with `CLONE_THREAD` fails if there are more, and otherwise
+/// does nothing. If a seccomp profile forbids the call, /proc is read instead.
 fn has_one_thread() -> bool {
     unshare(CloneFlags::CLONE_THREAD).is_ok()
         || fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
 }
 
-/// _exit(2): ends this process without flushing, dropping or unwinding anything.
+/// Ends this process with _exit(2), without flushing, dropping or unwinding anything.
 pub(crate) fn exit_now(status: i32) -> ! {
-    // SAFETY: _exit runs no code of this process any more.
+    // SAFETY: _exit does not return, and runs no code of this process.
     unsafe { libc::_exit(status) }
 }
 
-/// fork(2) and execve(2): starts a program in a child. `exec` prepares the child and executes the program; it returns only
-/// if that fails.
+/// Starts a program in a child with fork(2) and execve(2). `exec` prepares the child and executes the program; it
+/// returns only on failure.
 ///
 /// # Errors
 /// What `exec` returns; those of [`fork`] and pipe(2).
 pub(crate) fn start(exec: impl FnOnce() -> Errno) -> Result<Pid, Errno> {
-    // Both ends close with exec: the parent reads nothing if it succeeds.
+    // Both ends close on exec: if it succeeds, the parent reads nothing.
     let (mut reader, mut writer) = io::pipe().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
-    // SAFETY: the child leaves by execve, exit_now or abort, also when `exec` panics.
+    // SAFETY: the child leaves by execve, exit_now or abort, even if `exec` panics.
     match unsafe { fork() }? {
         ForkResult::Child => {
             let Ok(errno) = catch_unwind(AssertUnwindSafe(exec)) else { process::abort() };
-            // If the parent is gone, nobody wants to know.
+            // If this fails, the parent is gone and needs no answer.
             let _ = writer.write_all(&(errno as i32).to_ne_bytes());
             exit_now(127)
         }
@@ -74,19 +75,19 @@ pub(crate) fn start(exec: impl FnOnce() -> Errno) -> Result<Pid, Errno> {
     }
 }
 
-/// Runs `work` in a child process with one thread, and returns what it writes. Whatever it does to its process, such as
-/// setns(2) into a user namespace, ends with the child. `inspect` gets the child's pid while nothing else can have it.
+/// Runs `work` in a child process with one thread, and returns what it writes. Changes to the child, such as setns(2)
+/// into a user namespace, end with it. `inspect` gets the child's pid while the pid cannot be reused.
 ///
 /// # Errors
-/// Those of `work`, `inspect` and fork(2); `EBUSY` where this process has more than one thread.
+/// Those of `work`, `inspect` and fork(2); `EBUSY` if this process has more than one thread.
 pub(crate) fn written_by_child<T>(
     work: impl FnOnce(File) -> io::Result<()>,
     inspect: impl FnOnce(Pid) -> io::Result<T>,
 ) -> io::Result<(Vec<u8>, T)> {
-    // While SIGCHLD is ignored, which a parent can have arranged, a child's status and pid are gone as soon as it ends.
+    // While SIGCHLD is ignored, a child's status and pid are gone as soon as it exits. The parent may have set it so.
     restore_default(Signal::SIGCHLD)?;
     let (mut reader, writer) = io::pipe()?;
-    // SAFETY: the child leaves by exit_now or abort, also when `work` panics.
+    // SAFETY: the child leaves by exit_now or abort, even if `work` panics.
     match unsafe { fork() }? {
         ForkResult::Child => {
             drop(reader);
@@ -107,9 +108,9 @@ pub(crate) fn written_by_child<T>(
             read?;
             match ended.and_then(|(_, status)| status.exit_status()) {
                 Some(0) => Ok((written, inspected?)),
-                // An exit status has eight bits, and every errno of Linux fits (errno(3): 133 at most).
+                // An exit status has eight bits, enough for every errno of Linux (errno(3): at most 133).
                 Some(errno) => Err(io::Error::from_raw_os_error(errno)),
-                // A signal ended it.
+                // A signal ended the child.
                 None => Err(Errno::EINTR.into()),
             }
         }
@@ -122,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_process_with_other_threads_does_not_fork() {
-        // The harness of the tests runs each in a thread of its own.
+        // The test harness runs each test in a thread of its own.
         let forked = written_by_child(|_| Ok(()), |_| Ok(()));
         assert_eq!(forked.err().and_then(|error| error.raw_os_error()), Some(libc::EBUSY));
     }

@@ -7,13 +7,13 @@ use nix::unistd::Pid;
 // include/uapi/linux/kcmp.h
 const KCMP_VM: libc::c_long = 1;
 
-/// kcmp(2) with `KCMP_VM`: compares the address spaces of two processes. They are equal if the processes share one, as a
-/// child of vfork(2) and its parent do; else they have an order that stays the same until the next boot.
+/// Compares the address spaces of two processes: kcmp(2) with `KCMP_VM`. They are equal if the processes share one, as
+/// a child of vfork(2) and its parent do. Otherwise they have an order that is stable until the next boot.
 ///
-/// Returns `None` if the kernel does not say: a process that ended, or one that this process may not inspect.
+/// Returns `None` if the kernel does not answer: a process has ended, or this process may not inspect it.
 pub(crate) fn compare_memory(one: Pid, other: Pid) -> Option<Ordering> {
     let (one, other) = (libc::c_long::from(one.as_raw()), libc::c_long::from(other.as_raw()));
-    // SAFETY: KCMP_VM takes numbers only and touches no memory of ours.
+    // SAFETY: KCMP_VM takes only numbers and does not access our memory.
     let ret = unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_VM, 0 as libc::c_long, 0 as libc::c_long) };
     match ret {
         0 => Some(Ordering::Equal),

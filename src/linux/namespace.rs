@@ -15,7 +15,7 @@ nix::ioctl_none!(
 
 /// An open file of the kernel's namespace file system, which keeps its namespace alive.
 ///
-/// Only such a file can be one of these, so the numbers of the ioctls never reach another file's driver.
+/// The type accepts no other files, so the ioctls never reach the driver of another file.
 #[derive(Debug)]
 pub(crate) struct NamespaceFile(File);
 
@@ -23,18 +23,18 @@ impl NamespaceFile {
     /// Checks with fstatfs(2) that an open file is a namespace.
     ///
     /// # Errors
-    /// `ENOTTY` for every other file, as ioctl_ns(2) would answer.
+    /// `ENOTTY` for every other file, as for ioctl_ns(2).
     pub(crate) fn new(file: File) -> Result<NamespaceFile, Errno> {
         let is_namespace = fstatfs(&file).is_ok_and(|status| status.f_type == libc::NSFS_MAGIC);
         if is_namespace { Ok(NamespaceFile(file)) } else { Err(Errno::ENOTTY) }
     }
 
-    /// ioctl(2) `NS_GET_USERNS`: opens the user namespace that owns this namespace.
+    /// Opens the user namespace that owns this namespace: ioctl(2) `NS_GET_USERNS`.
     ///
     /// # Errors
-    /// `EPERM` where the owner is not a descendant of this process's user namespace.
+    /// `EPERM` if the owner is not a descendant of this process's user namespace.
     pub(crate) fn owner(&self) -> Result<NamespaceFile, Errno> {
-        // SAFETY: this is a namespace, so nsfs answers; NS_GET_USERNS takes no argument and touches no memory of ours.
+        // SAFETY: this is a namespace, so nsfs answers; NS_GET_USERNS takes no argument and does not access our memory.
         let owner = unsafe { ns_get_userns(self.0.as_raw_fd()) }?;
         // SAFETY: the call succeeded, so this is a new descriptor that nothing else owns.
         let owner = unsafe { OwnedFd::from_raw_fd(owner) };
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn the_owner_is_a_namespace_or_refused() {
         let ipc = NamespaceFile::new(File::open("/proc/self/ns/ipc").expect("a namespace")).expect("one");
-        // EPERM where a user namespace around ours owns it.
+        // EPERM if an ancestor of our user namespace owns it.
         assert!(matches!(ipc.owner(), Ok(_) | Err(Errno::EPERM)));
     }
 }

@@ -1,14 +1,14 @@
-//! The memory cgroup that each page frame is charged to (Documentation/admin-guide/mm/pagemap.rst).
+//! The memory cgroup to which each page frame is charged (Documentation/admin-guide/mm/pagemap.rst).
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// The kernel has so many bytes for each frame.
+/// The size of the kernel's entry for a frame, in bytes.
 const ENTRY: usize = 8;
-/// Frames that lie apart by fewer than this are read in one call. Reading a frame too many costs less than a call.
+/// Frames closer together than this are read in one call. Reading an extra frame costs less than a call.
 const GAP: u64 = 32;
-/// The most frames that one call reads.
+/// The maximum number of frames that one call reads.
 const MOST: usize = 4096;
 /// The order of the largest compound page: 1 GiB in pages of 4 KiB.
 const LARGEST_ORDER: u32 = 18;
@@ -16,7 +16,7 @@ const LARGEST_ORDER: u32 = 18;
 const COMPOUND_HEAD: u64 = 1 << 15;
 const COMPOUND_TAIL: u64 = 1 << 16;
 
-/// What the kernel tells of page frames. Only root may read it.
+/// The kernel's data about page frames. Only root may read it.
 #[derive(Debug)]
 pub(crate) struct PageCgroups {
     cgroups: File,
@@ -27,14 +27,14 @@ impl PageCgroups {
     /// Opens `/proc/kpagecgroup` and `/proc/kpageflags`.
     ///
     /// # Errors
-    /// `PermissionDenied` for anyone but root; `NotFound` without /proc, or from a kernel without CONFIG_MEMCG or
+    /// `PermissionDenied` unless run by root; `NotFound` without /proc, or if the kernel lacks CONFIG_MEMCG or
     /// CONFIG_PROC_PAGE_MONITOR.
     pub(crate) fn open() -> io::Result<PageCgroups> {
         Ok(PageCgroups { cgroups: File::open("/proc/kpagecgroup")?, flags: File::open("/proc/kpageflags")? })
     }
 
-    /// Calls `each` with the inode of the cgroup's directory, for every frame; 0 is for a frame that no cgroup is charged
-    /// for. The frames are sorted by this.
+    /// Calls `each` for every frame with the inode of its cgroup's directory; 0 means that no cgroup is charged for the
+    /// frame. Sorts the frames.
     ///
     /// # Errors
     /// Those of reading the files.
@@ -59,12 +59,13 @@ impl PageCgroups {
         Ok(())
     }
 
-    /// Before Linux 6.4 only the first frame of a huge page has the cgroup.
+    /// Returns the cgroup of a huge page's first frame. Before Linux 6.4 only the first frame has the cgroup.
     fn of_head(&self, frame: u64) -> io::Result<u64> {
         if entry(&self.flags, frame)? & COMPOUND_TAIL == 0 {
             return Ok(0);
         }
-        // A compound page begins at a multiple of its size, so its head is the nearest of these that is one.
+        // A compound page starts at a multiple of its size. So its head is the nearest multiple that is marked as a
+        // head.
         for order in 1..=LARGEST_ORDER {
             let head = frame >> order << order;
             if entry(&self.flags, head)? & COMPOUND_HEAD != 0 {

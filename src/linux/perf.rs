@@ -1,4 +1,4 @@
-//! Two requests of perf_event_open(2) that perf-event2 does not offer.
+//! Two requests of perf_event_open(2) that the perf-event2 crate does not offer.
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -19,28 +19,28 @@ nix::ioctl_write_ptr_bad!(
     libc::c_char
 );
 
-/// ioctl(2) `PERF_EVENT_IOC_SET_OUTPUT`: has the kernel write an event's records into this ring, which is of the same CPU.
+/// Redirects an event's records into a ring of the same CPU: ioctl(2) `PERF_EVENT_IOC_SET_OUTPUT`.
 ///
 /// # Errors
 ///
 /// `EINVAL`: they are of different CPUs or use different clocks.
 pub(crate) fn share_ring(event: &Counter, ring: &Sampler) -> Result<(), Errno> {
-    // SAFETY: the request takes a number and touches no memory of ours; both descriptors are open while borrowed.
+    // SAFETY: the request takes a number and does not access our memory; both descriptors are open while borrowed.
     unsafe { set_output(event.as_raw_fd(), ring.as_raw_fd()) }.map(drop)
 }
 
-/// ioctl(2) `PERF_EVENT_IOC_SET_FILTER`: has a tracepoint record only what the filter lets through
+/// Limits a tracepoint to the records that match a filter: ioctl(2) `PERF_EVENT_IOC_SET_FILTER`
 /// (Documentation/trace/events.rst).
 ///
 /// # Errors
 ///
-/// `EINVAL`: the filter has a mistake.
+/// `EINVAL`: the filter is malformed.
 pub(crate) fn filter(event: &Counter, filter: &CStr) -> Result<(), Errno> {
     // SAFETY: the kernel reads the string up to its NUL, which a CStr has, and keeps a copy (`strndup_user`).
     unsafe { set_filter(event.as_raw_fd(), filter.as_ptr()) }.map(drop)
 }
 
-/// Returns the descriptor of a ring, which poll(2) finds readable once there are records.
+/// Returns the descriptor of a ring. For poll(2) it is readable once there are records.
 pub(crate) fn descriptor(ring: &Sampler) -> BorrowedFd<'_> {
     // SAFETY: the ring owns this descriptor, and keeps it open for as long as it is borrowed.
     unsafe { BorrowedFd::borrow_raw(ring.as_raw_fd()) }

@@ -1,4 +1,5 @@
-//! `PROCMAP_QUERY`: single mappings of a process, without the text of all of them (Linux 6.11, proc_pid_maps(5)).
+//! `PROCMAP_QUERY`: looks up single mappings of a process, without reading all of them as text (Linux 6.11,
+//! proc_pid_maps(5)).
 
 use std::fs::File;
 use std::ops::Range;
@@ -31,22 +32,22 @@ pub(crate) struct FileMapping {
     pub inode: u64,
 }
 
-/// ioctl(2) `PROCMAP_QUERY`: finds the shared mapping of a file that contains an address, or else the next one behind it.
+/// Finds the shared file mapping that contains an address, or else the next one after it: ioctl(2) `PROCMAP_QUERY`.
 ///
 /// # Errors
-/// `ENOENT` where there is none, `ESRCH` where the process has no address space (any more), `ENOTTY` before Linux 6.11.
+/// `ENOENT` if there is none, `ESRCH` if the process has no address space (any more), `ENOTTY` before Linux 6.11.
 pub(crate) fn next_shared_file(maps: &File, address: u64) -> Result<FileMapping, Errno> {
     query(maps, address, VMA_SHARED | FILE_BACKED_VMA | COVERING_OR_NEXT_VMA, &mut []).map(|found| found.mapping())
 }
 
-/// ioctl(2) `PROCMAP_QUERY`: returns the mapping that contains an address, with its name, which goes into `name`.
+/// Returns the mapping that contains an address, and its name, which is stored in `name`: ioctl(2) `PROCMAP_QUERY`.
 ///
 /// # Errors
-/// `ENOENT` where nothing is mapped there, `ENAMETOOLONG` where the name and its NUL do not fit into `name`; those of
+/// `ENOENT` if nothing is mapped there, `ENAMETOOLONG` if the name and its NUL do not fit into `name`; those of
 /// [`next_shared_file`].
 pub(crate) fn mapping_at<'a>(maps: &File, address: u64, name: &'a mut [u8]) -> Result<(FileMapping, &'a [u8]), Errno> {
     let found = query(maps, address, 0, name)?;
-    // The size counts the NUL, and is 0 for a mapping without a name.
+    // The size includes the NUL, and is 0 for a mapping without a name.
     let length = (found.vma_name_size as usize).saturating_sub(1).min(name.len());
     Ok((found.mapping(), &name[..length]))
 }
@@ -89,9 +90,9 @@ fn query(maps: &File, address: u64, flags: u64, name: &mut [u8]) -> Result<Procm
         vma_name_addr: if name.is_empty() { 0 } else { name.as_mut_ptr().expose_provenance() as u64 },
         ..ProcmapQuery::default()
     };
-    // SAFETY: `query` states its own size, and what it points to is `name` with its length, which is borrowed until the
-    // call has returned; no build id is asked for. A file that is no maps file refuses the request, because its number
-    // encodes the size of this struct.
+    // SAFETY: `query` states its own size. Its only pointer is to `name`, with the right length, which is borrowed
+    // until the call has returned; no build ID is requested. Any other kind of file refuses the request, because the
+    // request's number encodes the size of this struct.
     unsafe { procmap_query(maps.as_raw_fd(), &raw mut query) }?;
     Ok(query)
 }

@@ -1,5 +1,5 @@
 //! Seccomp notifications (seccomp_unotify(2)): a process waits before it creates a System V IPC object, until we have
-//! seen who it is.
+//! inspected it.
 //!
 //! Nothing is traced: ptrace(2) remains free for debuggers, strace and sanitizers.
 

@@ -1,4 +1,4 @@
-//! Memory that processes share without a name.
+//! Anonymous memory that processes share.
 
 use std::ffi::c_void;
 use std::fs;
@@ -7,10 +7,10 @@ use std::ptr;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
-/// Less than a page is a page.
+/// The kernel rounds this up to one page.
 const LENGTH: usize = 1;
 
-/// A shared page without a name: the kernel makes a file for it on its own tmpfs, as it does for segments.
+/// An anonymous shared page: the kernel creates a file for it on its internal tmpfs mount, as for segments.
 struct SharedPage(*mut c_void);
 
 impl SharedPage {
@@ -23,15 +23,15 @@ impl SharedPage {
 
 impl Drop for SharedPage {
     fn drop(&mut self) {
-        // SAFETY: the mapping is this value's own, and nothing refers to its contents.
+        // SAFETY: this value owns the mapping, and nothing refers to its contents.
         let _ = unsafe { munmap(self.0, LENGTH) };
     }
 }
 
-/// Returns the line of /proc/self/maps of a shared page without a name.
+/// Returns the line of /proc/self/maps for an anonymous shared page.
 ///
 /// # Errors
-/// Those of mmap(2), and of reading /proc/self/maps; `NotFound` if that does not show the page.
+/// Those of mmap(2), and of reading /proc/self/maps; `NotFound` if that does not list the page.
 pub(crate) fn line_of_a_shared_page() -> io::Result<Vec<u8>> {
     let page = SharedPage::new()?;
     let start = format!("{:x}-", page.0.addr());

@@ -1,4 +1,4 @@
-//! shmctl(2): a segment's state, and what changes it. One function for each command of the call.
+//! shmctl(2): reading and changing a segment's state. One function for each command of the call.
 
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -37,7 +37,7 @@ impl Read {
     }
 }
 
-/// The commands that look at no buffer.
+/// The commands that use no buffer.
 #[derive(Debug, Clone, Copy)]
 #[repr(i32)]
 enum Change {
@@ -56,7 +56,7 @@ impl Change {
     }
 }
 
-/// shmctl(2) `IPC_STAT`: returns one segment's state. Needs read permission.
+/// Returns one segment's state: shmctl(2) `IPC_STAT`. Needs read permission.
 ///
 /// [`Segment::rss`] and [`Segment::swap`] are `None`: only the kernel's table has them.
 ///
@@ -67,15 +67,15 @@ pub(crate) fn stat(id: ShmId) -> Result<Segment, Error> {
     Ok(Segment::from_status(id, &ds))
 }
 
-/// shmctl(2) `SHM_STAT_ANY` (Linux 4.17): returns one segment's state, without any permission on it.
+/// Returns one segment's state without any permission on it: shmctl(2) `SHM_STAT_ANY` (Linux 4.17).
 ///
-/// The call wants an index, and takes the low bits of its argument for one (ipc/util.c, `ipc_obtain_object_idr`): the low
-/// bits of an identifier are its index. It returns the identifier that it found there, which tells a reused index from
-/// the segment that was meant.
+/// The call takes an index, and uses only the low bits of its argument (ipc/util.c, `ipc_obtain_object_idr`). The low
+/// bits of an identifier are its index. The call returns the identifier found there, which distinguishes the requested
+/// segment from a later one at the same index.
 ///
 /// # Errors
-/// `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], and so is an older kernel's `EINVAL`; `EACCES` of a security module
-/// is [`Reason::PermissionDenied`].
+/// `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], and so is an older kernel's `EINVAL`; `EACCES` of a security
+/// module is [`Reason::PermissionDenied`].
 pub(crate) fn stat_any(id: ShmId) -> Result<Segment, Error> {
     match read(id.as_raw(), Read::ShmStatAny) {
         Ok((found, ds)) if found == id.as_raw() => Ok(Segment::from_status(id, &ds)),
@@ -84,7 +84,7 @@ pub(crate) fn stat_any(id: ShmId) -> Result<Segment, Error> {
     }
 }
 
-/// shmctl(2) `IPC_RMID`: removes a segment. One that is attached is marked for destruction, and its last detach destroys
+/// Removes a segment: shmctl(2) `IPC_RMID`. An attached segment is marked for destruction, and its last detach destroys
 /// it. The key is free at once. A second call on a marked segment succeeds.
 ///
 /// # Errors
@@ -93,17 +93,17 @@ pub(crate) fn remove(id: ShmId) -> Result<(), Error> {
     change(id, Change::IpcRmid).map_err(by_id)
 }
 
-/// shmctl(2) `IPC_SET`: sets a segment's owner, group and mode, and moves its ctime.
+/// Sets a segment's owner, group and mode, and updates its ctime: shmctl(2) `IPC_SET`.
 ///
 /// # Errors
-/// `EPERM` is [`Reason::NotPermitted`]. `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], or
-/// [`Reason::InvalidOwner`] where the segment exists.
+/// `EPERM` is [`Reason::NotPermitted`]. `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], or [`Reason::InvalidOwner`]
+/// if the segment exists.
 pub(crate) fn set(id: ShmId, uid: u32, gid: u32, mode: Mode) -> Result<(), Error> {
     let mut ds = empty_status();
     ds.shm_perm.uid = uid;
     ds.shm_perm.gid = gid;
     ds.shm_perm.mode = mode.bits();
-    // SAFETY: `ds` is a whole shmid_ds, of which IPC_SET reads three fields and which it does not write.
+    // SAFETY: `ds` is a complete shmid_ds, of which IPC_SET reads three fields and writes none.
     let ret = unsafe { libc::shmctl(id.as_raw(), libc::IPC_SET, &raw mut ds) };
     let result = Errno::result(ret);
     trace::returned(&result, |f| {
@@ -115,15 +115,15 @@ pub(crate) fn set(id: ShmId, uid: u32, gid: u32, mode: Mode) -> Result<(), Error
     })
 }
 
-/// shmctl(2) `SHM_LOCK`: keeps a segment's pages from being swapped out, now and when they become resident later.
+/// Keeps a segment's pages from being swapped out, including those that become resident later: shmctl(2) `SHM_LOCK`.
 ///
 /// # Errors
 /// `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], `ENOMEM` is [`Reason::LockLimitReached`]. `EPERM` is
-/// [`Reason::NotPermitted`], or [`Reason::LockLimitReached`] where RLIMIT_MEMLOCK is 0 for the owner or creator.
+/// [`Reason::NotPermitted`], or [`Reason::LockLimitReached`] if RLIMIT_MEMLOCK is 0 for the owner or creator.
 pub(crate) fn lock(id: ShmId) -> Result<(), Error> {
     change(id, Change::ShmLock).map_err(|errno| match errno {
         Errno::ENOMEM => Error { reason: Reason::LockLimitReached, errno },
-        // ipc/shm.c gives EPERM to the owner, too, where RLIMIT_MEMLOCK is 0.
+        // ipc/shm.c returns EPERM to the owner too, if RLIMIT_MEMLOCK is 0.
         Errno::EPERM if getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(limit, _)| limit == 0) && is_ours(id) => {
             Error { reason: Reason::LockLimitReached, errno }
         }
@@ -131,7 +131,7 @@ pub(crate) fn lock(id: ShmId) -> Result<(), Error> {
     })
 }
 
-/// shmctl(2) `SHM_UNLOCK`: allows a segment's pages to be swapped out again.
+/// Allows a segment's pages to be swapped out again: shmctl(2) `SHM_UNLOCK`.
 ///
 /// # Errors
 /// `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], `EPERM` is [`Reason::NotPermitted`].
@@ -139,8 +139,8 @@ pub(crate) fn unlock(id: ShmId) -> Result<(), Error> {
     change(id, Change::ShmUnlock).map_err(by_id)
 }
 
-/// Returns whether a segment exists, after an `EINVAL` that can mean its identifier or another argument. A segment that
-/// may not be read exists.
+/// Returns whether a segment exists. This resolves an `EINVAL` that can mean its identifier or another argument. A
+/// segment that may not be read exists.
 pub(super) fn exists(id: ShmId) -> bool {
     !matches!(stat(id), Err(Error { reason: Reason::NoSuchSegment, .. }))
 }
@@ -152,14 +152,14 @@ fn is_ours(id: ShmId) -> bool {
 }
 
 fn change(id: ShmId, command: Change) -> Result<(), Errno> {
-    // SAFETY: no command of this type looks at the buffer.
+    // SAFETY: no command of this type uses the buffer.
     let ret = unsafe { libc::shmctl(id.as_raw(), command as libc::c_int, ptr::null_mut()) };
     let result = Errno::result(ret);
     trace::returned(&result, |f| write!(f, "shmctl({id}, {}, NULL)", command.name()));
     result.map(drop)
 }
 
-/// Makes a call that reads a state. Returns what the call returned, and the state.
+/// Makes a call that reads a state. Returns the result of the call, and the state.
 pub(super) fn read(id: libc::c_int, command: Read) -> Result<(libc::c_int, libc::shmid_ds), Errno> {
     let mut ds = empty_status();
     // SAFETY: each command of this type writes one shmid_ds; `ds` is one, and ours.
@@ -173,6 +173,6 @@ pub(super) fn read(id: libc::c_int, command: Read) -> Result<(libc::c_int, libc:
 }
 
 fn empty_status() -> libc::shmid_ds {
-    // SAFETY: shmid_ds is numbers and padding, for which all zeros is a value.
+    // SAFETY: shmid_ds consists of numbers and padding, for which all zeros is valid.
     unsafe { MaybeUninit::zeroed().assume_init() }
 }

@@ -11,22 +11,23 @@ use crate::values::{ShmId, counted};
 
 /// IPCMNI of include/linux/ipc_namespace.h: the number of indices, unless SHMMNI is larger.
 const INDICES: u64 = 1 << 15;
-/// How often all segments are counted again if other processes create and remove some meanwhile.
+/// The number of times that all segments are counted again if other processes create or remove some in between.
 const TRIES: usize = 3;
 
-/// shmctl(2) `SHM_STAT_ANY`: the segment at an index, which the low bits of an identifier are. Needs no permission.
+/// Returns the segment at an index, which is the low bits of its identifier: shmctl(2) `SHM_STAT_ANY`. Needs no
+/// permission.
 ///
 /// # Errors
-/// `EINVAL` where there is none, and before Linux 4.17.
+/// `EINVAL` if there is none, and before Linux 4.17.
 pub(crate) fn segment_at(index: i32) -> Result<Segment, Errno> {
     control::read(index, Read::ShmStatAny).map(|(id, ds)| Segment::from_status(ShmId::from_kernel(id), &ds))
 }
 
-/// shmctl(2) `SHM_STAT_ANY` of each index: all segments of the namespace, in the order of the table and in a third of
-/// its time, but without [`Segment::rss`] and [`Segment::swap`].
+/// Returns all segments of the namespace by shmctl(2) `SHM_STAT_ANY` of each index, in the order of the table. It takes
+/// a third of the table's time, but lacks [`Segment::rss`] and [`Segment::swap`].
 ///
-/// `None` if the table is better: the indices in use are sparse, the kernel is older than 4.17, or a security module hides
-/// a segment that the table shows.
+/// Returns `None` if the table is better: the indices in use are sparse, the kernel is older than 4.17, or a security
+/// module hides a segment that the table shows.
 pub(crate) fn stat_all() -> Option<Vec<Segment>> {
     let (highest, usage) = limits::counted().ok()?;
     // An empty index costs a third of the time of a row of the table.
@@ -37,8 +38,9 @@ pub(crate) fn stat_all() -> Option<Vec<Segment>> {
     (scan.hidden == 0 && (usage.segments == 0 || !scan.found.is_empty())).then_some(scan.found)
 }
 
-/// All segments of the namespace without the table: by shmctl(2) `SHM_STAT_ANY` of each index, or before Linux 4.17
-/// `SHM_STAT`, which needs read permission. If the kernel counts more segments than can be seen, the last item is an error.
+/// Returns all segments of the namespace without the table: by shmctl(2) `SHM_STAT_ANY` of each index, or before Linux
+/// 4.17 by `SHM_STAT`, which needs read permission. If the kernel counts more segments than are visible, the last item
+/// is an error.
 ///
 /// # Errors
 /// `ENOSYS` is [`Reason::NotSupported`].
@@ -54,7 +56,7 @@ pub(super) fn without_table() -> Result<Vec<io::Result<Segment>>, Error> {
         if scan.found.is_empty() {
             scan = Scan::new(highest, Read::ShmStat);
         }
-        // Counted after the scan, so that a segment that was removed meanwhile is not missing.
+        // Counted after the scan, so that a segment removed during the scan is not missing.
         let counted = limits::counted().ok().map(|(_, usage)| usage.segments);
         let missing = counted.map(|counted| counted.saturating_sub(scan.found.len() as u64));
         let is_whole = scan.hidden == 0 && missing.unwrap_or(0) == 0;

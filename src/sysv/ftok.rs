@@ -7,9 +7,10 @@ use std::path::Path;
 
 use crate::values::{Key, ProjectId};
 
-/// ftok(3), as glibc computes it (sysvipc/ftok.c): the low bits of the file's inode and device under the project id.
+/// Computes a key as ftok(3) of glibc does (sysvipc/ftok.c): the low bits of the file's inode and device under the
+/// project id.
 ///
-/// The C library's function cannot serve: it returns -1 both for a missing file and for key 0xffffffff.
+/// The C library's function is not used: it returns -1 both for a missing file and for key 0xffffffff.
 pub(crate) fn ftok(path: &Path, project: ProjectId) -> io::Result<Key> {
     let file = fs::metadata(path)?;
     let low = |number: u64, bits: u32| (number & ((1 << bits) - 1)) as u32;

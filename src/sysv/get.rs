@@ -35,9 +35,9 @@ pub(crate) struct NewSegment {
     pub no_reserve: bool,
 }
 
-/// shmget(2): finds the segment of a key. Needs no permission on it.
+/// Finds the segment of a key: shmget(2). Needs no permission on it.
 ///
-/// Returns `None` where there is none (`ENOENT`).
+/// Returns `None` if there is none (`ENOENT`).
 ///
 /// # Errors
 /// `EACCES` of a security module is [`Reason::PermissionDenied`]; `ENOSYS`, of this and every other call,
@@ -54,12 +54,12 @@ pub(crate) fn find(key: Key) -> Result<Option<ShmId>, Error> {
     }
 }
 
-/// shmget(2) with `IPC_CREAT|IPC_EXCL`: creates a segment, and never returns an existing one.
+/// Creates a segment, and never returns an existing one: shmget(2) with `IPC_CREAT|IPC_EXCL`.
 ///
 /// # Errors
-/// `EEXIST` is [`Reason::Exists`], `EINVAL` [`Reason::SizeOutOfRange`], `ENOSPC` [`Reason::LimitReached`],
-/// `ENOMEM` [`Reason::NoMemory`] (for huge pages: none are free), `EPERM` [`Reason::HugePagesDenied`] where huge pages
-/// were asked for.
+/// `EEXIST` is [`Reason::Exists`], `EINVAL` [`Reason::SizeOutOfRange`], `ENOSPC` [`Reason::LimitReached`], `ENOMEM`
+/// [`Reason::NoMemory`] (for huge pages: none are free), `EPERM` [`Reason::HugePagesDenied`] if huge pages were
+/// requested.
 pub(crate) fn create(new: &NewSegment) -> Result<ShmId, Error> {
     let mut flags = libc::IPC_CREAT | libc::IPC_EXCL | libc::c_int::from(new.mode.bits());
     if let Some(pages) = new.huge {
@@ -88,7 +88,7 @@ pub(crate) fn create(new: &NewSegment) -> Result<ShmId, Error> {
 fn shmget(key: Key, size: u64, flags: libc::c_int) -> Result<ShmId, Errno> {
     // A size is a size_t, which has 64 bits wherever this crate builds (src/lib.rs asserts it).
     #[expect(clippy::cast_possible_truncation)]
-    // SAFETY: shmget takes three numbers and touches no memory of ours.
+    // SAFETY: shmget takes three numbers and does not access our memory.
     let ret = unsafe { libc::shmget(key.as_raw(), size as libc::size_t, flags) };
     let result = Errno::result(ret);
     trace::returned(&result, |f| write!(f, "shmget({}, {size}, {})", trace::key(key), trace::GetFlags(flags)));

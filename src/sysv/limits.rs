@@ -24,11 +24,11 @@ pub(crate) struct Limits {
     pub max_pages: u64,
 }
 
-/// shmctl(2) `IPC_INFO`: returns the namespace's limits. Needs no permission, but a security module can deny it: then
-/// those of /proc/sys/kernel (proc_sys_kernel(5)).
+/// Returns the namespace's limits: shmctl(2) `IPC_INFO`. Needs no permission. If a security module denies the call,
+/// returns the limits in /proc/sys/kernel (proc_sys_kernel(5)).
 ///
 /// # Errors
-/// `ENOSYS` is [`Reason::NotSupported`]; `EACCES` [`Reason::PermissionDenied`], where /proc/sys does not show them either.
+/// `ENOSYS` is [`Reason::NotSupported`]; `EACCES` [`Reason::PermissionDenied`], if /proc/sys does not show them either.
 pub(crate) fn limits() -> Result<Limits, Error> {
     match ipc_info() {
         Ok((_, limits)) => Ok(limits),
@@ -80,11 +80,11 @@ pub(crate) struct Usage {
     pub swapped_pages: u64,
 }
 
-/// shmctl(2) `SHM_INFO`: returns what all segments of the namespace use. Needs no permission, but a security module can
-/// deny it: then the sums of the kernel's table.
+/// Returns what all segments of the namespace use: shmctl(2) `SHM_INFO`. Needs no permission. If a security module
+/// denies the call, returns the sums of the kernel's table.
 ///
 /// # Errors
-/// `ENOSYS` is [`Reason::NotSupported`]; `EACCES` [`Reason::PermissionDenied`], where the table is missing, too.
+/// `ENOSYS` is [`Reason::NotSupported`]; `EACCES` [`Reason::PermissionDenied`], if the table is also missing.
 pub(crate) fn usage() -> Result<Usage, Error> {
     match counted() {
         Ok((_, usage)) => Ok(usage),

@@ -1,5 +1,5 @@
-//! Finds the mappings of a process that are segments. Lines of `/proc/PID/maps` (proc_pid_maps(5)) are read as bytes, because
-//! a file name may not be UTF-8.
+//! Finding the mappings of a process that are segments. Lines of `/proc/PID/maps` (proc_pid_maps(5)) are read as bytes,
+//! because a file name may not be UTF-8.
 
 use std::fmt;
 use std::ops::Range;
@@ -66,7 +66,7 @@ pub struct Mapping<'a> {
 }
 
 impl<'a> Mapping<'a> {
-    /// `7f00-7f10 r-xs 00000000 00:01 5      /SYSV0000002a (deleted)`
+    /// Parses `7f00-7f10 r-xs 00000000 00:01 5      /SYSV0000002a (deleted)`.
     pub fn from_line(line: &'a [u8]) -> Option<Mapping<'a>> {
         let mut fields = line.splitn(6, |b| *b == b' ');
         let mut field = || fields.next();
@@ -113,7 +113,7 @@ fn hexadecimal(digits: &str) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok()
 }
 
-/// The kernel's own mounts, which have the files of all segments. A memfd is on them, too, and shows the device.
+/// The kernel's internal mounts, which contain the files of all segments. A memfd is on them too, and shows the device.
 #[derive(Debug)]
 pub struct KernelMounts {
     tmpfs: Device,
@@ -129,7 +129,7 @@ impl KernelMounts {
         let tmpfs = memfd.or_else(|errno| shared_page_device().ok_or(errno))?;
         let sizes = [MFdFlags::empty(), MFdFlags::MFD_HUGE_2MB, MFdFlags::MFD_HUGE_1GB];
         let huge = sizes.into_iter().filter_map(|size| {
-            // A kernel without huge pages, or without this size, says so.
+            // A kernel without huge pages, or without this size, returns an error.
             memfd_create(c"shmadm", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_HUGETLB | size).ok()
         });
         let hugetlbfs = huge.filter_map(|memfd| device(memfd).ok()).collect();
@@ -145,7 +145,7 @@ impl KernelMounts {
     }
 }
 
-/// Returns the device of the file that a shared page without a name is in.
+/// Returns the device of an anonymous shared page's file.
 fn shared_page_device() -> Option<Device> {
     Mapping::from_line(&line_of_a_shared_page().ok()?).map(|mapping| mapping.device)
 }

@@ -1,4 +1,4 @@
-//! Semaphore sets and message queues: which there are, and their removal.
+//! Semaphore sets and message queues: listing and removing them.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -23,7 +23,7 @@ pub(crate) struct SemaphoreSet {
     pub id: i32,
     /// Permissions.
     pub mode: u16,
-    /// How many semaphores it has.
+    /// The number of semaphores.
     pub nsems: u64,
     /// Owner.
     pub uid: u32,
@@ -42,11 +42,11 @@ pub(crate) struct MessageQueue {
     pub id: i32,
     /// Permissions.
     pub mode: u16,
-    /// Bytes of all its messages.
+    /// The total size of its messages, in bytes.
     pub bytes: u64,
-    /// How many messages it has.
+    /// The number of messages.
     pub messages: u64,
-    /// Who sent last, and who received last; 0 is nobody, or a process that cannot be seen from this pid namespace.
+    /// The last sender and the last receiver; 0 means nobody, or a process outside this pid namespace.
     pub users: [i32; 2],
     /// Owner.
     pub uid: u32,
@@ -56,11 +56,12 @@ pub(crate) struct MessageQueue {
     pub cgid: u32,
 }
 
-/// All semaphore sets of the namespace: `/proc/sysvipc/sem` (proc_sysvipc_sem(5)), or semctl(2) where it cannot be read.
+/// Returns all semaphore sets of the namespace: from `/proc/sysvipc/sem` (proc_sysvipc_sem(5)), or by semctl(2) if the
+/// file cannot be read.
 ///
 /// # Errors
-/// Those of the file, where semctl(2) does not know `SEM_STAT_ANY` (before Linux 4.17) or may not be called. `ENOSYS` of a
-/// kernel without System V IPC is none: there are no sets then.
+/// Those of the file, if semctl(2) does not know `SEM_STAT_ANY` (before Linux 4.17) or is denied. `ENOSYS` of a kernel
+/// without System V IPC is not an error: there are no sets then.
 pub(crate) fn semaphore_sets() -> io::Result<Vec<SemaphoreSet>> {
     let table = rows(SEMAPHORES, |row| {
         Some(SemaphoreSet {
@@ -76,10 +77,10 @@ pub(crate) fn semaphore_sets() -> io::Result<Vec<SemaphoreSet>> {
     table.or_else(|error| by_index(used_by_sets(), semaphore_set_at).ok_or(error))
 }
 
-/// All message queues of the namespace: `/proc/sysvipc/msg` (proc_sysvipc_msg(5)), or msgctl(2).
+/// Returns all message queues of the namespace: from `/proc/sysvipc/msg` (proc_sysvipc_msg(5)), or by msgctl(2).
 ///
 /// # Errors
-/// As of [`semaphore_sets`].
+/// Those of [`semaphore_sets`].
 pub(crate) fn message_queues() -> io::Result<Vec<MessageQueue>> {
     let table = rows(QUEUES, |row| {
         Some(MessageQueue {
@@ -97,10 +98,10 @@ pub(crate) fn message_queues() -> io::Result<Vec<MessageQueue>> {
     table.or_else(|error| by_index(used_by_queues(), queue_at).ok_or(error))
 }
 
-/// semctl(2) `SEM_STAT_ANY`: the set at an index, which the low bits of an identifier are. Needs no permission.
+/// Returns the set at an index, which is the low bits of its identifier: semctl(2) `SEM_STAT_ANY`. Needs no permission.
 ///
 /// # Errors
-/// `EINVAL` where there is none, and before Linux 4.17.
+/// `EINVAL` if there is none, and before Linux 4.17.
 pub(crate) fn semaphore_set_at(index: i32) -> Result<SemaphoreSet, Errno> {
     let mut status = SetStatus::default();
     // SAFETY: SEM_STAT_ANY writes one semid64_ds through the pointer; `status` is one.
@@ -117,10 +118,11 @@ pub(crate) fn semaphore_set_at(index: i32) -> Result<SemaphoreSet, Errno> {
     })
 }
 
-/// msgctl(2) `MSG_STAT_ANY`: the queue at an index, which the low bits of an identifier are. Needs no permission.
+/// Returns the queue at an index, which is the low bits of its identifier: msgctl(2) `MSG_STAT_ANY`. Needs no
+/// permission.
 ///
 /// # Errors
-/// `EINVAL` where there is none, and before Linux 4.17.
+/// `EINVAL` if there is none, and before Linux 4.17.
 pub(crate) fn queue_at(index: i32) -> Result<MessageQueue, Errno> {
     let mut status = QueueStatus::default();
     // SAFETY: MSG_STAT_ANY writes one msqid64_ds through the pointer; `status` is one.
@@ -139,56 +141,56 @@ pub(crate) fn queue_at(index: i32) -> Result<MessageQueue, Errno> {
     })
 }
 
-/// semctl(2) `IPC_RMID`: removes a set. Processes that wait for it get `EIDRM`.
+/// Removes a set: semctl(2) `IPC_RMID`. Processes that wait for it get `EIDRM`.
 ///
 /// # Errors
-/// `EINVAL` and `EIDRM` where there is no such set, `EPERM` for others than its owner, its creator and root.
+/// `EINVAL` and `EIDRM` if there is no such set, `EPERM` for anyone except its owner, its creator and root.
 pub(crate) fn remove_semaphore_set(id: i32) -> Result<(), Errno> {
-    // SAFETY: IPC_RMID reads and writes no memory of ours.
+    // SAFETY: IPC_RMID does not access our memory.
     let result = Errno::result(unsafe { libc::semctl(id, 0, libc::IPC_RMID) });
     trace::returned(&result, |f| write!(f, "semctl({id}, 0, IPC_RMID)"));
     result.map(drop)
 }
 
-/// msgctl(2) `IPC_RMID`: removes a queue and its messages. Processes that wait for it get `EIDRM`.
+/// Removes a queue and its messages: msgctl(2) `IPC_RMID`. Processes that wait for it get `EIDRM`.
 ///
 /// # Errors
-/// As of [`remove_semaphore_set`].
+/// Those of [`remove_semaphore_set`].
 pub(crate) fn remove_queue(id: i32) -> Result<(), Errno> {
-    // SAFETY: IPC_RMID reads and writes no memory of ours.
+    // SAFETY: IPC_RMID does not access our memory.
     let result = Errno::result(unsafe { libc::msgctl(id, libc::IPC_RMID, ptr::null_mut()) });
     trace::returned(&result, |f| write!(f, "msgctl({id}, IPC_RMID, NULL)"));
     result.map(drop)
 }
 
-/// semctl(2) `GETPID`: the processes that operated last on each semaphore of a set, without those that cannot be seen.
-/// Empty where the set may not be read. Looks at `most` semaphores.
+/// Returns the last process that operated on each of the first `most` semaphores of a set, without those that are not
+/// visible: semctl(2) `GETPID`. Returns none if the set may not be read.
 pub(crate) fn users_of_semaphores(set: &SemaphoreSet, most: i32) -> Vec<i32> {
     let all = i32::try_from(set.nsems).unwrap_or(i32::MAX).min(most);
-    // SAFETY: GETPID reads and writes no memory of ours.
+    // SAFETY: GETPID does not access our memory.
     let pid = |semaphore| unsafe { libc::semctl(set.id, semaphore, libc::GETPID) };
     (0..all).map(pid).filter(|pid| *pid > 0).collect()
 }
 
-/// The highest index in use, and how many sets there are.
+/// Returns the highest index in use, and the number of sets.
 fn used_by_sets() -> Option<(i32, usize)> {
     // struct seminfo (include/uapi/linux/sem.h); semusz is the number of sets.
     let mut info = [0_i32; 10];
-    // SAFETY: SEM_INFO writes one seminfo through the pointer, which is ten numbers as `info` is.
+    // SAFETY: SEM_INFO writes one seminfo through the pointer, which consists of ten numbers, like `info`.
     let highest = unsafe { libc::semctl(0, 0, libc::SEM_INFO, info.as_mut_ptr()) };
     Some((highest, usize::try_from(info[7]).ok()?)).filter(|_| highest >= 0)
 }
 
-/// The highest index in use, and how many queues there are.
+/// Returns the highest index in use, and the number of queues.
 fn used_by_queues() -> Option<(i32, usize)> {
-    // struct msginfo (include/uapi/linux/msg.h), which ends with a number of 16 bits; msgpool is the number of queues.
+    // struct msginfo (include/uapi/linux/msg.h), which ends with a 16-bit number; msgpool is the number of queues.
     let mut info = [0_i32; 8];
     // SAFETY: MSG_INFO writes one msginfo through the pointer, whatever its type; `info` has room for it.
     let highest = unsafe { libc::msgctl(0, libc::MSG_INFO, info.as_mut_ptr().cast()) };
     Some((highest, usize::try_from(info[0]).ok()?)).filter(|_| highest >= 0)
 }
 
-/// struct ipc64_perm (include/uapi/asm-generic/ipcbuf.h). The C libraries name its fields differently.
+/// struct ipc64_perm (include/uapi/asm-generic/ipcbuf.h). The C libraries use different names for its fields.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 struct Permissions {
@@ -233,7 +235,7 @@ struct QueueStatus {
     unused: [u64; 2],
 }
 
-/// The objects at all indices; `None` where the kernel does not tell.
+/// Returns the objects at all indices; `None` if the kernel does not support it.
 fn by_index<T>(used: Option<(i32, usize)>, at: impl Fn(i32) -> Result<T, Errno>) -> Option<Vec<T>> {
     let (highest, count) = used?;
     let mut found = Vec::new();
@@ -244,11 +246,11 @@ fn by_index<T>(used: Option<(i32, usize)>, at: impl Fn(i32) -> Result<T, Errno>)
             Err(_) => return None,
         }
     }
-    // A kernel that does not know the command says EINVAL to all.
+    // A kernel that does not know the command returns EINVAL for every index.
     (count == 0 || !found.is_empty()).then_some(found)
 }
 
-/// A row of a table, in fields.
+/// A row of a table, split into fields.
 struct Row<'a>(Vec<&'a str>);
 
 impl Row<'_> {
@@ -265,7 +267,7 @@ impl Row<'_> {
     }
 }
 
-/// The rows of a table of the kernel. A table that has not even its line of titles is masked by another file.
+/// Returns the rows of a kernel table. A file without even the header line is another file, mounted over the table.
 fn rows<T>(path: &str, parse: impl Fn(&Row<'_>) -> Option<T>) -> io::Result<Vec<T>> {
     let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{path} {what}"));
     let mut lines = BufReader::new(File::open(path)?).lines();

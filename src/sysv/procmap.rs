@@ -13,8 +13,8 @@ use super::Segment;
 use super::maps::{KernelMounts, Mapping, Protection, SegmentMapping};
 use crate::linux::{FileMapping, mapping_at, next_shared_file};
 
-/// Reads memory maps. Since Linux 6.11 the kernel is asked for shared mappings of files alone (`PROCMAP_QUERY`), before
-/// that it writes out all of them as text.
+/// Reads memory maps. Since Linux 6.11 `PROCMAP_QUERY` returns only shared file mappings. Before that, the kernel
+/// prints all mappings as text.
 #[derive(Debug)]
 pub(crate) struct MapsReader {
     kernel: KernelMounts,
@@ -22,30 +22,30 @@ pub(crate) struct MapsReader {
 }
 
 impl MapsReader {
-    /// Learns the kernel's mounts, and which way it offers.
+    /// Finds the kernel's mounts, and whether the kernel supports `PROCMAP_QUERY`.
     pub(crate) fn new() -> io::Result<MapsReader> {
         let kernel = KernelMounts::learn()?;
-        // ENOENT is an answer, too: we have no such mapping.
+        // ENOENT also proves support: this process has no such mapping.
         let asked = next_shared_file(&File::open("/proc/self/maps")?, 0);
         let can_query = matches!(asked, Ok(_) | Err(Errno::ENOENT));
         Ok(MapsReader { kernel, can_query })
     }
 
-    /// The segments, at most so many, in an open `/proc/PID/maps`; `None` where there is no address space: a zombie, a kernel thread, a
-    /// process whose first thread has ended (another thread's file shows it then).
+    /// Returns the segments in an open `/proc/PID/maps`, at most `most`. `None` if there is no address space: a zombie,
+    /// a kernel thread, or a process whose first thread has ended (another thread's file then shows it).
     ///
     /// # Errors
-    /// `ESRCH` of a process that ends meanwhile is `None`, too.
+    /// Those of reading the file. `ESRCH` (the process has ended) is `None`, too.
     pub(crate) fn segments(&self, maps: &File, most: usize) -> io::Result<Option<Vec<SegmentMapping>>> {
         if self.can_query { self.by_query(maps, most) } else { self.by_text(maps, most) }
     }
 
-    /// Returns what the kernel says of the file of a mapping, whose number, size and owner nobody can forge: those of
-    /// the segment that is mapped.
+    /// Returns the kernel's data about the file of a mapping: its number, size and owner. Nobody can forge them: they
+    /// are those of the mapped segment.
     ///
     /// # Errors
-    /// `PermissionDenied` without CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN in the first user namespace; `NotFound` if the
-    /// mapping has changed; `InvalidData` if the file is not on a mount that only the kernel makes files on.
+    /// `PermissionDenied` without CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN in the initial user namespace; `NotFound` if
+    /// the mapping has changed; `InvalidData` if the file is not on one of the kernel's internal mounts.
     pub(crate) fn file(&self, pid: i32, range: &Range<u64>) -> io::Result<SegmentFile> {
         let path = format!("/proc/{pid}/map_files/{:x}-{:x}", range.start, range.end);
         let metadata = fs::metadata(path)?;
@@ -57,7 +57,7 @@ impl MapsReader {
             inode: metadata.ino(),
             size: metadata.size(),
             uid: metadata.uid(),
-            // A segment of huge pages is rounded up to them.
+            // The size of a segment of huge pages is rounded up to whole ones.
             unit: if self.kernel.is_huge(device) { metadata.blksize() } else { 1 },
         })
     }
@@ -77,7 +77,7 @@ impl MapsReader {
             };
             if self.kernel.has(found.device) {
                 let mut name = [0; LONGEST_NAME];
-                // What stands there now, whole: the mapping can have changed. A name that is too long is no segment's.
+                // Query the complete mapping again: it may have changed. A name that is too long is not a segment's.
                 if let Ok((mapping, name)) = mapping_at(maps, found.range.start, &mut name) {
                     segments.extend(named(mapping, name).segment(&self.kernel));
                 }
@@ -100,7 +100,7 @@ impl MapsReader {
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
                 Err(error) => return Err(error),
             }
-            // Nearly no line is one, and the others can be odd in many ways.
+            // Few lines contain a segment, and the others can be malformed in many ways.
             if memmem::find(&line, b"/SYSV").is_some() {
                 segments.extend(
                     Mapping::from_line(line.trim_ascii_end()).and_then(|mapping| mapping.segment(&self.kernel)),
@@ -110,19 +110,19 @@ impl MapsReader {
     }
 }
 
-/// The file that a segment is, as the kernel describes it.
+/// The file of a segment, as the kernel describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentFile {
     inode: u64,
     /// Bytes.
     pub size: u64,
     uid: u32,
-    /// What its size is a multiple of.
+    /// The size is a multiple of this.
     unit: u64,
 }
 
 impl SegmentFile {
-    /// Returns whether it can be the file of a segment of our user namespace.
+    /// Returns whether this can be the file of this segment, which is in our user namespace.
     pub(crate) fn is_of(&self, segment: &Segment) -> bool {
         self.inode == u64::from(segment.id.as_raw().cast_unsigned())
             && Some(self.size) == segment.size.checked_next_multiple_of(self.unit.max(1))
@@ -130,7 +130,7 @@ impl SegmentFile {
     }
 }
 
-/// "/SYSV0000002a (deleted)" and its NUL are 24.
+/// "/SYSV0000002a (deleted)" and its NUL take 24 bytes.
 const LONGEST_NAME: usize = 32;
 
 fn named<'a>(found: FileMapping, name: &'a [u8]) -> Mapping<'a> {

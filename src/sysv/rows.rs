@@ -1,4 +1,4 @@
-//! All segments of an IPC namespace, wherever the kernel shows them.
+//! All segments of an IPC namespace, from whichever source the kernel offers.
 
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -7,19 +7,19 @@ use std::vec;
 use super::error::Error;
 use super::{Segment, Segments, every, limits};
 
-/// All segments of an IPC namespace, in the kernel's order. Other processes make and remove some meanwhile: this is no
-/// snapshot.
+/// All segments of an IPC namespace, in the kernel's order. This is not a snapshot: other processes may create and
+/// remove segments during iteration.
 ///
-/// Reading on is possible in any namespace: the rows stay those of the namespace that [`rows`] was called in.
+/// Iteration may continue in any namespace: the rows are those of the namespace in which [`rows`] was called.
 #[derive(Debug)]
 pub(crate) enum Rows {
-    /// The kernel's table, read as its rows are asked for.
+    /// The kernel's table, read row by row.
     Table(Segments<BufReader<File>>),
-    /// The answers of shmctl(2): without [`Segment::rss`] and [`Segment::swap`].
+    /// The results of shmctl(2), without [`Segment::rss`] and [`Segment::swap`].
     Answers(vec::IntoIter<io::Result<Segment>>),
 }
 
-/// Opens /proc/sysvipc/shm. Where that is missing, unreadable or masked by another file, asks shmctl(2) for each segment.
+/// Opens /proc/sysvipc/shm. If it is missing, unreadable or masked by another file, calls shmctl(2) for each segment.
 ///
 /// # Errors
 /// `ENOSYS` is [`super::Reason::NotSupported`].
@@ -30,7 +30,7 @@ pub(crate) fn rows() -> Result<Rows, Error> {
     }
 }
 
-/// The kernel's table; `None` where its file is none, or is empty while the kernel counts segments.
+/// Opens the kernel's table; `None` if the file is not a table, or is empty although the kernel counts segments.
 fn table() -> Option<Segments<BufReader<File>>> {
     let mut table = Segments::open().ok()?;
     let is_empty = table.is_at_end().ok()?;

@@ -3,12 +3,13 @@
 use super::ShmId;
 use crate::values::{Key, Mode};
 
-/// Marked for destruction (include/linux/shm.h).
+/// Flag: marked for destruction (include/linux/shm.h).
 const SHM_DEST: u16 = 0o1000;
-/// Pages are not swapped out (include/linux/shm.h).
+/// Flag: pages are not swapped out (include/linux/shm.h).
 const SHM_LOCKED: u16 = 0o2000;
 
-/// One segment, as the kernel told it: a row of `/proc/sysvipc/shm` (proc_sysvipc_shm(5)), or an answer of shmctl(2).
+/// One segment, as reported by the kernel: a row of `/proc/sysvipc/shm` (proc_sysvipc_shm(5)), or a result of
+/// shmctl(2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
     /// Its key; [`Key::PRIVATE`] once it is marked for destruction.
@@ -17,13 +18,14 @@ pub struct Segment {
     pub id: ShmId,
     /// Permissions and the kernel's two flags.
     pub raw_mode: u16,
-    /// Bytes, as they were asked for.
+    /// The requested size in bytes.
     pub size: u64,
-    /// Who created it, 0 where that process cannot be seen from this pid namespace.
+    /// The process that created it; 0 if that process is not visible in this pid namespace.
     pub cpid: i32,
-    /// Who attached or detached last, 0 if nobody did or that process cannot be seen from here.
+    /// The process that last attached or detached it; 0 if there is none, or if it is not visible in this pid
+    /// namespace.
     pub lpid: i32,
-    /// How many mappings of it there are.
+    /// The number of its mappings.
     pub nattch: u64,
     /// Owner.
     pub uid: u32,
@@ -33,22 +35,23 @@ pub struct Segment {
     pub cuid: u32,
     /// Creator's group.
     pub cgid: u32,
-    /// Last attach, in seconds since the epoch; 0 is never.
+    /// Last attach, in seconds since the epoch; 0 means never.
     pub atime: i64,
-    /// Last detach, in seconds since the epoch; 0 is never.
+    /// Last detach, in seconds since the epoch; 0 means never.
     pub dtime: i64,
     /// Creation or the last `IPC_SET`, in seconds since the epoch.
     pub ctime: i64,
-    /// Bytes in memory. Only the table tells.
+    /// Resident bytes; `None` unless read from the table.
     pub rss: Option<u64>,
-    /// Bytes swapped out. Only the table tells.
+    /// Swapped bytes; `None` unless read from the table.
     pub swap: Option<u64>,
-    /// The inode of its IPC namespace, where more than one is looked at or it is to be shown. The kernel does not tell.
+    /// The inode of its IPC namespace. Set by us, not by the kernel, if several namespaces are read or the inode is
+    /// displayed.
     pub namespace: Option<u64>,
 }
 
-/// What never changes in a segment's life: an identifier can be reused, and then another of these differs, as far as can
-/// be told. The key goes with the mark, and ctime moves with every IPC_SET.
+/// The properties that never change. If an identifier is reused, another of these differs, as far as that is
+/// detectable. The key is not included, because marking clears it; nor is ctime, because IPC_SET updates it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity {
     pub id: ShmId,
@@ -64,7 +67,7 @@ impl Segment {
         Mode::from_raw(self.raw_mode)
     }
 
-    /// Whether it was removed and waits for its last detach.
+    /// Returns whether it was removed and waits for its last detach.
     pub fn is_marked(&self) -> bool {
         self.raw_mode & SHM_DEST != 0
     }
@@ -80,45 +83,46 @@ impl Segment {
         Segment { raw_mode: self.raw_mode & !SHM_LOCKED | flag, ..self.clone() }
     }
 
-    /// Whether its pages are kept in memory (`SHM_LOCK`).
+    /// Returns whether its pages are kept in memory (`SHM_LOCK`).
     pub fn is_locked(&self) -> bool {
         self.raw_mode & SHM_LOCKED != 0
     }
 
-    /// Bytes in memory, unless they are more than the segment can hold in whole pages: recent kernels count huge pages
-    /// up to 512 times too high.
+    /// Returns the resident bytes, unless they exceed the segment's size in whole pages: recent kernels count huge
+    /// pages up to 512 times too high.
     pub fn believable_rss(&self) -> Option<u64> {
         let most = self.size.checked_next_multiple_of(super::page_size()).unwrap_or(u64::MAX);
         self.rss.filter(|rss| *rss <= most)
     }
 
-    /// The latest of attach, detach and change, in seconds since the epoch.
+    /// Returns the latest of attach, detach and change, in seconds since the epoch.
     pub fn last_used(&self) -> i64 {
         self.atime.max(self.dtime).max(self.ctime)
     }
 
-    /// What tells it from a later one with the same identifier.
+    /// Returns what distinguishes it from a later segment with the same identifier.
     pub fn identity(&self) -> Identity {
         let Segment { id, size, cpid, cuid, cgid, .. } = *self;
         Identity { id, size, cpid, cuid, cgid }
     }
 
-    /// Whether `later` is this segment still, with the key and the settings that it had.
+    /// Returns whether `later` is still this segment, with unchanged key and settings.
     pub fn is_same_as(&self, later: &Segment) -> bool {
         self.identity() == later.identity() && (self.key, self.ctime) == (later.key, later.ctime)
     }
 
-    /// Whether, as far as these two looks tell, nobody attached or detached between them.
+    /// Returns whether nobody attached or detached between the two snapshots, as far as they show.
     pub fn attachments_are_as_in(&self, later: &Segment) -> bool {
         (self.nattch, self.lpid, self.atime, self.dtime) == (later.nattch, later.lpid, later.atime, later.dtime)
     }
 
-    /// The segment before anybody attached it or marked it for destruction. Owner, mode and key are today's.
+    /// Returns the segment as it was before anybody attached it or marked it for destruction. Owner, mode and key are
+    /// the current ones.
     pub fn at_birth(&self) -> Segment {
         Segment { raw_mode: self.raw_mode & !SHM_DEST, lpid: 0, nattch: 0, atime: 0, dtime: 0, ..self.clone() }
     }
 
-    /// The answer of `IPC_STAT` or `SHM_STAT_ANY`.
+    /// Converts the result of `IPC_STAT` or `SHM_STAT_ANY`.
     pub(super) fn from_status(id: ShmId, ds: &libc::shmid_ds) -> Segment {
         let perm = &ds.shm_perm;
         Segment {

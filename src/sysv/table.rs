@@ -1,4 +1,4 @@
-//! The kernel's own table of segments: `/proc/sysvipc/shm` (proc_sysvipc_shm(5)).
+//! The kernel's table of segments: `/proc/sysvipc/shm` (proc_sysvipc_shm(5)).
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -9,8 +9,8 @@ use super::Segment;
 use crate::values::{Key, ShmId};
 
 impl Segment {
-    /// A line of the table. Columns may touch no fixed places (long uids move them) and are split on blanks; the key
-    /// is signed decimal, the mode octal. Columns that a later kernel may append are left alone.
+    /// Parses a line of the table. Columns have no fixed positions (long uids move them), so the line is split on
+    /// blanks. The key is signed decimal, the mode octal. Columns that a later kernel may append are ignored.
     fn from_line(line: &[u8]) -> Option<Segment> {
         let mut fields = Fields(line);
         Some(Segment {
@@ -35,8 +35,8 @@ impl Segment {
     }
 }
 
-/// The numbers of a line, with blanks before and between them. There are sixteen to a segment: split off and parsed as
-/// strings, they take several times as long.
+/// The numbers of a line, separated by blanks. A segment has 16 of them: splitting and parsing them as strings takes
+/// several times as long.
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
@@ -57,7 +57,7 @@ impl Fields<'_> {
         i32::try_from(if is_negative { -magnitude } else { magnitude }).ok()
     }
 
-    /// Takes a field that is digits alone.
+    /// Takes a field that consists of digits only.
     fn digits(&mut self, radix: u8) -> Option<u64> {
         let field = self.0.trim_ascii_start();
         let mut number = 0_u64;
@@ -76,9 +76,8 @@ impl Fields<'_> {
     }
 }
 
-/// The rows of the table, read one at a time. The kernel hands out some 24 rows a read and takes its lock anew for
-/// each: this is no snapshot. A row that is none is an error, and the next one comes; after one of the file there is
-/// nothing more.
+/// The rows of the table, read one at a time. This is not a snapshot: the kernel returns about 24 rows per read, and
+/// takes its lock again for each. A malformed row yields an error and iteration continues; an I/O error ends it.
 #[derive(Debug)]
 pub struct Segments<R> {
     table: R,
@@ -91,17 +90,17 @@ impl Segments<BufReader<File>> {
     /// Opens the table of this thread's IPC namespace.
     ///
     /// # Errors
-    /// `NotFound` where /proc is not mounted or the kernel has no System V IPC.
+    /// `NotFound` if /proc is not mounted or the kernel has no System V IPC.
     pub fn open() -> io::Result<Self> {
         File::open(Table::PATH).and_then(|file| Segments::new(BufReader::new(file)))
     }
 }
 
 impl<R: BufRead> Segments<R> {
-    /// Reads the line of titles that a table begins with.
+    /// Reads the header line of a table.
     ///
     /// # Errors
-    /// `InvalidData` where there is none: the kernel always writes it, so this is another file, mounted over the table.
+    /// `InvalidData` if there is none: the kernel always writes it, so this is another file, mounted over the table.
     pub fn new(mut table: R) -> io::Result<Self> {
         let mut line = Vec::new();
         table.read_until(b'\n', &mut line)?;
@@ -127,7 +126,7 @@ impl<R: BufRead> Iterator for Segments<R> {
             match self.table.read_until(b'\n', &mut self.line) {
                 Ok(0) => return None,
                 Err(error) => {
-                    // It would be as likely to come again, and for ever to one who passes over errors.
+                    // The error would probably repeat, and a caller that skips errors would never finish.
                     self.failed = true;
                     return Some(Err(error));
                 }
@@ -138,7 +137,7 @@ impl<R: BufRead> Iterator for Segments<R> {
                 let message = format!("{} has a row that is no segment: {row:?}", Table::PATH);
                 return Some(Err(io::Error::new(io::ErrorKind::InvalidData, message)));
             };
-            // Linux 5.6 and 5.7 can give a row twice, where one read ends and the next begins.
+            // Linux 5.6 and 5.7 can return a row twice, at the border between two reads.
             if self.last.replace(segment.id) != Some(segment.id) {
                 return Some(Ok(segment));
             }
@@ -147,10 +146,10 @@ impl<R: BufRead> Iterator for Segments<R> {
     }
 }
 
-/// The whole table at once, by procfs's own traits: `Table::current()`.
+/// The whole table at once, through procfs's traits: `Table::current()`.
 ///
-/// procfs has a type for this file, `SharedMemorySegments`, but it keeps uids in 16 bits (one segment of uid 100000
-/// makes the whole read fail) and takes the octal mode for decimal.
+/// procfs has a type for this file, `SharedMemorySegments`. But it keeps uids in 16 bits, so that one segment of uid
+/// 100000 makes the whole read fail, and it parses the octal mode as decimal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table(pub Vec<Segment>);
 
@@ -208,7 +207,7 @@ mod tests {
         assert_eq!(ids, [Some(3), None]);
     }
 
-    /// A file of which every read fails.
+    /// A file on which every read fails.
     struct Unreadable;
 
     impl Read for Unreadable {

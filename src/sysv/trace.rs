@@ -1,4 +1,4 @@
-//! The one hook of `--trace`: each System V call as it returns, in the notation of strace(1).
+//! The hook for `--trace`: reports each System V call when it returns, in the notation of strace(1).
 
 use std::fmt::{self, Display, Formatter};
 use std::io;
@@ -12,10 +12,11 @@ use crate::values::Key;
 
 type Sink = Box<dyn Fn(&dyn Display) + Send + Sync>;
 
-/// Two, in this order: that of `--trace`, and that of a command which shows its calls.
+/// Two sinks: first that of `--trace`, then that of a command that shows its own calls.
 static SINKS: [OnceLock<Sink>; 2] = [const { OnceLock::new() }; 2];
 
-/// Hands every System V call from now on to `sink`, as one line without its end. There is room for two sinks, for good.
+/// Passes every later System V call to `sink`, as one line without a newline. At most two sinks can be set,
+/// permanently.
 pub(crate) fn trace_to(sink: impl Fn(&dyn Display) + Send + Sync + 'static) {
     let mut sink: Sink = Box::new(sink);
     for place in &SINKS {
@@ -26,12 +27,12 @@ pub(crate) fn trace_to(sink: impl Fn(&dyn Display) + Send + Sync + 'static) {
     }
 }
 
-/// Whether somebody is told of the calls already.
+/// Returns whether a sink is already set.
 pub(crate) fn is_traced() -> bool {
     SINKS[0].get().is_some()
 }
 
-/// Tells of a call that came back with a number.
+/// Reports a call that returned a number.
 pub(super) fn returned<T: Display>(result: &Result<T, Errno>, call: impl Fn(&mut Formatter<'_>) -> fmt::Result) {
     for sink in SINKS.iter().map_while(OnceLock::get) {
         sink(&Line { call: &call, result });
@@ -53,7 +54,7 @@ impl<T: Display, F: Fn(&mut Formatter<'_>) -> fmt::Result> Display for Line<'_, 
     }
 }
 
-/// A mode as strace writes it: at least three digits, and one 0 before a first digit that is none.
+/// A mode in strace's notation: at least three digits, with one leading 0.
 pub(super) struct ModeBits(pub u16);
 
 impl Display for ModeBits {
@@ -62,12 +63,12 @@ impl Display for ModeBits {
     }
 }
 
-/// A key as an argument: `IPC_PRIVATE` by its name.
+/// Returns a key as an argument: `IPC_PRIVATE` by its name.
 pub(crate) fn key(key: Key) -> impl Display {
     fmt::from_fn(move |f| if key.is_private() { f.write_str("IPC_PRIVATE") } else { key.fmt(f) })
 }
 
-/// The flags of shmget(2): those with a name, the page size of `SHM_HUGETLB`, the mode.
+/// The flags of shmget(2): the named ones, the page size of `SHM_HUGETLB`, the mode.
 pub(super) struct GetFlags(pub libc::c_int);
 
 impl Display for GetFlags {
@@ -105,7 +106,7 @@ impl Display for AttachFlags {
     }
 }
 
-/// What a stat call filled in.
+/// The state that a stat call has filled in.
 pub(super) struct Status<'a>(pub &'a libc::shmid_ds);
 
 impl Display for Status<'_> {
@@ -117,8 +118,8 @@ impl Display for Status<'_> {
             perm.uid,
             perm.gid,
             ModeBits(perm.mode),
-            // strace has a decimal here; as everywhere else in shmadm, a key is told by its eight digits. 0 is not called
-            // IPC_PRIVATE: here it can be that of a segment which was removed.
+            // strace prints a decimal number; shmadm always shows a key as eight hexadecimal digits. 0 is not shown as
+            // IPC_PRIVATE: it can be the cleared key of a removed segment.
             Key::from_raw(perm.__key),
             perm.cuid,
             perm.cgid
@@ -131,17 +132,17 @@ impl Display for Status<'_> {
     }
 }
 
-/// Returns the flags of shmget(2) in words.
+/// Returns the flags of shmget(2) as names.
 pub(crate) fn get_flags(flags: libc::c_int) -> impl Display {
     GetFlags(flags)
 }
 
-/// Returns the flags of shmat(2) in words.
+/// Returns the flags of shmat(2) as names.
 pub(crate) fn attach_flags(flags: libc::c_int) -> impl Display {
     AttachFlags(flags)
 }
 
-/// Returns a command of shmctl(2) in words (include/uapi/linux/ipc.h, include/uapi/linux/shm.h).
+/// Returns the name of a shmctl(2) command (include/uapi/linux/ipc.h, include/uapi/linux/shm.h).
 pub(crate) fn control_command(command: libc::c_int) -> impl Display {
     let name = match command {
         libc::IPC_RMID => "IPC_RMID",

@@ -16,26 +16,26 @@ const OFFSET_NUMBER: u32 = mem::offset_of!(libc::seccomp_data, nr) as u32;
 const OFFSET_ARCH: u32 = mem::offset_of!(libc::seccomp_data, arch) as u32;
 const OFFSET_ARGUMENTS: u32 = mem::offset_of!(libc::seccomp_data, args) as u32;
 
-/// A system call interface of the machine: its own one, or that of 32-bit programs.
+/// A system call interface of the machine: the native one, or that of 32-bit programs.
 pub(super) struct Interface {
     /// AUDIT_ARCH_* (include/uapi/linux/audit.h).
     pub arch: u32,
     /// Whether its programs are 32-bit.
     pub is_32bit: bool,
-    /// Bits of the number that count. x32 programs share the interface of x86-64 and set bit 30.
+    /// The significant bits of the number. x32 programs share the interface of x86-64 and set bit 30.
     pub number_mask: u32,
-    /// Numbers of the calls that create.
+    /// The numbers of the calls that create objects.
     pub calls: [(u32, ObjectKind); 3],
     /// The number of ipc(2), the multiplexer, if there is one.
     pub ipc: Option<u32>,
 }
 
-/// The sub-calls of ipc(2) that create (include/uapi/linux/ipc.h). Their arguments follow the sub-call's number, of which
-/// the upper half is a version.
+/// The sub-calls of ipc(2) that create objects (include/uapi/linux/ipc.h). Their arguments follow the sub-call's
+/// number, whose upper half is a version.
 pub(super) const IPC_CALLS: [(u32, ObjectKind); 3] =
     [(23, ObjectKind::Segment), (2, ObjectKind::Semaphores), (13, ObjectKind::Queue)];
 
-/// The numbers are those of arch/*/entry/syscalls and include/uapi/asm-generic/unistd.h.
+/// The numbers are from arch/*/entry/syscalls and include/uapi/asm-generic/unistd.h.
 #[cfg(target_arch = "x86_64")]
 pub(super) const INTERFACES: [Interface; 2] = [
     Interface {
@@ -54,7 +54,7 @@ pub(super) const INTERFACES: [Interface; 2] = [
     },
 ];
 
-/// The numbers are those of include/uapi/asm-generic/unistd.h and arch/arm/tools/syscall.tbl.
+/// The numbers are from include/uapi/asm-generic/unistd.h and arch/arm/tools/syscall.tbl.
 #[cfg(target_arch = "aarch64")]
 pub(super) const INTERFACES: [Interface; 2] = [
     Interface {
@@ -73,22 +73,22 @@ pub(super) const INTERFACES: [Interface; 2] = [
     },
 ];
 
-/// No other machine's numbers are known here: nothing waits.
+/// The system call numbers of other architectures are not known here: no call waits.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(super) const INTERFACES: [Interface; 0] = [];
 
-/// Classic BPF that lets calls wait which may create a System V IPC object: those with `IPC_CREAT` or `IPC_PRIVATE`.
-/// Look-ups do not wait.
+/// A classic BPF program that stops calls that may create a System V IPC object: those with `IPC_CREAT` or
+/// `IPC_PRIVATE`. Calls that only look up an object continue.
 #[derive(Debug)]
 pub(crate) struct Filter {
     program: Vec<libc::sock_filter>,
 }
 
 impl Filter {
-    /// The filter for this machine.
+    /// Builds the filter for this machine.
     ///
     /// # Errors
-    /// `ENOSYS` before Linux 5.5, where a call that waits cannot be let go, and on machines whose numbers of system calls
+    /// `ENOSYS` before Linux 5.5, where a waiting call cannot continue, and on architectures whose system call numbers
     /// are not known here.
     pub(crate) fn new() -> Result<Filter, Errno> {
         if INTERFACES.is_empty() || !is_since_5_5(rustix::system::uname().release().to_bytes()) {
@@ -116,11 +116,11 @@ impl Filter {
         Filter { program }
     }
 
-    /// seccomp(2): installs the filter in the calling process, and sends its listener through this socket; or the errno of
-    /// the failure. The descriptor closes with exec.
+    /// Installs the filter in the calling process with seccomp(2), and sends its listener through this socket; on
+    /// failure it sends the errno. The descriptor closes on exec.
     ///
-    /// For a child between fork and exec: allocates nothing and takes no lock. Sets no "no new privileges", so that
-    /// set-user-ID programs work as before.
+    /// This is for a child between fork and exec: it allocates nothing and takes no lock. It does not set "no new
+    /// privileges", so that set-user-ID programs work as before.
     pub(crate) fn install(&self, socket: BorrowedFd<'_>) {
         let (errno, listener) = match self.listener() {
             Ok(listener) => (0, Some(listener)),
@@ -132,15 +132,15 @@ impl Filter {
         if let Some(fds) = &fds {
             control.push(SendAncillaryMessage::ScmRights(fds));
         }
-        // Whoever waits for the message sees the end of the socket instead.
+        // If this fails, the receiver sees the end of the socket instead.
         let _ = sendmsg(socket, &[IoSlice::new(&errno.to_ne_bytes())], &mut control, SendFlags::NOSIGNAL);
     }
 
     fn listener(&self) -> Result<OwnedFd, Errno> {
-        // With SPEC_ALLOW, the filter does not slow the process down by mitigations that it did not ask for.
+        // SPEC_ALLOW avoids speculation mitigations, which would slow the process down without its consent.
         let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
         match self.seccomp(flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
-            // Before Linux 5.19, a signal can interrupt a process that waits; the call is then made again.
+            // Before Linux 5.19, a signal can interrupt a waiting process; the call is then made again.
             Err(Errno::EINVAL) => self.seccomp(flags),
             listener => listener,
         }
@@ -149,17 +149,17 @@ impl Filter {
     fn seccomp(&self, flags: libc::c_ulong) -> Result<OwnedFd, Errno> {
         let program =
             libc::sock_fprog { len: self.program.len() as libc::c_ushort, filter: self.program.as_ptr().cast_mut() };
-        // SAFETY: the kernel reads `program` and the instructions that it points to, both of which live until the call
-        // returns, and writes neither. The length is that of the vector, of some sixty instructions.
+        // SAFETY: the kernel only reads `program` and the instructions that it points to. Both live until the call
+        // returns. The length is that of the vector, about 60 instructions.
         let fd =
             unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, ptr::from_ref(&program)) };
         let fd = Errno::result(fd)?;
-        // SAFETY: with NEW_LISTENER a call that succeeds returns a new descriptor, which nobody else knows.
+        // SAFETY: with NEW_LISTENER a successful call returns a new descriptor, which nothing else owns.
         Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
     }
 }
 
-/// Whether a kernel's release (uname(2)) is 5.5 or later.
+/// Returns whether a kernel release (uname(2)) is 5.5 or later.
 fn is_since_5_5(release: &[u8]) -> bool {
     let mut numbers =
         release.split(|byte| !byte.is_ascii_digit()).map(|digits| str::from_utf8(digits).ok()?.parse::<u32>().ok());
@@ -167,7 +167,8 @@ fn is_since_5_5(release: &[u8]) -> bool {
     major > Some(5) || (major == Some(5) && minor >= Some(5))
 }
 
-/// The place of `flags` among the arguments of the call that creates an object of this kind. The key is the first one.
+/// Returns the index of `flags` among the arguments of the call that creates this kind of object. The key is argument
+/// 0.
 pub(super) fn flags_index(kind: ObjectKind) -> usize {
     match kind {
         ObjectKind::Segment | ObjectKind::Semaphores => 2,
@@ -175,7 +176,8 @@ pub(super) fn flags_index(kind: ObjectKind) -> usize {
     }
 }
 
-/// Instructions that wait if the accumulator is this number and the call can create, and else go on behind them.
+/// Returns instructions that stop a call with this number if it can create an object, and otherwise continue after
+/// them.
 fn waits(number: u32, kind: ObjectKind, first: usize) -> [libc::sock_filter; 7] {
     [
         skip_unless_equal(number, 6),
@@ -188,7 +190,7 @@ fn waits(number: u32, kind: ObjectKind, first: usize) -> [libc::sock_filter; 7] 
     ]
 }
 
-/// The lower 32 bits of an argument: keys and flags are of this size.
+/// Returns the offset of the lower 32 bits of an argument: keys and flags have this size.
 fn argument(index: usize) -> u32 {
     let low = if cfg!(target_endian = "little") { 0 } else { 4 };
     OFFSET_ARGUMENTS + 8 * index as u32 + low
@@ -214,7 +216,7 @@ fn skip_unless_equal(value: u32, instructions: usize) -> libc::sock_filter {
     jump(libc::BPF_JEQ, value, 0, instructions as u8)
 }
 
-/// Skips `jt` instructions if the comparison holds, else `jf`.
+/// Returns an instruction that skips `jt` instructions if the comparison holds, else `jf`.
 fn jump(comparison: u32, value: u32, jt: u8, jf: u8) -> libc::sock_filter {
     libc::sock_filter { code: (libc::BPF_JMP | comparison | libc::BPF_K) as u16, jt, jf, k: value }
 }

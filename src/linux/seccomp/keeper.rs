@@ -1,4 +1,5 @@
-//! Who answers when we have ended: descendants of the command live on, and without a listener their calls would fail.
+//! A process that answers after we have ended. Descendants of the command may live on, and without a listener their
+//! calls would fail.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -11,32 +12,33 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::listener::Listener;
 
 impl Listener {
-    /// Whether a process is left whose calls come in here. Before Linux 5.9 the kernel does not tell, and it is true.
+    /// Returns whether a process with the filter is left. Before Linux 5.9 the kernel does not report it, and this
+    /// returns true.
     pub(crate) fn has_callers(&self) -> bool {
         let mut polled = [PollFd::from_borrowed_fd(self.as_fd(), PollFlags::IN)];
         poll(&mut polled, Some(&Timespec::default())).is_err() || !polled[0].revents().contains(PollFlags::HUP)
     }
 
-    /// fork(2): leaves a process behind that lets every call go on, until no process is left that could make one. It is
-    /// in a session of its own and has none of our files open, so that nobody waits for its end.
+    /// Leaves a process behind with fork(2) that lets every call continue, until no process with the filter is left. It
+    /// runs in its own session and has none of our files open, so that nothing waits for its end.
     ///
     /// # Errors
     /// Those of fork(2).
     pub(crate) fn keep_answering(self) -> Result<(), Errno> {
-        // SAFETY: the child makes system calls only: it allocates nothing, takes no lock that another thread may hold, and
-        // leaves by _exit, so that nothing of ours is flushed or dropped twice.
+        // SAFETY: the child makes system calls only: it allocates nothing and takes no lock that another thread may
+        // hold. It leaves by _exit, so that nothing of ours is flushed or dropped twice.
         match unsafe { fork() }? {
             ForkResult::Parent { .. } => Ok(()),
             ForkResult::Child => {
                 self.answer_detached();
-                // SAFETY: _exit ends this process and returns to nobody.
+                // SAFETY: _exit ends this process and does not return.
                 unsafe { libc::_exit(0) }
             }
         }
     }
 
     fn answer_detached(&self) {
-        // Each of these can fail only where it changes nothing for anybody.
+        // A failure of any of these calls is harmless.
         let _ = setsid();
         let _ = chdir("/");
         let listener = self.as_fd().as_raw_fd();
@@ -51,7 +53,7 @@ impl Listener {
         let others = listener.cast_unsigned();
         for (first, last) in [(3, others.saturating_sub(1)), (others.saturating_add(1).max(3), u32::MAX)] {
             if first <= last {
-                // SAFETY: nothing in this process uses a descriptor but the listener, which is in neither range.
+                // SAFETY: this process uses no descriptor except the listener, which is in neither range.
                 let _ = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
             }
         }

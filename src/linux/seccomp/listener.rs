@@ -1,4 +1,4 @@
-//! The other end of the filter: the calls that wait, and the word that lets them go on.
+//! The supervisor's side of the filter: receives the waiting calls and lets them continue.
 
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -15,7 +15,7 @@ nix::ioctl_readwrite!(notif_recv, b'!', 0, libc::seccomp_notif);
 nix::ioctl_readwrite!(notif_send, b'!', 1, libc::seccomp_notif_resp);
 nix::ioctl_write_ptr!(notif_id_valid, b'!', 2, u64);
 
-/// How often a call is answered before a failure counts.
+/// The number of attempts to answer a call before giving up.
 const TRIES: usize = 100;
 
 /// A call that may create a System V IPC object.
@@ -23,13 +23,13 @@ const TRIES: usize = 100;
 pub(crate) struct CreatingCall {
     /// What it creates.
     pub kind: ObjectKind,
-    /// The key, [`Key::PRIVATE`] where there is to be none.
+    /// The key; [`Key::PRIVATE`] for an object without a key.
     pub key: Key,
-    /// Bytes of a segment, semaphores of a set; 0 for a queue.
+    /// Bytes of a segment, or number of semaphores of a set; 0 for a queue.
     pub size: u64,
     /// IPC_CREAT, IPC_EXCL and the mode.
     pub flags: u32,
-    /// Whether a 32-bit program makes it.
+    /// Whether the caller is a 32-bit program.
     pub is_32bit: bool,
 }
 
@@ -60,29 +60,29 @@ impl CreatingCall {
     }
 }
 
-/// A call that waits.
+/// A waiting call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Notification {
-    /// Names the call to the kernel.
+    /// Identifies the call to the kernel.
     pub id: u64,
-    /// The thread that makes it, as our pid namespace numbers it; 0 where it has no number there.
+    /// The calling thread's id in our pid namespace; 0 if it has none there.
     pub tid: i32,
-    /// The call; `None` if the kernel sent one that the filter does not ask for.
+    /// The call; `None` if it is not one that the filter stops.
     pub call: Option<CreatingCall>,
 }
 
-/// Where the calls of all processes with the filter come in.
+/// Receives the calls of all processes with the filter.
 ///
-/// When the last copy of this descriptor closes, calls that wait, and all later ones, fail with `ENOSYS`.
+/// When the last copy of this descriptor closes, waiting calls and all later ones fail with `ENOSYS`.
 #[derive(Debug)]
 pub(crate) struct Listener(OwnedFd);
 
 impl Listener {
-    /// Takes the listener that [`super::Filter::install`] sent from the other end of this socket.
+    /// Receives the listener that [`super::Filter::install`] sent from the other end of this socket.
     ///
     /// # Errors
-    /// What seccomp(2) failed with: `EACCES` without `CAP_SYS_ADMIN` in the user namespace, `EBUSY` where a filter with a
-    /// listener is there already, `EINVAL` or `ENOSYS` of kernels before 5.0. `UnexpectedEof` where nothing was sent.
+    /// The error of seccomp(2): `EACCES` without `CAP_SYS_ADMIN` in the user namespace, `EBUSY` if a filter with a
+    /// listener is already installed, `EINVAL` or `ENOSYS` on kernels before 5.0. `UnexpectedEof` if nothing was sent.
     pub(crate) fn receive_from(socket: BorrowedFd<'_>) -> io::Result<Listener> {
         let mut errno = [0; 4];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -104,17 +104,17 @@ impl Listener {
         }
     }
 
-    /// SECCOMP_IOCTL_NOTIF_RECV: takes the next call. Waits for one unless poll(2) has told of one; and even then, if it
-    /// was interrupted meanwhile.
+    /// Receives the next call: ioctl(2) `SECCOMP_IOCTL_NOTIF_RECV`. It waits for one unless poll(2) has reported one.
+    /// It can wait even then, if that call was interrupted in between.
     ///
-    /// `None` where the thread was killed or interrupted while we took the call.
+    /// Returns `None` if the thread was killed or interrupted while its call was being received.
     ///
     /// # Errors
-    /// Those of ioctl(2). `EINTR` is none.
+    /// Those of ioctl(2), except `EINTR`.
     pub(crate) fn receive(&self) -> Result<Option<Notification>, Errno> {
-        // SAFETY: seccomp_notif is numbers, for which all zeros is a value; the kernel asks for zeros.
+        // SAFETY: seccomp_notif consists of numbers, for which all zeros is valid; the kernel requires zeros.
         let mut notification: libc::seccomp_notif = unsafe { MaybeUninit::zeroed().assume_init() };
-        // SAFETY: the descriptor is open and a listener's, whose driver writes one seccomp_notif; `notification` is one.
+        // SAFETY: the descriptor is an open listener, whose driver writes one seccomp_notif; `notification` is one.
         match unsafe { notif_recv(self.0.as_raw_fd(), &raw mut notification) } {
             Ok(_) => Ok(Some(Notification {
                 id: notification.id,
@@ -126,22 +126,22 @@ impl Listener {
         }
     }
 
-    /// SECCOMP_IOCTL_NOTIF_ID_VALID: whether the thread still waits in this call. While it does, its pid is its own, and
-    /// what was read of it in /proc was of this process.
+    /// Returns whether the thread still waits in this call: ioctl(2) `SECCOMP_IOCTL_NOTIF_ID_VALID`. If so, its pid was
+    /// not reused, and what was read of it in /proc is about this process.
     pub(crate) fn is_waiting(&self, id: u64) -> bool {
-        // SAFETY: the descriptor is open and a listener's, whose driver reads one number of 64 bits; `id` is one.
+        // SAFETY: the descriptor is an open listener, whose driver reads one 64-bit number; `id` is one.
         unsafe { notif_id_valid(self.0.as_raw_fd(), &raw const id) }.is_ok()
     }
 
-    /// SECCOMP_IOCTL_NOTIF_SEND with SECCOMP_USER_NOTIF_FLAG_CONTINUE: the kernel executes the call as if nothing had
-    /// been there. A thread that is gone, or was let go before, is no failure.
+    /// Lets the call continue: ioctl(2) `SECCOMP_IOCTL_NOTIF_SEND` with SECCOMP_USER_NOTIF_FLAG_CONTINUE. The kernel
+    /// then executes the call normally. It is no error if the thread is gone or the call has already continued.
     pub(crate) fn let_go(&self, id: u64) {
         let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
         let mut response = libc::seccomp_notif_resp { id, val: 0, error: 0, flags };
-        // A call that is not answered waits for ever. EINTR comes while the kernel waits for the lock (kernel/seccomp.c,
-        // `seccomp_notify_send`); what else fails is given up after a few tries.
+        // A call without an answer waits for ever, so retry. EINTR occurs while the kernel waits for the lock
+        // (kernel/seccomp.c, `seccomp_notify_send`). After other failures this gives up after a few attempts.
         for _ in 0..TRIES {
-            // SAFETY: the descriptor is open and a listener's, whose driver reads one seccomp_notif_resp; `response` is one.
+            // SAFETY: the descriptor is an open listener, whose driver reads one seccomp_notif_resp; `response` is one.
             match unsafe { notif_send(self.0.as_raw_fd(), &raw mut response) } {
                 Ok(_) | Err(Errno::ENOENT | Errno::EINPROGRESS) => return,
                 Err(_) => {}

@@ -1,4 +1,4 @@
-//! The segment as the file that it is.
+//! Access to a segment's bytes as a file.
 
 use std::fs::File;
 use std::io;
@@ -12,7 +12,7 @@ use rustix::pipe::{SpliceFlags, splice};
 use super::{Extent, Stream, Way};
 use crate::linux::uninterrupted;
 
-/// The file behind our own attachment, for us alone: where it stands is ours to say.
+/// The file of our own attachment. Nothing else shares it, so its position is ours to move.
 #[derive(Debug)]
 pub(super) struct SegmentFile(pub(super) File);
 
@@ -42,7 +42,7 @@ impl Way for SegmentFile {
         let length = (range.end - range.start) as usize;
         let mut at = range.start;
         let sent = if to.is_pipe() {
-            // The pages themselves: nothing is copied.
+            // Moves the pages themselves, without copying.
             uninterrupted(|| splice(&self.0, Some(&mut at), to, None, length, SpliceFlags::empty()))
         } else {
             uninterrupted(|| sendfile(to, &self.0, Some(&mut at), length))
@@ -57,13 +57,14 @@ impl Way for SegmentFile {
             let received = uninterrupted(|| splice(from, None, &self.0, Some(&mut at), length, SpliceFlags::empty()));
             return Ok(Some(received?));
         }
-        // sendfile(2) goes on until all is there, or the end is: from a terminal, that would be one Ctrl-D too many.
+        // sendfile(2) continues until it has all bytes or reaches the end: at a terminal, that would require a second
+        // Ctrl-D.
         if !from.is_regular() {
             return Ok(None);
         }
         seek(&self.0, SeekFrom::Start(range.start))?;
         let received = uninterrupted(|| sendfile(&self.0, from, None, length))?;
-        // A file of /proc may say that it is empty; to read it tells.
+        // A file of /proc may report size 0 although it has contents; only reading shows that.
         Ok(Some(received).filter(|count| *count > 0))
     }
 }

@@ -1,4 +1,4 @@
-//! The segment as it is mapped.
+//! Access to a segment's bytes through the mapping.
 
 use std::cell::RefCell;
 use std::ffi::c_void;
@@ -16,16 +16,16 @@ use super::{Extent, Stream, Way};
 use crate::linux::uninterrupted;
 use crate::sysv::{Attachment, page_size};
 
-/// How much of the mapping is populated for a move, and given back behind it.
+/// The size of the part of the mapping that is populated at once, and released after the move.
 const WINDOW: u64 = 512 << 10;
 
-/// The attachment itself, for who may not open the file.
+/// The attachment itself, used if the caller may not open the segment's file.
 #[derive(Debug)]
 pub(super) struct MappedSegment<'a> {
     attachment: &'a Attachment,
-    /// Which pages of the last stretch looked at are there; `None` where absent pages cannot be told from holes:
-    /// mincore(2) looks into the page cache for tmpfs, but for huge pages only into our own page table, where a new
-    /// attachment has none.
+    /// The resident pages of the stretch inspected last. `None` if absent pages cannot be distinguished from holes. For
+    /// tmpfs mincore(2) checks the page cache, but for huge pages only our own page table, which is empty in a new
+    /// attachment.
     residency: Option<RefCell<Residency>>,
 }
 
@@ -34,19 +34,20 @@ impl<'a> MappedSegment<'a> {
         MappedSegment { attachment, residency: is_on_tmpfs.then(RefCell::default) }
     }
 
-    /// Makes the pages of a window present at once, which is cheaper than one fault for each. It is no more than that:
-    /// a kernel before 5.14 does not know the advice, and what page cannot be had, the move itself tells.
+    /// Populates the pages of a window at once, which is cheaper than one fault each. Failure is harmless: kernels
+    /// before 5.14 do not know the advice, and the move itself reports an unavailable page.
     fn populate(&self, window: &Range<u64>, advice: libc::c_int) {
         let _ = advise(self.attachment, window, advice);
     }
 
-    /// Takes a window out of our page table again: moving 1 GiB must not make 1 GiB of us resident. The segment keeps
-    /// its pages. Huge pages want whole ones (`EINVAL`): they are few, and may stay.
+    /// Removes a window from our page table: moving 1 GiB must not make 1 GiB of this process resident. The segment
+    /// keeps its pages. For huge pages this fails unless the window consists of whole ones (`EINVAL`): they are few and
+    /// may stay.
     fn forget(&self, window: &Range<u64>) {
         let _ = advise(self.attachment, window, libc::MADV_DONTNEED);
     }
 
-    /// Copies through one of the calls that copy between processes, which take us for one, a window at a time.
+    /// Copies one window at a time with one of the calls that copy between processes, applied to this process.
     fn copy(
         &self,
         range: Range<u64>,
@@ -60,7 +61,7 @@ impl<'a> MappedSegment<'a> {
             while at < window.end {
                 let remote = RemoteIoVec { base: pointer(self.attachment, at).addr(), len: (window.end - at) as usize };
                 match call((at - range.start) as usize, remote)? {
-                    // It would go on for ever.
+                    // Retrying would loop for ever.
                     0 => return Err(Errno::EFAULT.into()),
                     count => at += count as u64,
                 }
@@ -86,7 +87,7 @@ impl Way for MappedSegment<'_> {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.copy(super::range(offset, buffer.len()), libc::MADV_POPULATE_READ, |done, remote| {
             let rest = &mut buffer[done..][..remote.len];
-            // The kernel copies, whatever other processes write meanwhile.
+            // The kernel copies, so concurrent writes by other processes are safe.
             process_vm_readv(Pid::this(), &mut [IoSliceMut::new(rest)], &[remote])
         })
     }
@@ -94,8 +95,8 @@ impl Way for MappedSegment<'_> {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.copy(super::range(offset, bytes.len()), libc::MADV_POPULATE_WRITE, |done, remote| {
             let rest = &bytes[done..][..remote.len];
-            // Safe to Rust, as it names a process; it is this one, so it stores into our own memory: within the
-            // attachment, of which no reference exists.
+            // Rust treats this call as safe, because it names a process. It names this one, so it writes into our own
+            // memory: into the attachment, into which no reference exists.
             process_vm_writev(Pid::this(), &[IoSlice::new(rest)], &[remote])
         })
     }
@@ -105,7 +106,8 @@ impl Way for MappedSegment<'_> {
         self.populate(&window, libc::MADV_POPULATE_READ);
         let mut at = window.start;
         let mut result = Ok(());
-        // To the window's end, though a pipe may take less at a time: to populate it once more costs as much again.
+        // Continue to the window's end, even if a pipe takes less at a time: populating the window twice costs twice as
+        // much.
         while at < window.end && result.is_ok() {
             let sent = uninterrupted(|| match to.is_pipe() {
                 true => vmsplice(self.attachment, at..window.end, to),
@@ -118,7 +120,7 @@ impl Way for MappedSegment<'_> {
             }
         }
         self.forget(&window);
-        // What came before an error is told first; it comes again.
+        // Bytes moved before an error are reported first. The next call fails with the error again.
         if at == window.start {
             result?;
         }
@@ -127,8 +129,8 @@ impl Way for MappedSegment<'_> {
 
     fn receive(&self, range: Range<u64>, from: &Stream<'_>) -> io::Result<Option<usize>> {
         let window = range.start..range.end.min(next_window(range.start));
-        // No more than will be written: a page that is populated is allocated. A regular file of gigabytes overflows to
-        // less, or to a lot, in FIONREAD's int, and has always more than a window then.
+        // Populate no more than will be written, because a populated page is allocated. For a regular file of gigabytes
+        // FIONREAD's int overflows; any result is acceptable, because such a file has more than one window left.
         let ready = ioctl_fionread(from).unwrap_or(0).min(window.end - window.start);
         if ready > 0 {
             self.populate(&(window.start..window.start + ready), libc::MADV_POPULATE_WRITE);
@@ -139,57 +141,59 @@ impl Way for MappedSegment<'_> {
     }
 }
 
-/// Where the window that `offset` is in ends.
+/// Returns the end of the window that contains `offset`.
 fn next_window(offset: u64) -> u64 {
     (offset - offset % WINDOW).saturating_add(WINDOW)
 }
 
-/// Where an offset is mapped; only for system calls, which check it.
+/// Returns the address of an offset. It is only for system calls, which check it.
 pub(super) fn pointer(attachment: &Attachment, offset: u64) -> *mut c_void {
     std::ptr::without_provenance_mut(attachment.address() + offset as usize)
 }
 
-/// Returns whether a new attachment is of tmpfs and not of huge pages, without /proc: `MADV_COLD` (Linux 5.4) refuses huge
-/// pages (mm/madvise.c, `can_madv_lru_vma`), and has nothing to do where no page is in our page table yet.
+/// Returns whether a new attachment is on tmpfs and not of huge pages, without using /proc. `MADV_COLD` (Linux 5.4)
+/// refuses huge pages (mm/madvise.c, `can_madv_lru_vma`), and does nothing while our page table has no page.
 ///
-/// Also `false` where the kernel is older.
+/// Also returns `false` on older kernels.
 pub(super) fn is_on_tmpfs(attachment: &Attachment) -> bool {
     advise(attachment, &(0..attachment.size().min(page_size())), libc::MADV_COLD).is_ok()
 }
 
-/// madvise(2) for the pages of a range.
+/// Calls madvise(2) for the pages of a range.
 ///
-/// Called with `MADV_POPULATE_READ`, `MADV_POPULATE_WRITE`, `MADV_DONTNEED`, `MADV_REMOVE` and `MADV_COLD`.
+/// Used with `MADV_POPULATE_READ`, `MADV_POPULATE_WRITE`, `MADV_DONTNEED`, `MADV_REMOVE` and `MADV_COLD`.
 pub(super) fn advise(attachment: &Attachment, range: &Range<u64>, advice: libc::c_int) -> io::Result<()> {
     let start = range.start - range.start % page_size();
     let length = (range.end - start) as usize;
-    // SAFETY: the range is this attachment's own, mapped until it is dropped, and no reference into it exists. On a
-    // shared mapping MADV_DONTNEED drops page table entries, no data; MADV_REMOVE clears what it is meant to; MADV_COLD changes no data.
+    // SAFETY: the range belongs to this attachment, which stays mapped until dropped, and no reference into it exists.
+    // On a shared mapping MADV_DONTNEED drops page table entries but no data; MADV_REMOVE clears data by intention;
+    // MADV_COLD changes no data.
     let ret = unsafe { libc::madvise(pointer(attachment, start), length, advice) };
     Ok(Errno::result(ret).map(drop)?)
 }
 
-/// vmsplice(2): gives pages of a range to a pipe.
+/// Passes pages of a range to a pipe with vmsplice(2).
 fn vmsplice(attachment: &Attachment, range: Range<u64>, to: &Stream<'_>) -> nix::Result<usize> {
     let pages = libc::iovec { iov_base: pointer(attachment, range.start), iov_len: (range.end - range.start) as usize };
-    // SAFETY: one iovec is passed, of a range that is this attachment's own; the kernel takes references to its pages
-    // and writes nothing. That other processes may change them until the pipe is read, Contents::send says.
+    // SAFETY: one iovec is passed, for a range of this attachment. The kernel takes references to its pages and writes
+    // nothing. Contents::send documents that other processes may change them until the pipe is read.
     let ret = unsafe { libc::vmsplice(to.as_fd().as_raw_fd(), &raw const pages, 1, 0) };
     Errno::result(ret).map(isize::cast_unsigned)
 }
 
-/// write(2) from a range. A page that cannot be had is `EFAULT`.
+/// Writes a range with write(2). An unavailable page is `EFAULT`.
 fn write(attachment: &Attachment, range: Range<u64>, to: &Stream<'_>) -> nix::Result<usize> {
     let length = (range.end - range.start) as usize;
-    // SAFETY: the range is this attachment's own; the kernel reads it as bytes, whatever others write meanwhile.
+    // SAFETY: the range belongs to this attachment; the kernel reads it as bytes, whatever other processes write
+    // meanwhile.
     let ret = unsafe { libc::write(to.as_fd().as_raw_fd(), pointer(attachment, range.start), length) };
     Errno::result(ret).map(isize::cast_unsigned)
 }
 
-/// read(2) into a range. A page that cannot be had is `EFAULT`.
+/// Reads into a range with read(2). An unavailable page is `EFAULT`.
 fn read(attachment: &Attachment, range: Range<u64>, from: &Stream<'_>) -> nix::Result<usize> {
     let length = (range.end - range.start) as usize;
-    // SAFETY: the range is this attachment's own and no reference into it exists; any byte may be written there.
+    // SAFETY: the range belongs to this attachment and no reference into it exists; any byte may be written there.
     let ret = unsafe { libc::read(from.as_fd().as_raw_fd(), pointer(attachment, range.start), length) };
     Errno::result(ret).map(isize::cast_unsigned)
 }

@@ -1,4 +1,4 @@
-//! Which pages of a segment are there: what was never touched is a hole.
+//! Which pages of a segment are resident. A page that was never touched is a hole.
 
 use std::io;
 use std::ops::Range;
@@ -9,10 +9,10 @@ use super::Extent;
 use super::mapping::pointer;
 use crate::sysv::{Attachment, page_size, usage};
 
-/// How much of the segment is looked at in one call.
+/// The size of the part that one call inspects, in bytes.
 const STRETCH: u64 = 64 << 20;
 
-/// The pages of a stretch of a segment, at the moment when it was looked at.
+/// The resident pages of a stretch of a segment, at the time of inspection.
 #[derive(Debug, Default)]
 pub(super) struct Residency {
     stretch: Range<u64>,
@@ -20,10 +20,10 @@ pub(super) struct Residency {
 }
 
 impl Residency {
-    /// Asks mincore(2) which pages from `offset` on are there.
+    /// Returns which pages from `offset` on are resident, using mincore(2).
     ///
-    /// An absent page is a hole only while nothing is swapped out, so the namespace's swap count (`SHM_INFO`) is
-    /// looked at before and after; where it is not 0, all is taken for data.
+    /// An absent page is certainly a hole only if nothing is swapped out. So the namespace's swap count (`SHM_INFO`) is
+    /// checked before and after. If it is not 0, every page is treated as data.
     pub(super) fn look(attachment: &Attachment, offset: u64) -> io::Result<Residency> {
         let start = offset - offset % page_size();
         let stretch = start..start.saturating_add(STRETCH).min(attachment.size());
@@ -31,7 +31,8 @@ impl Residency {
         let mut pages = vec![0; length.div_ceil(page_size() as usize)];
         let none_swapped = || usage().is_ok_and(|usage| usage.swapped_pages == 0);
         let before = none_swapped();
-        // SAFETY: the range is the attachment's, and `pages` has a byte for each of its pages, which mincore fills in.
+        // SAFETY: the range belongs to the attachment, and `pages` has one byte for each of its pages, which mincore
+        // fills in.
         let ret = unsafe { libc::mincore(pointer(attachment, start), length, pages.as_mut_ptr()) };
         Errno::result(ret)?;
         if !(before && none_swapped()) {
@@ -44,7 +45,7 @@ impl Residency {
         self.stretch.contains(&offset)
     }
 
-    /// The run of pages that are there, or are not, that begins where `range` does.
+    /// Returns the run of resident or absent pages at the beginning of `range`.
     pub(super) fn extent(&self, range: Range<u64>) -> Extent {
         let first = ((range.start - self.stretch.start) / page_size()) as usize;
         let resident = |page: &u8| page & 1 == 1;

@@ -1,4 +1,4 @@
-//! What is at the other end of a move.
+//! The file or pipe at the other end of a move.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,7 +10,7 @@ use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use super::PIECE;
 use crate::linux::uninterrupted;
 
-/// An open file that bytes are read from or written to where it stands.
+/// An open file that is read or written at its current position.
 #[derive(Debug)]
 pub(crate) struct Stream<'a> {
     fd: BorrowedFd<'a>,
@@ -18,15 +18,15 @@ pub(crate) struct Stream<'a> {
 }
 
 impl Stream<'_> {
-    /// Looks at what an open file is.
+    /// Determines the type of an open file.
     pub(crate) fn new(fd: BorrowedFd<'_>) -> Stream<'_> {
-        // One that cannot even be asked is read or written as any, and tells then what is wrong with it.
+        // If fstat(2) fails, the read or write itself reports the error.
         let kind = fstat(fd).map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode));
         Stream { fd, kind }
     }
 
-    /// Lets a pipe hold as much as is moved at once: with the default of 64 KiB, its two ends wait for each other most
-    /// of the time. Where that is refused (fs.pipe-max-size, the user's pages in pipes) it stays as it is.
+    /// Enlarges a pipe to the size of one move: with the default of 64 KiB, its two ends mostly wait for each other. If
+    /// that is refused (fs.pipe-max-size, the user's limit on pipe pages), the pipe keeps its size.
     pub(crate) fn enlarge(&self) {
         let wanted = PIECE as usize;
         if self.is_pipe() && fcntl_getpipe_size(self.fd).is_ok_and(|size| size < wanted) {
@@ -34,7 +34,7 @@ impl Stream<'_> {
         }
     }
 
-    /// Whether it is a pipe or a FIFO.
+    /// Returns whether it is a pipe or a FIFO.
     pub(crate) fn is_pipe(&self) -> bool {
         self.kind == FileType::Fifo
     }
@@ -43,7 +43,7 @@ impl Stream<'_> {
         self.kind == FileType::RegularFile
     }
 
-    /// read(2): up to `buffer.len()` bytes, and none at the end.
+    /// Reads up to `buffer.len()` bytes with read(2). Returns 0 at the end.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         uninterrupted(|| nix::unistd::read(self.fd, buffer))
     }
