@@ -99,7 +99,7 @@ impl Restore {
         }
         drop(progress);
         if self.wants_json() {
-            context.output.json(&Report { restored: records.drain(..).collect() })?;
+            context.output.json(&Report { restored: records })?;
         }
         if !self.dry_run
             && status != Status::Failed

@@ -31,9 +31,12 @@ pub(super) fn save_first(
         removal.error = Some(error.hint("it was not removed"));
         removal
     };
-    let results = chosen.iter().zip(saved).map(|(segment, saved)| match saved {
-        Ok(saved) => Ok(saved.after),
-        Err(error) => Err(failed(segment, error)),
-    });
-    Ok(results.collect())
+    let mut results = Vec::with_capacity(chosen.len());
+    for (segment, saved) in chosen.iter().zip(saved) {
+        results.push(match saved {
+            Ok(saved) => Ok(saved.after),
+            Err(error) => Err(failed(segment, error)),
+        });
+    }
+    Ok(results)
 }

@@ -27,7 +27,7 @@ pub(super) fn limits() -> Check {
         bound(limits.max_pages, |pages| pages.to_string()),
         bound(limits.max_bytes, |bytes| human(bytes.into()).to_string())
     );
-    let share = |used: u64, limit: u64| if limit == 0 { 100 } else { used.saturating_mul(100) / limit };
+    let share = |used: u64, limit: u64| used.saturating_mul(100).checked_div(limit).unwrap_or(100);
     let (segments, pages) = (share(usage.segments, limits.max_segments), share(usage.pages, limits.max_pages));
     let status = match segments.max(pages) {
         100.. => Health::Problem,
