@@ -83,8 +83,8 @@ fn c_files(document: &str) -> Vec<(&str, &str)> {
     let mut files = Vec::new();
     while let Some((text, rest)) = before.split_once("```c\n") {
         let (source, rest) = rest.split_once("```").expect("its end");
-        let names = text.split('`').filter(|word| word.ends_with(".c") && !word.contains(' '));
-        files.push((names.last().expect("the name of the file"), source));
+        let mut names = text.split('`').filter(|word| word.ends_with(".c") && !word.contains(' '));
+        files.push((names.next_back().expect("the name of the file"), source));
         before = rest;
     }
     files

@@ -237,7 +237,7 @@ fn what_follows_from_a_limit_is_said() {
         assert!(!said("full") && !said("fails") && !said("rmid_forced"));
         make(ns, &[4096, 8192], 1);
         let shmem = limits(ns)["shmem"].as_u64().expect("bytes");
-        assert!(shmem >= 8192 && shmem % 1024 == 0, "{shmem}");
+        assert!(shmem >= 8192 && shmem.is_multiple_of(1024), "{shmem}");
         assert!(said("segments hold 8K of the machine's ") && said(" of shared memory (Shmem)\n"));
         for (name, value, told) in [
             ("shmmni", 2, "SHMMNI is full: the next shmget fails with ENOSPC; "),
