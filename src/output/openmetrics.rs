@@ -41,38 +41,49 @@ struct Sums {
     orphaned: u128,
     orphaned_resident: u128,
     marked: u128,
+    /// Whether the kernel's table is hidden, and with it how much of these segments is in memory.
+    hides_memory: bool,
 }
 
-/// A metric: its name without the prefix and the unit, what it is, and where its value is.
-type Gauge<T> = (&'static str, Option<Measure>, &'static str, fn(&T) -> u128);
+impl Sums {
+    /// Returns a sum of what is in memory or swapped out, if the table shows it. A wrong 0 would look like a fact.
+    fn of_memory(&self, sum: u128) -> Option<u128> {
+        (!self.hides_memory).then_some(sum)
+    }
+}
+
+/// A metric: its name without the prefix and the unit, what it is, and where its value is, if it is known.
+type Gauge<T> = (&'static str, Option<Measure>, &'static str, fn(&T) -> Option<u128>);
 
 const BY_OWNER: [Gauge<Sums>; 9] = [
-    ("segments", None, "Segments by the user who owns them.", |sums| sums.segments),
-    ("size", Some(Measure::Bytes), "What the sizes of the segments come to, touched or not.", |sums| sums.size),
-    ("resident", Some(Measure::Bytes), "What the segments have in memory.", |sums| sums.resident),
-    ("swapped", Some(Measure::Bytes), "What the segments have swapped out.", |sums| sums.swapped),
-    ("attached_segments", None, "Segments that somebody has attached.", |sums| sums.attached),
-    ("attachments", None, "Attachments of the segments (nattch).", |sums| sums.attachments),
+    ("segments", None, "Segments by the user who owns them.", |sums| Some(sums.segments)),
+    ("size", Some(Measure::Bytes), "What the sizes of the segments come to, touched or not.", |sums| Some(sums.size)),
+    ("resident", Some(Measure::Bytes), "What the segments have in memory.", |sums| sums.of_memory(sums.resident)),
+    ("swapped", Some(Measure::Bytes), "What the segments have swapped out.", |sums| sums.of_memory(sums.swapped)),
+    ("attached_segments", None, "Segments that somebody has attached.", |sums| Some(sums.attached)),
+    ("attachments", None, "Attachments of the segments (nattch).", |sums| Some(sums.attachments)),
     ("orphaned_segments", None, "Segments that nobody has attached and whose creator has exited.", |sums| {
-        sums.orphaned
+        Some(sums.orphaned)
     }),
     ("orphaned_resident", Some(Measure::Bytes), "What orphaned segments have in memory.", |sums| {
-        sums.orphaned_resident
+        sums.of_memory(sums.orphaned_resident)
     }),
-    ("marked_segments", None, "Segments marked for destruction, which wait for their last detach.", |sums| sums.marked),
+    ("marked_segments", None, "Segments marked for destruction, which wait for their last detach.", |sums| {
+        Some(sums.marked)
+    }),
 ];
 
 const OF_NAMESPACE: [Gauge<(Limits, Usage)>; 5] = [
-    ("used_segments", None, "Segments that count toward SHMMNI.", |(_, usage)| usage.segments.into()),
-    ("limit_segments", None, "SHMMNI: how many segments there may be.", |(limits, _)| limits.max_segments.into()),
+    ("used_segments", None, "Segments that count toward SHMMNI.", |(_, usage)| Some(usage.segments.into())),
+    ("limit_segments", None, "SHMMNI: how many segments there may be.", |(limits, _)| Some(limits.max_segments.into())),
     ("used", Some(Measure::Bytes), "What counts toward SHMALL: sizes, each in whole pages.", |(_, usage)| {
-        bytes(usage.pages)
+        Some(bytes(usage.pages))
     }),
     ("limit", Some(Measure::Bytes), "SHMALL: what all segments may have together.", |(limits, _)| {
-        bytes(limits.max_pages)
+        Some(bytes(limits.max_pages))
     }),
     ("limit_segment", Some(Measure::Bytes), "SHMMAX: the largest size of a segment.", |(limits, _)| {
-        limits.max_bytes.into()
+        Some(limits.max_bytes.into())
     }),
 ];
 
@@ -121,6 +132,7 @@ impl OpenMetrics {
         sums.orphaned += u128::from(is_orphan);
         sums.orphaned_resident += if is_orphan { resident } else { 0 };
         sums.marked += u128::from(segment.is_marked());
+        sums.hides_memory |= segment.rss.is_none();
     }
 
     /// Returns the text, including `# EOF`.
@@ -138,15 +150,18 @@ impl Collector for OpenMetrics {
         for (name, unit, help, value) in &BY_OWNER {
             let mut family = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
             for (labels, sums) in &self.owners {
-                family.encode_family(labels)?.encode_gauge(&Number(value(sums)))?;
+                if let Some(value) = value(sums) {
+                    family.encode_family(labels)?.encode_gauge(&Number(value))?;
+                }
             }
         }
         for (name, unit, help, value) in &OF_NAMESPACE {
             let mut family = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
             for (labels, numbers) in &self.namespaces {
+                let Some(value) = value(numbers) else { continue };
                 match labels.is_empty() {
-                    true => family.encode_gauge(&Number(value(numbers)))?,
-                    false => family.encode_family(labels)?.encode_gauge(&Number(value(numbers)))?,
+                    true => family.encode_gauge(&Number(value))?,
+                    false => family.encode_family(labels)?.encode_gauge(&Number(value))?,
                 }
             }
         }

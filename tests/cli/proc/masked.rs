@@ -66,3 +66,22 @@ fn guard_finds_the_leak() {
         assert!(ns.table().is_empty());
     });
 }
+
+#[test]
+fn metrics_leave_out_the_memory_that_only_the_table_shows() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "5", "--size", "5000"]).ok();
+        ns.shmadm(["write", "5", "hello"]).ok();
+        let samples = |mask: &str| {
+            let text = shmadm(ns, mask, "", "metrics").ok();
+            text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let all = samples("true");
+        let of_memory = |sample: &&String| sample.contains("resident") || sample.contains("swapped");
+        assert_eq!(all.iter().filter(of_memory).count(), 3, "{all:?}");
+        let expected: Vec<_> = all.iter().filter(|sample| !of_memory(sample)).cloned().collect();
+        for mask in MASKS {
+            assert_eq!(samples(mask), expected, "{mask}");
+        }
+    });
+}
