@@ -1,5 +1,7 @@
 mod columns;
 
+use std::cmp::Ordering;
+
 use clap::{Args, ValueEnum};
 
 use super::Context;
@@ -188,7 +190,7 @@ impl List {
         }
         let mut segments = rows.collect::<Result<Vec<_>>>()?;
         if let Some(column) = self.sort {
-            segments.sort_by(|a, b| column.compare(a, b, &view));
+            sort(&mut segments, |a, b| column.compare(a, b, &view));
         }
         if self.reverse {
             segments.reverse();
@@ -225,5 +227,19 @@ impl List {
             () if self.filters.is_empty() => Groups::All,
             () => Groups::NotEmpty,
         }
+    }
+}
+
+/// Sorts segments, and leaves equal ones in their order. [`slice::sort_by`] would need half as much memory again.
+fn sort(segments: &mut [Segment], compare: impl Fn(&Segment, &Segment) -> Ordering) {
+    let mut order: Vec<usize> = (0..segments.len()).collect();
+    order.sort_by(|a, b| compare(&segments[*a], &segments[*b]));
+    for place in 0..order.len() {
+        let mut from = order[place];
+        // What was there has been swapped away to a later place.
+        while from < place {
+            from = order[from];
+        }
+        segments.swap(place, from);
     }
 }
