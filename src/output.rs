@@ -1,4 +1,4 @@
-//! What goes to standard output and standard error, and in which form. The only layer that prints.
+//! Writing to standard output and standard error, and the formats. The only layer that prints.
 
 mod all_limits;
 mod attachment;
@@ -59,7 +59,8 @@ pub(crate) use sums::Sums;
 pub(crate) use text::{Text, escaped_lines, whole_characters};
 pub use time::TimeFormat;
 
-/// Standard output and standard error, with what they can show: decided once, here.
+/// Standard output and its capabilities (terminal, width, colour), which are determined once. The same type serves
+/// standard error.
 #[derive(Debug)]
 pub(crate) struct Output {
     stdout: BufWriter<Stream>,
@@ -70,7 +71,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Takes standard output. `choice` is what the user said; `Auto` asks NO_COLOR, CLICOLOR_FORCE and TERM.
+    /// Opens standard output. `choice` is the user's option; `Auto` uses NO_COLOR, CLICOLOR_FORCE and TERM.
     pub(crate) fn new(choice: ColorChoice) -> Result<Output> {
         let stdout = io::stdout();
         let color = match choice {
@@ -80,7 +81,7 @@ impl Output {
         Output::on(&stdout, color, choice)
     }
 
-    /// Returns the same for standard error, where a question is asked.
+    /// Returns the same for standard error, where questions are asked.
     pub(crate) fn on_stderr(&self) -> Result<Output> {
         let stderr = io::stderr();
         let color = match self.choice {
@@ -91,7 +92,7 @@ impl Output {
     }
 
     fn on(stream: &(impl AsFd + IsTerminal), color: ColorChoice, choice: ColorChoice) -> Result<Output> {
-        // Not through io::Stdout, which ends a write at each line.
+        // Not io::Stdout, which flushes at each newline.
         let file = stream.as_fd().try_clone_to_owned().map_err(|error| Error::output(&error))?;
         let width = rustix::termios::tcgetwinsize(stream.as_fd()).ok().map(|size| size.ws_col);
         Ok(Output {
@@ -103,22 +104,22 @@ impl Output {
         })
     }
 
-    /// Whether a person reads standard output.
+    /// Returns whether standard output is a terminal.
     pub(crate) fn is_terminal(&self) -> bool {
         self.is_terminal
     }
 
-    /// The terminal's width in columns.
+    /// Returns the terminal's width in columns.
     pub(crate) fn width(&self) -> Option<u16> {
         self.width
     }
 
-    /// Whether to colour standard output.
+    /// Returns whether to colour standard output.
     pub(crate) fn color(&self) -> bool {
         self.color
     }
 
-    /// Writes bytes as they are.
+    /// Writes bytes unchanged.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
         self.stdout.write_all(bytes).map_err(|error| Error::output(&error))
     }
@@ -134,21 +135,22 @@ impl Output {
         self.bytes(b"\n")
     }
 
-    /// Writes a value as JSON, without an end of line.
+    /// Writes a value as JSON, without a newline.
     pub(crate) fn json_value(&mut self, value: &impl Serialize) -> Result<()> {
         serde_json::to_writer(&mut self.stdout, value).map_err(|error| Error::output(&error.into()))
     }
 
-    /// The stream itself, for those that write to one.
+    /// Returns the stream itself, for code that takes a writer.
     pub(crate) fn writer(&mut self) -> &mut impl Write {
         &mut self.stdout
     }
 
-    /// Ends a program that has nothing to write for long and whose reader has gone away: only a write would tell it.
+    /// Ends the program if the reader has closed the pipe. This is for a program that writes nothing for a long time:
+    /// otherwise only a write would notice.
     pub(crate) fn check_reader(&self) -> Result<()> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let mut stdout = [PollFd::new(self.stdout.get_ref().file(), PollFlags::empty())];
-        // Where it cannot be asked, the next write tells.
+        // If poll(2) fails, the next write reports the problem.
         let _ = poll(&mut stdout, Some(&Timespec::default()));
         if stdout[0].revents().contains(PollFlags::ERR) {
             return Err(Error::output(&io::ErrorKind::BrokenPipe.into()));
@@ -156,30 +158,31 @@ impl Output {
         Ok(())
     }
 
-    /// The file beneath, for those that write to it past the buffer, which is written out before.
+    /// Writes out the buffer and returns the file beneath it, for writing past the buffer.
     pub(crate) fn file(&mut self) -> Result<&File> {
         self.flush()?;
         Ok(self.stdout.get_ref().file())
     }
 
-    /// Sees all that was written on its way: a disk that is full shows here at the latest.
+    /// Writes out the buffer. A full disk is noticed here at the latest.
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.stdout.flush().map_err(|error| Error::output(&error))
     }
 }
 
-/// Says something to the person at the terminal, on standard error: `shmadm: …`, one line whatever is in it.
+/// Prints a message to standard error: `shmadm: …`, always one line.
 pub(crate) fn say(message: impl Display) {
     note_raw(&format!("shmadm: {}", visible(message.to_string().as_bytes())));
 }
 
-/// Asks for a line, on standard error: the answer is typed behind it.
+/// Prints a question to standard error, without a newline: the answer is typed after it.
 pub(crate) fn prompt(question: &str) {
     let _ = io::stderr().lock().write_all(question.as_bytes());
 }
 
-/// Writes one line to standard error as it is.
+/// Prints one line to standard error unchanged.
 pub(crate) fn note_raw(line: &str) {
-    // One write: lines of processes that share a terminal do not mix. Where standard error is gone, nobody listens.
+    // One write, so that lines of processes that share a terminal do not mix. If standard error is closed, nobody reads
+    // it.
     let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }

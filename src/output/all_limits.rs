@@ -1,4 +1,4 @@
-//! The limits of every IPC namespace, as `limits --all-namespaces` shows them.
+//! The limits of every IPC namespace, for `limits --all-namespaces`.
 
 use serde::Serialize;
 
@@ -9,21 +9,21 @@ use crate::error::Result;
 use crate::sysv::page_size;
 use crate::values::counted;
 
-/// The limits of every namespace that may be entered, and the memory of them all.
+/// The limits of every namespace that may be entered, and the sum of their memory.
 #[derive(Debug, Serialize)]
 pub(crate) struct AllLimitsRecord {
-    /// Our own first, the others by their inodes.
+    /// Our own namespace first, then the others by their inodes.
     pub namespaces: Vec<NamespaceLimits>,
-    /// Bytes that all their segments have in memory.
+    /// Resident bytes of all their segments.
     resident: u128,
-    /// Bytes of shared memory of the whole machine (`Shmem` of proc_meminfo(5)), of which these are a part.
+    /// Shared memory of the whole machine in bytes (`Shmem` of proc_meminfo(5)), which includes these segments.
     shmem: Option<u64>,
 }
 
 /// The limits of one namespace.
 #[derive(Debug, Serialize)]
 pub(crate) struct NamespaceLimits {
-    /// Which one it is.
+    /// The namespace.
     #[serde(flatten)]
     pub namespace: NamespaceRecord,
     /// Its limits.
@@ -32,13 +32,13 @@ pub(crate) struct NamespaceLimits {
 }
 
 impl AllLimitsRecord {
-    /// Sums up what the namespaces have.
+    /// Sums up the namespaces.
     pub(crate) fn new(namespaces: Vec<NamespaceLimits>, shmem: Option<u64>) -> AllLimitsRecord {
         let resident: u128 = namespaces.iter().map(|one| u128::from(one.limits.usage.resident)).sum();
         AllLimitsRecord { namespaces, resident: resident * u128::from(page_size()), shmem }
     }
 
-    /// Prints a row for each namespace, and below them what follows.
+    /// Prints a row for each namespace, and conclusions below.
     pub(crate) fn print(&self, output: &mut Output) -> Result<()> {
         let titles = [
             ("NS", true),

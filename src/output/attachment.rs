@@ -30,7 +30,7 @@ pub(crate) struct AttachmentRecord {
     /// `rw`, `r`, or `none` if the process removed all access by mprotect(2).
     #[serde(serialize_with = "text")]
     pub access: Protection,
-    /// Whether it may be forged, or of another namespace's segment: only root can tell.
+    /// Whether it may be forged, or belong to another namespace's segment: only root can verify it.
     #[serde(rename = "unverified", skip_serializing_if = "is_false")]
     pub is_unverified: bool,
 }
@@ -48,7 +48,7 @@ fn is_false(value: &bool) -> bool {
     !*value
 }
 
-/// Returns the attachments of a segment that were found, by pid and address.
+/// Returns the known attachments of a segment, sorted by pid and address.
 pub(crate) fn attachment_records(segment: &Segment, lookups: &Lookups) -> Vec<AttachmentRecord> {
     let mut records: Vec<AttachmentRecord> = Vec::new();
     for attached in lookups.attachments().of(segment) {

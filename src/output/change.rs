@@ -1,4 +1,4 @@
-//! What happened to a segment, as a line for people and as a record for scripts.
+//! A change of a segment, as a line for people and as a record for scripts.
 
 use std::fmt::Write;
 use std::rc::Rc;
@@ -21,18 +21,18 @@ const CREATED: Style = AnsiColor::Green.on_default();
 const CHANGED: Style = AnsiColor::Yellow.on_default();
 const GOING: Style = AnsiColor::Red.on_default();
 
-/// Something that happened, as it is reported.
+/// A reported event.
 #[derive(Debug)]
 pub(crate) struct Event<'a> {
-    /// When it happened, or was seen.
+    /// When it happened or was noticed.
     pub clock: Clock,
     /// What happened.
     pub what: What<'a>,
-    /// Who did it, if that is known for sure.
+    /// The process that did it, if that is certain.
     pub actor: Option<Actor>,
-    /// By which way it came about, if that is known for sure.
+    /// How it was done, if that is certain.
     pub cause: Option<&'static str>,
-    /// Whether the kernel's own records tell it, rather than a look at the table.
+    /// Whether it comes from the kernel's own records, not from reading the table.
     pub is_from_kernel: bool,
 }
 
@@ -43,29 +43,29 @@ pub(crate) enum What<'a> {
     Change(&'a Change),
     /// A call failed.
     Failure(&'a Failure),
-    /// So many records are missing.
+    /// This number of records is missing.
     Lost(u64),
 }
 
-/// A process that did something.
+/// The process that caused an event.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Actor {
-    /// Its number.
+    /// Its pid.
     pub pid: i32,
     /// Its effective user.
     pub uid: Option<u32>,
     /// That user's name.
     pub user: Option<Rc<str>>,
-    /// Its command line, or the name of its program in brackets.
+    /// Its command line, or its program's name in brackets.
     pub command: Rc<str>,
     /// Its systemd unit, container or pod.
     pub unit: Option<Unit>,
-    /// The name of its program.
+    /// Its program's name.
     #[serde(skip)]
     pub name: Rc<str>,
 }
 
-/// The same in JSON.
+/// An event in JSON.
 #[derive(Debug, Serialize)]
 pub(crate) struct EventRecord<'a> {
     event: &'static str,
@@ -86,7 +86,7 @@ pub(crate) struct EventRecord<'a> {
 }
 
 impl<'a> EventRecord<'a> {
-    /// Returns the record of something that happened.
+    /// Returns the record of an event.
     pub(crate) fn new(event: &'a Event<'_>, lookups: &Lookups) -> EventRecord<'a> {
         let record = EventRecord {
             event: word(&event.what),
@@ -101,7 +101,8 @@ impl<'a> EventRecord<'a> {
             lost: None,
             ns: None,
         };
-        // Who has it attached shows the key that a marked segment had. The kernel's records have said so before.
+        // The attachments show the key that a marked segment had. With the kernel's records, an earlier event has shown
+        // it.
         let marked = |segment: &Segment| match event.is_from_kernel {
             true => SegmentRecord::with_key(segment, None, lookups),
             false => SegmentRecord::new(segment, lookups),
@@ -127,8 +128,8 @@ impl<'a> EventRecord<'a> {
     }
 }
 
-/// Returns the line of something that happened. It fits 80 columns, unless numbers or names are long, or several things
-/// changed at once.
+/// Returns the line for an event. It fits in 80 columns, unless numbers or names are long or several properties changed
+/// at once.
 pub(crate) fn event_line(event: &Event<'_>, began: &Clock, lookups: &Lookups, color: bool) -> String {
     let style = if color { style_of(&event.what) } else { PLAIN };
     let (time, word) = (event.clock.to_the_second(began), word(&event.what));
@@ -162,7 +163,7 @@ pub(crate) fn event_line(event: &Event<'_>, began: &Clock, lookups: &Lookups, co
     line
 }
 
-/// Returns who did it and by which way; a user only if that is not the segment's owner.
+/// Returns who did it and how. The user is named only if it is not the segment's owner.
 fn by(event: &Event<'_>, names: &Names) -> String {
     let mut text = match (&event.actor, event.what) {
         (Some(actor), what) => {
@@ -184,7 +185,7 @@ fn user(uid: u32, names: &Names) -> Rc<str> {
     if uid == UNKNOWN_ID { "?".into() } else { names.user_or_uid(uid) }
 }
 
-/// Returns what there is to say of a change, beyond which segment it was.
+/// Returns the details of a change, without the name of the segment.
 fn details(event: &Event<'_>, names: &Names) -> String {
     let What::Change(change) = event.what else { return String::new() };
     let segment = &change.segment;
@@ -198,7 +199,7 @@ fn details(event: &Event<'_>, names: &Names) -> String {
     }
 }
 
-/// What IPC_SET, SHM_LOCK and SHM_UNLOCK have changed.
+/// Returns what IPC_SET, SHM_LOCK and SHM_UNLOCK changed.
 fn settings(change: &Change, names: &Names) -> String {
     let (Some(before), after) = (&change.before, &change.segment) else { return String::new() };
     let mut changed = Vec::new();

@@ -1,10 +1,10 @@
-//! Who is charged for a segment, for a person.
+//! Which memory cgroups are charged for a segment, for people.
 
 use super::grid;
 use crate::segments::charge::{Charge, Charges};
 use crate::values::human;
 
-/// Returns the lines of a table, and what there is to say about what it leaves out.
+/// Returns the lines of a table, and remarks about what the table lacks.
 pub(super) fn charge_lines(charges: &Charges, swapped: Option<u64>) -> Vec<String> {
     let row = |charge: &Charge| {
         let unit = charge.unit.as_ref().map_or("-".to_owned(), ToString::to_string);

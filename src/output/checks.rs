@@ -1,4 +1,4 @@
-//! What `doctor` has found.
+//! The findings of `doctor`.
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
@@ -7,13 +7,13 @@ use super::grid::wrapped;
 use crate::segments::doctor::{Check, Health};
 use crate::values::visible;
 
-/// How wide lines are if standard output is no terminal.
+/// The line width if standard output is not a terminal.
 const WIDTH: u16 = 80;
 
-/// So many lines at most of one finding.
+/// The maximum number of lines of one finding.
 const MOST: usize = 40;
 
-/// The column in which a finding begins.
+/// The column in which a finding starts.
 const INDENT: usize = 9;
 
 /// All checks, in JSON.
@@ -22,7 +22,7 @@ pub(crate) struct CheckRecords<'a> {
     pub checks: &'a [Check],
 }
 
-/// Returns the lines of all checks: the status, the name and the finding, and below it what can be done.
+/// Returns the lines of all checks: the status, the name and the finding, and advice below.
 pub(crate) fn check_lines(checks: &[Check], width: Option<u16>, color: bool) -> Vec<String> {
     let width = width.unwrap_or(WIDTH).saturating_sub(INDENT as u16).max(INDENT as u16);
     let lines_of = |text: &str| wrapped(&visible(text.as_bytes()), width, MOST);

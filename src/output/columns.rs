@@ -1,5 +1,5 @@
 //! The columns of a list. A new column is one row of [`COLUMNS`]: the help, the parser, the formats and the completion
-//! are made from the table.
+//! are derived from the table.
 
 mod cell;
 mod column;
@@ -10,11 +10,11 @@ pub use column::Column;
 use crate::segments::holders::Holders;
 use crate::segments::state::{self, Presence};
 
-/// The longest help line of a column: with its title it fits a terminal of 60 columns.
+/// The maximum length of a column's help line. With the title it fits a terminal of 60 columns.
 #[cfg(test)]
 const HELP_WIDTH: usize = 48;
 
-/// A column of words. Its rows give the rest.
+/// The defaults of a text column. The rows add the rest.
 const TEXT: Column = Column {
     title: "",
     help: "",
@@ -25,7 +25,7 @@ const TEXT: Column = Column {
     order: None,
 };
 
-/// A column of numbers. Its rows give the rest, with the order.
+/// The defaults of a number column. The rows add the rest, including the order.
 const NUMBER: Column = Column { alignment: Alignment::Right, ..TEXT };
 
 /// All columns, in the order of `-o all`.
@@ -85,7 +85,7 @@ pub static COLUMNS: &[Column] = &[
     Column {
         title: "OWNER",
         help: "Owner's name, or uid without a name",
-        // A long list does not make a text of each number.
+        // Numbers are written directly, without a temporary string for each row of a long list.
         write: |segment, view, text| match view.lookups.names.user(segment.uid) {
             Some(user) => text.push_str(&user),
             None => cell::value(text, segment.uid),
@@ -286,7 +286,7 @@ pub static COLUMNS: &[Column] = &[
     },
 ];
 
-/// Every column with its help, a line each.
+/// Returns every column with its help, one per line.
 pub(crate) fn column_help() -> String {
     let width = COLUMNS.iter().map(|column| column.title.len()).max().unwrap_or(0);
     COLUMNS.iter().map(|Column { title, help, .. }| format!("  {title:width$}  {help}\n")).collect()

@@ -1,4 +1,4 @@
-//! All of one segment, for a person: in groups, each line a name and what there is to say.
+//! A complete description of one segment for people: groups of lines, each with a name and a value.
 
 use std::rc::Rc;
 
@@ -21,32 +21,32 @@ use crate::sysv::{self, Segment};
 use crate::values::{Mode, counted, human, human_bytes};
 
 const HEADING: Style = Style::new().bold();
-/// Below this width of a terminal the bar is half as long, and blanks are saved.
+/// On a terminal narrower than this, the bar is half as long and the lines have fewer spaces.
 const NARROW: u16 = 60;
-/// How long the bar of a full segment is.
+/// The length of a full segment's bar.
 const BAR: usize = 20;
-/// More lines of a value than these say little more: a command line can be as long as a book.
+/// The maximum number of lines per value: a command line can be very long.
 const MOST_LINES: usize = 4;
-/// More attachments than these nobody reads: a process can have a hundred thousand.
+/// The maximum number of attachments shown: a process can have 100,000.
 const MOST_ROWS: usize = 1000;
-/// Where the rows of attachments begin.
+/// The indentation of the rows of attachments.
 const INDENT: usize = 4;
 
-/// A segment, and why `IPC_STAT` of it was denied, if it was.
+/// A segment, and the error of `IPC_STAT` if it was denied.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Description<'a> {
     /// The segment.
     pub segment: &'a Segment,
-    /// What the kernel said to `IPC_STAT`.
+    /// The error of `IPC_STAT`.
     pub denied: Option<&'a sysv::Error>,
-    /// Who is charged for its memory, if that was asked for and could be found out.
+    /// The cgroups charged for its memory, if requested and known.
     pub charges: Option<&'a Charges>,
     /// Names, processes and attachments.
     pub lookups: &'a Lookups,
 }
 
 impl Description<'_> {
-    /// Writes it.
+    /// Writes the description.
     pub(crate) fn print(self, output: &mut Output) -> Result<()> {
         group(output, "identity", &self.identity())?;
         let bar = if is_narrow(output) { BAR / 2 } else { BAR };
@@ -165,7 +165,7 @@ fn heading(output: &mut Output, title: &str) -> Result<()> {
     if output.color() { output.line(format_args!("{HEADING}{title}{HEADING:#}")) } else { output.line(title) }
 }
 
-/// Writes the lines of a table below a heading, cut where the terminal ends.
+/// Writes the lines of a table below a heading, cut to the terminal's width.
 fn rows(output: &mut Output, lines: Vec<String>) -> Result<()> {
     let width = output.width().map_or(usize::MAX, usize::from).saturating_sub(INDENT);
     for line in lines {
@@ -176,7 +176,7 @@ fn rows(output: &mut Output, lines: Vec<String>) -> Result<()> {
 
 fn group(output: &mut Output, title: &str, fields: &[(&str, String)]) -> Result<()> {
     heading(output, title)?;
-    // Names end under each other: the longest has 12 characters.
+    // Names are aligned: the longest has 12 characters.
     let (column, gap) = if is_narrow(output) { (12, 1) } else { (14, 2) };
     let width = output.width().map(|width| width.saturating_sub(column + gap).max(column));
     for (name, value) in fields {
@@ -196,7 +196,7 @@ fn print_attachments(output: &mut Output, attachments: &[AttachmentRecord]) -> R
     if attachments.is_empty() {
         return Ok(());
     }
-    // Where no process has a unit, the column would only take room.
+    // If no process has a unit, the column would only waste space.
     let has_units = attachments.iter().any(|one| one.unit.is_some());
     let row = |one: &AttachmentRecord| {
         let user =
@@ -237,7 +237,8 @@ fn amount(bytes: Option<u64>) -> String {
     }
 }
 
-/// How much of a segment is in memory. The last page may go beyond its size; a segment that has anything shows it.
+/// Returns a bar showing how much of a segment is resident. The last page may extend beyond its size. A segment with
+/// any resident page shows at least one mark.
 fn bar(resident: u64, size: u64, length: usize) -> String {
     let share = |whole: u64| (u128::from(resident.min(size)) * u128::from(whole)).div_ceil(u128::from(size.max(1)));
     let full = usize::try_from(share(length as u64)).unwrap_or(length);
@@ -271,7 +272,7 @@ fn last_user(segment: &Segment, lookups: &Lookups) -> String {
     }
 }
 
-/// `process 22601 (alive): python3 reader.py`
+/// Returns `process 22601 (alive): python3 reader.py`.
 fn described(pid: i32, presence: Presence, command: Option<&str>) -> String {
     let command = command.map_or(String::new(), |command| format!(": {command}"));
     match pid {
@@ -299,7 +300,7 @@ mod tests {
         assert_eq!(bar(4096, 1 << 40, BAR), "  [#...................] 1 %");
         assert_eq!(bar(512, 1024, BAR), "  [##########..........] 50 %");
         assert_eq!(bar(512, 1024, 10), "  [#####.....] 50 %");
-        // The last page goes beyond the size.
+        // The last page extends beyond the size.
         assert_eq!(bar(4096, 10, BAR), "  [####################] 100 %");
         assert_eq!(bar(u64::MAX, u64::MAX, BAR), "  [####################] 100 %");
     }

@@ -1,4 +1,4 @@
-//! The formats of a list, one file each.
+//! The formats of a list, one file for each.
 
 mod csv;
 mod delimited;
@@ -27,7 +27,7 @@ pub(crate) use table::{Table, print_sums};
 
 /// A format of `list`.
 pub(crate) trait Format {
-    /// Returns the columns that it shows if the user names none.
+    /// Returns the default columns.
     fn default_columns(&self) -> Vec<&'static Column> {
         Column::defaults()
     }
@@ -35,29 +35,29 @@ pub(crate) trait Format {
     /// Prints segments.
     fn list(&self, list: List<'_>, output: &mut Output) -> Result<()>;
 
-    /// Prints what the segments of each value of a column sum up to.
+    /// Prints the sums for each value of a column.
     fn sums(&self, sums: &Sums<'_>, output: &mut Output) -> Result<()>;
 }
 
-/// What a format prints.
+/// The input of a format.
 pub(crate) struct List<'a> {
-    /// The columns, in this order. JSON has all fields.
+    /// The columns in display order. JSON always has all fields.
     pub columns: Vec<&'static Column>,
     /// Whether a table may leave out columns that do not fit.
     pub may_leave_out: bool,
-    /// Whether there is a line of titles, and totals below a table on a terminal.
+    /// Whether to print a header line, and totals below a table on a terminal.
     pub has_headings: bool,
-    /// How cells are written.
+    /// How cells are formatted.
     pub view: View<'a>,
     /// The segments.
     pub rows: Rows<'a>,
-    /// The namespaces of `--all-namespaces`, to be asked after the last row.
+    /// The namespaces of `--all-namespaces`, computed after the last row.
     pub namespaces: Option<&'a dyn Fn() -> Vec<NamespaceRecord>>,
-    /// How a table shows the namespaces.
+    /// Which namespaces a table shows.
     pub groups: Groups,
 }
 
-/// Which namespaces have a line above their segments in a table.
+/// Which namespaces get a heading above their segments in a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Groups {
     /// None of them.
@@ -68,16 +68,16 @@ pub(crate) enum Groups {
     All,
 }
 
-/// Segments, as they come from the kernel or all at once.
+/// Segments, either streamed from the kernel or collected.
 pub(crate) enum Rows<'a> {
-    /// Each is written before the next is read, so that memory does not grow with their number.
+    /// Each segment is written before the next is read, so that memory use does not grow with their number.
     Streamed(Box<dyn Iterator<Item = Result<Segment>> + 'a>),
-    /// Sorted ones.
+    /// Sorted segments.
     Collected(Vec<Segment>),
 }
 
 impl Rows<'_> {
-    /// Returns all of them.
+    /// Returns all segments.
     pub(crate) fn collect(self) -> Result<Vec<Segment>> {
         match self {
             Rows::Streamed(rows) => rows.collect(),
@@ -85,7 +85,7 @@ impl Rows<'_> {
         }
     }
 
-    /// Calls `each` for each of them, until one fails.
+    /// Calls `each` for each segment, until one call fails.
     pub(crate) fn try_for_each(self, mut each: impl FnMut(&Segment) -> Result<()>) -> Result<()> {
         match self {
             Rows::Streamed(mut rows) => rows.try_for_each(|row| each(&row?)),

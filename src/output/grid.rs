@@ -1,12 +1,12 @@
-//! Small tables of texts, and long texts in lines.
+//! Small tables of texts, and wrapping of long texts.
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, TableStyle, Width};
 use unicode_width::UnicodeWidthChar;
 
-/// Blanks between columns.
+/// Spaces between columns.
 const GAP: u16 = 2;
 
-/// Returns the lines of a small table: titles, each with whether its column is numeric, and rows.
+/// Returns the lines of a small table. Each title says whether its column is numeric.
 pub(crate) fn grid(titles: &[(&str, bool)], rows: Vec<Vec<String>>) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(TableStyle::new());
@@ -22,8 +22,7 @@ pub(crate) fn grid(titles: &[(&str, bool)], rows: Vec<Vec<String>>) -> Vec<Strin
     table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// Returns a text in lines of a width, broken between words where that is possible. What does not fit into `most` lines
-/// is left out, and marked.
+/// Wraps a text to a width, between words if possible. Text beyond `most` lines is dropped, and the cut is marked.
 pub(super) fn wrapped(text: &str, width: u16, most: usize) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(TableStyle::new());
@@ -38,10 +37,10 @@ pub(super) fn wrapped(text: &str, width: u16, most: usize) -> Vec<String> {
     table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// Returns how many bytes of a text are more than enough for so many lines of a width. The library breaks all of a text
-/// into lines before it takes the first ones, and its time grows with the square of their number.
+/// Returns a number of bytes that certainly fills this many lines of a width. The library wraps the whole text before
+/// it takes the first lines, and its time grows with the square of their number.
 pub(super) fn enough(text: &str, width: u16, lines: usize) -> usize {
-    // A line that ends before a long word can be nearly empty.
+    // A line before a long word can be nearly empty.
     let most = 3 * usize::from(width) * lines;
     if text.len() <= most {
         return text.len();

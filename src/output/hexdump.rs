@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 const WIDTH: usize = 16;
 
-/// Writes bytes, sixteen a line, and equal lines as one `*`.
+/// Writes bytes, 16 per line, and repeated lines as one `*`.
 #[derive(Debug)]
 pub struct Hexdump<W> {
     out: W,
@@ -42,7 +42,7 @@ impl<W: Write> Hexdump<W> {
     /// Adds `count` bytes that are zero.
     pub fn push_zeros(&mut self, mut count: u64) -> io::Result<()> {
         const ZEROS: [u8; WIDTH] = [0; WIDTH];
-        // First to the end of the line and one whole line of zeros, then whole lines at once.
+        // First complete the line and one whole line of zeros; then skip whole lines at once.
         while count > 0 && !(self.line.is_empty() && self.previous == Some(ZEROS)) {
             let step = count.min((WIDTH - self.line.len()) as u64);
             self.push(&ZEROS[..step as usize])?;

@@ -1,4 +1,4 @@
-//! The widths of a table's columns, and its rows.
+//! The column widths of a table, and its rows.
 
 use std::io::{self, Write};
 
@@ -13,14 +13,14 @@ use crate::error::{Error, Result};
 use crate::segments::state::is_orphan;
 use crate::sysv::Segment;
 
-/// Rows that are laid out at a time. A table of all of them would keep every cell in memory; the cells of a few take the
-/// place of those before them, which is a tenth quicker than with hundreds.
+/// The number of rows that are laid out at a time. Laying out all rows would keep every cell in memory. With a few rows
+/// the memory is reused, which is a tenth faster than with hundreds.
 const BATCH: usize = 8;
-/// Blanks between columns.
+/// Spaces between columns.
 const GAP: u16 = 2;
-/// What a narrow terminal leaves out, in this order.
+/// The columns that a narrow terminal hides, in this order.
 const EXPENDABLE: &[&str] = &["COMMAND", "RSS", "IDLE", "PERMS", "OWNER"];
-/// The shortest that a text is cut to.
+/// The minimum width of a text that is cut.
 const SHORTEST: u16 = 10;
 
 pub(super) const TITLE: Style = Style::new().bold();
@@ -36,8 +36,8 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Gives each column the width of its widest text. Where `width` is not enough for all, and these are not the
-    /// columns that the user asked for, some may be left out ([`EXPENDABLE`]); the command is cut first.
+    /// Gives each column the width of its widest text. If they do not fit `width`, the command is cut first. Unless the
+    /// user named the columns, some may then be hidden ([`EXPENDABLE`]).
     pub(crate) fn new(
         columns: &[&'static Column],
         may_leave_out: bool,
@@ -70,7 +70,7 @@ impl Layout {
         self.columns.iter().map(|(_, width)| u32::from(*width)).sum::<u32>() + gaps
     }
 
-    /// Makes the table fit: texts that can be cut become shorter, then columns go.
+    /// Makes the table fit: first cuts texts that may be cut, then hides columns.
     fn fit(&mut self, width: u32, may_leave_out: bool) {
         for expendable in EXPENDABLE {
             if may_leave_out && self.least() > width {
@@ -80,13 +80,13 @@ impl Layout {
         self.cut(self.total().saturating_sub(width));
     }
 
-    /// The width of the table if each text that can be cut is as short as it may be.
+    /// Returns the width of the table with every text cut as short as allowed.
     fn least(&self) -> u32 {
         let spare = self.columns.iter().filter(|(column, _)| column.can_be_cut);
         self.total() - spare.map(|(_, width)| u32::from(width.saturating_sub(SHORTEST))).sum::<u32>()
     }
 
-    /// Makes the columns that can be cut narrower by `excess` together, the widest first.
+    /// Narrows the columns that may be cut by `excess` in total, the widest first.
     fn cut(&mut self, mut excess: u32) {
         while excess > 0 {
             let mut widths: Vec<_> =
@@ -94,14 +94,14 @@ impl Layout {
             widths.sort_unstable_by_key(|width| std::cmp::Reverse(**width));
             let next = widths.get(1).map_or(SHORTEST, |second| (**second).max(SHORTEST));
             let Some(widest) = widths.first_mut().filter(|widest| ***widest > SHORTEST) else { return };
-            // Of two that are equally wide, each loses one in turn.
+            // Two equally wide columns are narrowed alternately.
             let step = u32::from(widest.saturating_sub(next)).clamp(1, excess);
             **widest -= step as u16;
             excess -= step;
         }
     }
 
-    /// The last means: columns that stand closer, and no size.
+    /// Applies the last resort: narrower gaps, and no SIZE column.
     fn squeeze(&mut self, width: u32, may_leave_out: bool) {
         if self.total() > width {
             self.gap = 1;
@@ -115,7 +115,7 @@ impl Layout {
         self.columns.retain(|(column, _)| column.title != title);
     }
 
-    /// Writes the line of titles, if there shall be one.
+    /// Writes the header line, if there is one.
     pub(crate) fn print_titles(&self, output: &mut Output) -> Result<()> {
         if !self.headings {
             return Ok(());
@@ -126,7 +126,7 @@ impl Layout {
         written.map_err(|error| Error::output(&error))
     }
 
-    /// Writes rows, in colour where the output has it.
+    /// Writes rows, in colour if the output has it.
     pub(crate) fn print(&self, output: &mut Output, segments: &[Segment], view: &View<'_>) -> Result<()> {
         let color = output.color();
         let written = self.write(output.writer(), segments, view, color);
@@ -188,7 +188,7 @@ fn write_lines(
     Ok(())
 }
 
-/// Marked segments and orphans stand out.
+/// Returns the style that highlights marked segments and orphans.
 fn style_of(segment: &Segment, view: &View<'_>) -> Style {
     if segment.is_marked() {
         MARKED

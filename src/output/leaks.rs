@@ -1,4 +1,4 @@
-//! What a command left behind, and who created it: as a record for JSON, and as lines for people.
+//! What a command left behind and who created it, as a record for JSON and as lines for people.
 
 mod annotation;
 mod junit;
@@ -19,10 +19,10 @@ pub(crate) use junit::write_junit;
 pub(crate) use lines::lines;
 pub(crate) use report::{LeakedObjects, Report};
 
-/// Functions of the C library that only make the system call: whoever called them is of interest.
+/// Functions of the C library that only make the system call. Their caller is the function of interest.
 const WRAPPERS: [&str; 6] = ["shmget", "semget", "msgget", "__shmget", "__semget", "__msgget"];
 
-/// Who created an object. Everything that others chose is made visible.
+/// The creator of an object. Everything that others chose is escaped.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct CreatedBy {
     pid: i32,
@@ -43,18 +43,18 @@ struct Ancestor {
 #[derive(Debug, Clone, Serialize)]
 struct StackFrame {
     function: Option<String>,
-    /// As a person names it: relative to our working directory, or as the compiler was told it.
+    /// For people: relative to our working directory, or as it was given to the compiler.
     file: Option<String>,
     line: Option<u32>,
     module: Option<String>,
     offset: String,
-    /// The whole path of the file.
+    /// The full path of the file.
     #[serde(skip)]
     path: Option<String>,
 }
 
 impl CreatedBy {
-    /// The record of a creation, with the frames of its stack. `None` where the process could not be seen.
+    /// Returns the record of a creation, with the frames of its stack. `None` if the process could not be inspected.
     pub(crate) fn new(creation: &Creation, frames: Vec<Frame>, directory: &Path) -> Option<CreatedBy> {
         let caller = creation.caller.as_ref()?;
         let is_wrapper = |frame: &Frame| frame.function.as_deref().is_some_and(|name| WRAPPERS.contains(&name));
@@ -73,13 +73,13 @@ impl CreatedBy {
                 .iter()
                 .map(|(name, value)| (visible(name.as_bytes()).into_owned(), visible(value).into_owned()))
                 .collect(),
-            // Milliseconds are as exact as anybody needs it.
+            // Milliseconds are precise enough.
             seconds_after_start: creation.after.as_millis() as f64 / 1000.0,
             stack: frames.collect(),
         })
     }
 
-    /// The innermost place in a source file that is there to be read, else in any.
+    /// Returns the innermost place in a readable source file, else in any source file.
     fn place(&self) -> Option<(&str, &str, u32)> {
         let mut places =
             self.stack.iter().filter_map(|frame| Some((frame.file.as_deref()?, frame.path.as_deref()?, frame.line?)));
@@ -112,7 +112,7 @@ fn words(process: &Process) -> Vec<String> {
     process.command.iter().map(|word| visible(word).into_owned()).collect()
 }
 
-/// A command line as a person would type it: words with characters that a shell would take for its own are quoted.
+/// Returns a command line as a person would type it: words with characters special to a shell are quoted.
 fn command_line(words: &[String]) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "_-./:=@%+,[]".contains(c);
     let quoted = |word: &String| {

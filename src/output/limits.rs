@@ -1,4 +1,4 @@
-//! The limits on shared memory, as `limits` shows them.
+//! The limits on shared memory, for `limits`.
 
 use serde::Serialize;
 
@@ -7,31 +7,31 @@ use crate::error::{Result, advice};
 use crate::sysv::{self, Usage, page_size};
 use crate::values::{counted, human, human_bytes};
 
-/// The kernel's default, ULONG_MAX - 2^24 (include/uapi/linux/shm.h). It limits nothing.
+/// The kernel's default, ULONG_MAX - 2^24 (include/uapi/linux/shm.h), which means no limit.
 const UNLIMITED: u64 = u64::MAX - (1 << 24);
 
-/// The limits, and how much of them is used.
+/// The limits and their usage.
 #[derive(Debug, Serialize)]
 pub(crate) struct LimitsRecord {
     /// Each limit.
     pub limits: Vec<LimitRecord>,
     pub(super) usage: UsageRecord,
-    /// The shared memory of the whole machine in bytes (`Shmem` of proc_meminfo(5)), of which segments are a part.
+    /// The shared memory of the whole machine in bytes (`Shmem` of proc_meminfo(5)), which includes all segments.
     shmem: Option<u64>,
     /// Whether kernel.shm_rmid_forced is set.
     rmid_forced: Option<bool>,
 }
 
-/// A limit, and how much of it is used.
+/// A limit and its usage.
 #[derive(Debug, Serialize)]
 pub(crate) struct LimitRecord {
     /// Its name in shmget(2).
     pub name: &'static str,
     /// The limit.
     pub limit: u64,
-    /// How much of it is used.
+    /// The amount used.
     pub used: Option<u64>,
-    /// How much is left, in the unit of the limit.
+    /// The amount left, in the unit of the limit.
     free: Option<u64>,
     pub(super) percent: Option<f64>,
     /// The sysctl that sets it.
@@ -48,7 +48,7 @@ enum Unit {
     Segments,
 }
 
-/// Pages and segments, as SHM_INFO counts them.
+/// Pages and segments, as counted by SHM_INFO.
 #[derive(Debug, Serialize)]
 pub(super) struct UsageRecord {
     pub segments: u64,
@@ -58,7 +58,7 @@ pub(super) struct UsageRecord {
 }
 
 impl LimitsRecord {
-    /// Returns the record of a namespace, in which `largest` is the size of the largest segment.
+    /// Returns the record of a namespace. `largest` is the size of its largest segment.
     pub(crate) fn new(
         limits: &sysv::Limits,
         usage: &Usage,
@@ -69,7 +69,7 @@ impl LimitsRecord {
         let limit = |name, limit, used, sysctl, unit| {
             let share = share(limit, used);
             let percent = share.map(|share| (share * 100.0).round() / 100.0);
-            // The largest segment takes nothing away from the others.
+            // SHMMAX applies to each segment separately, so the largest one uses up nothing.
             let free = used.filter(|_| name != "SHMMAX").map(|used| limit.saturating_sub(used));
             LimitRecord { name, limit, used, free, percent, sysctl, unit }
         };
@@ -91,7 +91,7 @@ impl LimitsRecord {
         }
     }
 
-    /// Prints the limits as a table, and below it what follows from them.
+    /// Prints the limits as a table, and conclusions below.
     pub(crate) fn print(&self, output: &mut Output) -> Result<()> {
         let titles =
             [("LIMIT", false), ("VALUE", true), ("USED", true), ("FREE", true), ("PERCENT", true), ("WHAT", false)];
@@ -123,7 +123,7 @@ impl LimitsRecord {
 }
 
 impl LimitRecord {
-    /// Returns how much is used, in percent.
+    /// Returns the usage in percent.
     pub(crate) fn share(&self) -> Option<f64> {
         share(self.limit, self.used)
     }
@@ -141,7 +141,7 @@ impl LimitRecord {
         vec![self.name.into(), shown(Some(self.limit)), shown(self.used), free, percent, meaning.into()]
     }
 
-    /// Returns what it means that the limit is reached, in this namespace or in the one with this inode.
+    /// Returns the consequence of a reached limit, in this namespace or in the one with this inode.
     pub(super) fn conclusion(&self, elsewhere: Option<u64>) -> Option<String> {
         let LimitRecord { name, sysctl, .. } = self;
         let raise = |value| advice::sysctl(sysctl, value, elsewhere);
@@ -171,15 +171,15 @@ impl Unit {
     }
 }
 
-/// Returns a line that compares what segments have in memory with what the machine has of it. Huge pages are not in Shmem:
-/// with these, there is none.
+/// Returns a line that compares the resident memory of segments with the machine's shared memory. Returns `None` with
+/// huge pages, which Shmem does not include.
 pub(super) fn held_of_machine(who: &str, held: u128, shmem: Option<u64>) -> Option<String> {
     let shmem = shmem.filter(|shmem| held <= u128::from(*shmem))?;
     let (held, shmem) = (human_bytes(held), human_bytes(shmem.into()));
     Some(format!("{who} hold {held} of the machine's {shmem} of shared memory (Shmem)"))
 }
 
-/// Returns the size of pages.
+/// Formats a number of pages as a size.
 pub(super) fn size(pages: u64) -> String {
     human(u128::from(pages) * u128::from(page_size()))
 }

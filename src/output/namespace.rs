@@ -15,7 +15,7 @@ use crate::system::units::Unit;
 use crate::values::{counted, human_bytes};
 
 const HEADING: Style = Style::new().bold();
-/// More lines about processes than these say little more.
+/// The maximum number of lines about processes.
 const MOST_TOLD: usize = 20;
 
 /// An IPC namespace, with what identifies it to a person.
@@ -71,7 +71,8 @@ impl NamespaceRecord {
         format!("IPC namespace {}{ours}, {segments}{separator}{who}", self.ns)
     }
 
-    /// Returns the unit and the process that stand for it, or else what keeps it; nothing if only this process is in it.
+    /// Returns the unit and the process that represent it, or else what keeps it alive; nothing if only this process is
+    /// in it.
     pub(super) fn who(&self) -> String {
         let process = match (self.pid, &self.command, &self.kept_by) {
             (Some(pid), Some(command), _) => format!("process {pid}: {command}"),
@@ -86,8 +87,8 @@ impl NamespaceRecord {
     }
 }
 
-/// Says on standard error what could not be seen of the namespaces, and returns the status. For an ordinary user it is not
-/// a failure that other users' namespaces are hidden.
+/// Reports on standard error which namespaces could not be read, and returns the exit status. For an ordinary user,
+/// hidden namespaces of other users are not a failure.
 pub(crate) fn tell_unseen(namespaces: &AllNamespaces) -> Status {
     let mut status = Status::Done;
     for error in namespaces.take_failures() {
@@ -107,7 +108,7 @@ pub(crate) fn tell_unseen(namespaces: &AllNamespaces) -> Status {
     status
 }
 
-/// Tells on standard error which processes have segments attached whose namespace nothing shows.
+/// Reports on standard error the processes with attached segments whose namespace is not visible.
 pub(crate) fn tell_out_of_sight(unknown: &[Unknown]) {
     for Unknown { pid, size, .. } in unknown.iter().take(MOST_TOLD) {
         let name = name_of(*pid).map_or(String::new(), |name| format!(" ({name})"));

@@ -18,15 +18,15 @@ use crate::sysv::{Limits, Segment, Usage, page_size};
 /// The prefix of every name.
 const PREFIX: &str = "shmadm";
 
-/// The labels of a sample. No two samples of a name have the same: they would spoil the whole file.
+/// The labels of a sample. No two samples of a metric may have the same labels: the whole file would be invalid.
 type Labels = Vec<(&'static str, String)>;
 
-/// What there is by owner, and of the limits. Sums are kept in 128 bits: sizes alone can pass 64.
+/// The sums by owner, and the limits. Sums have 128 bits: the sum of sizes alone can exceed 64 bits.
 #[derive(Debug, Default)]
 pub(crate) struct OpenMetrics {
-    /// By the owner's name, which two uids can share, and by namespace and unit where these are told.
+    /// By the owner's name, which two uids can share, and by namespace and unit if requested.
     owners: BTreeMap<Labels, Sums>,
-    /// Of one namespace without labels, or of each.
+    /// One namespace without labels, or several with labels.
     namespaces: BTreeMap<Labels, (Limits, Usage)>,
 }
 
@@ -92,7 +92,7 @@ fn bytes(pages: u64) -> u128 {
 }
 
 impl OpenMetrics {
-    /// Adds the limits of the one namespace that is looked at.
+    /// Adds the limits of the only namespace.
     pub(crate) fn add_limits(&mut self, limits: Limits, usage: Usage) {
         self.namespaces.insert(Labels::new(), (limits, usage));
     }
@@ -103,14 +103,14 @@ impl OpenMetrics {
         self.namespaces.insert(vec![("ns", namespace.to_string()), ("unit", unit)], (limits, usage));
     }
 
-    /// Counts a segment of the one namespace that is looked at.
+    /// Counts a segment of the only namespace.
     pub(crate) fn add(&mut self, segment: &Segment, lookups: &Lookups) {
         let owner = lookups.names.user_or_uid(segment.uid).to_string();
         self.add_to(vec![("owner", owner)], segment, lookups);
     }
 
-    /// Counts a segment of one namespace of several. It belongs to the unit of its creator or its last user, or else to
-    /// `unit`, which is the namespace's.
+    /// Counts a segment of one namespace of several. Its unit is that of its creator or its last user, or else `unit`,
+    /// that of the namespace.
     pub(crate) fn add_of(&mut self, segment: &Segment, unit: Option<&Unit>, lookups: &Lookups) {
         let of_segment = state::unit(segment, lookups);
         let unit = of_segment.as_ref().or(unit).map_or(String::new(), ToString::to_string);
@@ -135,7 +135,7 @@ impl OpenMetrics {
         sums.hides_memory |= segment.rss.is_none();
     }
 
-    /// Returns the text, including `# EOF`.
+    /// Returns the OpenMetrics text, including `# EOF`.
     pub(crate) fn text(self) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix(PREFIX);
         registry.register_collector(Box::new(self));
@@ -169,7 +169,7 @@ impl Collector for OpenMetrics {
     }
 }
 
-/// A sum, exact to 64 bits. Prometheus stores samples as floats, which are exact to 2^53.
+/// A sum, exact up to 64 bits. Prometheus stores samples as floats, which are exact up to 2^53.
 #[derive(Debug)]
 struct Number(u128);
 

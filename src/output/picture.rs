@@ -1,4 +1,4 @@
-//! A picture of a segment between two address spaces, in box characters.
+//! A picture of a segment between two address spaces, in box-drawing characters.
 
 use std::fmt::Write;
 
@@ -8,41 +8,41 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use crate::sysv::{Access, Segment};
 use crate::values::counted;
 
-/// Columns inside a box; three boxes and what joins them are 78 wide.
+/// Columns inside a box; three boxes and their connections are 78 columns wide.
 const INSIDE: usize = 20;
 /// Columns between two boxes.
 const BETWEEN: usize = 6;
 
 const MARKED: Style = AnsiColor::Red.on_default();
 
-/// A process, as the picture shows it.
+/// A process in the picture.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Space {
-    /// What the text calls it.
+    /// Its name in the text.
     pub name: char,
     /// Its pid.
     pub pid: u32,
-    /// How its name is coloured.
+    /// The colour of its name.
     pub style: Style,
-    /// Where the segment is in its address space, if it is.
+    /// The address and access of its attachment, if any.
     pub attached: Option<(usize, Access)>,
 }
 
-/// Two processes, and the segment if there is one.
+/// Two processes, and the segment if it exists.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Picture<'a> {
     /// The process on the left.
     pub left: Space,
     /// The process on the right.
     pub right: Space,
-    /// The segment, as the kernel's table has it.
+    /// The segment, as read from the kernel's table.
     pub segment: Option<&'a Segment>,
-    /// What is in the segment.
+    /// The contents of the segment.
     pub text: &'a str,
 }
 
 impl Picture<'_> {
-    /// Its lines, all of them 78 columns wide at most.
+    /// Returns the lines, at most 78 columns wide.
     pub(crate) fn lines(&self, color: bool) -> Vec<String> {
         let middle = self.middle();
         let rows = middle.len();
@@ -67,7 +67,7 @@ impl Picture<'_> {
         lines
     }
 
-    /// The segment's box. Its last line but one is the memory itself, where the attachments meet it.
+    /// Returns the segment's box. Its last line but one is the memory itself, where the attachments end.
     fn middle(&self) -> Vec<String> {
         let Some(segment) = self.segment else {
             let mut rows = vec![" ".repeat(INSIDE + 2); 8];
@@ -95,7 +95,7 @@ impl Picture<'_> {
     }
 }
 
-/// A process's box, with an attachment in the row that links it to the segment.
+/// Returns a process's box, with an attachment in the row that links it to the segment.
 fn space(space: &Space, rows: usize, link: usize, attached: impl Fn(&str) -> String) -> Vec<String> {
     let mut lines = vec![inside('│', "", '│'); rows];
     lines[0] = edge('┌', &format!(" process {}, {} ", space.name, space.pid), '┐');
@@ -113,7 +113,7 @@ fn joint_of(space: &Space, joint: char) -> char {
     if space.attached.is_some() { joint } else { '│' }
 }
 
-/// A line of a box, cut to its width.
+/// Returns a line of a box, cut to its width.
 fn inside(left: char, text: &str, right: char) -> String {
     let mut line = String::from(left);
     let mut width = 0;
@@ -130,7 +130,7 @@ fn inside(left: char, text: &str, right: char) -> String {
     line
 }
 
-/// An edge of a box, with a title in it.
+/// Returns an edge of a box, with a title in it.
 fn edge(left: char, title: &str, right: char) -> String {
     format!("{left}{title}{}{right}", "─".repeat(INSIDE.saturating_sub(title.width())))
 }

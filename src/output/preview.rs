@@ -1,4 +1,4 @@
-//! What is about to be removed.
+//! A preview of the segments about to be removed.
 
 use super::Output;
 use super::columns::Column;
@@ -11,10 +11,10 @@ use crate::error::Result;
 use crate::segments::cache::Lookups;
 use crate::sysv::Segment;
 
-/// What tells whether a segment is still needed. These columns fit 80 columns, with identifiers of ten digits, too.
+/// The columns that show whether a segment is still needed. They fit in 80 columns even with ten-digit identifiers.
 const COLUMNS: [&str; 8] = ["KEY", "ID", "OWNER", "SIZE", "NATTCH", "STATUS", "IDLE", "COMMAND"];
 
-/// Prints the first `most` segments as a table, and what all of them sum up to for each owner.
+/// Prints the first `most` segments as a table, and the sums of all of them for each owner.
 pub(crate) fn print_preview(segments: &[Segment], most: usize, lookups: &Lookups, output: &mut Output) -> Result<()> {
     let view = View { lookups, time_format: TimeFormat::Short, human_sizes: true };
     let columns: Vec<_> = COLUMNS.iter().filter_map(|title| Column::named(title).ok()).collect();

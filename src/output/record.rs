@@ -1,4 +1,4 @@
-//! A segment as scripts get it, in JSON.
+//! A segment as a JSON record, for scripts.
 
 use std::fmt::Display;
 use std::rc::Rc;
@@ -22,11 +22,12 @@ pub struct View<'a> {
     pub lookups: &'a Lookups,
     /// How times are written.
     pub time_format: TimeFormat,
-    /// Whether sizes and ages are for people, `1.5M` and `5m`, or numbers of bytes and seconds.
+    /// Whether sizes and ages are for people (`1.5M`, `5m`), or numbers of bytes and seconds.
     pub human_sizes: bool,
 }
 
-/// A segment with all that is known of it. Only for the key of a marked one does it look into other processes' memory maps.
+/// A segment with everything known about it. Other processes' memory maps are read only for the key of a marked
+/// segment.
 #[derive(Debug, Serialize)]
 pub struct SegmentRecord {
     #[serde(serialize_with = "text")]
@@ -61,19 +62,19 @@ pub struct SegmentRecord {
     ctime: Option<Timestamp>,
     rss: Option<u64>,
     swap: Option<u64>,
-    /// Where one namespace is looked at, everybody knows which.
+    /// Not set if only one namespace is read.
     #[serde(skip_serializing_if = "Option::is_none")]
     ns: Option<u64>,
 }
 
 impl SegmentRecord {
-    /// The record of a segment.
+    /// Returns the record of a segment.
     pub fn new(segment: &Segment, lookups: &Lookups) -> SegmentRecord {
         let original_key = state::original_key(segment, lookups).filter(|(_, proof)| *proof == Proof::Certain);
         SegmentRecord::with_key(segment, original_key.map(|(key, _)| key), lookups)
     }
 
-    /// Returns the record of a segment that had this key, if it is marked.
+    /// Returns the record of a segment; if it is marked, with the key that it had.
     pub(super) fn with_key(segment: &Segment, original_key: Option<Key>, lookups: &Lookups) -> SegmentRecord {
         let names = &lookups.names;
         SegmentRecord {
@@ -109,7 +110,7 @@ impl SegmentRecord {
     }
 }
 
-/// Returns a user or group id, unless nobody saw it.
+/// Returns a user or group id, unless it is unknown.
 fn known(id: u32) -> Option<u32> {
     Some(id).filter(|id| *id != UNKNOWN_ID)
 }
@@ -120,7 +121,7 @@ fn text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::
 
 fn utc<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
     match time {
-        // jiff writes RFC 3339 with a Z.
+        // jiff prints RFC 3339 with a Z.
         Some(time) => serializer.collect_str(time),
         None => serializer.serialize_none(),
     }

@@ -1,19 +1,19 @@
-//! The file beneath the buffer of standard output.
+//! The file beneath standard output's buffer.
 
 use std::fs::File;
 use std::io::{self, Write};
 
-/// A file that fails for good once a write has failed. A buffer then writes nothing more when it is dropped: what was
-/// reported as not written, such as the segment of `create`, must not be printed after all.
+/// A file on which every write fails after the first failure. So a buffer writes nothing more when it is dropped.
+/// Output reported as not written, such as the segment of `create`, must not appear after all.
 #[derive(Debug)]
 pub(super) struct Stream {
     file: File,
-    /// The error of the first write that failed.
+    /// The error of the first failed write.
     errno: Option<i32>,
 }
 
 impl Stream {
-    /// Takes an open file.
+    /// Wraps an open file.
     pub(super) fn new(file: File) -> Stream {
         Stream { file, errno: None }
     }

@@ -1,4 +1,4 @@
-//! What segments sum up to: all of them, or those of each value of a column.
+//! Sums over segments: over all of them, or for each value of a column.
 
 use std::collections::BTreeMap;
 
@@ -17,12 +17,12 @@ use crate::values::{counted, human, human_bytes};
 
 const TOTALS: Style = Style::new().dimmed();
 
-/// What segments sum up to. Sums are kept in 128 bits: sizes alone can exceed 64.
+/// The sums over some segments. Sums have 128 bits: the sum of sizes alone can exceed 64 bits.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Totals {
     segments: u64,
     size: u128,
-    /// `None` as long as it is known of none.
+    /// `None` until it is known for at least one segment.
     resident: Option<u128>,
     swapped: Option<u128>,
     attached: u64,
@@ -48,13 +48,13 @@ impl Totals {
         self.orphans += u64::from(is_orphan(segment, lookups));
     }
 
-    /// Prints them as a line.
+    /// Prints the sums as a line.
     pub(crate) fn print(&self, output: &mut Output) -> Result<()> {
         let text = self.fitted(output.width().map_or(usize::MAX, usize::from));
         if output.color() { output.line(format_args!("{TOTALS}{text}{TOTALS:#}")) } else { output.line(text) }
     }
 
-    /// Returns as many of them as fit. What is in memory is left out last.
+    /// Returns as many of the sums as fit. The resident memory is dropped last.
     fn fitted(&self, width: usize) -> String {
         if self.segments == 0 {
             return "no segments".into();
@@ -86,28 +86,28 @@ fn add(sum: &mut Option<u128>, bytes: Option<u64>) {
     }
 }
 
-/// The text about what is rare; nothing if there is none of it.
+/// Returns the text for a rare property; nothing if the count is 0.
 fn optional(count: u64, text: String) -> String {
     if count > 0 { text } else { String::new() }
 }
 
-/// What the segments of each value of a column sum up to.
+/// The sums for each value of a column.
 #[derive(Debug)]
 pub(crate) struct Sums<'a> {
     column: &'static Column,
     view: View<'a>,
-    /// Whether there is a line of titles.
+    /// Whether to print a header line.
     pub has_headings: bool,
     /// All of them together.
     pub all: Totals,
-    /// By the exact text of the value.
+    /// Keyed by the exact text of the value.
     sums: BTreeMap<String, Sum>,
 }
 
-/// The segments of one value.
+/// The sum for one value.
 #[derive(Debug)]
 pub(crate) struct Sum {
-    /// The value, as it is shown.
+    /// The value as displayed.
     value: String,
     totals: Totals,
 }
@@ -116,7 +116,7 @@ impl<'a> Sums<'a> {
     /// The titles of [`Sums::texts`].
     pub(crate) const TITLES: [&'static str; 7] = ["VALUE", "SEGMENTS", "SIZE", "RSS", "SWAP", "ATTACHED", "ORPHANS"];
 
-    /// Sums up nothing yet.
+    /// Creates an empty set of sums.
     pub(crate) fn by(column: &'static Column, view: View<'a>, has_headings: bool) -> Sums<'a> {
         Sums { column, view, has_headings, all: Totals::default(), sums: BTreeMap::new() }
     }
@@ -135,7 +135,7 @@ impl<'a> Sums<'a> {
     /// Returns the sums, the largest size first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Sum> {
         let mut sums: Vec<_> = self.sums.values().collect();
-        // A stable sort: equal ones stay in the order of their values.
+        // The sort is stable: equal sizes stay in the order of their values.
         sums.sort_by_key(|sum| std::cmp::Reverse(sum.totals.size));
         sums.into_iter()
     }
@@ -155,7 +155,7 @@ impl<'a> Sums<'a> {
         ]
     }
 
-    /// Returns the sums as scripts get them.
+    /// Returns the sums as records for scripts.
     pub(crate) fn records(&self) -> impl Iterator<Item = SumRecord<'_>> {
         self.iter().map(|sum| SumRecord { column: self.column, sum })
     }
@@ -172,7 +172,7 @@ impl Serialize for SumRecord<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Sum { value, totals } = self.sum;
         let mut map = serializer.serialize_map(None)?;
-        // A sum has fields of these names already.
+        // A sum already has fields with these names.
         let is_taken = ["SIZE", "RSS", "SWAP"].contains(&self.column.title);
         let name = if is_taken { "value".to_owned() } else { self.column.title.to_lowercase() };
         match value.parse::<u64>() {

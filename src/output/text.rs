@@ -6,7 +6,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::values::visible;
 
-/// Returns text with its newlines and tabs, and all other control characters escaped.
+/// Returns text with its newlines and tabs, and with all other control characters escaped.
 pub(crate) fn escaped_lines(bytes: &[u8]) -> String {
     let pieces = bytes.split_inclusive(|b| matches!(b, b'\n' | b'\t'));
     pieces.fold(String::new(), |mut shown, piece| {

@@ -20,7 +20,7 @@ pub enum TimeFormat {
 }
 
 impl TimeFormat {
-    /// Returns the format of a list if the user names none: short for people, else one that programs can read.
+    /// Returns the default format of a list: short for people, else machine-readable.
     pub fn default_for(people: bool) -> TimeFormat {
         if people { TimeFormat::Short } else { TimeFormat::Iso }
     }

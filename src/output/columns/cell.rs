@@ -1,4 +1,4 @@
-//! The texts of cells that more than one column needs.
+//! Writing cells, shared by several columns.
 
 use std::fmt::{self, Write as _};
 
@@ -10,7 +10,7 @@ use crate::segments::state;
 use crate::sysv::Segment;
 use crate::values::human;
 
-/// Appends a number or another value that shows itself.
+/// Appends a number or another displayable value.
 pub(super) fn value(text: &mut String, value: impl fmt::Display) {
     // Writing to a String does not fail.
     let _ = write!(text, "{value}");
@@ -61,15 +61,14 @@ pub(super) fn command(text: &mut String, segment: &Segment, lookups: &Lookups) {
     }
 }
 
-/// Returns the processes that have a segment attached, as far as they can be seen, each once, with a question mark if
-/// that is not verified.
+/// Returns the visible processes that have a segment attached, each once. A question mark follows an unverified one.
 pub(super) fn pids(segment: &Segment, lookups: &Lookups) -> Vec<String> {
     attached(segment, lookups).iter().map(|one| format!("{}{}", one.pid, doubt(one.proof))).collect()
 }
 
 /// Returns one attachment of each process.
 fn attached<'a>(segment: &Segment, lookups: &'a Lookups) -> Vec<Attached<'a>> {
-    // Without an attachment there is no process to look for.
+    // Without attachments the search can be skipped.
     if segment.nattch == 0 {
         return Vec::new();
     }
@@ -78,7 +77,7 @@ fn attached<'a>(segment: &Segment, lookups: &'a Lookups) -> Vec<Attached<'a>> {
     attached
 }
 
-/// Returns the mark of what is not verified.
+/// Returns the mark for an unverified attachment.
 pub(super) fn doubt(proof: Proof) -> &'static str {
     match proof {
         Proof::Certain => "",

@@ -1,4 +1,4 @@
-//! One column: what it shows of a segment, and where.
+//! A column: what it shows of a segment, and where.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -9,11 +9,11 @@ use crate::sysv::Segment;
 
 /// A column of `list`.
 pub struct Column {
-    /// Its name: in the line of titles, and in `-o` and `--sort`, where case does not matter.
+    /// Its name: in the header line, and in `-o` and `--sort`, where case does not matter.
     pub title: &'static str,
     /// What it shows, in at most 48 characters.
     pub help: &'static str,
-    /// Where its text stands in a table.
+    /// The alignment of its text in a table.
     pub alignment: Alignment,
     /// Whether it reads the memory map of every process. Such a column is only shown to a user who names it.
     pub is_expensive: bool,
@@ -25,24 +25,24 @@ pub struct Column {
     pub(super) order: Option<fn(&Segment, &Segment) -> Ordering>,
 }
 
-/// Where a text stands in its column.
+/// The alignment of a text in its column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Alignment {
-    /// Words.
+    /// For words.
     Left,
-    /// Numbers, whose digits stand below each other.
+    /// For numbers, so that their digits line up.
     Right,
 }
 
-/// The columns of a table, and of `raw`, if the user names none.
+/// The default columns of a table and of `raw`.
 pub(super) const DEFAULT_COLUMNS: &[&str] =
     &["KEY", "ID", "OWNER", "PERMS", "SIZE", "RSS", "NATTCH", "STATUS", "IDLE", "COMMAND"];
 
 impl Column {
-    /// Returns the column of this title, in upper or lower case.
+    /// Returns the column with this title, in upper or lower case.
     ///
     /// # Errors
-    /// There is none; the error names all columns.
+    /// There is no such column; the error lists all columns.
     pub fn named(title: &str) -> Result<&'static Column, UnknownColumn> {
         COLUMNS.iter().find(|column| column.title.eq_ignore_ascii_case(title)).ok_or(UnknownColumn)
     }
@@ -67,12 +67,12 @@ impl Column {
         }
     }
 
-    /// Returns the columns that a table shows if the user names none.
+    /// Returns the default columns of a table.
     pub fn defaults() -> Vec<&'static Column> {
         DEFAULT_COLUMNS.iter().filter_map(|title| Column::named(title).ok()).collect()
     }
 
-    /// Returns all columns but the expensive ones.
+    /// Returns all columns except the expensive ones.
     pub fn inexpensive() -> Vec<&'static Column> {
         COLUMNS.iter().filter(|column| !column.is_expensive).collect()
     }
@@ -90,7 +90,7 @@ impl fmt::Debug for Column {
     }
 }
 
-/// A word that is the title of no column.
+/// The error for a word that is not the title of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownColumn;
 

@@ -1,4 +1,4 @@
-//! What the formats for other programs have in common: rows of texts, under the titles of their columns.
+//! The common part of the formats for other programs: rows of texts under the titles of their columns.
 
 use std::io::{self, Write};
 
@@ -12,13 +12,13 @@ use crate::sysv::Segment;
 
 /// A format whose rows are texts.
 pub trait Delimited {
-    /// Whether its first line has the titles.
+    /// Whether the first line contains the titles.
     const HAS_TITLES: bool;
 
-    /// Whether it shows all inexpensive columns if the user names none, rather than those of a table.
+    /// Whether all inexpensive columns are the default, instead of those of a table.
     const HAS_ALL_COLUMNS: bool;
 
-    /// Begins to write.
+    /// Creates a writer of rows.
     fn writer<'a>(out: &'a mut dyn Write) -> Box<dyn RowWriter + 'a>;
 }
 
@@ -30,7 +30,7 @@ pub trait RowWriter {
     /// Ends a row.
     fn end_row(&mut self) -> io::Result<()>;
 
-    /// Hands on what is still held back.
+    /// Writes out what is still buffered.
     fn finish(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -80,7 +80,7 @@ fn write_titles<F: Delimited>(
     writer.end_row()
 }
 
-/// Writes a segment. The texts of all cells are made in the same buffer.
+/// Writes a segment. All cells are formatted in the same buffer.
 fn write_row(
     segment: &Segment,
     columns: &[&Column],
@@ -96,7 +96,7 @@ fn write_row(
     writer.end_row()
 }
 
-/// Writes segments without titles: what `cargo bench` measures.
+/// Writes segments without titles, for `cargo bench`.
 pub fn write_rows<F: Delimited>(
     segments: &[Segment],
     columns: &[&Column],
@@ -110,7 +110,7 @@ pub fn write_rows<F: Delimited>(
     writer.finish()
 }
 
-/// Returns what a format makes of one row.
+/// Returns one row in a format.
 #[cfg(test)]
 pub(super) fn row_of<F: Delimited>(fields: &[&str]) -> String {
     let mut out = Vec::new();

@@ -42,7 +42,8 @@ impl RowWriter for Line<'_> {
     }
 }
 
-/// Escapes what a shell acts on within double quotes, except the backslash of a byte that is escaped already.
+/// Appends text, escaping what a shell interprets within double quotes, except the backslash of an already escaped
+/// byte.
 fn push(line: &mut String, text: &str) {
     if !text.contains(['"', '$', '`', '\\']) {
         return line.push_str(text);

@@ -1,4 +1,4 @@
-//! `json`: one document, whole or an error.
+//! `json`: one complete document, or an error.
 
 use std::io::{self, Write};
 
@@ -22,7 +22,7 @@ struct Segments<'a> {
     namespaces: Option<Vec<NamespaceRecord>>,
 }
 
-/// Segments whose records are made one after the other, as they are written.
+/// Segments that are converted to records one by one while they are written.
 struct Records<'a> {
     segments: &'a [Segment],
     view: View<'a>,
@@ -58,14 +58,14 @@ fn print(document: &impl Serialize, output: &mut Output) -> Result<()> {
     output.bytes(b"\n")
 }
 
-/// Compact JSON, with a line for each element of the arrays that the document has: for grep(1), and for people.
+/// Compact JSON with one line for each element of the document's arrays: for grep(1), and for people.
 #[derive(Default)]
 struct LineForEach {
     depth: u32,
     has_elements: bool,
 }
 
-/// The depth within an array of the document.
+/// The nesting depth inside an array of the document.
 const IN_ARRAY: u32 = 2;
 
 impl Formatter for LineForEach {

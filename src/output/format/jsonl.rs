@@ -1,11 +1,11 @@
-//! `jsonl`: one JSON object a line.
+//! `jsonl`: one JSON object per line.
 
 use super::{Format, List};
 use crate::error::Result;
 use crate::output::sums::Sums;
 use crate::output::{Output, SegmentRecord};
 
-/// One object for each segment, and nothing around them.
+/// One object per segment, without an enclosing array.
 pub(crate) struct JsonLines;
 
 impl Format for JsonLines {

@@ -1,11 +1,11 @@
-//! `raw`: for `read` of the shell, and awk.
+//! `raw`: for `read` of the shell, and for awk.
 
 use std::io::{self, Write};
 
 use super::delimited::{Delimited, RowWriter};
 use crate::values::escape;
 
-/// One blank between fields, blanks in a value as `\x20`, an empty value as `-`.
+/// One space between fields, spaces in a value as `\x20`, an empty value as `-`.
 pub struct Raw;
 
 struct Line<'a> {
@@ -40,7 +40,7 @@ impl RowWriter for Line<'_> {
 }
 
 fn push(line: &mut String, text: &str) {
-    // Nearly every value is plain.
+    // Nearly every value needs no escaping.
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return line.push_str(text);
     }

@@ -45,7 +45,7 @@ impl Format for Table {
     }
 }
 
-/// Prints a row for each value. `title` stands above the values.
+/// Prints a row for each value. `title` is the header of the values.
 pub(crate) fn print_sums(sums: &Sums<'_>, title: &str, output: &mut Output) -> Result<()> {
     let titles = Sums::TITLES.map(|name| if name == Sums::TITLES[0] { (title, false) } else { (name, true) });
     let lines = grid(&titles, sums.iter().map(|sum| sums.texts(sum).into()).collect());

@@ -1,4 +1,4 @@
-//! Annotations of a workflow run of GitHub Actions: they appear at the line of the source file.
+//! Annotations of GitHub Actions workflow runs, which appear at the line of the source file.
 
 use std::env;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::LeakedObjects;
 use super::lines::details;
 
-/// One workflow command for each object.
+/// Returns one workflow command for each object.
 pub(crate) fn annotations(objects: &LeakedObjects) -> Vec<String> {
     let workspace = env::var_os("GITHUB_WORKSPACE");
     let relative = |path: &str| {

@@ -1,4 +1,4 @@
-//! `guard --junit`: a test suite in the XML that CI servers read.
+//! `guard --junit`: a test suite in the XML format that CI servers read.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::lines::details;
 const SUITE: &str = "shmadm guard";
 const CLASS: &str = "shmadm.guard";
 
-/// Writes one test suite: a failed test case for each object that was left behind, or one that passed.
+/// Writes one test suite: a failed test case for each object that was left behind, or else one passed test case.
 pub(crate) fn write_junit(out: impl Write, objects: &LeakedObjects, elapsed: Duration) -> io::Result<()> {
     let mut writer = Writer::new_with_indent(out, b' ', 2);
     let failures = objects.each().count();

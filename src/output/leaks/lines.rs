@@ -1,12 +1,12 @@
-//! Leaks for people: some lines for each.
+//! Leaks for people: a few lines for each.
 
 use super::{CreatedBy, LeakedObjects, StackFrame, command_line};
 use crate::values::counted;
 
-/// Of how many objects all is told. Of the rest, one line says what they are.
+/// The maximum number of objects that are described. One line summarizes the rest.
 const MOST_DETAILED: usize = 100;
 
-/// The lines about everything that was left behind; none if there is nothing.
+/// Returns the lines about everything that was left behind; none if there is nothing.
 pub(crate) fn lines(objects: &LeakedObjects) -> Vec<String> {
     let Some(summary) = summary(objects) else { return Vec::new() };
     let mut lines = vec![format!("the command left {summary} behind:")];
@@ -22,7 +22,7 @@ pub(crate) fn lines(objects: &LeakedObjects) -> Vec<String> {
     lines
 }
 
-/// The lines about who created an object.
+/// Returns the lines about an object's creator.
 pub(super) fn details(by: &CreatedBy) -> Vec<String> {
     let directory = by.cwd.as_ref().map_or(String::new(), |cwd| format!(", in {cwd}"));
     let mut lines = vec![format!(
@@ -43,7 +43,7 @@ pub(super) fn details(by: &CreatedBy) -> Vec<String> {
     lines
 }
 
-/// `create_pool (pool.c:7)`, or what else is known of a frame.
+/// Returns `create_pool (pool.c:7)`, or whatever else is known about a frame.
 fn place(frame: &StackFrame) -> String {
     let StackFrame { function, file, line, module, offset, .. } = frame;
     let source = match (file, line) {
@@ -60,7 +60,7 @@ fn place(frame: &StackFrame) -> String {
     }
 }
 
-/// "a segment", "2 segments and 1 semaphore set".
+/// Returns a summary such as "a segment" or "2 segments and 1 semaphore set".
 fn summary(objects: &LeakedObjects) -> Option<String> {
     let kinds = [
         (objects.leaked.len(), "segment"),

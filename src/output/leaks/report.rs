@@ -12,7 +12,7 @@ use crate::segments::state;
 use crate::sysv::{MessageQueue, SemaphoreSet};
 use crate::values::{Mode, counted};
 
-/// Everything that a command left behind, as it was found: before anything is removed.
+/// Everything that a command left behind, recorded before anything is removed.
 #[derive(Debug, Serialize)]
 pub(crate) struct LeakedObjects {
     pub(super) leaked: Vec<Leaked<SegmentRecord>>,
@@ -39,7 +39,7 @@ pub(super) struct Leaked<T> {
     #[serde(flatten)]
     pub record: T,
     pub created_by: Option<CreatedBy>,
-    /// What a person reads of it.
+    /// The text for people.
     #[serde(skip)]
     pub line: String,
     #[serde(skip)]
@@ -68,7 +68,7 @@ pub(super) struct QueueRecord {
 }
 
 impl LeakedObjects {
-    /// The records of what was left behind. `created_by` makes the one of an object's origin.
+    /// Creates the records of what was left behind. `created_by` returns the record of an object's creator.
     pub(crate) fn new(
         leaks: &Leaks,
         lookups: &Lookups,
@@ -120,7 +120,7 @@ impl LeakedObjects {
         LeakedObjects { leaked, semaphores, queues }
     }
 
-    /// Of each object its name, the line about it, and who created it.
+    /// Returns for each object its name, its line and its creator.
     pub(super) fn each(&self) -> impl Iterator<Item = Told<'_>> {
         fn told<T>(leaked: &Leaked<T>) -> Told<'_> {
             Told { name: &leaked.name, line: &leaked.line, created_by: leaked.created_by.as_ref() }
@@ -130,7 +130,7 @@ impl LeakedObjects {
     }
 }
 
-/// What is told of any object.
+/// The common data of any kind of object.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Told<'a> {
     pub name: &'a str,
