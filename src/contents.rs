@@ -1,7 +1,7 @@
-//! Bytes between a segment and a file, a pipe or a terminal.
+//! Moving bytes between a segment and a file, a pipe or a terminal.
 //!
-//! Functions that can take long report each piece they finish through [`Advance`]. Whether anybody sees that as a bar is
-//! the caller's decision.
+//! Functions that can take long report each completed piece through [`Advance`]. The caller decides whether to show
+//! progress.
 
 pub(crate) mod archive;
 pub(crate) mod attach;

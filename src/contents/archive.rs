@@ -8,8 +8,9 @@
 //! shmadm/manifest.json.sha256    as sha256sum(1) writes it
 //! ```
 //!
-//! Holes take no room. The members of a segment follow each other with ascending offsets, and the segments have the order
-//! of the manifest. The reader accepts only what the writer writes, byte for byte, so that any change is found.
+//! Holes take no space. The members of a segment are consecutive, with ascending offsets, and the segments have the
+//! order of the manifest. The reader accepts only what the writer writes, byte for byte, so that any change is
+//! detected.
 
 mod fill;
 mod manifest;
@@ -22,11 +23,11 @@ pub(crate) use self::manifest::SavedSegment;
 pub(crate) use self::reader::{Archive, open};
 pub(crate) use self::writer::Writer;
 
-/// The most bytes of one member: a size of eleven octal digits, which every tar knows.
+/// The maximum size of a member in bytes: its size has at most 11 octal digits, which every tar can read.
 const MEMBER: u64 = 1 << 30;
-/// Bytes copied at a time.
+/// The number of bytes copied at a time.
 const PIECE: u64 = 1 << 20;
-/// The largest manifest that is read, in bytes. That of 32,768 segments has some 20 MB.
+/// The maximum size of a manifest in bytes. That of 32,768 segments has about 20 MB.
 const MANIFEST: u64 = 32 << 20;
-/// The most segments in an archive: eight times the kernel's usual limit (IPCMNI).
+/// The maximum number of segments in an archive: eight times the kernel's usual limit (IPCMNI).
 const SEGMENTS: usize = 1 << 18;

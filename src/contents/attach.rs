@@ -1,4 +1,4 @@
-//! Attaching a segment to move its bytes, with errors that name the segment and the remedy.
+//! Attaching a segment to move its bytes, with errors that name the segment and give advice.
 
 use std::fmt;
 use std::io;
@@ -10,10 +10,10 @@ use crate::segments::lookup;
 use crate::sysv::{self, Access, Attachment, Errno, Placement, Reason};
 use crate::values::{ShmId, human};
 
-/// Attaches a segment for the purpose that `verb` names, as in "cannot read segment …".
+/// Attaches a segment. `verb` names the purpose in errors, as in "cannot read segment …".
 ///
 /// # Errors
-/// Those of shmat(2), each with what the user can do about it.
+/// Those of shmat(2), each with advice.
 pub(crate) fn attach(id: ShmId, name: &str, verb: &str, access: Access, placement: Placement) -> Result<Attachment> {
     sysv::attach(id, access, placement).map_err(|error| {
         let needs = match access {
@@ -44,18 +44,18 @@ pub(crate) fn attach(id: ShmId, name: &str, verb: &str, access: Access, placemen
     })
 }
 
-/// Returns the mode by which the caller, who owns a segment, could attach it. `None` if it is somebody else's.
+/// Returns a mode with which the caller, who owns the segment, could attach it. `None` if the caller does not own it.
 fn own_mode(id: ShmId) -> Option<String> {
     let segment = lookup::look(id).ok().flatten()?;
     let me = geteuid().as_raw();
-    // ipcperms() of ipc/util.c takes the owner's bits for the creator, too, and IPC_SET is permitted to both.
+    // ipcperms() in ipc/util.c applies the owner's bits to the creator too, and both may use IPC_SET.
     let is_mine = me == segment.uid || me == segment.cuid;
     is_mine.then(|| format!("{:o}", segment.mode().bits() | 0o600))
 }
 
 const LIFT: &str = "`ulimit -v unlimited` lifts it, in the shell that starts shmadm";
 
-/// Says what limits the address space of this process (getrlimit(2), `RLIMIT_AS`), if anything does.
+/// Returns a text about the limit on this process's address space (getrlimit(2), `RLIMIT_AS`), if there is one.
 fn address_space_limit() -> Option<String> {
     let limit = getrlimit(Resource::As);
     let bytes = limit.current?;
@@ -68,7 +68,7 @@ fn address_space_limit() -> Option<String> {
     Some(format!("the address space is limited to {} (ulimit -v, RLIMIT_AS); {lift}", human(bytes.into())))
 }
 
-/// Returns the error of a failed copy. `EFAULT` means that the kernel has no page.
+/// Returns the error for a failed copy. `EFAULT` means that the kernel has no page for it.
 pub(crate) fn page_error(what: impl fmt::Display, error: &io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::EFAULT) => Error {

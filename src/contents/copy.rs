@@ -1,4 +1,4 @@
-//! Copying into a segment: from an input, or one byte over and over.
+//! Writing into a segment: from an input, or one byte repeatedly.
 
 use std::ops::Range;
 use std::os::fd::AsFd;
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::sysv::{Contents, MoveError, Stream};
 use crate::values::counted;
 
-/// Bytes written by one call of what is in memory.
+/// The maximum number of bytes that one call writes from memory.
 const PIECE: u64 = 1 << 20;
 
 /// Copies the whole input into a segment of `size` bytes, starting at `offset`. Returns the offset after its last byte.
@@ -42,7 +42,7 @@ pub(crate) fn fill_from(
             let stream = Stream::new(file.as_fd());
             stream.enlarge();
             let at = receive(contents, name, input, &stream, offset..size, advance)?;
-            // Only reading one byte more shows whether there is more.
+            // Only reading another byte shows whether the input is longer.
             if at == size && stream.read(&mut [0]).map_err(|error| input.unreadable(&error))? > 0 {
                 return Err(is_full(at));
             }
@@ -68,7 +68,7 @@ fn shrank(name: &str, input: &Input, written: u64, expected: u64) -> Error {
     )
 }
 
-/// Moves a stream into a part of a segment, until one of them ends. Returns the offset in the segment at that point.
+/// Moves a stream into a part of a segment, until either ends. Returns the offset in the segment at that point.
 fn receive(
     contents: &Contents<'_>,
     name: &str,
@@ -113,7 +113,7 @@ pub(crate) fn fill_with(
     Ok(())
 }
 
-/// Clears a segment. Its pages are given back to the kernel; where that is not possible, zeros are written.
+/// Clears a segment. Its pages are returned to the kernel; if that is not possible, zeros are written.
 pub(crate) fn clear(contents: &Contents<'_>, name: &str, size: u64, advance: Advance<'_>) -> Result<()> {
     // At most 64 steps: each takes time only for pages that are allocated.
     let step = (size / 64).next_multiple_of(1 << 30).max(1 << 30);
@@ -134,7 +134,7 @@ pub(crate) fn write_at(contents: &Contents<'_>, name: &str, bytes: &[u8], offset
     contents.write_at(bytes, offset).map_err(|error| page_error(format_args!("write to {name} at {offset}"), &error))
 }
 
-/// Returns how much was written: `1 byte was written`.
+/// Returns the number of bytes written as a text: `1 byte was written`.
 fn written(count: u64) -> String {
     format!("{} {} written", counted(count, "byte"), if count == 1 { "was" } else { "were" })
 }

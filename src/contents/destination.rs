@@ -1,4 +1,4 @@
-//! The file of `-o FILE`: replaced as a whole or not at all, or written in place where it is no regular file.
+//! The file of `-o FILE`: replaced atomically, or written in place if it is not a regular file.
 
 mod inherited;
 mod place;
@@ -20,18 +20,18 @@ use crate::values::visible_path;
 pub(crate) enum Destination {
     /// A device, a FIFO or an inherited descriptor: written in place.
     InPlace(File),
-    /// A new file, which takes its place at the end.
+    /// A new file, which replaces the old one at the end.
     Replace(Temporary),
 }
 
 impl Destination {
-    /// Opens what is to be written, so that it will be at `path` with this mode. A symbolic link is followed, but must lead
-    /// to something. `/dev/stdout`, `/dev/fd/N` and `/proc/self/fd/N` mean that open descriptor.
+    /// Opens the output for `path`, with this mode. A symbolic link is followed, but its target must exist.
+    /// `/dev/stdout`, `/dev/fd/N` and `/proc/self/fd/N` mean that open descriptor.
     ///
     /// # Errors
-    /// Those of open(2), and `PermissionDenied` for a FIFO or file that another user has put into a sticky directory that
-    /// all can write to. open(2) with `O_CREAT` refuses these, too (fs.protected_fifos and fs.protected_regular,
-    /// proc_sys_fs(5)), but only where these sysctls are set.
+    /// Those of open(2). `PermissionDenied` for a FIFO or file that another user has created in a sticky,
+    /// world-writable directory. open(2) with `O_CREAT` refuses these too, but only if the sysctls fs.protected_fifos
+    /// and fs.protected_regular are set (proc_sys_fs(5)).
     pub(crate) fn open(path: &Path, mode: u32) -> io::Result<Destination> {
         if let Some(descriptor) = inherited::named_by(path)? {
             return Ok(Destination::InPlace(descriptor.into()));
@@ -46,15 +46,15 @@ impl Destination {
         Temporary::new(target.place, mode).map(Destination::Replace)
     }
 
-    /// Returns the error that [`Destination::open`] would have, as far as that is known without making anything or waiting
-    /// for anybody.
+    /// Returns the error that [`Destination::open`] would return, as far as that is known without creating a file or
+    /// blocking.
     pub(crate) fn check_writable(path: &Path) -> io::Result<()> {
         if inherited::named_by(path)?.is_some() {
             return Ok(());
         }
         let target = Target::find(path)?;
         match &target.existing {
-            // Opening a FIFO waits for its reader.
+            // Opening a FIFO would wait for its reader.
             Some(existing) if !is_regular(&fstat(existing)?) => target.check_access(),
             Some(existing) => {
                 target.open_for_writing(existing)?;
@@ -72,20 +72,20 @@ impl Destination {
         }
     }
 
-    /// Returns whether it is a new file, in which holes can be left.
+    /// Returns whether the output is a new file, in which holes can be left.
     pub(crate) fn is_new_file(&self) -> bool {
         matches!(self, Self::Replace(_))
     }
 
-    /// Puts the whole file in its place. Until this succeeds, the old one stays as it was.
+    /// Moves the complete file into place. Until this succeeds, the old file is unchanged.
     pub(crate) fn finish(self) -> io::Result<()> {
         match self {
             Self::InPlace(_) => Ok(()),
             Self::Replace(temporary) => {
-                // The file ends where was written last. If that was a hole, only its length says so.
+                // The file ends at the current position. If it ends in a hole, its length must be set.
                 let end = temporary.file().stream_position()?;
                 temporary.file().set_len(end)?;
-                // A full disk may only show now.
+                // A full disk may be reported only here.
                 temporary.file().sync_all()?;
                 temporary.persist()
             }
@@ -97,7 +97,7 @@ fn is_regular(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
 
-/// Returns the error of writing to a file that the user named.
+/// Returns the error for writing to a file that the user named.
 pub(crate) fn cannot_write(path: &Path, error: &io::Error) -> Error {
     Error::io(format_args!("write {}", visible_path(path)), error)
 }

@@ -1,4 +1,4 @@
-//! Where the bytes for a segment come from.
+//! The source of the bytes for a segment.
 
 use std::fs::File;
 use std::io::{self, Seek};
@@ -32,13 +32,13 @@ fn is_on_sysfs(file: &File) -> bool {
 }
 
 impl Input {
-    /// Takes these bytes.
+    /// Returns an input of these bytes.
     pub(crate) fn bytes(bytes: Vec<u8>) -> Input {
         let length = Some(bytes.len() as u64);
         Input { source: Source::Bytes(bytes), tail: b"", name: "the text".into(), length }
     }
 
-    /// Takes the rest of an open file. Its length is known in advance for a regular file only.
+    /// Returns an input of the rest of an open file. Its length is known in advance only for a regular file.
     ///
     /// # Errors
     /// `EISDIR` for a directory, and those of fstat(2) and lseek(2).
@@ -49,30 +49,30 @@ impl Input {
         }
         let length =
             if metadata.is_file() { Some(metadata.len().saturating_sub(file.stream_position()?)) } else { None };
-        // A file of /proc reports size 0 and still has contents; one of sysfs reports a page, and has less.
+        // A file of /proc reports size 0 although it has contents. A file of sysfs reports a whole page, and has less.
         let length = length.filter(|length| *length > 0 && !is_on_sysfs(&file));
         Ok(Input { source: Source::File(file), tail: b"", name: visible_path(name).into_owned(), length })
     }
 
-    /// Takes the rest of standard input.
+    /// Returns an input of the rest of standard input.
     ///
     /// # Errors
-    /// Those of [`Input::file`], and `EBADF` where it is closed.
+    /// Those of [`Input::file`], and `EBADF` if it is closed.
     pub(crate) fn standard() -> io::Result<Input> {
         Input::file(io::stdin().as_fd().try_clone_to_owned()?.into(), Path::new("standard input"))
     }
 
-    /// Returns the number of bytes, where it is known in advance.
+    /// Returns the number of bytes, if it is known in advance.
     pub(crate) fn length(&self) -> Option<u64> {
         self.length
     }
 
-    /// Returns the number of bytes without those of [`Input::and_then`].
+    /// Returns the number of bytes without those added by [`Input::and_then`].
     pub(super) fn length_of_source(&self) -> Option<u64> {
         self.length.map(|length| length - self.tail.len() as u64)
     }
 
-    /// Adds bytes after the last one.
+    /// Appends bytes after the last one.
     pub(crate) fn and_then(self, tail: &'static [u8]) -> Input {
         let length = self.length.map(|length| length + tail.len() as u64);
         Input { tail, length, ..self }

@@ -1,4 +1,4 @@
-//! A part of an attached segment, read in runs of data and zeros.
+//! A part of an attached segment, read as runs of data and zeros.
 
 use std::io;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use super::sink::Sink;
 use crate::error::{Error, Result};
 use crate::sysv::{Contents, Extent};
 
-/// Bytes copied at a time.
+/// The number of bytes copied at a time.
 const PIECE: u64 = 1 << 20;
 
 /// A range of the bytes of an attached segment.
@@ -23,12 +23,12 @@ pub(crate) struct Part<'a> {
     pub range: Range<u64>,
 }
 
-/// A run of a segment's bytes.
+/// A run of bytes of a segment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Run<'a> {
     /// Bytes of allocated pages.
     Data(&'a [u8]),
-    /// So many bytes that were never written and read as zeros.
+    /// This number of bytes that were never written and read as zeros.
     Zeros(u64),
 }
 
@@ -63,12 +63,12 @@ impl Part<'_> {
         Ok(())
     }
 
-    /// Passes all bytes to `each` in order, a piece at a time, until it returns `false`.
+    /// Passes all bytes to `each` in order and in pieces, until it returns `false`.
     pub(crate) fn runs(&self, advance: Advance<'_>, mut each: impl FnMut(Run<'_>) -> Result<bool>) -> Result<()> {
         let mut buffer = vec![0; PIECE.min(self.length()) as usize];
         let mut at = self.range.start;
         while at < self.range.end {
-            // Finding the end of an extent can cost as much as reading it: ask once for each extent, not for each piece.
+            // Finding the end of an extent can cost as much as reading it, so do it once per extent, not per piece.
             let extent = self.extent(at)?;
             while at < extent.end {
                 let run = if extent.is_hole {
@@ -89,12 +89,12 @@ impl Part<'_> {
         Ok(())
     }
 
-    /// Returns the run of data, or of nothing, that begins at `at`.
+    /// Returns the run of data or zeros that starts at `at`.
     pub(super) fn extent(&self, at: u64) -> Result<Extent> {
         self.contents.extent(at..self.range.end).map_err(|error| self.unreadable(at, &error))
     }
 
-    /// Copies bytes from `at` on.
+    /// Copies the bytes starting at `at`.
     pub(super) fn read_at(&self, buffer: &mut [u8], at: u64) -> Result<()> {
         self.contents.read_at(buffer, at).map_err(|error| self.unreadable(at, &error))
     }

@@ -1,4 +1,4 @@
-//! Making the segments of an archive again.
+//! Recreating the segments of an archive.
 
 use std::collections::HashMap;
 use std::env;
@@ -18,29 +18,29 @@ use crate::system::names::{Names, gid_of, uid_of};
 use crate::sysv::{self, Access, Errno, NewSegment, Placement, Segment};
 use crate::values::{Mode, counted, visible_path};
 
-/// How many names are looked up that stand for other numbers here. The rest is restored by number.
+/// The maximum number of names looked up whose ids differ on this machine. Other segments are restored by id.
 const LOOKUPS: usize = 16;
 
-/// A segment that was made again.
+/// A restored segment.
 #[derive(Debug)]
 pub(crate) struct Restored {
     /// The new segment.
     pub(crate) segment: Segment,
-    /// What could not be restored of it, in a sentence.
+    /// A sentence about what could not be restored.
     pub(crate) warning: Option<String>,
 }
 
-/// Makes segments of one archive.
+/// Restores the segments of one archive.
 #[derive(Debug, Default)]
 pub(crate) struct Restorer {
-    /// Whether each segment must get the identifier that it had.
+    /// Whether each segment must get its old identifier.
     same_id: bool,
     names: Names,
     users: HashMap<String, Option<u32>>,
     groups: HashMap<String, Option<u32>>,
 }
 
-/// Opens an archive and checks all of it. With the path `-` it is read from standard input.
+/// Opens an archive and verifies all of it. The path `-` means standard input.
 ///
 /// # Errors
 /// It cannot be read, or is damaged.
@@ -52,12 +52,12 @@ pub(crate) fn open_archive(path: &Path, advance: Advance<'_>) -> Result<Archive>
     if kind.is_dir() {
         return Err(cannot(&Errno::EISDIR.into()));
     }
-    // It is read twice.
+    // The archive is read twice.
     let file = if kind.is_file() { file } else { copy_of(&mut &file).map_err(|error| cannot(&error))? };
     archive::open(file, path, advance)
 }
 
-/// Copies a stream into a file without a name, in the directory for temporary files.
+/// Copies a stream into an unnamed file in the directory for temporary files.
 fn copy_of(stream: &mut impl io::Read) -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::EXCL | OFlags::CLOEXEC;
     let mut copy = File::from(open(env::temp_dir(), flags, FileMode::RUSR | FileMode::WUSR)?);
@@ -66,22 +66,22 @@ fn copy_of(stream: &mut impl io::Read) -> io::Result<File> {
     Ok(copy)
 }
 
-/// Returns the error that [`Restorer::restore`] would have for a key that is taken.
+/// Returns the error that [`Restorer::restore`] would return for a key that is taken.
 pub(crate) fn check_key(saved: &SavedSegment) -> Result<()> {
     let existing = if saved.key().is_private() { None } else { create::find_existing(saved.key())? };
     existing.map_or(Ok(()), |existing| Err(exists(saved, Some(&existing))))
 }
 
 impl Restorer {
-    /// Begins. With `same_id` each segment must get the identifier that it had.
+    /// Creates a restorer. With `same_id` each segment must get its old identifier.
     pub(crate) fn new(same_id: bool) -> Restorer {
         Restorer { same_id, ..Restorer::default() }
     }
 
-    /// Makes the segment with this index. If that fails, nothing of it is left.
+    /// Creates the segment with this index. If that fails, the new segment is removed.
     ///
     /// # Errors
-    /// Its key is taken; it cannot be made or filled; the archive was changed meanwhile.
+    /// Its key is taken; it cannot be created or filled; the archive has changed since it was opened.
     pub(crate) fn restore(&mut self, archive: &mut Archive, index: usize, advance: Advance<'_>) -> Result<Restored> {
         let saved = archive.segment(index).clone();
         let created = self.create(&saved)?;
@@ -96,7 +96,7 @@ impl Restorer {
     }
 
     fn create(&self, saved: &SavedSegment) -> Result<Created> {
-        // Only this process, until it is filled.
+        // Only this user may access it until it is filled.
         let mode = Mode::from_raw(0o600);
         let new = NewSegment { key: saved.key(), size: saved.size, mode, huge: None, no_reserve: false };
         let made = if self.same_id { create::create_with_id(&new, saved.id()) } else { create::create(&new) };
@@ -133,7 +133,7 @@ impl Restorer {
         Ok(sentence(name, &warnings))
     }
 
-    /// The owner's number on this machine: by name, where the name is known.
+    /// Returns the owner's uid on this machine: by name if the name is known, else the saved uid.
     fn uid(&mut self, saved: &SavedSegment) -> u32 {
         match &saved.user {
             Some(name) if self.names.user(saved.uid).as_deref() != Some(name) => {

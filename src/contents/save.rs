@@ -1,4 +1,4 @@
-//! Saving segments into one archive.
+//! Saving segments into an archive.
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
@@ -16,27 +16,27 @@ use crate::segments::rmid_forced;
 use crate::system::names::Names;
 use crate::sysv::{Access, Placement, Segment};
 
-/// A segment that is in the archive.
+/// A segment that was saved.
 #[derive(Debug)]
 pub(crate) struct Saved {
-    /// Bytes of data. The rest was never touched.
+    /// Bytes of data. The rest of the segment was never touched.
     pub(crate) bytes: u64,
-    /// The segment after it was read and detached. Its times and its last user are those of that attachment.
+    /// The segment's state after it was read and detached. Its times and its last user result from that attachment.
     pub(crate) after: Segment,
 }
 
-/// Why one segment is not in the archive, or the archive is none.
+/// A failure of one segment, or of the whole archive.
 enum Failure {
     Segment(Error),
     Archive(Error),
 }
 
-/// Writes those of the segments that can be read into one archive, whole or not at all. Returns what became of each.
+/// Writes the readable ones of these segments into one archive, atomically. Returns the result for each.
 ///
 /// With the path `-` the archive goes to standard output. `advance` counts bytes of segments.
 ///
 /// # Errors
-/// The archive cannot be written, or a segment not be read to its end. There is no archive then.
+/// The archive cannot be written, or a segment cannot be read completely. No archive is created then.
 pub(crate) fn save(
     path: &Path,
     segments: &[Segment],
@@ -88,7 +88,7 @@ fn save_one(writer: &mut Writer<'_>, segment: &Segment, names: &Names, advance: 
         rmid_forced::outlives_a_detach(segment.id, &name, "save").map_err(Failure::Segment)?;
         let attachment =
             attach(segment.id, &name, "save", Access::Read, Placement::default()).map_err(Failure::Segment)?;
-        // What is attached keeps its identifier, so that from here on it is the one that was chosen.
+        // An attached segment keeps its identifier. So from here on this is certainly the chosen segment.
         look(segment, &name).map_err(Failure::Segment)?;
         let contents = attachment.contents(Access::Read);
         let part = Part { contents, name: &name, range: 0..attachment.size() };
@@ -98,7 +98,7 @@ fn save_one(writer: &mut Writer<'_>, segment: &Segment, names: &Names, advance: 
     Ok(Saved { bytes, after })
 }
 
-/// Looks at a segment once more, which must be the same.
+/// Reads a segment's state again, and checks that it is still the same segment.
 fn look(segment: &Segment, name: &str) -> Result<Segment> {
     match lookup::look(segment.id) {
         Ok(Some(now)) if now.identity() == segment.identity() => Ok(now),

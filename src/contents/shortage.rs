@@ -1,4 +1,4 @@
-//! Whether there is memory for what is about to be written: the kernel does not refuse a page, it kills.
+//! Whether there is enough memory for a write. The kernel does not refuse a page; it kills a process.
 
 use std::fmt;
 use std::io;
@@ -8,18 +8,18 @@ use crate::system::memory_left::{Bound, memory_left};
 use crate::sysv::Contents;
 use crate::values::{human, visible_path};
 
-/// So much is always to be had, or else nothing goes any more: it is not worth asking for.
+/// Writes smaller than this are not checked: without this much memory, nothing would work any more.
 const LITTLE: u64 = 1 << 20;
 
-/// A warning, where writing to a part of a segment takes more memory than is left. `None` also where that cannot be
-/// known: /proc or the cgroups are not to be seen.
+/// Returns a warning if writing to a part of a segment takes more memory than is left. Returns `None` if that cannot be
+/// determined, because /proc or the cgroups are not visible.
 pub(crate) fn shortage(contents: &Contents<'_>, name: &str, part: Range<u64>) -> Option<String> {
     let length = part.end - part.start;
     if length <= LITTLE {
         return None;
     }
     let left = memory_left()?;
-    // Most often this settles it, and the segment need not be looked through.
+    // This usually decides it, without examining the segment.
     if length <= left.bytes || !has_holes_for_more(contents, part, left.bytes).ok()? {
         return None;
     }
@@ -31,7 +31,7 @@ pub(crate) fn shortage(contents: &Contents<'_>, name: &str, part: Range<u64>) ->
     ))
 }
 
-/// Displays what a bound means to a process that writes.
+/// Displays what a limit means to a process that writes.
 struct Meaning<'a>(&'a Bound);
 
 impl fmt::Display for Meaning<'_> {
@@ -53,7 +53,7 @@ impl fmt::Display for Meaning<'_> {
     }
 }
 
-/// Whether more than `left` bytes of a part of the segment have no page yet.
+/// Returns whether more than `left` bytes of a part of the segment have no page yet.
 fn has_holes_for_more(contents: &Contents<'_>, part: Range<u64>, left: u64) -> io::Result<bool> {
     let (mut at, mut holes) = (part.start, 0);
     while at < part.end && holes <= left {

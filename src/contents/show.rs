@@ -1,4 +1,4 @@
-//! A part of a segment as text: a C string, or a hexdump.
+//! Printing a part of a segment as text: a C string, or a hexdump.
 
 use std::io::{self, BufWriter, Write};
 
@@ -8,7 +8,7 @@ use super::sink::Sink;
 use crate::error::{Error, Result};
 use crate::output::{Hexdump, Text, escaped_lines, whole_characters};
 
-/// Returns whether a part is text, followed by NUL bytes alone.
+/// Returns whether a part is text, followed only by NUL bytes.
 pub(crate) fn is_text(part: &Part<'_>) -> Result<bool> {
     let mut text = Text::default();
     part.runs(&mut |_| {}, |run| {
@@ -21,10 +21,10 @@ pub(crate) fn is_text(part: &Part<'_>) -> Result<bool> {
     Ok(text.is_whole())
 }
 
-/// Writes the bytes before the first NUL, and ends the line. On a terminal, control characters are escaped.
+/// Writes the bytes before the first NUL, and a newline. On a terminal, control characters are escaped.
 pub(crate) fn string(part: &Part<'_>, on_terminal: bool, sink: &mut Sink<'_>, advance: Advance<'_>) -> Result<()> {
     let mut last = None;
-    // A character may begin in one piece and end in the next.
+    // A character may start in one piece and end in the next.
     let mut kept = Vec::new();
     part.runs(advance, |run| {
         let Run::Data(bytes) = run else { return Ok(false) };
@@ -68,7 +68,7 @@ fn dump_to(part: &Part<'_>, writer: &mut impl Write, advance: Advance<'_>) -> Re
     dump.finish().map_err(|error| Error::output(&error))
 }
 
-/// A sink as an [`io::Write`] that keeps the sink's own error.
+/// Adapts a sink to [`io::Write`], and keeps the sink's own error.
 struct SinkWriter<'a, 'b> {
     sink: &'a mut Sink<'b>,
     error: Option<Error>,

@@ -1,4 +1,4 @@
-//! What the bytes of a segment are written to: standard output or an open file.
+//! Where the bytes of a segment are written: standard output or an open file.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -13,19 +13,19 @@ use crate::error::{Error, Result};
 use crate::output::Output;
 use crate::sysv::{Contents, MoveError, Stream};
 
-/// Zeros written at a time.
+/// The number of zeros written at a time.
 const PIECE: u64 = 256 << 10;
 /// The default capacity of a pipe, in bytes.
 const PIPE: u64 = 64 << 10;
 
-/// An open stream, written to at its current position.
+/// An output stream, written at its current position.
 #[derive(Debug)]
 pub(crate) enum Sink<'a> {
     /// Standard output.
     Output(&'a mut Output),
     /// A file.
     File {
-        /// Open for writing.
+        /// The file, open for writing.
         file: File,
         /// Its name, for errors.
         path: &'a Path,
@@ -63,7 +63,7 @@ impl Sink<'_> {
         Ok(())
     }
 
-    /// Moves a part of a segment there, without any buffer of this process.
+    /// Moves a part of a segment to the sink, without a buffer in this process.
     pub(crate) fn send(
         &mut self,
         contents: &Contents<'_>,
@@ -86,7 +86,7 @@ impl Sink<'_> {
         Ok(())
     }
 
-    /// Makes a pipe larger if many bytes are to be written.
+    /// Enlarges a pipe if many bytes are to be written.
     pub(crate) fn make_ready_for(&mut self, count: u64) -> Result<()> {
         if count > PIPE {
             self.stream()?.enlarge();

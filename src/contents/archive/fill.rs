@@ -1,4 +1,4 @@
-//! From an archive into a new segment.
+//! Copying from an archive into a new segment.
 
 use super::member::Content;
 use super::reader::Archive;
@@ -9,11 +9,11 @@ use crate::error::Result;
 use crate::sysv::Contents;
 
 impl Archive {
-    /// Copies the data of the segment with this index into a new one of the same size. Checks once more that it is the
-    /// data that was checked when the archive was opened.
+    /// Copies the data of the segment with this index into a new segment of the same size. Verifies again that it is
+    /// the data that was verified when the archive was opened.
     ///
     /// # Errors
-    /// The archive cannot be read, or was changed meanwhile; the segment cannot be written.
+    /// The archive cannot be read, or has changed since it was opened; the segment cannot be written.
     pub(crate) fn fill(
         &mut self,
         index: usize,

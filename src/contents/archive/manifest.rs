@@ -1,4 +1,4 @@
-//! What an archive says of its segments.
+//! The manifest: an archive's description of its segments.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,12 +21,12 @@ pub(crate) struct Manifest {
     pub(crate) segments: Vec<SavedSegment>,
 }
 
-/// A segment as it was when it was saved. Times that never came are null.
+/// A segment's state when it was saved. A time that was never set is null.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SavedSegment {
     key: String,
     id: i32,
-    /// Bytes.
+    /// In bytes.
     pub(crate) size: u64,
     mode: String,
     pub(crate) uid: u32,
@@ -42,13 +42,13 @@ pub(crate) struct SavedSegment {
     atime: Option<Timestamp>,
     dtime: Option<Timestamp>,
     ctime: Option<Timestamp>,
-    /// Whether its pages were kept in memory (`SHM_LOCK`).
+    /// Whether its pages were locked in memory (`SHM_LOCK`).
     pub(crate) locked: bool,
-    /// Whether it was marked for destruction. Its key was gone then.
+    /// Whether it was marked for destruction. It had no key then.
     marked: bool,
     /// Bytes of data in the archive; the rest of the segment was never touched.
     pub(crate) bytes: u64,
-    /// Of the data. See [`super::sha256::ExtentsDigest`].
+    /// The digest of the data. See [`super::sha256::ExtentsDigest`].
     pub(super) sha256: String,
 }
 
@@ -57,15 +57,15 @@ impl Manifest {
         Manifest { format: "shmadm".into(), version: VERSION, created, segments: Vec::new() }
     }
 
-    /// Returns the time of its members, in seconds since the epoch.
+    /// Returns the time of the archive's members, in seconds since the epoch.
     pub(super) fn mtime(&self) -> u64 {
         self.created.as_second().max(0).cast_unsigned()
     }
 
-    /// Reads a manifest.
+    /// Parses a manifest.
     ///
     /// # Errors
-    /// Says why this is none.
+    /// The reason why the text is not a valid manifest.
     pub(super) fn from_json(text: &[u8], mtime: u64) -> Result<Manifest, String> {
         let manifest: Manifest = serde_json::from_slice(text).map_err(|error| format!("its manifest: {error}"))?;
         if manifest.format != "shmadm" || manifest.version != VERSION {
@@ -116,7 +116,7 @@ impl SavedSegment {
         }
     }
 
-    /// Returns the key, [`Key::PRIVATE`] for a segment without one.
+    /// Returns the key; [`Key::PRIVATE`] for a segment without one.
     pub(crate) fn key(&self) -> Key {
         self.parsed_key().unwrap_or(Key::PRIVATE)
     }
@@ -136,7 +136,7 @@ impl SavedSegment {
         Some(Key::from_raw(bits.cast_signed())).filter(|key| key.to_string() == self.key)
     }
 
-    /// Whether every field has a value that the writer could have written.
+    /// Returns whether every field has a value that the writer could have written.
     fn is_possible(&self) -> bool {
         self.parsed_key().is_some()
             && ShmId::new(self.id).is_some()

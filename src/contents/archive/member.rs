@@ -1,24 +1,24 @@
-//! The members of an archive: their names, and the headers before their bytes.
+//! The members of an archive: their names, and the headers before their data.
 
 use tar::Header;
 
 use crate::values::ShmId;
 
-/// The size of a tar header, and what each member is padded to with zeros.
+/// The size of a tar header in bytes. The data of each member is padded with zeros to a multiple of it.
 pub(super) const BLOCK: usize = 512;
 
 const DIRECTORY: &str = "shmadm/id-";
 const MANIFEST: &str = "shmadm/manifest.json";
 const DIGEST: &str = "shmadm/manifest.json.sha256";
 
-/// What a member has.
+/// The kind of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
     /// Bytes of a segment, from this offset on.
     Extent { id: ShmId, offset: u64 },
     /// The manifest.
     Manifest,
-    /// Its checksum.
+    /// The manifest's checksum.
     Digest,
 }
 
@@ -26,14 +26,14 @@ pub(super) enum Content {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Member {
     pub(super) content: Content,
-    /// Bytes, without the padding.
+    /// Size in bytes, without the padding.
     pub(super) size: u64,
-    /// When the archive was made, in seconds since the epoch. The same for all members.
+    /// Creation time of the archive, in seconds since the epoch. The same for all members.
     pub(super) mtime: u64,
 }
 
 impl Member {
-    /// Returns the header of a member. All but the fields of [`Member`] is always the same.
+    /// Returns the header of a member. All fields except those of [`Member`] are constant.
     pub(super) fn header(&self) -> Header {
         let name = match self.content {
             Content::Extent { id, offset } => format!("{DIRECTORY}{id}/{offset}"),
@@ -41,7 +41,7 @@ impl Member {
             Content::Digest => DIGEST.into(),
         };
         let mut header = Header::new_ustar();
-        // It fails for names that are too long, or go out of the directory.
+        // This fails only for names that are too long or leave the directory.
         let _ = header.set_path(name);
         header.set_entry_type(tar::EntryType::Regular);
         header.set_mode(0o600);

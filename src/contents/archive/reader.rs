@@ -1,4 +1,4 @@
-//! Reading an archive: everything is checked before anything is made of it.
+//! Reading an archive: all of it is verified before anything is created from it.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -13,7 +13,7 @@ use crate::contents::Advance;
 use crate::error::{Error, Result};
 use crate::values::{ShmId, visible_path};
 
-/// An archive that was found to be whole.
+/// An archive that was verified.
 #[derive(Debug)]
 pub(crate) struct Archive {
     /// The segments, each with the offset of the header of its first data.
@@ -30,16 +30,16 @@ impl Archive {
     /// Returns the segment with this index, counted from 0.
     ///
     /// # Panics
-    /// There are not so many.
+    /// If there is no segment with this index.
     pub(crate) fn segment(&self, index: usize) -> &SavedSegment {
         &self.segments[index].0
     }
 }
 
-/// Reads a whole archive and checks it. Memory is bounded, whatever is in it.
+/// Reads a whole archive and verifies it. Memory use is bounded, whatever the file contains.
 ///
 /// # Errors
-/// The file cannot be read, or was changed or cut since it was written.
+/// The file cannot be read, or was changed or truncated since it was written.
 pub(crate) fn open(file: File, path: &Path, advance: Advance<'_>) -> Result<Archive> {
     let mut members =
         Members { source: BufReader::with_capacity(1 << 18, file), at: 0, name: visible_path(path).into_owned() };
@@ -47,7 +47,7 @@ pub(crate) fn open(file: File, path: &Path, advance: Advance<'_>) -> Result<Arch
     Ok(Archive { segments, members })
 }
 
-/// The members of an archive, one after the other.
+/// An iterator over the members of an archive.
 #[derive(Debug)]
 pub(super) struct Members {
     source: BufReader<File>,
@@ -57,14 +57,14 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// Reads a header.
+    /// Reads the next header.
     pub(super) fn next(&mut self) -> Result<Member> {
         let mut block = [0; BLOCK];
         self.read(&mut block)?;
         Member::from_header(&block).ok_or_else(|| self.damaged("it has a header that shmadm does not write"))
     }
 
-    /// Passes the bytes of a member to `each`, in pieces, and checks the padding.
+    /// Passes a member's data to `each`, in pieces, and checks the padding.
     pub(super) fn data(&mut self, member: &Member, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let mut piece = vec![0; PIECE.min(member.size) as usize];
         let mut left = member.size;
@@ -77,14 +77,14 @@ impl Members {
         self.zeros(padding(member.size))
     }
 
-    /// Goes to a header, of which this is the offset in the file.
+    /// Seeks to a header by its offset in the file.
     pub(super) fn go_to(&mut self, offset: u64) -> Result<()> {
         self.source.seek(SeekFrom::Start(offset)).map_err(|error| self.unreadable(&error))?;
         self.at = offset;
         Ok(())
     }
 
-    /// Returns the error of an archive that is not as it was written.
+    /// Returns the error for an archive that differs from what was written.
     pub(super) fn damaged(&self, how: impl std::fmt::Display) -> Error {
         Error::cannot(format_args!("restore from {}", self.name), format!("the archive is damaged: {how}"))
             .hint(format_args!("found at byte {}", self.at))
@@ -120,7 +120,7 @@ impl Members {
     }
 }
 
-/// The data of a segment, as far as it was read.
+/// The data of a segment read so far.
 struct Seen {
     id: ShmId,
     start: u64,
@@ -129,7 +129,7 @@ struct Seen {
     digest: ExtentsDigest,
 }
 
-/// A segment whose data was read.
+/// A summary of a segment whose data was read.
 struct Summary {
     id: ShmId,
     start: u64,
@@ -144,7 +144,7 @@ impl From<Seen> for Summary {
     }
 }
 
-/// Reads all members, to the end of the file.
+/// Reads all members, up to the end of the file.
 fn check(members: &mut Members, advance: Advance<'_>) -> Result<Vec<(SavedSegment, u64)>> {
     let mut summaries: Vec<Summary> = Vec::new();
     let mut current: Option<Seen> = None;
@@ -213,7 +213,7 @@ fn read_manifest(members: &mut Members, member: &Member) -> Result<Manifest> {
     Manifest::from_json(&text, member.mtime).map_err(|how| members.damaged(how))
 }
 
-/// Compares what the manifest says with what was read.
+/// Compares the manifest with the data.
 fn compare(members: &Members, manifest: Manifest, summaries: &[Summary]) -> Result<Vec<(SavedSegment, u64)>> {
     let mut summaries = summaries.iter();
     let mut ids = HashSet::new();

@@ -1,10 +1,11 @@
-//! SHA-256 of a segment's data and of the manifest, as text.
+//! SHA-256 digests of a segment's data and of the manifest, as text.
 
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-/// The digest of a segment's extents: of each its offset and length, as eight bytes little endian, and its bytes.
+/// The digest of a segment's extents. It covers for each extent its offset and length, as eight bytes little endian,
+/// and its data.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ExtentsDigest(Sha256);
 

@@ -1,4 +1,4 @@
-//! Writing an archive, in one pass: it can go into a pipe.
+//! Writing an archive in one pass, so that the output can be a pipe.
 
 use std::ops::Range;
 
@@ -15,10 +15,11 @@ use crate::error::Result;
 use crate::system::names::Names;
 use crate::sysv::Segment;
 
-/// Small pieces are collected up to this many bytes before they are written.
+/// Small pieces are buffered up to this number of bytes.
 const BUFFER: usize = 64 << 10;
 
-/// An archive that is being written. Without [`Writer::finish`] it has no manifest, and nothing can be restored from it.
+/// An archive that is being written. Without [`Writer::finish`] it has no manifest, and nothing can be restored from
+/// it.
 #[derive(Debug)]
 pub(crate) struct Writer<'a> {
     sink: Sink<'a>,
@@ -27,16 +28,15 @@ pub(crate) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Begins an archive.
+    /// Starts an archive.
     pub(crate) fn new(sink: Sink<'a>) -> Writer<'a> {
         Writer { sink, buffer: Vec::with_capacity(BUFFER), manifest: Manifest::new(Timestamp::now()) }
     }
 
-    /// Adds a segment: what is known of it, and all its data. Returns the number of bytes of data. `advance` counts holes,
-    /// too.
+    /// Adds a segment: its description and all its data. Returns the number of bytes of data. `advance` includes holes.
     ///
     /// # Errors
-    /// The segment cannot be read or the archive not be written. It is of no use after that.
+    /// The segment cannot be read, or the archive cannot be written. The archive must not be used afterwards.
     pub(crate) fn add(
         &mut self,
         segment: &Segment,
@@ -87,14 +87,14 @@ impl<'a> Writer<'a> {
         self.put(&vec![0; padding(size)])
     }
 
-    /// Ends the archive with its manifest.
+    /// Completes the archive with its manifest.
     pub(crate) fn finish(mut self) -> Result<()> {
         let text =
             serde_json::to_vec_pretty(&self.manifest).map_err(|error| crate::error::Error::output(&error.into()))?;
         self.put_file(Content::Manifest, &text)?;
         let sum = format!("{}  manifest.json\n", sha256::of(&text));
         self.put_file(Content::Digest, sum.as_bytes())?;
-        // POSIX: two blocks of zeros.
+        // POSIX requires two blocks of zeros at the end.
         self.put(&[0; 2 * super::member::BLOCK])?;
         self.flush()
     }

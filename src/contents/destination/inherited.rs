@@ -1,4 +1,4 @@
-//! Names of descriptors that this process inherited: `/dev/stdout`, `/dev/fd/3`, `/proc/self/fd/3`.
+//! Paths of descriptors that this process inherited: `/dev/stdout`, `/dev/fd/3`, `/proc/self/fd/3`.
 
 use std::ffi::OsStr;
 use std::io;
@@ -11,24 +11,24 @@ use rustix::fs::{Mode, OFlags, fstat, open, readlinkat, stat};
 use super::place::parent;
 use crate::linux::duplicate_inherited;
 
-/// The most symbolic links that the kernel follows in a path (path_resolution(7)).
+/// The maximum number of symbolic links that the kernel follows in a path (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
-/// Returns a copy of the descriptor that `path` names, or `None` if it names something else.
+/// Returns a duplicate of the descriptor that `path` names, or `None` if it names something else.
 ///
-/// Opening such a path would open the file behind the descriptor again: at its beginning, and by its name, so that a file
-/// that the shell opened with `>>` would be replaced.
+/// Opening such a path would reopen the descriptor's file by name and at its beginning. A file that the shell opened
+/// with `>>` would be replaced.
 ///
 /// # Errors
-/// `EBADF` where the descriptor is not open, and those of open(2) for the path.
+/// `EBADF` if the descriptor is not open, and those of open(2) for the path.
 pub(super) fn named_by(path: &Path) -> io::Result<Option<OwnedFd>> {
     let Some(number) = number_of(path) else { return Ok(None) };
-    // The kernel may forbid to follow a link that another user has put into /tmp (fs.protected_symlinks).
+    // The kernel may refuse to follow a link that another user has created in /tmp (fs.protected_symlinks).
     open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     Ok(Some(duplicate_inherited(number)?))
 }
 
-/// Follows links until the path is an entry of our own /proc/self/fd.
+/// Follows links until the path is an entry of our own /proc/self/fd, and returns its number.
 fn number_of(path: &Path) -> Option<i32> {
     let mut path = PathBuf::from(path);
     for _ in 0..MAX_LINKS {
@@ -43,7 +43,7 @@ fn number_of(path: &Path) -> Option<i32> {
     None
 }
 
-/// Whether a directory is that of our own descriptors.
+/// Returns whether a directory is our own /proc/self/fd.
 fn is_ours(directory: impl AsFd) -> bool {
     let Ok(found) = fstat(directory) else { return false };
     ["/proc/self/fd", "/proc/thread-self/fd"]

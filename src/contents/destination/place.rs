@@ -1,5 +1,5 @@
-//! Where a file is, or will be: a name in an open directory. Renaming that directory or a parent of it, or putting a link in
-//! its place, changes nothing for who has it open.
+//! The location of a file: a name in an open directory. Renaming that directory or a parent, or replacing it by a link,
+//! does not affect a process that has it open.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -22,11 +22,11 @@ pub(super) struct Place {
     pub(super) name: OsString,
 }
 
-/// What a path leads to.
+/// What a path refers to.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) place: Place,
-    /// The file there, opened as `O_PATH`; `None` where there is none.
+    /// The existing file, opened with `O_PATH`; `None` if there is none.
     pub(super) existing: Option<OwnedFd>,
 }
 
@@ -36,13 +36,13 @@ pub(super) fn parent(path: &Path) -> &Path {
 }
 
 impl Target {
-    /// Finds what is at a path. The kernel refuses to follow links that other users have put into /tmp
-    /// (fs.protected_symlinks); see [`super::Destination::open`] for what is refused here.
+    /// Finds the location for a path. The kernel refuses to follow links that other users have created in /tmp
+    /// (fs.protected_symlinks). [`super::Destination::open`] lists what this function refuses.
     pub(super) fn find(path: &Path) -> io::Result<Target> {
         let Some(name) =
             path.file_name().filter(|name| path.as_os_str().as_encoded_bytes().ends_with(name.as_encoded_bytes()))
         else {
-            // `.`, `..`, `/` and what ends in a slash are directories, or errors.
+            // `.`, `..`, `/` and paths with a trailing slash are directories, or errors.
             open(path, DIRECTORY, Mode::empty())?;
             return Err(Errno::ISDIR.into());
         };
@@ -66,11 +66,11 @@ impl Target {
         Ok(Target { place, existing: Some(existing) })
     }
 
-    /// Opens the file that was found for writing. Opening a FIFO waits for its reader.
+    /// Opens the existing file for writing. Opening a FIFO waits for its reader.
     pub(super) fn open_for_writing(&self, existing: &OwnedFd) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
         let again = match retry_on_intr(|| openat(CWD, by_descriptor(existing), flags, Mode::empty())) {
-            // Without /proc only by its name, where another file can be by now.
+            // Without /proc it can be opened only by name, which may refer to another file by now.
             Err(Errno::NOENT) => {
                 let Place { directory, name } = &self.place;
                 retry_on_intr(|| openat(directory, name, flags | OFlags::NOFOLLOW, Mode::empty()))
@@ -87,8 +87,8 @@ impl Target {
 }
 
 impl Place {
-    /// Returns where an open file is, or `None` if it has no name, as a pipe. It is not looked up by the path that it was
-    /// opened by: the links in that may lead elsewhere by now.
+    /// Returns the location of an open file; `None` if it has no name, for example a pipe. Its original path is not
+    /// used, because links in that path may have changed.
     fn of(file: &OwnedFd) -> io::Result<Option<Place>> {
         let path = fs::read_link(by_descriptor(file))?;
         let Some(name) = path.file_name().filter(|_| path.is_absolute()) else { return Ok(None) };
@@ -113,12 +113,12 @@ impl Place {
         retry_on_intr(|| openat(&self.directory, &self.name, OFlags::PATH | OFlags::CLOEXEC | flags, Mode::empty()))
     }
 
-    /// Checks that the user may make files in the directory.
+    /// Checks that the user may create files in the directory.
     pub(super) fn check_writable(&self) -> io::Result<()> {
         Ok(accessat(&self.directory, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())?)
     }
 
-    /// Refuses a file that another user has put into a sticky directory that all can write to. The rule is that of
+    /// Refuses a file that another user has created in a sticky, world-writable directory. The rule is that of
     /// `may_create_in_sticky` in fs/namei.c.
     fn refuse_planted(&self, file: &Stat) -> io::Result<()> {
         let directory = fstat(self.directory.as_fd())?;
@@ -135,7 +135,7 @@ impl Place {
     }
 }
 
-/// The path by which an open file can be opened once more.
+/// Returns the path by which an open file can be reopened.
 fn by_descriptor(file: &OwnedFd) -> PathBuf {
     format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }

@@ -1,4 +1,4 @@
-//! A new file beside the one that it will replace.
+//! A new file in the directory of the file that it will replace.
 
 use std::ffi::OsString;
 use std::fs::{File, Permissions};
@@ -12,24 +12,25 @@ use rustix::io::{Errno, retry_on_intr};
 use super::place::Place;
 use crate::system::signals::{BlockedSignals, UndoOnSignal};
 
-/// How many random names are tried before one that is taken is an error.
+/// The number of random names that are tried before giving up.
 const TRIES: usize = 100;
 
-/// A new file in the directory of its place. It is removed when this is dropped or a signal ends the process, unless
-/// [`Temporary::persist`] has put it in its place.
+/// A new file in the directory of its target. It is removed when this is dropped or when a signal ends the process,
+/// unless [`Temporary::persist`] has moved it into place.
 ///
-/// The directory is a descriptor, which crate tempfile does not work with: a path could lead to another directory by then.
+/// The directory is an open descriptor, because a path could lead to another directory later. The tempfile crate does
+/// not support descriptors.
 #[derive(Debug)]
 pub(crate) struct Temporary {
     file: File,
     name: OsString,
     place: Place,
-    /// Dropped at the end, after the file has been renamed or removed.
+    /// Dropped last, after the file has been renamed or removed.
     _undo: Box<UndoOnSignal>,
 }
 
 impl Temporary {
-    /// Makes the file, with this mode.
+    /// Creates the file with this mode.
     pub(super) fn new(place: Place, mode: u32) -> io::Result<Temporary> {
         let blocked = BlockedSignals::shutdown();
         let directory = place.directory.try_clone()?;
@@ -39,7 +40,7 @@ impl Temporary {
             let _ = unlinkat(directory, removed, AtFlags::empty());
         }));
         let temporary = Temporary { file, name, place, _undo: undo };
-        // open(2) would apply the umask; the mode is meant as it is.
+        // open(2) would apply the umask, but the mode is meant literally.
         temporary.file.set_permissions(Permissions::from_mode(mode))?;
         Ok(temporary)
     }
@@ -49,9 +50,9 @@ impl Temporary {
         &self.file
     }
 
-    /// Puts the file in its place, over the one that is there.
+    /// Moves the file into place, and replaces an existing one.
     pub(super) fn persist(self) -> io::Result<()> {
-        // The drop that follows finds the temporary name gone.
+        // The following drop no longer finds the temporary name.
         Ok(renameat(&self.place.directory, &self.name, &self.place.directory, &self.place.name)?)
     }
 }
