@@ -10,9 +10,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use object::elf::{PT_LOAD, ProgramHeader64};
-use object::read::elf::{ElfFile64, ProgramHeader};
-use object::{Endianness, Object, ObjectSection, ReadCache};
+use object::elf::{FileHeader64, PT_LOAD, ProgramHeader64, SHN_UNDEF, Sym64};
+use object::read::elf::{ElfFile64, ProgramHeader, Sym, SymbolTable};
+use object::{Endianness, Object, ObjectSection, ReadCache, ReadRef};
 
 use super::maps::CodeMapping;
 
@@ -139,13 +139,31 @@ impl State {
 }
 
 /// Returns the address of `environ` in a C library or a statically linked program.
-fn environ_of<'data, R: object::ReadRef<'data>>(elf: &ElfFile64<'data, Endianness, R>) -> Option<u64> {
-    use object::ObjectSymbol;
-    let is_environ = |symbol: &_| {
-        let symbol: &object::read::elf::ElfSymbol64<'data, '_, Endianness, R> = symbol;
-        symbol.is_definition() && matches!(symbol.name_bytes(), Ok(b"environ" | b"__environ"))
-    };
-    elf.dynamic_symbols().find(is_environ).map(|symbol| symbol.address())
+fn environ_of<'data, R: ReadRef<'data>>(elf: &ElfFile64<'data, Endianness, R>) -> Option<u64> {
+    let mut found = None;
+    each_definition(elf, elf.elf_dynamic_symbol_table(), |symbol, name| {
+        if matches!(name, b"environ" | b"__environ") {
+            found = found.or(Some(symbol.st_value(elf.endian())));
+        }
+    });
+    found
+}
+
+/// Visits each symbol of a table that is defined in its file, with its name. All names are read at once: reading them one
+/// by one takes a system call each.
+pub(super) fn each_definition<'data, R: ReadRef<'data>>(
+    elf: &ElfFile64<'data, Endianness, R>,
+    table: &SymbolTable<'data, FileHeader64<Endianness>, R>,
+    mut visit: impl FnMut(&Sym64<Endianness>, &[u8]),
+) {
+    let strings = elf.section_by_index(table.string_section()).ok().filter(|section| section.size() <= LARGEST_SECTION);
+    let Some(strings) = strings.and_then(|section| section.data().ok()) else { return };
+    let endian = elf.endian();
+    for symbol in table.iter().filter(|symbol| symbol.st_shndx(endian) != SHN_UNDEF) {
+        let name = strings.get(symbol.st_name(endian) as usize..).unwrap_or_default();
+        let length = memchr::memchr(0, name).unwrap_or(name.len());
+        visit(symbol, &name[..length]);
+    }
 }
 
 /// Opens a file that another user chose, if it is a regular file. Never blocks on other types, such as a FIFO.

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use addr2line::Context;
 use gimli::{EndianArcSlice, Reader, RunTimeEndian};
-use object::read::elf::ElfFile64;
-use object::{Endianness, Object, ObjectSection, ObjectSymbol, ReadCache, SymbolKind};
+use object::elf::STT_FUNC;
+use object::read::elf::{ElfFile64, Sym};
+use object::{Endianness, Object, ObjectSection, ReadCache};
 
 use super::Place;
-use super::module::{LARGEST_SECTION, ModuleFile, open_regular};
+use super::module::{LARGEST_SECTION, ModuleFile, each_definition, open_regular};
 use super::names::demangled;
 use crate::values::visible;
 
@@ -189,13 +190,16 @@ fn debug_information<'data, R: object::ReadRef<'data>>(
 }
 
 fn functions<'data, R: object::ReadRef<'data>>(elf: &ElfFile64<'data, Endianness, R>) -> Vec<Function> {
-    let symbols = elf.symbols().chain(elf.dynamic_symbols());
-    let functions = symbols.filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.is_definition());
+    let mut functions = Vec::new();
+    for table in [elf.elf_symbol_table(), elf.elf_dynamic_symbol_table()] {
+        each_definition(elf, table, |symbol, name| {
+            if symbol.st_type() == STT_FUNC {
+                let (address, size) = (symbol.st_value(elf.endian()), symbol.st_size(elf.endian()));
+                functions.push(Function { address, size, name: name.to_vec() });
+            }
+        });
+    }
     functions
-        .filter_map(|symbol| {
-            Some(Function { address: symbol.address(), size: symbol.size(), name: symbol.name_bytes().ok()?.to_vec() })
-        })
-        .collect()
 }
 
 /// Returns where distributions put the debug information of a file with this build ID.
