@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand, each with its help text, its `Args` and its `run`.
+//! The command line: one file for each subcommand, with its help text, its `Args` and its `run`.
 
 mod args;
 mod attach_write;
@@ -106,7 +106,7 @@ impl Command {
         }
     }
 
-    /// Whether a failure is to be told on standard output too, for a script that asked for JSON.
+    /// Returns whether a failure must also be printed to standard output, for a script that requested JSON.
     fn wants_json(&self) -> bool {
         match self {
             Self::Create(create) => create.wants_json(),
@@ -130,15 +130,15 @@ impl Command {
     }
 }
 
-/// What all commands work with: the streams, and what was looked up so far.
+/// The state shared by all commands: the streams, and lookups so far.
 #[derive(Debug)]
 struct Context {
     output: Output,
     lookups: Lookups,
 }
 
-/// The command line with the arguments of all commands. To run one, clap builds only those of its own (`defer`); but
-/// help, advice and completion speak of the others, too.
+/// Returns the command line with the arguments of all commands. To run one command, clap builds only that command's
+/// arguments (`defer`); help, advice and completion also refer to the others.
 fn all_commands() -> clap::Command {
     let mut commands = Cli::command();
     commands.build();

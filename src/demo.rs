@@ -1,4 +1,4 @@
-//! The life of a segment, shown with a real segment and two real processes.
+//! The demonstration of a segment's life, with a real segment and two real processes.
 
 mod second_process;
 mod story;
@@ -24,32 +24,32 @@ pub(crate) use second_process::serve;
 use second_process::{Answer, SecondProcess, text};
 use story::Step;
 
-/// How large the segment is: small, and the same in every call that is shown.
+/// The size of the segment in bytes: small, and the same in every call that is shown.
 const SIZE: u64 = 4096;
 /// What A writes.
 const TEXT: &str = "hello from A";
-/// Columns where the output is no terminal.
+/// The width in columns if the output is not a terminal.
 const WIDTH: u16 = 80;
 
 const TITLE: Style = Style::new().bold();
 const A: Style = AnsiColor::Cyan.on_default();
 const B: Style = AnsiColor::Green.on_default();
 
-/// How a demonstration ended.
+/// How the demonstration ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// At its end, or where the user ended it.
+    /// It was complete, or the user ended it.
     Done,
     /// A signal came.
     Signal(i32),
 }
 
-/// Why it does not go on.
+/// Why the demonstration stops.
 #[derive(Debug)]
 pub(crate) enum Stop {
     /// A signal came.
     Signal(i32),
-    /// Nobody will press Enter any more.
+    /// Standard input has ended, so nobody can press Enter.
     InputEnded,
     /// Something failed.
     Failed(Error),
@@ -61,9 +61,10 @@ impl From<Error> for Stop {
     }
 }
 
-/// Gives the demonstration. Where `pauses`, it waits for a line on standard input before each step.
+/// Runs the demonstration. If `pauses` is set, it waits for a line on standard input before each step.
 ///
-/// Errors: of every call; the segment and the second process are gone by then, and where a signal came, too.
+/// # Errors
+/// Those of every call. The segment and the second process are gone by then, as they are after a signal.
 pub(crate) fn play(output: &mut Output, pauses: bool) -> Result<End> {
     let shutdown = ShutdownSignals::catch().map_err(|error| Error::io("catch signals", &error))?;
     let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(|error| Error::io("read standard input", &error))?;
@@ -85,7 +86,7 @@ pub(crate) fn play(output: &mut Output, pauses: bool) -> Result<End> {
         output,
     };
     let played = stage.play();
-    // All is gone before anything more is said.
+    // Clean up before anything more is printed.
     drop(stage);
     match played {
         Ok(()) => Ok(End::Done),
@@ -99,7 +100,7 @@ pub(crate) fn play(output: &mut Output, pauses: bool) -> Result<End> {
     }
 }
 
-/// A segment that we made. It is removed with this, if it is still there and not removed yet.
+/// A segment that we created. Dropping this removes it, unless it has already been removed.
 #[derive(Debug)]
 struct Made {
     key: Key,
@@ -111,27 +112,27 @@ impl Drop for Made {
         if let Ok(Some(now)) = lookup::look(self.id)
             && (now.key, now.cpid.cast_unsigned()) == (self.key, std::process::id())
         {
-            // There is nobody to tell, and nothing more to try.
+            // A failure cannot be reported, and nothing else can be tried.
             let _ = sysv::remove(self.id);
         }
     }
 }
 
-/// Everything that is on show. What is to be undone comes first, in the order in which it is undone.
+/// The state of the demonstration. Fields that clean up on drop come first, in the order of the clean-up.
 struct Stage<'a> {
     attachment: Option<Attachment>,
     made: Option<Made>,
     second: SecondProcess,
-    /// Where B has attached.
+    /// The address at which B has attached.
     b: Option<usize>,
     is_written: bool,
-    /// The calls of this step, and who made each.
+    /// The calls of this step, and which process made each.
     shown: Vec<(char, String)>,
-    /// Our own calls, as they return.
+    /// Our own calls, received when they return.
     calls: Receiver<String>,
     is_traced: bool,
     shutdown: ShutdownSignals,
-    /// Where Enter comes from.
+    /// Where Enter is read from.
     pauses: Option<File>,
     output: &'a mut Output,
 }
@@ -172,7 +173,8 @@ impl Stage<'_> {
         sysv::remove(id).map_err(|error| self.cannot("remove", error))?;
         self.mine();
         if let Some(Made { key, .. }) = self.made {
-            // That it is not found is the point; that somebody has made a new one with this key is no harm.
+            // The call is expected to find nothing. If another process has created a segment with this key, that is
+            // harmless.
             let _ = sysv::find(key);
         }
         self.show(&story::REMOVE)?;
@@ -186,11 +188,11 @@ impl Stage<'_> {
         Ok(self.lines(if is_forced { story::END_FORCED } else { story::END })?)
     }
 
-    /// Makes the segment, with a key that nobody has.
+    /// Creates the segment with an unused key.
     fn create(&mut self) -> Result<ShmId, Stop> {
         loop {
             let key = Key::from_raw(fastrand::i32(1..));
-            // Before there is a segment: from its first moment on there is somebody to remove it.
+            // Before the segment exists, so that from its first moment the second process can remove it.
             self.second.watch(key, &self.shutdown)?;
             let mode = Mode::from_raw(0o600);
             match sysv::create(&NewSegment { key, size: SIZE, mode, huge: None, no_reserve: false }) {
@@ -216,12 +218,12 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// A call failed on the segment that was there a step ago.
+    /// Returns the error for a failed call on the segment of the previous step.
     fn cannot(&self, verb: &str, error: sysv::Error) -> Error {
         let name = self.made.as_ref().map_or(String::new(), |made| format!(" {} (id {})", made.key, made.id));
         let told = Error::call(format_args!("{verb} segment{name}"), error);
         match error.reason {
-            // It was not the user who named it: this is a failure, and not exit status 3.
+            // The user did not name the segment, so this is a failure and not exit status 3.
             Reason::NoSuchSegment => {
                 Error { kind: crate::error::Kind::Failed, ..told }.hint("somebody has removed it; run the demo again")
             }
@@ -229,14 +231,14 @@ impl Stage<'_> {
         }
     }
 
-    /// Takes our own calls of late into the step. Those that only look are not what the step is about.
+    /// Adds our own recent calls to the step, except those that only read state.
     fn mine(&mut self) {
         let only_looks =
             |call: &String| call.starts_with("shmctl(") && !call.contains("IPC_RMID") && !call.contains("= -1");
         self.shown.extend(self.calls.try_iter().filter(|call| !only_looks(call)).map(|call| ('A', call)));
     }
 
-    /// Takes the second process's calls into the step, and returns what came of them.
+    /// Adds the second process's calls to the step, and returns its answer.
     fn theirs(&mut self, answer: Answer) -> String {
         self.mine();
         self.trace(&answer);
@@ -245,14 +247,14 @@ impl Stage<'_> {
         answer.text
     }
 
-    /// Where `--trace` asks for all calls, tells of the second process's, as strace -f does.
+    /// Prints the second process's calls if `--trace` is given, as strace -f does.
     fn trace(&self, answer: &Answer) {
         if self.is_traced {
             answer.calls.iter().for_each(|call| note_raw(&format!("[pid {}] {call}", self.second.pid())));
         }
     }
 
-    /// Prints a step: what happens and why, the calls, the picture, and the row.
+    /// Prints a step: an explanation, the calls, the picture, and the row.
     fn show(&mut self, step: &Step) -> Result<(), Stop> {
         self.mine();
         if let Some(signal) = self.shutdown.signal() {
@@ -292,7 +294,7 @@ impl Stage<'_> {
 
     /// Prints the row, as `list` does.
     fn table(&mut self, segments: &[Segment]) -> Result<()> {
-        // Anew for each step: idle times go on, and processes end.
+        // New lookups for each step: idle times change, and processes exit.
         let lookups = Lookups::default();
         let view = View { lookups: &lookups, time_format: TimeFormat::default_for(true), human_sizes: true };
         let layout = Layout::new(&Column::defaults(), true, true, segments, &view, self.output.width().or(Some(WIDTH)));
@@ -301,7 +303,7 @@ impl Stage<'_> {
         if segments.is_empty() { self.output.line("(no row: the kernel has no such segment any more)") } else { Ok(()) }
     }
 
-    /// The segment's row of the kernel's table.
+    /// Returns the segment's row of the kernel's table.
     fn row(&self) -> Result<Option<Segment>> {
         let Some(made) = &self.made else { return Ok(None) };
         for row in lookup::rows()? {
@@ -313,9 +315,9 @@ impl Stage<'_> {
         Ok(None)
     }
 
-    /// What is in the segment, as whoever is attached sees it.
+    /// Returns the segment's text, as an attached process sees it.
     fn text(&mut self) -> Result<String, Stop> {
-        // To look at a page that was never touched would be to touch it.
+        // Reading a page that was never touched would allocate it.
         let text = match (&self.attachment, self.b) {
             _ if !self.is_written => String::new(),
             (Some(attachment), _) => text(attachment)?,
@@ -333,7 +335,7 @@ impl Stage<'_> {
         lines.iter().try_for_each(|line| self.output.line(line))
     }
 
-    /// Sees what was printed on its way, and waits for Enter where that was asked for.
+    /// Flushes the output, and waits for Enter if requested.
     fn pause(&mut self) -> Result<(), Stop> {
         self.output.flush()?;
         let Some(input) = &mut self.pauses else { return Ok(()) };
@@ -344,10 +346,10 @@ impl Stage<'_> {
             match self.shutdown.wait_readable(&sources).map_err(|error| cannot(&error))? {
                 Woken::Signal(signal) => return Err(Stop::Signal(signal)),
                 Woken::Source(0) => {}
-                // It has not been told to say anything.
+                // The second process has not been asked anything, so it has ended.
                 Woken::Source(_) => return Err(SecondProcess::has_ended().into()),
             }
-            // A byte at a time: what is behind the end of the line is for the next pause.
+            // One byte at a time: what follows the newline is for the next pause.
             let mut byte = [0];
             match input.read(&mut byte) {
                 Ok(0) => return Err(Stop::InputEnded),

@@ -1,4 +1,4 @@
-//! Why a command failed: the text for a person, the fields for a script, and the exit status.
+//! Why a command failed: a text for people, fields for scripts, and the exit status.
 
 pub(crate) mod advice;
 
@@ -23,7 +23,7 @@ pub(crate) enum Status {
     Usage,
     /// 3: a named segment does not exist, and nothing else failed.
     Missing,
-    /// The work was done, and then a signal asked for the end: the process ends as that signal ends it.
+    /// The work was done, and then a signal requested shutdown: the process ends by that signal.
     Signal(i32),
     /// The status that `guard` passes on.
     Guarded(u8),
@@ -55,12 +55,12 @@ impl Status {
     }
 }
 
-/// What sort of failure an [`Error`] is.
+/// The kind of an [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Something could not be done.
     Failed,
-    /// The command line cannot be right. Found before anything was done.
+    /// The command line is invalid. This was detected before anything was done.
     Usage,
     /// A named segment does not exist.
     Missing,
@@ -68,26 +68,26 @@ pub(crate) enum Kind {
     ReaderGone,
 }
 
-/// A failure: for a person one line, `cannot ACTION: CAUSE; HINT`, for a script its parts.
+/// A failure: for people one line, `cannot ACTION: CAUSE; HINT`, and for scripts its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
-    /// Which sort of failure this is. The exit status follows from it.
+    /// The kind of failure, which determines the exit status.
     pub(crate) kind: Kind,
-    /// What was tried, on which segment: `remove segment 0x0000002a (id 5)`. `None` where the cause is a whole sentence.
+    /// What failed, on which segment: `remove segment 0x0000002a (id 5)`. `None` if the cause is a complete sentence.
     pub(crate) action: Option<String>,
-    /// Why it could not be done.
+    /// Why it failed.
     pub(crate) cause: String,
     /// What the user can do about it.
     pub(crate) hint: Option<String>,
-    /// The kernel's errno, where a system call failed.
+    /// The kernel's errno, if a system call failed.
     pub(crate) errno: Option<Errno>,
 }
 
-/// What a command's functions return.
+/// The result of a command's functions.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Returns a failure whose cause is a whole sentence: exit status 1.
+    /// Returns a failure whose cause is a complete sentence: exit status 1.
     pub(crate) fn failed(cause: impl Into<String>) -> Error {
         Error { kind: Kind::Failed, action: None, cause: cause.into(), hint: None, errno: None }
     }
@@ -107,7 +107,7 @@ impl Error {
         Error { kind: Kind::Missing, ..Error::failed(cause) }
     }
 
-    /// Returns the failure of a System V call, which was made to do `action`. A segment that does not exist is
+    /// Returns the failure of a System V call that was made to perform `action`. A missing segment is
     /// [`Kind::Missing`].
     pub(crate) fn call(action: impl fmt::Display, error: sysv::Error) -> Error {
         let kind = match error.reason {
@@ -117,8 +117,8 @@ impl Error {
         Error { kind, errno: Some(error.errno), ..Error::cannot(action, error.to_string()) }
     }
 
-    /// Returns the same as [`Error::call`] for a call that only some users may make on this segment, and says how to
-    /// see who they are.
+    /// Returns the failure of a call that only some users may make on this segment. Like [`Error::call`], with advice
+    /// on how to see who they are.
     pub(crate) fn call_on(action: impl fmt::Display, id: ShmId, error: sysv::Error) -> Error {
         let told = Error::call(action, error);
         match error.reason {
@@ -142,8 +142,7 @@ impl Error {
         Error { kind, ..Error::io("write standard output", error) }
     }
 
-    /// Adds what the user can do about it, after the hints there are. Commands of shmadm in it are made to act in the
-    /// namespace of `--ns`.
+    /// Appends advice to the existing hints. Commands of shmadm in it are changed to act in the namespace of `--ns`.
     pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Error {
         let hint = advice::localized(&hint.to_string());
         self.hint = Some(match self.hint {
@@ -184,7 +183,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// `{"errno":"EEXIST","message":"…","hint":"…"}`, with words that others chose made visible.
+/// Serializes as `{"errno":"EEXIST","message":"…","hint":"…"}`. Words that others chose are escaped.
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_struct("Error", 3)?;

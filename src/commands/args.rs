@@ -1,4 +1,4 @@
-//! Words of the command line that several commands share. No command imports another.
+//! Arguments shared by several commands. No command imports another.
 
 mod attaching;
 mod filters;

@@ -138,7 +138,7 @@ impl AttachWrite {
         Ok(attachment)
     }
 
-    /// What is to be written. Nothing is read from a terminal where there is something else to do.
+    /// Returns the input. A terminal is not read if there is something else to do.
     fn input(&self) -> Result<Option<Input>> {
         let cannot = |what: &Path, error: &io::Error| Error::io(format_args!("read {}", visible_path(what)), error);
         let mut nul = self.nul;
@@ -161,7 +161,7 @@ impl AttachWrite {
         Ok(Some(if nul { input.and_then(b"\0") } else { input }))
     }
 
-    /// Finds the segment, or makes it if --create says so.
+    /// Finds the segment, or creates it if --create is given.
     fn find_or_create(&self, input: Option<&Input>) -> Result<Target> {
         let Some(Size(size)) = self.create else {
             return lookup::find("write to", &self.segment).map(Target::Existing);
@@ -197,7 +197,7 @@ fn check_fit(name: &str, input: Option<&Input>, offset: u64, size: u64) -> Resul
     }
 }
 
-/// BYTE in C notation.
+/// Parses BYTE in C notation.
 fn byte(word: &str) -> Result<u8, String> {
     let number = c_integer(word).ok().and_then(|number| number.try_into().ok());
     number.ok_or_else(|| "a byte is a number from 0 to 255: 65, 0x41, 0101".into())

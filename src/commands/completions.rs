@@ -14,7 +14,7 @@ use crate::output::{Column, Output};
 use crate::system::namespace::{self, NamespaceRef};
 use crate::values::SegmentRef;
 
-/// What the scripts take for "complete the name of a file, as you do for any program".
+/// The candidate that tells the scripts to complete file names, as for any program.
 const FILES: &str = ":files";
 
 /// Print what makes a shell complete the words of shmadm
@@ -48,7 +48,7 @@ enum Shell {
 }
 
 impl Shell {
-    /// The script, which the packages install too.
+    /// Returns the script, which the packages install too.
     fn script(self) -> &'static str {
         match self {
             Self::Bash => include_str!("../../completions/shmadm.bash"),
@@ -68,9 +68,9 @@ impl Completions {
         Ok(Status::Done)
     }
 
-    /// A candidate a line: the word and, but for bash, a tab and what explains it.
+    /// Prints one candidate per line: the word and, except for bash, a tab and a description.
     fn print(&self, output: &mut Output, before: usize) -> Result<()> {
-        // No shell asks so: the word to complete is one of these, or comes right after them.
+        // No shell asks for this: the word to complete is one of these, or directly follows them.
         if before > self.words.len() {
             return Ok(());
         }
@@ -78,10 +78,10 @@ impl Completions {
         words.resize(before + 1, OsString::new());
         let wants_options = words[before].as_encoded_bytes().starts_with(b"-");
         if words[before] == "-" {
-            // Long options tell more than short ones, and one of the two is offered.
+            // Long options are easier to understand, so the short form of the same option is not offered.
             words[before].push("-");
         }
-        // Segments are those of the namespace that the command will act in.
+        // Offer segments of the namespace in which the command will run.
         match namespace_of(&words[..before]) {
             Some(named) if namespace::enter(&named).is_err() => return Ok(()),
             _ => {}
@@ -89,12 +89,12 @@ impl Completions {
         let escaped = words[..before].iter().any(|word| word == "--");
         let mut command =
             all_commands().mut_subcommands(|command| command.mut_args(|arg| with_candidates(arg, escaped)));
-        // Without a candidate the shell has nothing to offer, and needs no reason.
+        // Without candidates the shell shows nothing, so a reason would not help.
         let mut candidates = engine::complete(&mut command, words, before, None).unwrap_or_default();
-        // No file's name where a dash begins an option.
+        // After a dash, only options are offered, and no file names.
         candidates.retain(|one| !wants_options || one.get_value() != FILES);
         let is_option = |candidate: &CompletionCandidate| candidate.get_value().as_encoded_bytes().starts_with(b"-");
-        // Options come once a dash asks for them, or where there is nothing else.
+        // Options are offered after a dash, or if there is nothing else.
         let only_options = candidates.iter().all(is_option);
         let files =
             |candidate: &CompletionCandidate| candidate.get_value().as_encoded_bytes().ends_with(FILES.as_bytes());
@@ -114,7 +114,7 @@ impl Completions {
     }
 }
 
-/// The namespace in `--ns PID` or `--ns=PID`, the last one.
+/// Returns the namespace in the last `--ns PID` or `--ns=PID`.
 fn namespace_of(words: &[OsString]) -> Option<NamespaceRef> {
     let named = words.iter().enumerate().rev().find_map(|(at, word)| match word.as_bytes().strip_prefix(b"--ns")? {
         [] => words.get(at + 1).cloned(),
@@ -124,8 +124,8 @@ fn namespace_of(words: &[OsString]) -> Option<NamespaceRef> {
     NamespaceRef::try_from(named?).ok()
 }
 
-/// Says how the values of an argument are completed: by their type, and where that is a mere string by the name that
-/// `--help` gives to the value.
+/// Defines how an argument's values are completed: by their type, or for a plain string by the value's name in
+/// `--help`.
 fn with_candidates(arg: Arg, escaped: bool) -> Arg {
     if arg.is_positional() && arg.is_last_set() && !escaped {
         return arg;
@@ -146,7 +146,7 @@ fn with_candidates(arg: Arg, escaped: bool) -> Arg {
         "GROUP" => arg.add(ArgValueCandidates::new(candidates::groups)),
         "KEY" if arg.is_positional() => arg.add(ArgValueCandidates::new(candidates::new_keys)),
         "KEY" | "KEY|LO-HI|private" => arg.add(ArgValueCompleter::new(|word: &OsStr| candidates::keys(word))),
-        // The command of `guard`, and all that is a path.
+        // The command of `guard`, and every path.
         "COMMAND" => files(arg),
         _ if arg.get_value_hint() == ValueHint::AnyPath => files(arg),
         _ => arg,

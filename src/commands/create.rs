@@ -135,7 +135,7 @@ impl Create {
 
         match self.make_or_take(key, size)? {
             Found::Created(created) => {
-                // A segment that nobody was told of would be lost: printing is a step of its creation.
+                // The output is part of the creation: a segment that was not reported would be lost.
                 created.finish(|segment| {
                     let segment = self.set_up(segment, owner, source)?;
                     self.print(context, &segment, true)?;
@@ -155,7 +155,7 @@ impl Create {
         Ok(Status::Done)
     }
 
-    /// Makes the segment, or takes the one that exists if --exist-ok allows that.
+    /// Creates the segment, or takes the existing one if --exist-ok allows that.
     fn make_or_take(&self, key: Option<Key>, size: Option<u64>) -> Result<Found> {
         let Some(size) = size else {
             return match key {
@@ -166,7 +166,7 @@ impl Create {
         let new = NewSegment {
             key: key.unwrap_or(Key::PRIVATE),
             size,
-            // To fill it, this process must be allowed to write. The mode that the user asked for follows.
+            // To fill the segment, this process needs write permission. The requested mode is set afterwards.
             mode: if self.from.is_some() { Mode::from_raw(0o600) } else { self.mode },
             huge: self.huge.map(HugePages::from),
             no_reserve: self.no_reserve,
@@ -189,11 +189,11 @@ impl Create {
         })
     }
 
-    /// Fills the new segment, locks it, and gives it its owner and mode, in this order: with another owner or mode, a user
-    /// could neither fill nor lock it.
+    /// Fills the new segment, locks it, and sets its owner and mode. The order matters: with another owner or mode, a
+    /// user could neither fill nor lock it.
     fn set_up(&self, segment: &Segment, owner: Option<(u32, Option<u32>)>, source: Option<Source>) -> Result<Segment> {
         let name = Named::from(segment).to_string();
-        // Attached to the end: where kernel.shm_rmid_forced is 1, the detach is the end of the segment.
+        // Stay attached to the end: if kernel.shm_rmid_forced is 1, detaching would destroy the segment.
         let _attachment = source.map(|source| fill(segment, &name, source)).transpose()?;
         if self.lock {
             sysv::lock(segment.id).map_err(|error| Error::call(format_args!("lock {name}"), error))?;
@@ -209,7 +209,7 @@ impl Create {
         create::look_again(segment.id)
     }
 
-    /// Opens the file before anything is made, so that one that does not fit makes nothing.
+    /// Opens the file before a segment is created, so that nothing is created if it does not fit.
     fn open(&self, path: &Path) -> Result<Source> {
         let is_standard = path == Path::new("-");
         let path = if is_standard { Path::new("standard input") } else { path };

@@ -13,7 +13,7 @@ use crate::segments::lookup::key_of;
 use crate::sysv::ftok;
 use crate::values::{Key, ProjectId, SegmentRef, visible, visible_path};
 
-/// What perl's IPC::SysV takes where no project id is given; ftok(3) itself has no default.
+/// The default project id of perl's IPC::SysV; ftok(3) itself has no default.
 const DEFAULT_PROJECT: ProjectId = ProjectId(1);
 
 /// Show the key that ftok(3) derives from a path, or find the path of a key
@@ -63,9 +63,9 @@ impl Ftok {
     }
 }
 
-/// Shows the paths that have a key, as they are found.
+/// Prints the paths that have a key, as they are found.
 fn find<'a>(output: &mut Output, key: Key, directories: impl Iterator<Item = &'a Path>) -> Result<Status> {
-    // The upper 8 bits are the project id, and with any other the key is another.
+    // The upper 8 bits of the key are the project id, so only one project id is possible.
     let Some(project) = ProjectId::of(key) else {
         return Err(Error::failed(format!("no path has key {key}: its upper 8 bits are 0, which is no project id"))
             .hint("its maker chose it some other way"));
@@ -73,16 +73,16 @@ fn find<'a>(output: &mut Output, key: Key, directories: impl Iterator<Item = &'a
     let (mut found, mut status) = (false, Status::Done);
     let mut unreadable = Unreadable::default();
     for directory in directories {
-        // A directory that was named can be a link; below it none is followed.
+        // A directory given by the user can be a link; links below it are not followed.
         for file in WalkDir::new(directory) {
             let path = match file {
-                // ftok(3) follows links, so a link has the key of what it leads to; /proc alone is full of them.
+                // ftok(3) follows links, so a link has the key of its target. /proc alone contains very many links.
                 Ok(file) if file.depth() > 0 && file.path_is_symlink() => continue,
                 Ok(file) => file.into_path(),
                 Err(error) => {
                     let is_named = error.depth() == 0;
                     let path = error.path().unwrap_or(directory).to_owned();
-                    // The other kind of error is a loop of links, and none is followed.
+                    // The only other error is a loop of links, which cannot occur because no link is followed.
                     let Some(error) = error.into_io_error() else { continue };
                     if is_named {
                         say(Error::io(format_args!("look below {}", visible_path(directory)), &error));
@@ -119,7 +119,7 @@ fn find<'a>(output: &mut Output, key: Key, directories: impl Iterator<Item = &'a
     Ok(status)
 }
 
-/// What could not be looked at, and why.
+/// A path that could not be inspected, and why.
 #[derive(Debug, Default)]
 struct Unreadable {
     number: u64,
@@ -128,7 +128,7 @@ struct Unreadable {
 
 impl Unreadable {
     fn count(&mut self, path: PathBuf, error: io::Error) {
-        // Gone since its directory was read; a process's directory says so in its own way.
+        // The path has gone since its directory was read; for a process's directory the error is ESRCH.
         if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) {
             return;
         }

@@ -1,4 +1,4 @@
-//! `guard`: runs a command, and names what it leaves behind.
+//! `guard`: runs a command, and reports the objects that it leaves behind.
 
 mod report;
 mod traced;
@@ -59,11 +59,11 @@ pub(super) struct Guard {
     command: Vec<OsString>,
 }
 
-/// Environment variables in which test runners name the test.
+/// The environment variables in which test runners store the name of the test.
 const TEST_VARIABLES: [&str; 3] = ["PYTEST_CURRENT_TEST", "NEXTEST_TEST_NAME", "BATS_TEST_NAME"];
 
 impl Guard {
-    /// Whether the command runs in the namespace that is there.
+    /// Returns whether the command runs in the existing namespace.
     pub(super) fn is_shared(&self) -> bool {
         self.shared
     }
@@ -73,7 +73,7 @@ impl Guard {
             namespace::enter_private().map_err(|error| refused(&error))?;
         }
         let before = Objects::read()?;
-        // A run can take hours, and its result must not be lost.
+        // Checked in advance: a run can take hours, and its result must not be lost.
         for path in self.report.iter().chain(&self.junit) {
             report::check(path)?;
         }
@@ -87,7 +87,7 @@ impl Guard {
         let (leaks, command_status) = match traced.outcome {
             Outcome::Ended(status) => match Leaks::find(scope, traced.creators(), &context.lookups) {
                 Ok(leaks) => (leaks, Some(status)),
-                // The command's own status counts for more than what fails afterwards.
+                // The command's own status takes precedence over later failures.
                 Err(error) => {
                     say(error);
                     return Ok(Status::Guarded(if status == 0 { Status::Failed.code() } else { status }));
@@ -99,7 +99,7 @@ impl Guard {
             }
         };
         let not_run = if traced.outcome == Outcome::NotStarted(Errno::ENOENT) { 127 } else { 126 };
-        // The records are made before anything is removed: they say what was found.
+        // The records are created before anything is removed, because they describe what was found.
         let records = self.tell(&leaks, &traced, context);
         let removed = self.remove && !leaks.is_empty() && {
             let removed = leaks.remove(self.shared, &context.lookups);
@@ -122,7 +122,7 @@ impl Guard {
         Ok(Status::Guarded(status))
     }
 
-    /// Names what was left behind on standard error, and returns its records.
+    /// Reports on standard error what was left behind, and returns its records.
     fn tell(&self, leaks: &Leaks, traced: &Traced, context: &Context) -> LeakedObjects {
         let directory = env::current_dir().unwrap_or_default();
         let mut origins = traced::describe(leaks, &directory);

@@ -94,7 +94,7 @@ impl Limits {
         Ok(status.and(tell_unseen(&all)))
     }
 
-    /// Tells which limits of a namespace are used to more than is allowed.
+    /// Reports which limits of a namespace are used beyond the allowed percentage.
     fn checked(&self, record: &LimitsRecord, namespace: &str) -> Status {
         let Some(Percent(allowed)) = self.check else { return Status::Done };
         let checked = record.limits.iter().filter(|limit| matches!(limit.name, "SHMALL" | "SHMMNI"));
@@ -126,7 +126,7 @@ fn largest(all: &AllNamespaces) -> Result<BTreeMap<u64, u64>> {
     Ok(largest)
 }
 
-/// Looks at the limits of this namespace, and at what is used of them.
+/// Reads the limits of this namespace and their usage.
 fn look() -> Result<LimitsRecord> {
     let (limits, usage) = lookup::limits()?;
     let mut largest = 0;

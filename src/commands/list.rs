@@ -183,7 +183,7 @@ impl List {
         self.format.format().sums(&sums, output)
     }
 
-    /// The segments in the order that was asked for. In the kernel's order they are not kept in memory.
+    /// Returns the segments in the requested order. In the kernel's order they are not kept in memory.
     fn sorted<'a>(&self, rows: impl Iterator<Item = Result<Segment>> + 'a, view: View<'a>) -> Result<Rows<'a>> {
         if self.sort.is_none() && !self.reverse {
             return Ok(Rows::Streamed(Box::new(rows)));
@@ -198,7 +198,8 @@ impl List {
         Ok(Rows::Collected(segments))
     }
 
-    /// The rows of our own namespace, with its number if something shows it. JSON only has it where there are several.
+    /// Returns the segments of our own namespace, with its inode if something shows it. JSON includes the inode only
+    /// with several namespaces.
     fn rows(&self, columns: &[&Column]) -> Result<impl Iterator<Item = Result<Segment>> + use<>> {
         let mut shown = columns.iter().copied().chain(self.sum);
         let is_shown = self.sum.is_some() || !self.format.is_json();
@@ -212,7 +213,7 @@ impl List {
     fn columns(&self, output: &Output) -> Result<Vec<&'static Column>> {
         let mut defaults = self.format.format().default_columns();
         let has_namespace = defaults.iter().any(|column| column.title == "NS");
-        // On a terminal, the heading of each namespace has its number.
+        // On a terminal, the heading of each namespace shows its inode.
         let in_heading = self.groups() != Groups::None && !self.no_headings && output.is_terminal();
         if self.all_namespaces && !has_namespace && !(self.format == FormatName::Table && in_heading) {
             defaults.splice(0..0, Column::named("NS"));
@@ -220,7 +221,7 @@ impl List {
         if self.columns.is_empty() { Ok(defaults) } else { columns::resolve(&self.columns, defaults) }
     }
 
-    /// A sorted table goes across the namespaces.
+    /// Returns how namespaces are grouped. A sorted table mixes the namespaces.
     fn groups(&self) -> Groups {
         match () {
             () if !self.all_namespaces || self.sort.is_some() || self.reverse => Groups::None,

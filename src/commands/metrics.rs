@@ -56,9 +56,9 @@ impl Metrics {
     }
 }
 
-/// Adds what every namespace has.
+/// Adds the data of every namespace.
 fn add_all(metrics: &mut OpenMetrics, all: &AllNamespaces, lookups: &Lookups) -> Result<()> {
-    // What remains of a container belongs to it, but of this machine's own segments the first process has none.
+    // What is left of a container is attributed to it. For this machine's own segments the first process has no unit.
     let mut units = BTreeMap::new();
     for (namespace, limits, usage) in all.limits() {
         let unit = namespace.unit();
@@ -73,7 +73,7 @@ fn add_all(metrics: &mut OpenMetrics, all: &AllNamespaces, lookups: &Lookups) ->
     Ok(())
 }
 
-/// A collector that reads meanwhile finds the old file or the new one, whole.
+/// Writes the file atomically: a concurrent collector reads the complete old or new file.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let destination = Destination::open(path, 0o644)?;
     destination.file()?.write_all(text.as_bytes())?;

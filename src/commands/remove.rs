@@ -21,7 +21,7 @@ use crate::system::signals::ShutdownSignals;
 use crate::sysv::{self, Segment};
 use crate::values::{Period, SegmentRef};
 
-/// How many are removed before the next ones are told of.
+/// The number of segments removed before the results are printed.
 const BATCH: usize = 4096;
 
 /// Remove segments, named or chosen by filters
@@ -92,7 +92,7 @@ impl Remove {
     fn remove_named(&self, selection: &Selection, context: &mut Context) -> Result<Status> {
         let Context { output, lookups } = context;
         let mut seen = HashSet::new();
-        // All are looked up before the first one goes; one that was named twice goes once.
+        // All are looked up before the first is removed. A segment named twice is removed once.
         let chosen: Vec<_> = (self.segment.iter())
             .map(|word| (word, choose(word)))
             .filter(|(_, choice)| choice.as_ref().map_or(true, |segment| seen.insert(segment.id)))
@@ -128,7 +128,7 @@ impl Remove {
             removals.push(removal);
         }
         if self.dry_run && self.previews() {
-            // Only the table knows how much is in memory.
+            // Only the table shows the resident memory.
             let mut rows = lookup::rows_of(&kept.iter().map(|segment| segment.id).collect());
             let kept: Vec<_> = kept.into_iter().map(|one| rows.remove(&one.id).unwrap_or(one)).collect();
             self.preview(&kept, lookups, output)?;
@@ -173,7 +173,7 @@ impl Remove {
         self.finish(removals, left, &shutdown, lookups, output)
     }
 
-    /// Returns the segments that the filters choose, and says what is left out.
+    /// Returns the segments that the filters select, and reports what is skipped.
     fn matching(&self, selection: &Selection, lookups: &Lookups) -> Result<Vec<Segment>> {
         let mut attached = 0_usize;
         let mut chosen: Vec<Segment> = Vec::new();
@@ -186,7 +186,7 @@ impl Remove {
                 }
             }
         };
-        // Only the table knows how much is in memory, but it takes three times as long.
+        // Only the table shows the resident memory, but reading it takes three times as long.
         let is_shown = (self.dry_run && self.previews()) || !(self.dry_run || self.yes);
         match sysv::stat_all().filter(|_| !is_shown) {
             Some(segments) => segments.into_iter().for_each(&mut choose),
@@ -207,7 +207,7 @@ impl Remove {
         Ok(chosen)
     }
 
-    /// Whether a dry run shows a table.
+    /// Returns whether a dry run shows a table.
     fn previews(&self) -> bool {
         !self.quiet && !self.wants_json()
     }
@@ -222,12 +222,12 @@ impl Remove {
     }
 }
 
-/// A signal ends it between two segments: what is gone by then is told.
+/// Catches signals: a signal ends the work between two segments, and the removed ones are reported.
 fn catch() -> Result<ShutdownSignals> {
     ShutdownSignals::catch().map_err(|error| Error::io("catch signals", &error))
 }
 
-/// The segment that a word names, as it is now.
+/// Returns the current state of a named segment.
 fn choose(word: &SegmentRef) -> Result<Segment> {
     let named = lookup::find("remove", word)?;
     match lookup::look(named.id) {

@@ -46,17 +46,17 @@ struct Report {
     restored: Vec<Record>,
 }
 
-/// What became of one segment.
+/// The result for one segment.
 #[derive(Serialize)]
 struct Record {
     key: String,
     /// Its new identifier.
     id: Option<i32>,
-    /// The identifier that it had.
+    /// Its old identifier.
     saved_id: i32,
     size: u64,
     outcome: Outcome,
-    /// What could not be restored of it.
+    /// What could not be restored.
     warning: Option<String>,
     error: Option<Error>,
 }

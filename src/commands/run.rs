@@ -1,4 +1,4 @@
-//! From the words of the command line to the exit status.
+//! From the command line to the exit status.
 
 use std::env;
 use std::os::unix::ffi::OsStrExt;
@@ -17,10 +17,10 @@ use crate::system::signals;
 use crate::sysv;
 use crate::values::visible;
 
-/// Parses the command line, runs the command, and turns what came of it into messages and the exit status.
+/// Parses the command line, runs the command, and converts the result into messages and the exit status.
 pub fn main() -> u8 {
     signals::ignore_file_size_limit();
-    // Before anything else: not even the words of the command line are looked at with the rights of others.
+    // Must come first: not even the command line may be parsed with another user's privileges.
     if let Err(error) = privileges::refuse_foreign() {
         return fail(&error);
     }
@@ -42,11 +42,11 @@ pub fn main() -> u8 {
         if let Err(error) = &result
             && cli.command.wants_json()
         {
-            // Where standard output is what failed, there is nobody to tell.
+            // If standard output itself has failed, nothing can be printed there.
             let _ = context.output.json(&JsonError { error });
         }
         tell_silent();
-        // What the command says of its failure weighs more than that its last words could not be written.
+        // The command's own failure takes precedence over a failure to write its last output.
         let flushed = context.output.flush();
         result.and_then(|status| flushed.map(|()| status))
     });
@@ -56,13 +56,14 @@ pub fn main() -> u8 {
     }
 }
 
-/// What clap has to say when it knows all commands. It repeats words, which others may have chosen: made visible before.
+/// Returns clap's message when it knows all commands. The message repeats words of the command line, which others may
+/// have chosen: they are escaped first.
 fn with_all_commands(message: clap::Error) -> clap::Error {
     let words = env::args_os().map(|word| visible(word.as_bytes()).into_owned());
     all_commands().try_get_matches_from(words).err().unwrap_or(message)
 }
 
-/// Says which processes did not answer: what the command printed of them is not all.
+/// Reports the processes that did not answer: the output is incomplete for them.
 fn tell_silent() {
     let silent = patience::unanswered();
     let (Some(first), others) = (silent.first(), silent.len().saturating_sub(1)) else { return };
@@ -73,7 +74,7 @@ fn tell_silent() {
     ));
 }
 
-/// Goes where `--ns` says, before there is a second thread.
+/// Enters the namespace of `--ns`, before a second thread starts.
 fn enter(cli: &Cli) -> Result<()> {
     match (&cli.global.ns, &cli.command) {
         (None, _) => Ok(()),
@@ -111,10 +112,10 @@ fn exit(status: Status) -> u8 {
     status.code()
 }
 
-/// Prints what clap has to say. Its own way would leave `--help` into a full disk with exit status 0.
+/// Prints clap's message. clap's own method would exit with status 0 after writing `--help` to a full disk.
 fn help_or_usage(message: &clap::Error) -> u8 {
     if message.use_stderr() {
-        // Where standard error is gone there is nobody to tell.
+        // If standard error is closed, nothing can be reported.
         let _ = message.print();
         return exit(Status::Usage);
     }

@@ -48,7 +48,7 @@ struct Report {
     saved: Vec<Record>,
 }
 
-/// What became of one segment.
+/// The result for one segment.
 #[derive(Serialize)]
 struct Record {
     key: Option<String>,
@@ -64,7 +64,7 @@ struct Record {
 #[serde(rename_all = "kebab-case")]
 enum Outcome {
     Saved,
-    /// It was named, but the filters do not hold for it.
+    /// It was named, but the filters do not match it.
     Skipped,
     Missing,
     Failed,
@@ -114,7 +114,7 @@ impl Save {
         Ok(status)
     }
 
-    /// The segments to save. What is missing or skipped is said, and recorded.
+    /// Returns the segments to save. Missing and skipped ones are reported and recorded.
     fn choose(&self, context: &Context, records: &mut Vec<Record>, status: &mut Status) -> Result<Vec<Segment>> {
         let selection = self.filters.resolve()?;
         if self.segment.is_empty() {
@@ -161,7 +161,7 @@ impl Record {
     }
 }
 
-/// The segment that a word names, as it is now.
+/// Returns the current state of a named segment.
 fn find(word: &SegmentRef) -> Result<Segment> {
     let named = lookup::find("save", word)?;
     match lookup::look(named.id) {

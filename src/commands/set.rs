@@ -85,7 +85,7 @@ impl Changes {
         if sets {
             self.check_mapped(named, &before)?;
         }
-        // The lock comes first: whoever gives the segment away may not lock it any more.
+        // Locking comes first: a user who has given the segment away may no longer lock it.
         if let Some(lock) = self.lock {
             let verb = if lock { "lock" } else { "unlock" };
             set_lock(named, lock).map_err(|error| Error::call_on(format_args!("{verb} {named}"), named.id, error))?;
@@ -95,7 +95,7 @@ impl Changes {
         }
         let (uid, gid) = (self.uid.unwrap_or(before.uid), self.gid.unwrap_or(before.gid));
         sysv::set(named.id, uid, gid, self.mode.unwrap_or(before.mode())).map_err(|error| {
-            // A call that failed changes nothing. Whoever could lock it can unlock it.
+            // A failed call must change nothing. A user who could lock the segment can also unlock it.
             if self.lock.is_some() {
                 let _ = set_lock(named, before.is_locked());
             }
@@ -103,8 +103,8 @@ impl Changes {
         })
     }
 
-    /// Refuses to write back an owner or a group that was not named and has no number here: IPC_SET sets all three, and
-    /// would give the segment to somebody else.
+    /// Refuses to write back an unnamed owner or group that has no id here. IPC_SET sets owner, group and mode
+    /// together, and would give the segment to another user.
     fn check_mapped(&self, named: &Named, before: &Segment) -> Result<()> {
         let refused = |what: &str, option: &str, shown: u32| {
             let cause = format!("its {what} may have no number in this user namespace, and would become {shown}");

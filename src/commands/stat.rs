@@ -12,7 +12,7 @@ use crate::segments::lookup::{self, Named};
 use crate::sysv::{self, Reason, Segment};
 use crate::values::SegmentRef;
 
-/// How often the processes are looked at, where attachments come and go meanwhile.
+/// The maximum number of attempts while attachments change.
 const LOOKS: usize = 3;
 
 /// Show all of a segment
@@ -38,7 +38,7 @@ pub(super) struct Stat {
     charge: bool,
 }
 
-/// A segment and how it could be looked at.
+/// A segment and how it was read.
 struct Looked {
     named: Named,
     segment: Segment,
@@ -105,7 +105,7 @@ impl Stat {
         Ok(status)
     }
 
-    /// Finds out who is charged for a segment, if that is asked for.
+    /// Returns the memory cgroups charged for a segment, if requested.
     fn charges(&self, looked: &Looked, attachments: &Attachments) -> Option<Result<Charges>> {
         let progress = || Progress::bytes("looking at the pages", Some(looked.segment.size));
         self.charge.then(|| {
@@ -114,12 +114,12 @@ impl Stat {
         })
     }
 
-    /// Looks at the segments, at all processes, and at the segments once more: if nobody attached or detached meanwhile,
-    /// what was found and what is missing add up.
+    /// Reads the segments, all processes, and the segments again. If nobody attached or detached in between, the
+    /// attachments found and those missing are consistent.
     fn look(&self) -> (Vec<Result<Looked>>, Attachments) {
         let look_at_segments = || look_at(&self.segment);
         let mut results = look_at_segments();
-        // Nobody need be looked at where nobody is.
+        // Without attachments no process needs to be read.
         if results.iter().flatten().all(|looked| looked.segment.nattch == 0) {
             return (results, Attachments::default());
         }
@@ -152,7 +152,7 @@ impl StatRecord {
     }
 }
 
-/// Looks at segments in both ways.
+/// Reads segments in both ways.
 fn look_at(words: &[SegmentRef]) -> Vec<Result<Looked>> {
     let named: Vec<_> = words.iter().map(|word| lookup::find("stat", word)).collect();
     let rows = lookup::rows_of(&named.iter().flatten().map(|named| named.id).collect());
@@ -161,7 +161,7 @@ fn look_at(words: &[SegmentRef]) -> Vec<Result<Looked>> {
 
 fn look(named: &Named, row: Option<Segment>) -> Result<Looked> {
     match sysv::stat(named.id) {
-        // The kernel's answer to a call is of one moment; only the table has the memory.
+        // The result of a call is consistent in itself; only the table shows the memory.
         Ok(segment) => {
             let (rss, swap) = row.map_or((None, None), |row| (row.rss, row.swap));
             Ok(Looked { named: named.clone(), segment: Segment { rss, swap, ..segment }, denied: None })

@@ -15,7 +15,7 @@ use crate::segments::events::{Scope, Watcher};
 use crate::system::signals::ShutdownSignals;
 use crate::values::{ParsePeriodError, Period, SegmentRef};
 
-/// The shortest interval: looks without a pause would keep a processor busy and tell no more.
+/// The minimum interval: polling without a pause would keep a processor busy without showing more.
 const SHORTEST: Duration = Duration::from_millis(10);
 
 /// Report what happens to segments, as it happens
@@ -96,10 +96,10 @@ impl Watch {
                 "--failures needs --source kernel: looking at segments shows no call that failed",
             ));
         }
-        // Some namespaces can only be entered by a process of its own, which must not be forked beside a thread.
+        // Some namespaces can only be entered by a forked process, and a process with several threads must not fork.
         let catch = if self.all_namespaces { ShutdownSignals::without_thread } else { ShutdownSignals::catch };
         let shutdown = catch().map_err(|error| Error::io("catch signals", &error))?;
-        // A limit too long for the clock is none.
+        // A limit beyond the range of the clock means no limit.
         let deadline = self.limit.and_then(|limit| Instant::now().checked_add(limit.0));
         let mut report = Report::new(self, context, &shutdown)?;
         let scope = if self.all_namespaces { Scope::All } else { Scope::Ours };

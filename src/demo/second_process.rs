@@ -1,8 +1,8 @@
-//! The second process of the demonstration: shmadm once more, which attaches, reads and detaches when it is told to.
+//! The second process of the demonstration: another shmadm, which attaches, reads and detaches on request.
 //!
-//! It takes a word a line from its standard input. Its standard output and standard error are one pipe, so that its
-//! calls, its answers and its complaints come in their order. Where its input ends, the first process has ended: then it
-//! removes what that one has left, which is how not even SIGKILL leaves a segment behind.
+//! It reads one command per line from its standard input. Its standard output and standard error are one pipe, so that
+//! its calls, answers and errors arrive in order. When its input ends, the first process has ended. The second process
+//! then removes the segment if it is left, so that not even SIGKILL leaves one behind.
 
 use std::io::{self, BufRead, BufReader, PipeReader, Write};
 use std::os::fd::AsFd;
@@ -18,30 +18,30 @@ use crate::system::signals::{ShutdownSignals, Woken};
 use crate::sysv::{self, Access, Attachment, Placement};
 use crate::values::{Key, ShmId, visible, visible_path};
 
-/// What an answer begins with; a call begins with its name, a complaint with the program's.
+/// The prefix of an answer. A call starts with its name, an error with the program's name.
 const ANSWER: &str = "done ";
 const COMPLAINT: &str = "shmadm: ";
 
-/// As the first process sees it.
+/// The second process, as the first one sees it.
 #[derive(Debug)]
 pub(super) struct SecondProcess {
     child: Child,
-    /// Until the end: without input it ends by itself.
+    /// Its standard input. When this closes, it exits by itself.
     words: Option<ChildStdin>,
     answers: BufReader<PipeReader>,
 }
 
-/// What the second process did, and what came of it.
+/// The calls of the second process and their result.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// Its calls, as strace(1) writes them.
+    /// Its calls, in the notation of strace(1).
     pub calls: Vec<String>,
     /// The result: an address, or a text.
     pub text: String,
 }
 
 impl SecondProcess {
-    /// Starts it, by the command line that [`serve`]s.
+    /// Starts the process, with the command line that runs [`serve`].
     pub(super) fn start() -> Result<SecondProcess> {
         let cannot = |error: &io::Error| Error::io("start a second process", error);
         let program = std::env::current_exe().map_err(|error| {
@@ -49,13 +49,13 @@ impl SecondProcess {
         })?;
         let (answers, writer) = io::pipe().map_err(|error| cannot(&error))?;
         let errors = writer.try_clone().map_err(|error| cannot(&error))?;
-        // The writing ends go with the command, at the end of this statement: the pipe ends when the process does.
+        // `Command` closes its writing ends at the end of this statement, so the pipe ends when the process exits.
         let mut child = Command::new(&program)
             .args(["--trace", "demo", "--second-process", &std::process::id().to_string()])
             .stdin(Stdio::piped())
             .stdout(writer)
             .stderr(errors)
-            // What a terminal sends to all of a job is for the first process to answer.
+            // In its own process group, so that signals from a terminal reach only the first process.
             .process_group(0)
             .spawn()
             .map_err(|error| {
@@ -66,43 +66,43 @@ impl SecondProcess {
         Ok(SecondProcess { child, words, answers: BufReader::new(answers) })
     }
 
-    /// Its pid.
+    /// Returns its pid.
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Tells it the key of the segment that it is to remove if we cannot.
+    /// Sends it the key of the segment, which it must remove if we cannot.
     pub(super) fn watch(&mut self, key: Key, shutdown: &ShutdownSignals) -> Result<(), Stop> {
         self.ask(&format!("key {key}"), shutdown).map(drop)
     }
 
-    /// Lets it find the segment, and attach it read-only if it is the one with this identifier. The answer is the address.
+    /// Makes it find the segment, and attach it read-only if it has this identifier. The answer is the address.
     pub(super) fn attach(&mut self, id: ShmId, shutdown: &ShutdownSignals) -> Result<Answer, Stop> {
         self.ask(&format!("attach {id}"), shutdown)
     }
 
-    /// Lets it read the text that is in the segment, made visible.
+    /// Makes it read the text in the segment. The text is escaped.
     pub(super) fn read(&mut self, shutdown: &ShutdownSignals) -> Result<Answer, Stop> {
         self.ask("read", shutdown)
     }
 
-    /// Lets it detach.
+    /// Makes it detach.
     pub(super) fn detach(&mut self, shutdown: &ShutdownSignals) -> Result<Answer, Stop> {
         self.ask("detach", shutdown)
     }
 
-    /// What can be read from when it has ended, and else only after a word.
+    /// Returns a source to poll. Unless a command was sent, it becomes readable only when the process ends.
     pub(super) fn as_source(&self) -> std::os::fd::BorrowedFd<'_> {
         self.answers.get_ref().as_fd()
     }
 
-    /// Why nothing more can be done with it.
+    /// Returns the error for a process that has ended.
     pub(super) fn has_ended() -> Error {
         Error::failed("cannot go on: the second process has ended, and not by our doing; run the demo again")
     }
 
     fn ask(&mut self, word: &str, shutdown: &ShutdownSignals) -> Result<Answer, Stop> {
-        // One write: where the process has gone, this fails by EPIPE.
+        // One write: if the process has gone, this fails with EPIPE.
         let said = self.words.as_mut().map(|words| words.write_all(format!("{word}\n").as_bytes()));
         if said.is_none_or(|said| said.is_err()) {
             return Err(Self::has_ended().into());
@@ -120,7 +120,7 @@ impl SecondProcess {
         }
     }
 
-    /// The next line that it writes. It writes whole lines.
+    /// Reads its next line. It writes only whole lines.
     fn line(&mut self, shutdown: &ShutdownSignals) -> Result<String, Stop> {
         let cannot = |error: &io::Error| Error::io("hear from the second process", error);
         if self.answers.buffer().is_empty()
@@ -139,17 +139,17 @@ impl SecondProcess {
 }
 
 impl Drop for SecondProcess {
-    /// Sees it ended: while it is attached, a segment that was removed is still there.
+    /// Ends the process and waits for it: while it is attached, a removed segment still exists.
     fn drop(&mut self) {
         // SIGKILL, because it may be stopped. It may also have ended already.
         let _ = self.child.kill();
-        // Where kill(2) is denied, as a sandbox may do, it ends for want of input.
+        // If kill(2) is denied, for example by a sandbox, the end of its input ends it.
         self.words = None;
         let _ = self.child.wait();
     }
 }
 
-/// What the second process does, from its first word to the end of its input. `first` is the pid of the first one.
+/// Runs the second process until the end of its input. `first` is the pid of the first process.
 pub(crate) fn serve(first: i32, words: impl BufRead, output: &mut Output) -> Result<()> {
     let mut key = None;
     let mut attachment = None;
@@ -187,7 +187,7 @@ pub(crate) fn serve(first: i32, words: impl BufRead, output: &mut Output) -> Res
     Ok(())
 }
 
-/// Finds the segment by its key, and attaches it if it is the first process's: to attach another one is to touch it.
+/// Finds the segment by its key, and attaches it only if the first process created it: another one must not be touched.
 fn attach(key: Option<Key>, id: &str, first: i32) -> Result<Attachment> {
     let Some(key) = key else { return Err(Error::failed("cannot attach a segment: no key was named")) };
     let found = sysv::find(key).map_err(|error| Error::call(format_args!("find segment {key}"), error))?;
@@ -205,7 +205,7 @@ fn attach(key: Option<Key>, id: &str, first: i32) -> Result<Attachment> {
     attach::attach(found, &name, "attach", Access::Read, Placement::default())
 }
 
-/// The text at the beginning of an attached segment, up to its NUL, made visible.
+/// Returns the text at the beginning of an attached segment, up to its NUL, escaped.
 pub(super) fn text(attachment: &Attachment) -> Result<String> {
     let name = format!("segment id:{}", attachment.id());
     let contents = attachment.contents(Access::Read);
@@ -215,9 +215,9 @@ pub(super) fn text(attachment: &Attachment) -> Result<String> {
     Ok(visible(&bytes[..length]).into_owned())
 }
 
-/// Removes the segment of this key if it is the first process's, which has ended without it.
+/// Removes the segment with this key if the first process, which has ended, created it and left it.
 fn remove_what_is_left(key: Key, first: i32) {
-    // Nobody is there to be told that any of this failed, and mostly the segment is gone.
+    // Nobody can be told of a failure, and usually the segment is already gone.
     if let Ok(Some(id)) = sysv::find(key)
         && let Ok(Some(segment)) = lookup::look(id)
         && segment.cpid == first

@@ -1,11 +1,11 @@
-//! What the demonstration says: for somebody who has never seen a segment, in lines of at most 78 columns.
+//! The texts of the demonstration, for a reader who has never seen a segment, in lines of at most 78 columns.
 
-/// A step's words.
+/// The texts of a step.
 #[derive(Debug)]
 pub(super) struct Step {
     pub title: &'static str,
     pub text: &'static [&'static str],
-    /// Whether nothing comes after it.
+    /// Whether this is the last step.
     pub is_last: bool,
 }
 

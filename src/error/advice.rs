@@ -8,28 +8,28 @@ use rustix::io::Errno;
 
 use crate::values::visible;
 
-/// The namespace of `--ns`, once this process is there.
+/// The namespace of `--ns`, once this process has entered it.
 static ELSEWHERE: OnceLock<Elsewhere> = OnceLock::new();
 
 #[derive(Debug)]
 struct Elsewhere {
-    /// The word after `--ns`, as a shell takes it.
+    /// The value of `--ns`, quoted for a shell.
     word: String,
-    /// The options by which nsenter(1) goes there, if there are any.
+    /// The options with which nsenter(1) enters it, if there are any.
     nsenter: Option<String>,
 }
 
-/// Makes all advice from now on name commands for the namespace of a process.
+/// Makes all later advice name commands for the namespace of a process.
 pub(crate) fn act_in_process(pid: i32) {
     set(pid.to_string(), Some(format!("-t {pid} -i")));
 }
 
-/// Makes all advice from now on name commands for the namespace with this inode.
+/// Makes all later advice name commands for the namespace with this inode.
 pub(crate) fn act_in_inode(inode: u64) {
     set(inode.to_string(), None);
 }
 
-/// Makes all advice from now on name commands for the namespace of this file.
+/// Makes all later advice name commands for the namespace of this file.
 pub(crate) fn act_in_file(path: &OsStr) {
     let word = quoted(&visible(path.as_encoded_bytes()));
     let option = format!("--ipc={word}");
@@ -37,11 +37,11 @@ pub(crate) fn act_in_file(path: &OsStr) {
 }
 
 fn set(word: String, nsenter: Option<String>) {
-    // A process goes to one namespace, once.
+    // A process enters only one namespace, once.
     let _ = ELSEWHERE.set(Elsewhere { word, nsenter });
 }
 
-/// Returns advice with the commands of shmadm in it (`` `shmadm list` ``) made to act in this namespace.
+/// Returns advice whose shmadm commands (`` `shmadm list` ``) act in this namespace.
 pub(super) fn localized(advice: &str) -> String {
     match ELSEWHERE.get() {
         Some(Elsewhere { word, .. }) => advice.replace("`shmadm ", &format!("`shmadm --ns {word} ")),
@@ -57,7 +57,8 @@ pub(crate) fn command(words: &str, inode: Option<u64>) -> String {
     }
 }
 
-/// Returns how a sysctl of this IPC namespace is set, or of the one with this inode. Put it behind "root can raise it: ".
+/// Returns how to set a sysctl of this IPC namespace, or of the one with this inode. Use it after "root can raise it:
+/// ".
 pub(crate) fn sysctl(name: &str, value: u64, inode: Option<u64>) -> String {
     let file = format!("/proc/sys/{}", name.replace('.', "/"));
     if matches!(access(&file, Access::WRITE_OK), Err(Errno::ROFS)) {
@@ -76,7 +77,7 @@ pub(crate) fn sysctl(name: &str, value: u64, inode: Option<u64>) -> String {
     }
 }
 
-/// Returns a word as a shell takes it.
+/// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+:@".contains(&b);
     if !word.is_empty() && word.bytes().all(is_plain) {

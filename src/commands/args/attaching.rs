@@ -28,7 +28,7 @@ impl Attaching {
         self.hold.is_some()
     }
 
-    /// Holds the attachment, where that was asked for, and detaches. What was written to standard output is out before.
+    /// Keeps the segment attached if requested, then detaches it. Standard output is flushed first.
     pub(in crate::commands) fn hold(
         &self,
         attachment: Attachment,
@@ -38,7 +38,7 @@ impl Attaching {
         let Some(limit) = self.hold else {
             return Ok(Status::Done);
         };
-        // Before signals are caught: who does not read must not keep one from ending us.
+        // Flushed before signals are caught: if the reader blocks, a signal must still end the process.
         context.output.flush()?;
         let shutdown = ShutdownSignals::catch().map_err(|error| Error::io("catch signals", &error))?;
         say(format_args!("holding {name}, attached at {:#x}, as process {}", attachment.address(), std::process::id()));
@@ -50,7 +50,7 @@ impl Attaching {
 
 fn address(word: &str) -> Result<usize, String> {
     match c_integer(word).map(usize::try_from) {
-        // SHM_REMAP does not take a null address, and shmat(2) means "anywhere" by it.
+        // SHM_REMAP does not accept a null address, and for shmat(2) null means any address.
         Ok(Ok(address)) if address > 0 => Ok(address),
         _ => Err("an address is a number in C notation, and not 0: 0x7f0000000000".into()),
     }

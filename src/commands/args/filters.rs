@@ -1,4 +1,4 @@
-//! The filters as they are written on the command line, the same for `list`, `watch` and `remove`.
+//! The filters of the command line, the same for `list`, `watch` and `remove`.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::segments::snapshot::Snapshot;
 use crate::system::names::{gid_of, uid_of};
 use crate::values::{Key, ParseKeyError, Period, Size};
 
-/// Filters as they are written. All must hold; of a filter that is given several times, any of its values.
+/// The filters as given. All must match; a filter that is given several times matches any of its values.
 #[derive(Debug, Clone, Default, PartialEq, Args)]
 #[command(next_help_heading = "Filters")]
 pub struct Filters {
@@ -73,7 +73,7 @@ pub struct Filters {
     unit: Vec<String>,
 }
 
-/// What `--key` takes.
+/// The value of `--key`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Keys(RangeInclusive<Key>);
 
@@ -85,7 +85,7 @@ impl FromStr for Keys {
             return Ok(Keys(Key::PRIVATE..=Key::PRIVATE));
         }
         let whole = word.parse::<Key>();
-        // A minus can be a sign: each that has something before it is tried as the one between two keys.
+        // A minus can be a sign, so each minus that has something before it is tried as the separator.
         let range = word.match_indices('-').filter(|(at, _)| *at > 0).find_map(|(at, _)| {
             let (low, high) = (word[..at].parse::<Key>().ok()?, word[at + 1..].parse::<Key>().ok()?);
             (low <= high).then_some(Keys(low..=high))
@@ -104,10 +104,10 @@ impl Filters {
         *self == Filters::default()
     }
 
-    /// Resolves names and reads the snapshot, once and before anything is looked at.
+    /// Resolves names and reads the snapshot file, once and before any segment is read.
     ///
     /// # Errors
-    /// An unknown name is a usage error. A snapshot that cannot be read is exit status 1.
+    /// An unknown name is a usage error. An unreadable snapshot file is a failure (exit status 1).
     pub fn resolve(&self) -> Result<Selection> {
         let numbers = |names: &[String], number_of: fn(&str) -> Result<u32>| -> Result<Vec<u32>> {
             names.iter().map(|name| number_of(name)).collect()
@@ -143,7 +143,7 @@ impl Filters {
     }
 }
 
-/// Says how many segments `--orphaned` left out because it cannot be known whether they are orphans.
+/// Reports how many segments `--orphaned` skipped because it cannot be determined whether they are orphans.
 pub(in crate::commands) fn tell_undecided(selection: &Selection) {
     let (those, their) = match selection.undecided.load(Ordering::Relaxed) {
         0 => return,

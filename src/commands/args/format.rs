@@ -1,4 +1,4 @@
-//! In which form a command answers, and how it writes times.
+//! The output format of a command, and the format of times.
 
 use clap::ValueEnum;
 use clap::builder::PossibleValue;

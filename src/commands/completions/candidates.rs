@@ -1,4 +1,4 @@
-//! What an argument can be completed to. Nothing here fails: without candidates a shell has nothing to offer.
+//! Completion candidates for arguments. Nothing here fails: on an error there are no candidates.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -16,7 +16,7 @@ fn existing() -> impl Iterator<Item = Segment> {
     rows().into_iter().flatten().map_while(Result::ok)
 }
 
-/// The segments that exist, each named in the way in which the word begins: by key, by identifier, or by path.
+/// Returns the existing segments, each named in the way that the word begins with: by key, by identifier, or by path.
 pub(super) fn segments(word: &OsStr) -> Vec<CompletionCandidate> {
     let bytes = word.as_encoded_bytes();
     if let Some(path_at) = bytes.strip_prefix(b"ftok:").and_then(path_of_ftok) {
@@ -28,7 +28,7 @@ pub(super) fn segments(word: &OsStr) -> Vec<CompletionCandidate> {
         let id = format!("id:{}", segment.id);
         let by_key = written(segment.key, word);
         let by_id = (by_key.is_none() && id.starts_with(word)).then_some(id);
-        // Where nothing is said yet, one name each is enough: the key if there is one.
+        // For an empty word one name per segment is enough: the key if there is one.
         let by_id = by_id.filter(|_| !word.is_empty() || segment.key.is_private());
         let explained = explained(&segment, by_key.is_some(), &names);
         by_key.or(by_id).map(|name| CompletionCandidate::new(name).help(Some(explained.into())))
@@ -36,7 +36,7 @@ pub(super) fn segments(word: &OsStr) -> Vec<CompletionCandidate> {
     named.collect()
 }
 
-/// The keys that exist, and what a filter takes for none.
+/// Returns the existing keys, and the filter's word for no key.
 pub(super) fn keys(word: &OsStr) -> Vec<CompletionCandidate> {
     let names = Names::default();
     let word = word.to_str().unwrap_or_default();
@@ -47,28 +47,28 @@ pub(super) fn keys(word: &OsStr) -> Vec<CompletionCandidate> {
     existing().filter_map(key).collect()
 }
 
-/// The words that `create` takes for a key.
+/// Returns the words that `create` accepts instead of a key.
 pub(super) fn new_keys() -> Vec<CompletionCandidate> {
     [("private", "IPC_PRIVATE: no key finds it"), ("random", "a key that is not in use")]
         .map(|(word, help)| CompletionCandidate::new(word).help(Some(help.into())))
         .into()
 }
 
-/// The columns of a list.
+/// Returns the columns of a list.
 pub(super) fn columns() -> Vec<CompletionCandidate> {
     let candidate =
         |column: &Column| CompletionCandidate::new(column.title.to_lowercase()).help(Some(column.help.into()));
     COLUMNS.iter().map(candidate).collect()
 }
 
-/// Users: those of segments, whatever name service knows them, and those of this machine.
+/// Returns users: those of segments, from any name service, and those of this machine.
 pub(super) fn users() -> Vec<CompletionCandidate> {
     let names = Names::default();
     let of_segments = existing().flat_map(|segment| [segment.uid, segment.cuid]);
     names_of(of_segments.filter_map(|uid| names.user(uid)).map(|name| name.to_string()), "/etc/passwd")
 }
 
-/// Groups, likewise.
+/// Returns groups in the same way as [`users`].
 pub(super) fn groups() -> Vec<CompletionCandidate> {
     let names = Names::default();
     let of_segments = existing().flat_map(|segment| [segment.gid, segment.cgid]);
@@ -84,14 +84,14 @@ fn names_of(of_segments: impl Iterator<Item = String>, file: &str) -> Vec<Comple
     all.into_iter().map(CompletionCandidate::new).collect()
 }
 
-/// A key as the word begins to write it: as everywhere, `0x0000002a`, or short as people do, `0x2a` and `42`.
+/// Returns a key in the notation that the word begins with: in full (`0x0000002a`), or short (`0x2a` or `42`).
 fn written(key: Key, word: &str) -> Option<String> {
     let number = key.as_raw().cast_unsigned();
     let ways = [key.to_string(), format!("{number:#x}"), number.to_string()];
     ways.into_iter().find(|way| !key.is_private() && way.starts_with(word))
 }
 
-/// What tells a segment from others, besides what it is named by.
+/// Returns a description that distinguishes a segment from others, without its name.
 fn explained(segment: &Segment, by_key: bool, names: &Names) -> String {
     let size = human(segment.size.into());
     let owner = names.user_or_uid(segment.uid);
@@ -102,14 +102,14 @@ fn explained(segment: &Segment, by_key: bool, names: &Names) -> String {
     }
 }
 
-/// Where the path begins in `ftok:PROJECT:PATH`, without its first word.
+/// Returns where the path begins in `ftok:PROJECT:PATH`, without the prefix `ftok:`.
 fn path_of_ftok(rest: &[u8]) -> Option<usize> {
-    // The first byte is of the project id, and can be a colon itself.
+    // The first byte belongs to the project id, and can itself be a colon.
     let colon = rest.iter().skip(1).position(|byte| *byte == b':')? + 1;
     Some("ftok:".len() + colon + 1)
 }
 
-/// Files, with what stands before the path in the word.
+/// Returns files, prefixed by what precedes the path in the word.
 fn paths(word: &OsStr, path_at: usize) -> Vec<CompletionCandidate> {
     let Some((before, path)) = word.to_str().and_then(|word| word.split_at_checked(path_at)) else { return Vec::new() };
     let paths = PathCompleter::any().complete(OsStr::new(path));

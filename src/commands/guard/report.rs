@@ -9,7 +9,8 @@ use crate::contents::destination::{Destination, cannot_write};
 use crate::error::Result;
 use crate::output::leaks::{self, LeakedObjects, Report};
 
-/// Whether a file can be written, as far as that is known before. Nothing is opened: an old file stays if we are killed.
+/// Checks that a file can be written, as far as that is known in advance. Nothing is opened, so that an existing file
+/// survives if this process is killed.
 pub(super) fn check(path: &Path) -> Result<()> {
     Destination::check_writable(path).map_err(|error| cannot_write(path, &error))
 }
@@ -22,7 +23,7 @@ pub(super) fn write_json(path: &Path, report: &Report<'_>) -> Result<()> {
     })
 }
 
-/// Writes the test suite.
+/// Writes the JUnit test suite.
 pub(super) fn write_junit(path: &Path, objects: &LeakedObjects, elapsed: Duration) -> Result<()> {
     write(path, |file| leaks::write_junit(file, objects, elapsed))
 }

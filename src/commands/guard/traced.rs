@@ -1,4 +1,4 @@
-//! Running the command while its calls are traced, and what is known of them afterwards.
+//! Running the command while its calls are traced, and describing the calls afterwards.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -20,22 +20,22 @@ use crate::system::spawn::{self, Outcome};
 use crate::system::stack;
 use crate::system::tracer::{Creation, Tracer, Wanted};
 
-/// How long functions and lines are looked up at most.
+/// The maximum time for looking up functions and lines.
 const LONGEST_LOOKUP: Duration = Duration::from_secs(20);
 
-/// A command that has ended, and what was seen of its calls.
+/// A command that has exited, and the recorded calls.
 pub(super) struct Traced {
     /// Its status, or why it could not be run.
     pub outcome: Outcome,
-    /// Why its calls could not be seen.
+    /// Why its calls could not be traced.
     untraced: Option<io::Error>,
     creators: Arc<Creators>,
 }
 
-/// Runs a command to its end. `variables` are environment variables that name a test.
+/// Runs a command until it exits. `variables` are environment variables that name a test.
 ///
 /// # Errors
-/// Those of waiting for the command, and of reading the kernel's tables before.
+/// Those of waiting for the command, and of reading the kernel's tables before it starts.
 pub(super) fn run(command: &[OsString], variables: Vec<String>) -> Result<Traced> {
     let namespace = fs::metadata("/proc/self/ns/ipc").ok().map(|namespace| namespace.ino());
     let creators = Creators::new(ThisKernel, namespace)
@@ -48,7 +48,7 @@ pub(super) fn run(command: &[OsString], variables: Vec<String>) -> Result<Traced
         let wanted = Wanted { root: pid.as_raw(), variables };
         let started = listener.and_then(|listener| Tracer::start(listener, wanted, start, observer));
         if started.is_ok() {
-            // What the command created is known from its calls.
+            // Orphaned processes need not be adopted now: the calls show what the command created.
             adopt_orphans(false);
         }
         tracer = Some(started);
@@ -60,7 +60,7 @@ pub(super) fn run(command: &[OsString], variables: Vec<String>) -> Result<Traced
         Some(Ok(tracer)) => {
             tracer.look_no_more();
             creators.finish();
-            // Descendants of the command that live on must be able to create objects when we have ended.
+            // Descendants of the command that live on must be able to create objects after we have exited.
             if let Some(listener) = tracer.stop().filter(|listener| listener.has_callers()) {
                 let _ = listener.keep_answering();
             }
@@ -71,12 +71,12 @@ pub(super) fn run(command: &[OsString], variables: Vec<String>) -> Result<Traced
 }
 
 impl Traced {
-    /// Which call created what; `None` where the command could not be traced.
+    /// Returns which call created which object; `None` if the command could not be traced.
     pub(super) fn creators(&self) -> Option<&Creators> {
         self.untraced.is_none().then_some(&*self.creators)
     }
 
-    /// Lines that say why the creators of some leaks are not known.
+    /// Returns lines that explain why the creators of some leaks are unknown.
     pub(super) fn missing(&self, leaks: &Leaks) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(error) = self.untraced.as_ref().filter(|_| !leaks.is_empty()) {
@@ -104,7 +104,7 @@ impl Traced {
     }
 }
 
-/// Why a command could not be traced, and what to do.
+/// Returns why a command could not be traced, and advice.
 fn untraced(error: &io::Error) -> String {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EACCES) => {
@@ -118,10 +118,10 @@ fn untraced(error: &io::Error) -> String {
     }
 }
 
-/// The records of who created what, made of all leaks at once: each file is read once.
+/// The records of the creators. They are computed for all leaks at once, so that each file is read once.
 pub(super) struct Described(HashMap<*const Creation, Option<CreatedBy>>);
 
-/// Looks up functions, files and lines of all leaks.
+/// Looks up functions, files and lines for all leaks.
 pub(super) fn describe(leaks: &Leaks, directory: &Path) -> Described {
     let calls = leaks.origins().filter_map(|origin| match origin {
         Origin::Call(call) => Some(call),
@@ -135,7 +135,7 @@ pub(super) fn describe(leaks: &Leaks, directory: &Path) -> Described {
 }
 
 impl Described {
-    /// The record of an origin; `None` where it is not known.
+    /// Returns the record of an origin; `None` if it is unknown.
     pub(super) fn take(&mut self, origin: &Origin) -> Option<CreatedBy> {
         match origin {
             Origin::Call(call) => self.0.get_mut(&Arc::as_ptr(call))?.take(),

@@ -1,4 +1,4 @@
-//! What `--columns` takes.
+//! The value of `--columns`.
 
 use std::ffi::OsStr;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use clap_complete::engine::CompletionCandidate;
 use crate::error::{Error, Result};
 use crate::output::{COLUMNS, Column};
 
-/// One of the words that `--columns` takes, with commas between them.
+/// One of the comma-separated words of `--columns`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum ColumnWord {
     /// `owner`: this column.
@@ -17,7 +17,7 @@ pub(crate) enum ColumnWord {
     Added(&'static Column),
     /// `all`: every column.
     All,
-    /// `help`: no list, but a line about each column.
+    /// `help`: no list, but a line for each column.
     Help,
 }
 
@@ -37,10 +37,10 @@ impl FromStr for ColumnWord {
     }
 }
 
-/// Returns the columns that the words stand for.
+/// Returns the columns for the words.
 ///
 /// # Errors
-/// Bad usage: a `+` that is not in front of the first column.
+/// Bad usage: a `+` that is not before the first column.
 pub(super) fn resolve(words: &[ColumnWord], defaults: Vec<&'static Column>) -> Result<Vec<&'static Column>> {
     let adds = matches!(words.first(), Some(ColumnWord::Added(_)));
     let mut columns = if adds { defaults } else { Vec::new() };
@@ -65,7 +65,7 @@ pub(super) fn resolve(words: &[ColumnWord], defaults: Vec<&'static Column>) -> R
     Ok(columns)
 }
 
-/// Returns what can complete a word.
+/// Returns the completion candidates for a word.
 pub(crate) fn candidates(word: &OsStr) -> Vec<CompletionCandidate> {
     let plus = if word.as_encoded_bytes().starts_with(b"+") { "+" } else { "" };
     let columns = COLUMNS.iter().map(|column| (format!("{plus}{}", column.title.to_lowercase()), column.help));

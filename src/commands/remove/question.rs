@@ -8,10 +8,10 @@ use crate::segments::cache::Lookups;
 use crate::sysv::Segment;
 use crate::values::{counted, human_bytes};
 
-/// How many segments the table before the question shows.
+/// The maximum number of segments in the table before the question.
 const SHOWN: usize = 20;
 
-/// Shows what is about to go, and asks for it on the terminal.
+/// Shows what will be removed, and asks for confirmation on the terminal.
 ///
 /// # Errors
 /// Bad usage if there is no terminal to ask on; a failure if the answer is not yes.

@@ -1,4 +1,4 @@
-//! What became of the segments.
+//! Reporting the results of a removal.
 
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ struct Report<'a> {
 }
 
 impl Remove {
-    /// Says at once what became of a segment, unless it is still to be waited for.
+    /// Reports the result for a segment at once, unless its destruction is still awaited.
     pub(super) fn tell(&self, removal: &Removal, lookups: &Lookups, output: &mut Output) -> Result<()> {
         let is_waited_for = self.wait.is_some() && removal.outcome == Outcome::Marked;
         if let Some(error) = &removal.error {
@@ -28,13 +28,13 @@ impl Remove {
         Ok(())
     }
 
-    /// Whether a removal is told in a line of standard output.
+    /// Returns whether a removal is reported as a line on standard output.
     fn is_line(&self, removal: &Removal) -> bool {
         let is_told_otherwise = matches!(removal.outcome, Outcome::Missing | Outcome::WouldRemove);
         !self.quiet && !self.wants_json() && !is_told_otherwise
     }
 
-    /// Waits where that was asked for, and tells what has not been told. `left` were not come to before a signal.
+    /// Waits if requested, and reports the remaining results. `left` were not reached before a signal.
     pub(super) fn finish(
         &self,
         mut removals: Vec<Removal>,
@@ -65,14 +65,15 @@ impl Remove {
             }
             return Ok(Status::Signal(signal));
         }
-        // Nobody asked for a particular one of those that the filters chose: that it changed meanwhile is no failure.
+        // Segments selected by filters may change in between: that is not a failure, because no particular one was
+        // named.
         let is_failure = |removal: &&Removal| !self.segment.is_empty() || removal.outcome != Outcome::Changed;
         let failures = removals.iter().filter(is_failure).filter_map(|removal| removal.error.as_ref());
         Ok(failures.fold(Status::Done, |status, error| status.and(error.status())))
     }
 }
 
-/// Prints what became of a segment, and who still has it attached.
+/// Prints the result for a segment, and which processes still have it attached.
 fn print(removal: &Removal, lookups: &Lookups, output: &mut Output) -> Result<()> {
     match removal.holders(lookups) {
         Some(holders) => output.line(format_args!("{removal}: {holders}")),

@@ -1,4 +1,4 @@
-//! `remove --save FILE`: what is saved before it is removed, and what is not removed because it cannot be saved.
+//! `remove --save FILE`: saves segments before they are removed. A segment that cannot be saved is not removed.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::segments::cache::Lookups;
 use crate::segments::remove::{Outcome, Removal};
 use crate::sysv::Segment;
 
-/// Saves segments that were chosen. Returns each as it is now, after its own attachment, or the removal that failed.
+/// Saves the chosen segments. Returns for each its state after our own attachment, or the failed removal.
 ///
 /// # Errors
 /// The archive cannot be written. Nothing is removed then.

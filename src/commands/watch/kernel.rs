@@ -1,4 +1,4 @@
-//! Listening to the kernel.
+//! Watching through the kernel's tracepoints.
 
 use std::os::fd::AsFd;
 use std::thread::sleep;
@@ -12,20 +12,20 @@ use crate::error::{Error, Result, Status};
 use crate::segments::events::Watcher;
 use crate::system::signals::{ShutdownSignals, Woken};
 
-/// How long to wait between two readings.
+/// The pause between two reads.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How long to wait between two readings while records wait until they are complete, or a program may not live long. A
-/// process is looked at as soon as its record is read.
+/// The pause between two reads while records are incomplete, or while a program may exit soon. A process is inspected
+/// as soon as its record is read.
 const SOON: Duration = Duration::from_micros(300);
 
-/// After this time all records of what was done before are complete.
+/// The time after which all records of earlier events are complete.
 const COMPLETE: Duration = Duration::from_millis(5);
 
-/// How long to wait at the end for what is seen twice before it is reported.
+/// How long to wait at the end for events that must be seen twice before they are reported.
 const TWICE: Duration = Duration::from_millis(60);
 
-/// Reports every event until something ends it.
+/// Reports every event until the watch ends.
 pub(super) fn watch(
     mut watcher: Watcher,
     interval: Duration,
@@ -55,7 +55,7 @@ pub(super) fn watch(
                 return Ok(status);
             }
             report.check_reader()?;
-            // Many namespaces or segments take a while: at most a tenth of one processor.
+            // Many namespaces or segments take a while: use at most a tenth of one processor.
             compare = Instant::now() + interval.max(now.elapsed() * 10);
         }
         if watcher.is_urgent() {
@@ -70,7 +70,7 @@ pub(super) fn watch(
     }
 }
 
-/// Reports what was recorded.
+/// Reports the recorded events.
 fn tell(watcher: &mut Watcher, report: &mut Report<'_>) -> Result<Flow> {
     let occurrences = watcher.read()?;
     match report.happened(&occurrences)? {
@@ -79,7 +79,7 @@ fn tell(watcher: &mut Watcher, report: &mut Report<'_>) -> Result<Flow> {
     }
 }
 
-/// Reports what was done before the end.
+/// Reports the events before the end.
 fn finish(watcher: &mut Watcher, report: &mut Report<'_>) -> Result<Flow> {
     sleep(COMPLETE);
     let mut flow = tell(watcher, report)?;
@@ -101,7 +101,7 @@ fn wait(shutdown: &ShutdownSignals, sources: &[std::os::fd::BorrowedFd<'_>]) -> 
     shutdown.wait_readable(sources).map_err(|error| Error::io("wait for records", &error))
 }
 
-/// A timer that can be waited for together with other descriptors.
+/// A timer that can be polled together with other descriptors.
 struct Timer(TimerFd);
 
 impl Timer {
@@ -110,9 +110,9 @@ impl Timer {
         timer.map(Timer).map_err(|errno| Error::io("make a timer", &errno.into()))
     }
 
-    /// Sets it to a moment. It is readable from then on, until it is set again.
+    /// Sets the timer. It is readable from this moment on, until it is set again.
     fn set(&self, to: Instant) -> Result<()> {
-        // 0 would switch it off.
+        // 0 would disable the timer.
         let left = to.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
         let once = Expiration::OneShot(TimeSpec::from_duration(left));
         self.0.set(once, TimerSetTimeFlags::empty()).map_err(|errno| Error::io("set a timer", &errno.into()))

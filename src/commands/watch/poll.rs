@@ -1,4 +1,4 @@
-//! Looking at the table again and again.
+//! Watching by reading the table repeatedly.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,7 +13,7 @@ use crate::system::namespace::survey;
 use crate::system::signals::ShutdownSignals;
 use crate::sysv::Segment;
 
-/// Looks, and reports what has changed since the look before, until something ends it.
+/// Takes snapshots, and reports the changes since the previous one, until the watch ends.
 pub(super) fn watch(
     scope: Scope,
     interval: Duration,
@@ -28,7 +28,7 @@ pub(super) fn watch(
         let pause = remaining.map_or(interval, |remaining| remaining.min(interval));
         let signal = shutdown.wait(Some(pause)).map_err(|error| Error::io("wait for a signal", &error))?;
         let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        // Once more at the end: what was done before it is reported.
+        // One more snapshot at the end, so that earlier changes are reported.
         if let Flow::Break(status) = report.looked(&looks.next()?)? {
             return Ok(status);
         }
@@ -42,7 +42,7 @@ pub(super) fn watch(
     }
 }
 
-/// The last look at each IPC namespace, by its inode; our own is 0 if it is the only one.
+/// The previous snapshot of each IPC namespace, by its inode. If our own is the only one, its key is 0.
 struct Looks {
     scope: Scope,
     last: BTreeMap<u64, Snapshot>,
@@ -58,8 +58,8 @@ impl Looks {
         self.last.values().flat_map(Snapshot::segments)
     }
 
-    /// Looks again, and returns what has changed. A namespace that is new was empty before; the segments of one that is gone
-    /// are gone.
+    /// Takes new snapshots, and returns the changes. A new namespace was empty before; all segments of a vanished one
+    /// are removed.
     fn next(&mut self) -> Result<Vec<Change>> {
         let mut tables = tables(self.scope)?;
         let mut changes = Vec::new();
@@ -88,7 +88,7 @@ fn tables(scope: Scope) -> Result<BTreeMap<u64, Vec<Segment>>> {
     let unreadable = |error: io::Error| Error::io("read /proc", &error);
     let mut tables = BTreeMap::new();
     for inhabited in survey().map_err(unreadable)?.namespaces {
-        // One that may not be entered, or goes away meanwhile, is left out.
+        // A namespace that may not be entered, or that vanishes, is skipped.
         if let Ok(Some(rows)) = inhabited.rows() {
             tables.insert(inhabited.inode(), rows.collect::<io::Result<_>>().map_err(unreadable)?);
         }

@@ -1,4 +1,4 @@
-//! Which events are reported, and how.
+//! Selecting and printing events.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -19,10 +19,10 @@ use crate::system::signals::ShutdownSignals;
 use crate::sysv::Segment;
 use crate::values::{Key, SegmentRef, ShmId, counted};
 
-/// The end of the watch, or nothing.
+/// Whether the watch ends or continues.
 pub(super) type Flow = ControlFlow<Status>;
 
-/// Chooses events and writes them.
+/// Selects events and prints them.
 pub(super) struct Report<'a> {
     context: &'a mut Context,
     shutdown: &'a ShutdownSignals,
@@ -31,7 +31,7 @@ pub(super) struct Report<'a> {
     selection: Selection,
     is_filtered: bool,
     began: Clock,
-    /// How many events are still to be reported.
+    /// The number of events still to report.
     left: Option<u64>,
     actors: Actors,
 }
@@ -53,7 +53,7 @@ impl Wanted {
 }
 
 impl<'a> Report<'a> {
-    /// Resolves what was asked for.
+    /// Resolves the named segments, users and files.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl<'a> Report<'a> {
         })
     }
 
-    /// Says that from now on all is seen, and how: a script can wait for this line.
+    /// Reports that from now on every event is seen, and how: a script can wait for this line.
     pub(super) fn announce<'s>(&mut self, segments: impl Iterator<Item = &'s Segment>, how: &str) {
         let lookups = Lookups::default();
         let chosen = segments.filter(|segment| self.is_wanted(segment, &lookups)).count();
@@ -80,12 +80,13 @@ impl<'a> Report<'a> {
         say(format_args!("watching {}, {how}", counted(chosen, "segment")));
     }
 
-    /// Reports the chosen ones of the changes that a look has shown.
+    /// Reports the selected changes between two snapshots.
     pub(super) fn looked(&mut self, changes: &[Change]) -> Result<Flow> {
         if changes.is_empty() {
             return Ok(Flow::Continue(()));
         }
-        // Processes and names come and go: nothing is kept from the look before. The clock is the time of this one.
+        // Processes and names change, so nothing is cached from the previous snapshot. The clock has the time of this
+        // one.
         let lookups = Lookups::default();
         let now = lookups.clock();
         self.selection.look_again();
@@ -102,7 +103,7 @@ impl<'a> Report<'a> {
         Ok(Flow::Continue(()))
     }
 
-    /// Reports the chosen ones of what has happened.
+    /// Reports the selected events.
     pub(super) fn happened(&mut self, occurrences: &[Occurrence]) -> Result<Flow> {
         if occurrences.is_empty() {
             return Ok(Flow::Continue(()));
@@ -129,7 +130,7 @@ impl<'a> Report<'a> {
         Ok(Flow::Continue(()))
     }
 
-    /// Tells that records are missing.
+    /// Reports that records are missing.
     pub(super) fn lost(&mut self, count: u64) -> Result<Flow> {
         if count == 0 {
             return Ok(Flow::Continue(()));
@@ -149,20 +150,20 @@ impl<'a> Report<'a> {
         flow
     }
 
-    /// Ends the watch if the reader of its output is gone.
+    /// Ends the watch if the reader has closed the pipe.
     pub(super) fn check_reader(&self) -> Result<()> {
         self.context.output.check_reader()
     }
 
-    /// Whether the filters hold for the segment after the change or before it. A marked segment counts with the key that it
-    /// had.
+    /// Returns whether the filters match the segment before or after the change. For a marked segment its former key is
+    /// used.
     fn is_chosen(&self, change: &Change, lookups: &Lookups) -> bool {
         let keyed = change.original_key.map(|key| Segment { key, ..change.segment.clone() });
         let states = [Some(&change.segment), keyed.as_ref(), change.before.as_ref()];
         states.into_iter().flatten().any(|segment| self.is_wanted(segment, lookups))
     }
 
-    /// A failed call is reported if its segment is chosen; if there is none, only its key can be asked for.
+    /// Returns whether a failed call is selected: by its segment, or if it has none, by its key.
     fn is_chosen_failure(&self, failure: &Failure, lookups: &Lookups) -> bool {
         match (&failure.segment, failure.key) {
             (Some(segment), _) => self.is_wanted(segment, lookups),
@@ -179,7 +180,7 @@ impl<'a> Report<'a> {
             && self.selection.matches(segment, lookups)
     }
 
-    /// Writes an event, and sees it on its way. A signal that comes while its reader does not read ends the watch.
+    /// Writes an event and flushes it. A signal ends the watch even while the reader does not read.
     fn write(&mut self, event: &Event<'_>, lookups: &Lookups) -> Result<Flow> {
         let output = &mut self.context.output;
         let signal = self.shutdown.wait_writable(output.file()?.as_fd()).map_err(|error| Error::output(&error))?;
@@ -196,15 +197,16 @@ impl<'a> Report<'a> {
     }
 }
 
-/// So many processes are remembered.
+/// The maximum number of cached processes.
 const MOST_PROCESSES: usize = 1024;
 
-/// What was seen of the processes that did something, by pid and program: they may be gone when they are reported again.
+/// Processes that caused events, by pid and program. They are cached because they may have ended before their next
+/// event is reported.
 #[derive(Debug, Default)]
 struct Actors(HashMap<(i32, u32), Option<Rc<Program>>>);
 
 impl Actors {
-    /// Describes a process. One that has ended before it was looked at is known by its name alone.
+    /// Describes a process. If it ended before it was inspected, only its name is known.
     fn describe(&mut self, actor: &events::Actor, lookups: &Lookups) -> Actor {
         if self.0.len() >= MOST_PROCESSES {
             self.0.clear();
@@ -224,7 +226,7 @@ impl Actors {
     }
 }
 
-/// Reads a word that names a segment, which need not exist.
+/// Parses the name of a segment, which need not exist.
 fn wanted(segment: &SegmentRef) -> Result<Wanted> {
     match (segment, key_of(segment)?) {
         (_, Some(key)) if !key.is_private() => Ok(Wanted::Key(key)),
