@@ -34,9 +34,9 @@ use crate::system::namespace::NamespaceRef;
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "SEGMENT is a key (0x2a, 42, 052), an identifier (id:5), or ftok:PROJECT:PATH.\n\
-    SIZE is bytes or has a unit: 4K, 1.5MiB, 10MB, 0x1000. DURATION is like 100ms, 90s, 2h 30m, 3d.\n\n\
+    SIZE is in bytes or has a unit: 4K, 1.5MiB, 10MB, 0x1000. DURATION is like 100ms, 90s, 2h 30m, 3d.\n\n\
     Exit status: 0 done, 1 something failed, 2 bad usage, 3 a named segment does not exist.\n\n\
-    New to segments? `shmadm demo --pause` shows one from its making to its end, with every system call.")]
+    New to segments? `shmadm demo --pause` shows the life of one, with every system call.")]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -49,11 +49,11 @@ struct Global {
     /// Show every System V call on standard error, in strace's notation
     #[arg(long, global = true, help_heading = "Global options")]
     trace: bool,
-    /// Act in the IPC namespace of process PID, in that with this INODE, or in that of the file PATH
+    /// Act in the IPC namespace of process PID, with inode INODE, or of file PATH
     #[arg(long, global = true, value_name = "PID|INODE|PATH", help_heading = "Global options")]
     #[arg(value_parser = namespace_parser())]
     ns: Option<NamespaceRef>,
-    /// When to use colours; NO_COLOR and CLICOLOR_FORCE count in auto
+    /// When to use colours; auto obeys NO_COLOR and CLICOLOR_FORCE
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
     color: ColorChoice,
 }

@@ -21,20 +21,20 @@ use crate::values::{Mode, SegmentRef, ShmId, Size, c_integer, counted, visible_p
 
 /// Attach a segment and write to it
 ///
-/// Writes TEXT with a terminating NUL, so that a C program sees its end, or the bytes of --file or of standard
-/// input as they are. Input that is known to be too long leaves the segment untouched.
+/// Writes TEXT with a terminating NUL, as C programs expect, or the exact bytes of --file or standard input. If the
+/// input is known to be too long, nothing is written.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     shmadm attach-write 0x2a 'hello'                 the six bytes of a C string\n  \
     shmadm write 0x2a --file table.bin --offset 4K\n  \
     date | shmadm write 0x2a --zero                  clears the segment first\n  \
-    shmadm write 42 --create 1M --fill 0xff ''       makes it if there is none\n  \
+    shmadm write 42 --create 1M --fill 0xff ''       creates it if it does not exist\n  \
     shmadm write 42 hello --hold                     stays attached until Ctrl-C")]
 pub(super) struct AttachWrite {
     /// The segment: a key (0x2a, 42, 052), id:N, or ftok:PROJECT:PATH
     #[arg(value_parser = segment_parser(), allow_negative_numbers = true)]
     segment: SegmentRef,
-    /// What to write (after `--` if it begins with a dash); standard input if neither this nor --file is there
+    /// Text to write (after `--` if it begins with a dash); default: standard input, unless --file is given
     #[arg(conflicts_with = "file", allow_negative_numbers = true)]
     text: Option<OsString>,
     /// Write the bytes of FILE
@@ -52,13 +52,13 @@ pub(super) struct AttachWrite {
     /// Clear the segment first
     #[arg(long)]
     zero: bool,
-    /// Fill what is left behind the input with BYTE (65, 0x41, 0101)
+    /// Fill the rest of the segment after the input with BYTE (65, 0x41, 0101)
     #[arg(long, value_name = "BYTE", value_parser = byte)]
     fill: Option<u8>,
-    /// Make the segment, with SIZE, if there is none
+    /// Create the segment with SIZE if it does not exist
     #[arg(long, value_name = "SIZE")]
     create: Option<Size>,
-    /// Permissions of a segment that --create makes, in octal
+    /// Permissions of a segment created by --create, in octal
     #[arg(short, long, value_name = "MODE", default_value = "0600", requires = "create")]
     mode: Mode,
     #[command(flatten)]
@@ -66,7 +66,7 @@ pub(super) struct AttachWrite {
     /// Allow --at to round the address down to a multiple of SHMLBA (SHM_RND)
     #[arg(long, requires = "at")]
     round: bool,
-    /// Attach with SHM_REMAP; the program's own memory is never replaced
+    /// Attach with SHM_REMAP, but never replace shmadm's own memory
     #[arg(long, requires = "at")]
     remap: bool,
     /// Say where the segment is attached and how much was written

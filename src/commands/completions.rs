@@ -17,10 +17,10 @@ use crate::values::SegmentRef;
 /// The candidate that tells the scripts to complete file names, as for any program.
 const FILES: &str = ":files";
 
-/// Print what makes a shell complete the words of shmadm
+/// Print a completion script for your shell
 ///
-/// The script asks shmadm itself what fits at each TAB: commands, options and their values, and for a SEGMENT those
-/// that exist, with size and owner where the shell shows such things.
+/// At each TAB, the script asks shmadm for the candidates: commands, options, their values, and existing segments. Some
+/// shells also show the size and owner of each segment.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     source <(shmadm completions bash)          in ~/.bashrc\n  \

@@ -21,34 +21,34 @@ use crate::values::{Key, Mode, ParseSegmentRefError, SegmentRef, Size, counted, 
 
 /// Create a segment
 ///
-/// Makes a segment with this key, and fails where one exists (IPC_EXCL) unless --exist-ok takes it. Where a later
-/// step fails, such as the owner or the contents, the segment is removed again.
+/// Creates a segment with this key. If one exists, it fails (IPC_EXCL) unless --exist-ok is given. If a later step
+/// fails, such as setting the owner or the contents, the segment is removed again.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    shmadm create 0x2a --size 64K              a segment of 64 KiB, for its owner alone\n  \
+    shmadm create 0x2a --size 64K              a segment of 64 KiB, for its owner only\n  \
     shmadm create 42 -s 1M -m 660 --owner postgres:postgres\n  \
     shmadm create random --from table.bin -q   as large as the file and filled from it; prints the id\n  \
     shmadm create ftok:A:/srv/app -s 4K --exist-ok")]
 pub(super) struct Create {
-    /// The key: 0x2a, 42, 052, ftok:PROJECT:PATH, or one of the words `private` (IPC_PRIVATE) and `random` (an unused key)
+    /// The key: 0x2a, 42, 052, ftok:PROJECT:PATH, `private` (IPC_PRIVATE), or `random` (an unused key)
     #[arg(value_name = "KEY", allow_negative_numbers = true)]
     key: NewKey,
-    /// How large: bytes, or with a unit (4K, 1.5MiB, 10MB)
+    /// Size in bytes, or with a unit (4K, 1.5MiB, 10MB)
     #[arg(short, long, value_name = "SIZE", required_unless_present_any = ["from", "exist_ok"])]
     size: Option<Size>,
-    /// Make it as large as FILE, or of --size, and fill it from FILE; `-` is standard input
+    /// Fill the segment from FILE (default size: that of FILE); `-` is standard input
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
     /// Permissions, in octal
     #[arg(short, long, value_name = "MODE", default_value = "0600")]
     mode: Mode,
-    /// Give it to USER, and to GROUP
+    /// Set the owner to USER, and the group to GROUP
     #[arg(long, value_name = "USER[:GROUP]")]
     owner: Option<String>,
-    /// Take an existing segment as it is, if it is large enough
+    /// Accept an existing segment, unchanged, if it is large enough
     #[arg(long)]
     exist_ok: bool,
-    /// Use huge pages (SHM_HUGETLB), of the default size unless one is said
+    /// Use huge pages (SHM_HUGETLB), of size PAGE or of the default size
     #[arg(long, value_name = "PAGE", num_args = 0..=1, require_equals = true, default_missing_value = "default")]
     huge: Option<HugePageSize>,
     /// Reserve no swap space for it (SHM_NORESERVE)
@@ -60,7 +60,7 @@ pub(super) struct Create {
     /// Print only the identifier, as id:N
     #[arg(short, long)]
     quiet: bool,
-    /// How to print what was made
+    /// Output format
     #[arg(short, long, value_enum, default_value_t, conflicts_with = "quiet")]
     format: TextOrJson,
 }

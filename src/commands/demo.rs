@@ -8,17 +8,17 @@ use crate::error::{Result, Status};
 
 /// Show the life of a segment, step by step, with two real processes
 ///
-/// Makes a segment, attaches it, writes to it, lets a second process attach and read, detaches, removes it while it is
-/// attached, and lets the last attachment go. Each step shows what happens and why, the system calls with their
-/// results, a picture of both processes, and the segment's row of `shmadm list`. Nothing is left behind, however it ends.
+/// Creates a segment, attaches it, and writes to it. A second process attaches and reads it. Then the segment is detached
+/// and removed, and the last detach destroys it. Each step shows what happens and why, the system calls with their
+/// results, a picture of both processes, and the segment's row of `shmadm list`. Nothing is left behind.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     shmadm demo                    all eight steps at once\n  \
-    shmadm demo --pause            one at a time; look meanwhile from another terminal, with\n                                 \
+    shmadm demo --pause            one at a time; meanwhile, look from another terminal with\n                                 \
                                    `shmadm list` or `ipcs -m`\n  \
     shmadm demo | less")]
 pub(super) struct Demo {
-    /// Wait for Enter before each step; the end of the input (Ctrl-D) ends it
+    /// Wait for Enter before each step; Ctrl-D ends the demonstration
     #[arg(long)]
     pause: bool,
     /// Be the second process of the demonstration that this process gives

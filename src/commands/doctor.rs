@@ -6,16 +6,16 @@ use crate::error::{Result, Status};
 use crate::output::{CheckRecords, check_lines};
 use crate::segments::doctor::{self, Health};
 
-/// Say why a segment could not be made, may vanish, or cannot be seen here
+/// Find out why a segment could not be created, may vanish, or cannot be seen
 ///
 /// Checks the limits and their use, kernel.shm_rmid_forced, systemd-logind's RemoveIPC, memory, huge pages, locked memory,
-/// what can be seen from here, and what shmadm cannot do here. Changes nothing. The exit status is 1 if there is a problem.
+/// what can be seen from here, and what shmadm cannot do here. Changes nothing. Exit status 1 means that there is a problem.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     shmadm doctor\n  \
     shmadm doctor -f json | jq -r '.checks[] | select(.status != \"ok\").finding'")]
 pub(super) struct Doctor {
-    /// How to print the checks
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     format: TextOrJson,
 }

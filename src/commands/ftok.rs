@@ -28,10 +28,10 @@ const DEFAULT_PROJECT: ProjectId = ProjectId(1);
     shmadm ftok /srv/app A                     as ftok(\"/srv/app\", 'A') in C\n  \
     shmadm ftok --find 0x41fe20a1 /srv /home   which file is behind this key?")]
 pub(super) struct Ftok {
-    /// A file or directory that exists
+    /// Existing file or directory
     #[arg(required = true)]
     path: PathBuf,
-    /// The project id: one character, or a number from 1 to 255; 1 if it is not given; or, to search, more directories
+    /// Project id: one character, or a number from 1 to 255 (default: 1); with --find, more directories
     #[arg(value_name = "PROJECT")]
     more: Vec<OsString>,
     /// Show the paths below the directories that have KEY

@@ -23,20 +23,20 @@ use traced::Traced;
 
 /// Run a command, and name the IPC objects that it leaves behind
 ///
-/// IPC objects are segments, semaphore sets and message queues. For each it tells who created it: process, command line,
+/// IPC objects are segments, semaphore sets and message queues. For each it shows who created it: process, command line,
 /// directory, ancestors, test, and the stack of the call.
 ///
-/// The command runs in an IPC namespace of its own: everything that is there when it ends is its own, and nothing that
-/// was there before is touched. With --shared it runs in the current namespace.
+/// The command runs in a new IPC namespace, so all objects there at its end belong to it, and existing objects are not
+/// changed. With --shared it runs in the current namespace.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit status: the command's own (128+N if signal N ended it), if that is not 0; else that of\n\
-    --exit-code where something was left behind; else 0. 127: no such command, 126: it cannot be run.\n\n\
+#[command(after_help = "Exit status: the command's own (128+N if signal N ended it) if that is not 0. Otherwise\n\
+    that of --exit-code if objects were left behind, or 0. 127: command not found, 126: it cannot be run.\n\n\
     Examples:\n  \
     shmadm guard -- make test\n  \
     shmadm guard --report leaks.json --junit leaks.xml -- ./run-tests --all\n  \
     shmadm guard --shared --remove -- ./integration-test")]
 pub(super) struct Guard {
-    /// Remove what was left behind (with --shared: what is not attached)
+    /// Remove what was left behind (with --shared: except attached segments)
     #[arg(long)]
     remove: bool,
     /// Exit status if something was left behind and the command succeeded

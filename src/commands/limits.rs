@@ -14,21 +14,21 @@ use crate::system::meminfo::shmem;
 /// Show the limits on shared memory, and how much of them is used
 ///
 /// SHMMAX is the largest size of a segment, SHMALL the pages of all segments together, SHMMNI the number of segments.
-/// Below the table, a line says what follows if a limit is reached.
+/// For each limit that is reached, a line below the table says what to do.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     shmadm limits\n  \
-    shmadm limits --check 80 || echo 'shared memory runs out'\n  \
+    shmadm limits --check 80 || echo 'shared memory is running out'\n  \
     shmadm limits -f json | jq '.usage.resident'\n  \
-    sudo shmadm limits --all-namespaces              where the shared memory went")]
+    sudo shmadm limits --all-namespaces              which namespace uses shared memory")]
 pub(super) struct Limits {
-    /// How to print them
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     format: Format,
     /// Fail (exit status 1) if more than PERCENT of SHMALL or SHMMNI is used
     #[arg(long, value_name = "PERCENT")]
     check: Option<Percent>,
-    /// Show those of every IPC namespace of the machine
+    /// Show the limits of every IPC namespace of the machine
     #[arg(long)]
     all_namespaces: bool,
 }

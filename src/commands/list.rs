@@ -23,22 +23,22 @@ const EXAMPLES: &str = "Examples:
   shmadm list                              a table
   shmadm ls --sort size --reverse          the largest first
   shmadm list -o +ctime,pids               more columns
-  shmadm list --sum owner                  who has how much
+  shmadm list --sum owner                  how much each user owns
   shmadm list -o key,id,owner,ctime --time-format iso
   shmadm list -f json | jq '.segments[] | select(.nattch == 0)'
   shmadm list -q --unattached --min-size 8M | xargs shmadm remove";
 
 /// List the segments
 ///
-/// Shows every segment of this IPC namespace, whether you may read it or not, in the kernel's order. With
-/// --all-namespaces those of all IPC namespaces.
+/// Shows the segments of this IPC namespace in the kernel's order, including those that you cannot read. With
+/// --all-namespaces, shows the segments of all IPC namespaces.
 #[derive(Debug, Args)]
 #[command(after_help = format!("Columns:\n{}\n{EXAMPLES}", column_help()))]
 pub(super) struct List {
-    /// Comma-separated columns, in this order; +COL,… adds to the default, `all` is every column, `help` explains them
+    /// Comma-separated columns, in this order; +COL,… adds to the default; `all` is every column; `help` describes them
     #[arg(short = 'o', long, value_name = "LIST", value_delimiter = ',')]
     columns: Vec<ColumnWord>,
-    /// Sort by this column instead of the kernel's index
+    /// Sort by this column instead of in the kernel's order
     #[arg(long, value_name = "COLUMN", value_parser = Column::named)]
     sort: Option<&'static Column>,
     /// Reverse the order
@@ -48,19 +48,19 @@ pub(super) struct List {
     #[arg(long, value_name = "COLUMN", value_parser = Column::named)]
     #[arg(conflicts_with_all = ["columns", "sort", "reverse", "quiet"])]
     sum: Option<&'static Column>,
-    /// How to print the list
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     format: FormatName,
-    /// Leave out the line of titles (and the totals of a table)
+    /// Omit the line of titles (and the totals of a table)
     #[arg(long)]
     no_headings: bool,
     /// Show sizes in bytes and ages in seconds, in a table too
     #[arg(short, long)]
     bytes: bool,
-    /// How to write times (default: short in a table, else iso)
+    /// Format of times (default: short in a table, iso in other formats)
     #[arg(long, value_enum, value_name = "FORMAT")]
     time_format: Option<TimeFormat>,
-    /// Print only the identifiers, as id:N, which other commands take
+    /// Print only the identifiers, as id:N, for other commands
     #[arg(short, long, conflicts_with_all = ["columns", "format"])]
     quiet: bool,
     /// List the segments of every IPC namespace of the machine
@@ -81,7 +81,7 @@ enum FormatName {
     Export,
     /// One JSON object
     Json,
-    /// One JSON object a line
+    /// One JSON object per line
     Jsonl,
     /// Comma-separated values
     Csv,

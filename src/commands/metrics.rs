@@ -15,17 +15,17 @@ use crate::values::visible_path;
 
 /// Write metrics for Prometheus
 ///
-/// Sums by owner and the limits, as OpenMetrics text, for the textfile collector of node_exporter.
+/// Writes sums by owner and the limits as OpenMetrics text, for the textfile collector of node_exporter.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     shmadm metrics\n  \
     shmadm metrics -o /var/lib/prometheus/node-exporter/shmadm.prom\n  \
     shmadm metrics --all-namespaces                  by unit, container or pod")]
 pub(super) struct Metrics {
-    /// Write to FILE, which is replaced as a whole
+    /// Write to FILE, which is replaced when the new file is complete
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write those of every IPC namespace of the machine, with the labels ns and unit
+    /// Write the metrics of every IPC namespace of the machine, with the labels ns and unit
     #[arg(long)]
     all_namespaces: bool,
 }

@@ -19,14 +19,14 @@ use crate::values::{SegmentRef, Size, counted};
 
 /// Read a segment's contents
 ///
-/// Attaches the segment read-only and writes its bytes to standard output. Pages that nobody ever touched stay
+/// Attaches the segment read-only and writes its bytes to standard output. Pages that nobody has touched stay
 /// unallocated.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    shmadm read 0x2a                        text or a hexdump on a terminal, the bytes into a pipe\n  \
-    shmadm read 0x2a -f string              up to the first NUL, as a C program prints it\n  \
+    shmadm read 0x2a                        text or a hexdump on a terminal, the bytes in a pipe\n  \
+    shmadm read 0x2a -f string              the text before the first NUL, as C programs print it\n  \
     shmadm read id:5 --offset 4K --length 64 -f hex\n  \
-    shmadm read 42 -o snapshot.bin          whole or not at all; holes stay holes")]
+    shmadm read 42 -o snapshot.bin          replaced when complete; holes stay holes")]
 pub(super) struct Read {
     /// The segment: a key (0x2a, 42, 052), id:N, or ftok:PROJECT:PATH
     #[arg(value_parser = segment_parser(), allow_negative_numbers = true)]
@@ -34,13 +34,13 @@ pub(super) struct Read {
     /// Begin at this byte
     #[arg(long, value_name = "N", default_value = "0")]
     offset: Size,
-    /// Read so many bytes; up to the end if this is not said
+    /// Number of bytes to read (default: to the end)
     #[arg(long, value_name = "N")]
     length: Option<Size>,
-    /// How to show them
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     format: Format,
-    /// Write to FILE, which is replaced when all is written
+    /// Write to FILE, which is replaced when the new file is complete
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -49,12 +49,12 @@ pub(super) struct Read {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// On a terminal string for text and hex for the rest; elsewhere raw
+    /// On a terminal, string for text and hex for other bytes; otherwise raw
     #[default]
     Auto,
-    /// The bytes, no more
+    /// Exactly the bytes
     Raw,
-    /// Up to the first NUL
+    /// The text before the first NUL
     String,
     /// As hexdump -C shows it
     Hex,

@@ -26,9 +26,9 @@ const BATCH: usize = 4096;
 
 /// Remove segments, named or chosen by filters
 ///
-/// A segment that is attached is marked for destruction: its key is free at once, and the kernel destroys it with its
-/// last detach. If none is named, all that match the filters are removed, except attached ones. A table of them is shown
-/// before the question; --dry-run shows it, too. Each segment is looked at again right before it goes.
+/// An attached segment is marked for destruction: its key is free at once, and the last detach destroys it. If no segment
+/// is named, all matching segments are removed, except attached ones. A table of them is shown before the question, and
+/// with --dry-run. Each segment is checked again just before its removal.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     shmadm remove 0x2a id:5\n  \
@@ -41,31 +41,31 @@ pub(super) struct Remove {
     /// The segments: a key (0x2a, 42, 052), id:N, or ftok:PROJECT:PATH
     #[arg(value_parser = segment_parser(), allow_negative_numbers = true)]
     segment: Vec<SegmentRef>,
-    /// Remove all segments, if none is named and there is no filter
+    /// Remove all segments (without a named segment or a filter)
     #[arg(long, conflicts_with = "segment")]
     all: bool,
-    /// If none is named, remove attached ones too: they are marked for destruction
+    /// Also remove attached segments, if none is named: they are marked for destruction
     #[arg(long, conflicts_with = "segment")]
     include_attached: bool,
-    /// Show what would be removed, and remove nothing
+    /// Show what would be removed, but remove nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
-    /// If none is named, do not ask
+    /// Do not ask before removing segments chosen by filters
     #[arg(short, long)]
     yes: bool,
     /// Do not fail if a named segment does not exist
     #[arg(long)]
     ignore_missing: bool,
-    /// Wait until the last detach has destroyed them, for DURATION at most
+    /// Wait until the last detach has destroyed them, at most DURATION
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true)]
     wait: Option<Option<Period>>,
-    /// Save them to FILE first, from which `shmadm restore` makes them again
+    /// Save them to FILE first; `shmadm restore` restores them
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
-    /// Print nothing of what was removed
+    /// Do not print what was removed
     #[arg(short, long)]
     quiet: bool,
-    /// How to print what was removed
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     format: TextOrJson,
     #[command(flatten)]

@@ -15,28 +15,28 @@ use crate::values::counted;
 
 /// Restore the segments of an archive
 ///
-/// Makes the segments again that `shmadm save` or `shmadm remove --save` wrote to FILE: key, size, mode and contents, and
-/// owner and group where that is permitted. The whole archive is checked first; a damaged one makes nothing. A segment
-/// whose key is taken is a failure, and the others are still restored.
+/// Creates the segments again that `shmadm save` or `shmadm remove --save` wrote to FILE: key, size, mode and contents, and
+/// owner and group if that is permitted. The whole archive is checked first; a damaged archive restores nothing. It is an
+/// error if a key is in use; the other segments are still restored.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     shmadm restore undo.shm\n  \
-    shmadm restore undo.shm --dry-run             what is in it, and what stands in its way\n  \
+    shmadm restore undo.shm --dry-run             what it contains, and which keys are in use\n  \
     ssh other shmadm save - 0x2a | shmadm restore -")]
 pub(super) struct Restore {
     /// The archive; `-` is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Give each segment the identifier that it had (root)
+    /// Give each segment its old identifier (as root)
     #[arg(long)]
     same_id: bool,
-    /// Check the archive, say what would be restored, and restore nothing
+    /// Check the archive and show what would be restored, but restore nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
-    /// Print nothing of what was restored
+    /// Do not print what was restored
     #[arg(short, long)]
     quiet: bool,
-    /// How to print what was restored
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     format: TextOrJson,
 }

@@ -15,8 +15,8 @@ use crate::values::{SegmentRef, counted, visible_path};
 
 /// Save segments into one archive
 ///
-/// Writes key, size, mode, owner, group, times and contents of segments into FILE, from which `shmadm restore` makes
-/// them again. Pages that nobody ever touched take no room there, and stay unallocated.
+/// Writes key, size, mode, owner, group, times and contents of segments into FILE. `shmadm restore` restores them. Pages
+/// that nobody has touched take no space in the archive, and stay unallocated.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     shmadm save tables.shm 0x2a id:5\n  \
@@ -24,19 +24,19 @@ use crate::values::{SegmentRef, counted, visible_path};
     shmadm remove --orphaned --idle 1h --save undo.shm -y       undone by `shmadm restore undo.shm`\n  \
     shmadm save - 0x2a | ssh other shmadm restore -")]
 pub(super) struct Save {
-    /// The archive, which is replaced when all is written; `-` is standard output
+    /// The archive, which is replaced when the new one is complete; `-` is standard output
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The segments: a key (0x2a, 42, 052), id:N, or ftok:PROJECT:PATH
     #[arg(value_parser = segment_parser(), allow_negative_numbers = true)]
     segment: Vec<SegmentRef>,
-    /// Save all segments, where none is named and there is no filter
+    /// Save all segments (without a named segment or a filter)
     #[arg(long, conflicts_with = "segment")]
     all: bool,
-    /// Print nothing of what was saved
+    /// Do not print what was saved
     #[arg(short, long)]
     quiet: bool,
-    /// How to print what was saved
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     format: TextOrJson,
     #[command(flatten)]

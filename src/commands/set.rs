@@ -11,7 +11,7 @@ use crate::values::{Mode, SegmentRef};
 
 /// Change the owner, group, mode or lock of segments
 ///
-/// IPC_SET and SHM_LOCK. What is not named stays as it is. Only the owner, the creator and root may do this.
+/// Uses IPC_SET and SHM_LOCK. What no option names stays unchanged. Only the owner, the creator and root may do this.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("change").args(["owner", "segment_group", "mode", "lock", "unlock"]).required(true).multiple(true))]
 #[command(after_help = "Examples:\n  \
@@ -22,10 +22,10 @@ pub(super) struct Set {
     /// The segments: a key (0x2a, 42, 052), id:N, or ftok:PROJECT:PATH
     #[arg(value_parser = segment_parser(), allow_negative_numbers = true, required = true)]
     segment: Vec<SegmentRef>,
-    /// Give them to USER, and to GROUP
+    /// Set the owner to USER, and the group to GROUP
     #[arg(long, value_name = "USER[:GROUP]")]
     owner: Option<String>,
-    /// Give them to GROUP
+    /// Set the group to GROUP
     #[arg(id = "segment_group", long = "group", value_name = "GROUP")]
     group: Option<String>,
     /// Permissions, in octal
@@ -34,7 +34,7 @@ pub(super) struct Set {
     /// Keep their pages in memory (SHM_LOCK)
     #[arg(long, conflicts_with = "unlock")]
     lock: bool,
-    /// Let their pages be swapped out again (SHM_UNLOCK)
+    /// Allow their pages to be swapped out again (SHM_UNLOCK)
     #[arg(long)]
     unlock: bool,
 }

@@ -15,25 +15,25 @@ use crate::values::SegmentRef;
 /// The maximum number of attempts while attachments change.
 const LOOKS: usize = 3;
 
-/// Show all of a segment
+/// Show everything that is known of a segment
 ///
-/// Puts together what IPC_STAT tells and the segment's row of /proc/sysvipc/shm, and names the processes that have it
-/// attached, as far as they may be looked at. Where the mode denies IPC_STAT, the row alone is shown, and said to be so.
+/// Combines the result of IPC_STAT and the segment's row of /proc/sysvipc/shm. Shows the processes that have it attached,
+/// if you may inspect them. If the mode denies IPC_STAT, only the row is shown, and a line says so.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     shmadm stat 0x2a\n  \
     sudo shmadm stat 0x2a                            every user's processes\n  \
     shmadm stat id:5 id:6 -f json | jq '.[].nattch'\n  \
     shmadm stat 0x2a -f json | jq '.[].attachments[].pid'\n  \
-    sudo shmadm stat 0x2a --charge                   whose memory it is")]
+    sudo shmadm stat 0x2a --charge                   which cgroup is charged")]
 pub(super) struct Stat {
     /// The segments: a key (0x2a, 42, 052), id:N, or ftok:PROJECT:PATH
     #[arg(required = true, value_parser = segment_parser(), allow_negative_numbers = true)]
     segment: Vec<SegmentRef>,
-    /// How to print them
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     format: TextOrJson,
-    /// Also name the memory cgroups that its memory is charged to (root only)
+    /// Also show the memory cgroups that its memory is charged to (as root)
     #[arg(long)]
     charge: bool,
 }

@@ -20,34 +20,34 @@ const SHORTEST: Duration = Duration::from_millis(10);
 
 /// Report what happens to segments, as it happens
 ///
-/// Writes a line for each segment that was created, attached, detached, changed (owner, group, mode, lock), marked for
-/// destruction or removed. Root sees every call, in its order, with the process that made it (--source kernel). Everybody
-/// else looks at all segments again and again and reports what has changed since the last look (--source poll); what comes
-/// and goes between two looks is not seen. Goes on until it is interrupted, or until --count or --for ends it.
+/// Writes a line for each segment that is created, attached, detached, changed (owner, group, mode, lock), marked for
+/// destruction or removed. Root sees every call in order, with the process that made it (--source kernel). For other
+/// users, it reads the kernel's table repeatedly and reports the changes (--source poll); what exists only between two
+/// readings is not seen. It ends when it is interrupted, or by --count or --for.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    shmadm watch                                    as root: who does what\n  \
+    shmadm watch                                    as root: every call and its process\n  \
     shmadm watch 0x2a --count 1 --for 10m           wait until something happens to it\n  \
     shmadm watch --owner postgres --interval 100ms\n  \
     shmadm watch --failures                         which calls fail, and why\n  \
     shmadm watch -f jsonl | jq --unbuffered -r 'select(.event == \"removed\") | .actor.command'")]
 pub(super) struct Watch {
-    /// Only these segments, whether they exist already or are made later
+    /// Watch only these segments, which need not exist yet
     #[arg(value_parser = segment_parser(), allow_negative_numbers = true)]
     segments: Vec<SegmentRef>,
-    /// Where to learn what happens
+    /// Source of the events
     #[arg(long, value_name = "SOURCE", value_enum, default_value_t)]
     source: Source,
-    /// Report the calls that failed, too, with their arguments (as root)
+    /// Also report the calls that failed, with their arguments (as root)
     #[arg(long)]
     failures: bool,
     /// Watch the segments of all IPC namespaces
     #[arg(long)]
     all_namespaces: bool,
-    /// How to write an event
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     format: Format,
-    /// How long to wait between two looks, 10ms or more
+    /// Time between two readings of the table, at least 10ms
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     interval: Period,
     /// End after N events
@@ -62,12 +62,12 @@ pub(super) struct Watch {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Source {
-    /// The kernel if it can be asked, else look again and again
+    /// `kernel` if possible, otherwise `poll`
     #[default]
     Auto,
     /// Every call, from the kernel's tracepoints (as root)
     Kernel,
-    /// Look again and again
+    /// Repeated readings of the kernel's table
     Poll,
 }
 
@@ -76,7 +76,7 @@ enum Format {
     /// For people
     #[default]
     Text,
-    /// One JSON object a line
+    /// One JSON object per line
     Jsonl,
 }
 

@@ -63,7 +63,7 @@ fn before_and_after_removes_exactly_what_is_new() {
 #[test]
 fn a_guarded_test_suite_fails_where_it_leaks() {
     in_namespace(|ns| {
-        let guarded = run(ns, recipe("Fail where a test suite leaks"));
+        let guarded = run(ns, recipe("Fail if a test suite leaks"));
         assert_eq!(guarded.code, Some(1), "{guarded:?}");
         assert!(guarded.err.contains("the command left 2 segments behind"), "{guarded:?}");
         let report = std::fs::read_to_string(ns.path("leaks.json")).expect("the report");

@@ -11,7 +11,7 @@ use crate::values::{Period, c_integer};
 
 #[derive(Debug, Args)]
 pub(in crate::commands) struct Attaching {
-    /// Stay attached, for DURATION or until a signal, so that others see the attachment
+    /// Stay attached for DURATION, or until a signal, so that others can see the attachment
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true)]
     hold: Option<Option<Period>>,
     /// Attach at this address

@@ -26,7 +26,7 @@ pub struct Filters {
     /// Created by USER
     #[arg(long, value_name = "USER")]
     creator_user: Vec<String>,
-    /// Of GROUP
+    /// With group GROUP
     #[arg(long, value_name = "GROUP")]
     group: Vec<String>,
     /// Owned by you
@@ -38,13 +38,13 @@ pub struct Filters {
     /// Attached at least once
     #[arg(long, conflicts_with_all = ["unattached", "orphaned"])]
     attached: bool,
-    /// Attached by nobody
+    /// Not attached
     #[arg(long)]
     unattached: bool,
     /// Whose creator has exited
     #[arg(long)]
     creator_exited: bool,
-    /// Attached by nobody; the creator and the last user have exited
+    /// Not attached, and both the creator and the last user have exited
     #[arg(long)]
     orphaned: bool,
     /// Marked for destruction (dest)
@@ -53,22 +53,22 @@ pub struct Filters {
     /// Not in FILE, which an earlier `shmadm list -f json` wrote
     #[arg(long, value_name = "FILE")]
     not_in: Option<PathBuf>,
-    /// Of SIZE or more
+    /// At least SIZE large
     #[arg(long, value_name = "SIZE")]
     min_size: Option<Size>,
-    /// Of SIZE or less
+    /// At most SIZE large
     #[arg(long, value_name = "SIZE")]
     max_size: Option<Size>,
     /// Created, or changed by IPC_SET, at least DURATION ago
     #[arg(long, value_name = "DURATION")]
     older_than: Option<Period>,
-    /// Neither attached, detached nor changed for DURATION
+    /// Not attached, detached or changed for at least DURATION
     #[arg(long, value_name = "DURATION")]
     idle: Option<Period>,
     /// Created, last attached or detached, or attached now by process PID
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
     pid: Vec<i32>,
-    /// Of the unit, container or pod NAME (as UNIT shows it), or with NAME in the cgroup's path
+    /// Of unit, container or pod NAME (as in UNIT), or with NAME in the cgroup's path
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     unit: Vec<String>,
 }
