@@ -1,4 +1,4 @@
-//! The segments of every IPC namespace of the machine, and what could not be seen of them.
+//! The segments of every IPC namespace of the machine, and which of them could not be read.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,22 +9,22 @@ use crate::error::{Error, Result};
 use crate::system::namespace::{Inhabited, Survey, survey};
 use crate::sysv::{Limits, Segment, Usage};
 
-/// The IPC namespaces of the machine, while their segments are looked at.
+/// The IPC namespaces of the machine, while their segments are read.
 #[derive(Debug)]
 pub(crate) struct AllNamespaces {
     survey: Survey,
-    /// How many segments of each were counted, by its inode.
+    /// The number of counted segments in each namespace, by its inode.
     counted: RefCell<BTreeMap<u64, u64>>,
-    /// Those that may not be entered.
+    /// The namespaces that may not be entered.
     denied: RefCell<BTreeSet<u64>>,
     failures: RefCell<Vec<Error>>,
 }
 
 impl AllNamespaces {
-    /// Finds them.
+    /// Finds the namespaces.
     ///
     /// # Errors
-    /// /proc cannot be read.
+    /// That of reading /proc.
     pub(crate) fn look() -> Result<AllNamespaces> {
         let survey =
             survey().map_err(|error| Error::io("see the processes in /proc", &error).hint("is it mounted?"))?;
@@ -36,7 +36,8 @@ impl AllNamespaces {
         })
     }
 
-    /// Returns the segments of one namespace after the other. Each is entered when the one before it is done.
+    /// Returns the segments of one namespace after the other. Each namespace is entered when the previous one is
+    /// finished.
     pub(crate) fn rows(&self) -> impl Iterator<Item = Result<Segment>> {
         self.survey.namespaces.iter().flat_map(|namespace| self.rows_of(namespace))
     }
@@ -49,7 +50,7 @@ impl AllNamespaces {
         }
     }
 
-    /// Returns each namespace that may be entered, with its limits and what is used of them.
+    /// Returns each namespace that may be entered, with its limits and their usage.
     pub(crate) fn limits(&self) -> impl Iterator<Item = (&Inhabited, Limits, Usage)> {
         self.survey.namespaces.iter().filter_map(|namespace| {
             let what = format!("look up the limits of {namespace}");
@@ -58,7 +59,7 @@ impl AllNamespaces {
         })
     }
 
-    /// Returns what was done in a namespace; `None` if it has gone, may not be entered, or that failed.
+    /// Returns the result of reading a namespace; `None` if it is gone, may not be entered, or reading failed.
     fn tried<T>(&self, what: &str, namespace: &Inhabited, done: io::Result<Option<T>>) -> Option<T> {
         match done {
             Ok(done) => return done,
@@ -77,8 +78,8 @@ impl AllNamespaces {
         }
     }
 
-    /// Returns each namespace with how many of its segments were counted; `None` if it may not be entered. To be called
-    /// when the rows are through.
+    /// Returns each namespace with its number of counted segments; `None` if it may not be entered. Call this after
+    /// iterating over all rows.
     pub(crate) fn counts(&self) -> impl Iterator<Item = (&Inhabited, Option<u64>)> {
         self.survey.namespaces.iter().map(|namespace| {
             let inode = namespace.inode();
@@ -87,23 +88,23 @@ impl AllNamespaces {
         })
     }
 
-    /// Returns how many processes may not be looked at.
+    /// Returns the number of processes that may not be inspected.
     pub(crate) fn unseen_processes(&self) -> usize {
         self.survey.unseen
     }
 
-    /// Returns the inodes of the namespaces whose rows were seen.
+    /// Returns the inodes of the namespaces whose segments were read.
     pub(crate) fn entered(&self) -> BTreeSet<u64> {
         let inodes = self.survey.namespaces.iter().map(Inhabited::inode);
         inodes.filter(|inode| !self.denied.borrow().contains(inode)).collect()
     }
 
-    /// Returns how many namespaces may not be entered.
+    /// Returns the number of namespaces that may not be entered.
     pub(crate) fn denied_namespaces(&self) -> usize {
         self.denied.borrow().len()
     }
 
-    /// Returns what failed, once.
+    /// Returns the failures, and clears them.
     pub(crate) fn take_failures(&self) -> Vec<Error> {
         self.failures.take()
     }

@@ -1,4 +1,4 @@
-//! Which processes have which segments attached, how sure that is, and how many processes could not be asked.
+//! Which processes have which segments attached, how certain that is, and how many processes could not be inspected.
 
 mod process;
 mod twins;
@@ -21,31 +21,32 @@ use crate::values::{Key, ShmId};
 pub(crate) struct Attached<'a> {
     /// The process.
     pub pid: i32,
-    /// Where it has it.
+    /// The mapping in its address space.
     pub mapping: &'a SegmentMapping,
-    /// How sure that is.
+    /// How certain it is.
     pub proof: Proof,
 }
 
-/// The attachments of all segments, found in one pass over /proc. Processes come and go meanwhile: this is no snapshot.
+/// The attachments of all segments, found in one pass over /proc. This is not a snapshot: processes may start and exit
+/// during the pass.
 #[derive(Debug, Default)]
 pub(crate) struct Attachments {
-    /// What was found, each with the processes that share it.
+    /// The attachments of each address space, with the processes that share it.
     holdings: Vec<(Twins, Holding)>,
-    /// The places in `holdings` by the inode of a process's IPC namespace, and the identifier there.
+    /// The indices in `holdings`, by the inode of a process's IPC namespace and the identifier there.
     places: HashMap<(u64, ShmId), Vec<usize>>,
     /// This thread's own namespace.
     ours: Option<u64>,
-    /// How many processes' memory maps may not be read.
+    /// The number of processes whose memory maps may not be read.
     pub unreadable: usize,
     /// The processes that did not answer.
     pub silent: Vec<i32>,
-    /// Why there was no looking at all.
+    /// Why no process could be inspected.
     pub error: Option<String>,
 }
 
 impl Attachments {
-    /// Looks at every process. If that cannot be done at all, nothing is found and [`Attachments::error`] says why.
+    /// Inspects every process. If that is impossible, the result is empty and [`Attachments::error`] says why.
     pub(crate) fn look() -> Attachments {
         let mut attachments = Attachments::default();
         if let Err(error) = attachments.look_at_all() {
@@ -62,7 +63,8 @@ impl Attachments {
             pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
         }
         pids.sort_unstable();
-        // First who has anything attached, and then all that those have, each address space once.
+        // First find the processes that have anything attached. Then read all their attachments, once per address
+        // space.
         let groups = self.group(&reader, &pids);
         let twins: Vec<Twins> = distinct(groups);
         let first: Vec<i32> = twins.iter().filter_map(|twins| Some(twins.first()?.0)).collect();
@@ -70,7 +72,7 @@ impl Attachments {
         for (twins, answer) in twins.into_iter().zip(found) {
             match answer {
                 Some(Ok(Some(holding))) => self.add(twins, holding),
-                // It has ended or detached meanwhile.
+                // The process has exited or detached.
                 Some(Ok(None) | Err(_)) => {}
                 None => self.silent.extend(twins.iter().map(|(pid, _)| pid)),
             }
@@ -78,7 +80,7 @@ impl Attachments {
         Ok(())
     }
 
-    /// Returns the processes that have anything attached, in groups of those that may share an address space.
+    /// Returns the processes that have anything attached, in groups that may share an address space.
     fn group(&mut self, reader: &Arc<MapsReader>, pids: &[i32]) -> Vec<Vec<Member>> {
         let reader = Arc::clone(reader);
         let answers = ask_all(pids, move |pid| process::first(&reader, pid));
@@ -109,7 +111,8 @@ impl Attachments {
         self.holdings.push((twins, holding));
     }
 
-    /// Returns those of a segment, by pid and address. No more of them are certain than the kernel counts.
+    /// Returns the attachments of a segment, sorted by pid and address. At most as many are certain as the kernel
+    /// counts.
     pub(crate) fn of(&self, segment: &Segment) -> Vec<Attached<'_>> {
         let namespace = segment.namespace.or(self.ours);
         let places = namespace.and_then(|inode| self.places.get(&(inode, segment.id)));
@@ -129,14 +132,14 @@ impl Attachments {
         }
         let certain = found.iter().filter(|one| one.proof == Proof::Certain).count();
         if certain as u64 > segment.nattch {
-            // Which of them are wrong cannot be told.
+            // It is impossible to determine which of them are wrong.
             found.iter_mut().for_each(|one| one.proof = Proof::Unverified);
         }
         found
     }
 
-    /// Returns all that were found, each with the inode of its process's IPC namespace and what the kernel says of its
-    /// file, if that may be asked.
+    /// Returns all attachments. Each comes with the inode of its process's IPC namespace and, if permitted, the
+    /// kernel's data about its file.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, i32, &SegmentMapping, Option<SegmentFile>)> {
         self.holdings.iter().flat_map(|(twins, holding)| {
             twins.iter().flat_map(move |(pid, namespace)| {
@@ -145,8 +148,8 @@ impl Attachments {
         })
     }
 
-    /// Returns the key that a segment was made with, if an attached process shows it, and how sure that is: IPC_RMID does
-    /// not take the key from there.
+    /// Returns the key with which a segment was created, if an attached process shows it, and how certain that is.
+    /// IPC_RMID does not remove the key from there.
     pub(crate) fn original_key(&self, segment: &Segment) -> Option<(Key, Proof)> {
         let found = self.of(segment);
         let certain = found.iter().find(|one| one.proof == Proof::Certain);
@@ -154,7 +157,7 @@ impl Attachments {
     }
 }
 
-/// Sorts each group by address spaces.
+/// Splits each group by address space.
 fn distinct(groups: Vec<Vec<Member>>) -> Vec<Twins> {
     let (single, several): (Vec<_>, Vec<_>) = groups.into_iter().partition(|group| group.len() == 1);
     let several: BTreeMap<i32, Vec<Member>> =
@@ -165,22 +168,22 @@ fn distinct(groups: Vec<Vec<Member>>) -> Vec<Twins> {
     let answers = ask_all(&first, move |pid| asked.get(&pid).map(|group| twins::distinct(group)));
     let mut distinct = single;
     for (pid, answer) in first.iter().zip(answers) {
-        // If comparing them takes too long, each stands for itself.
+        // If the comparison takes too long, each process counts as having its own address space.
         let alone = || several.get(pid).into_iter().flatten().map(|member| vec![*member]).collect();
         distinct.extend(answer.flatten().unwrap_or_else(alone));
     }
     distinct
 }
 
-/// Returns what a process has attached; `None` if it has nothing attached, or there is no such process.
+/// Returns the attachments of a process; `None` if it has none, or there is no such process.
 ///
 /// # Errors
-/// `PermissionDenied` for another user's process, `TimedOut` for one that does not answer.
+/// `PermissionDenied` for another user's process, `TimedOut` if the process does not answer.
 pub(crate) fn of_process(pid: i32) -> io::Result<Option<Holding>> {
     of_process_by(&Arc::new(MapsReader::new()?), pid)
 }
 
-/// Returns the same as [`of_process`], with a reader that exists already.
+/// Returns the same as [`of_process`], using an existing reader.
 pub(crate) fn of_process_by(reader: &Arc<MapsReader>, pid: i32) -> io::Result<Option<Holding>> {
     let reader = Arc::clone(reader);
     ask(pid, move |pid| process::holding(&reader, pid)).unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))

@@ -1,4 +1,4 @@
-//! What was looked up so far.
+//! A cache of lookups.
 
 use std::cell::OnceCell;
 
@@ -7,7 +7,7 @@ use crate::system::clock::Clock;
 use crate::system::names::Names;
 use crate::system::process::Processes;
 
-/// What was looked up so far: each thing once, and only when it is needed.
+/// Caches lookups: each is done once, and only when needed.
 #[derive(Debug, Default)]
 pub struct Lookups {
     /// Users and groups.
@@ -18,17 +18,17 @@ pub struct Lookups {
 }
 
 impl Lookups {
-    /// Starts with attachments that were found already.
+    /// Creates a cache with known attachments.
     pub(crate) fn with_attachments(attachments: Attachments) -> Lookups {
         Lookups { attachments: attachments.into(), ..Lookups::default() }
     }
 
-    /// Returns who has which segment attached. The first call looks at the memory map of every process.
+    /// Returns all attachments. The first call reads the memory map of every process.
     pub(crate) fn attachments(&self) -> &Attachments {
         self.attachments.get_or_init(Attachments::look)
     }
 
-    /// Returns the processes that are alive.
+    /// Returns the cache of live processes.
     pub(crate) fn processes(&self) -> &Processes {
         self.processes.get_or_init(Processes::new)
     }

@@ -1,5 +1,5 @@
-//! Who is charged for a segment: the memory cgroups of its pages. The kernel charges a page to the cgroup of the process
-//! that touched it first, and that stays so after the process has ended.
+//! The memory cgroups charged for a segment's pages. The kernel charges a page to the cgroup of the process that first
+//! touched it, and keeps that even after the process has exited.
 
 mod file;
 mod owners;
@@ -21,40 +21,40 @@ use crate::linux::{PageCgroups, PageFrames};
 use crate::system::units::Unit;
 use crate::sysv::{Segment, page_size};
 
-/// So much of a segment is mapped at a time: it counts as this process's own memory meanwhile.
+/// How much of a segment is mapped at a time, in bytes. While mapped, it counts as this process's own memory.
 const WINDOW: u64 = 8 << 20;
 
-/// What one cgroup is charged for.
+/// The amount charged to one cgroup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Charge {
-    /// The cgroup's path in its hierarchy, made visible. `None` if there is none: see `removed`.
+    /// The cgroup's path in its hierarchy, escaped. `None` if there is none: see `removed`.
     pub cgroup: Option<String>,
     /// The systemd unit, container or pod of that path.
     pub unit: Option<Unit>,
-    /// Bytes of the segment in memory.
+    /// Resident bytes of the segment.
     pub bytes: u64,
-    /// Whether the cgroup that is charged was removed. Then `cgroup` is the nearest one above that still exists, if the
-    /// kernel tells. `None` if it cannot be told. Without a cgroup, `Some(false)` is memory that no cgroup is charged for.
+    /// Whether the charged cgroup was removed. If so, `cgroup` is the nearest existing one above it, if the kernel
+    /// reports it. `None` if it is unknown. Without a cgroup, `Some(false)` is memory that is charged to no cgroup.
     pub removed: Option<bool>,
 }
 
-/// Who is charged for a segment.
+/// All charges for a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Charges {
-    /// The largest first.
+    /// Sorted by size, the largest first.
     pub charges: Vec<Charge>,
-    /// Bytes that were in memory at first, and no longer when their turn came.
+    /// Bytes that were resident at first, but no longer when they were inspected.
     pub vanished: u64,
 }
 
-/// Finds out who is charged for a segment. Allocates no page of it. Attaches it read-only for a moment if nobody has it
-/// attached; else its times and its number of attachments stay as they are.
+/// Returns the charges for a segment without allocating any of its pages. If nobody has the segment attached, this
+/// briefly attaches it read-only. Otherwise its times and its number of attachments do not change.
 ///
-/// `advance` is told how many bytes of the segment's size are done.
+/// `advance` is called with the number of finished bytes of the segment's size.
 ///
 /// # Errors
-/// For anyone but root; for a segment that only processes out of sight have attached, or that would go with our own
-/// detach (kernel.shm_rmid_forced).
+/// Always, unless run by root. If only processes that are not visible have the segment attached, or if our own detach
+/// would destroy it (kernel.shm_rmid_forced).
 pub(crate) fn charges(
     segment: &Segment,
     named: &Named,
@@ -69,7 +69,7 @@ pub(crate) fn charges(
     let scanned = match file.huge_pages() {
         None => scan.pages(&file.file, file.length, advance),
         Some(huge) if huge.is_whole => scan.all(&file.file, 0..file.length),
-        // Which of them are there the kernel does not tell, but none is charged.
+        // The kernel does not show which of them are resident, but none is charged.
         Some(huge) if !owners::charges_huge_pages() => {
             if huge.bytes > 0 {
                 scan.bytes.insert(0, huge.bytes);
@@ -88,21 +88,21 @@ pub(crate) fn charges(
     Ok(Charges { charges, vanished: scan.vanished })
 }
 
-/// What was found so far.
+/// The results so far.
 struct Scan {
     frames: PageFrames,
     cgroups: PageCgroups,
-    /// By the inode of the cgroup's directory; 0 is none.
+    /// Bytes by the inode of the cgroup's directory; 0 means no cgroup.
     bytes: HashMap<u64, u64>,
     vanished: u64,
 }
 
 impl Scan {
-    /// Looks at the pages of a file on tmpfs, and skips its holes.
+    /// Inspects the pages of a file on tmpfs, and skips its holes.
     fn pages(&mut self, file: &File, length: u64, mut advance: impl FnMut(u64)) -> io::Result<()> {
         let (mut at, mut frames) = (0, Vec::new());
         while at < length {
-            // What is swapped out counts as data here; mincore(2) leaves that out.
+            // Swapped pages count as data here; mincore(2) excludes them.
             let data = match seek(file, SeekFrom::Data(at)) {
                 Ok(data) => data,
                 Err(rustix::io::Errno::NXIO) => length,
@@ -120,7 +120,7 @@ impl Scan {
         Ok(())
     }
 
-    /// Looks at all pages of a file, which are all in memory.
+    /// Inspects all pages of a file that is completely resident.
     fn all(&mut self, file: &File, range: Range<u64>) -> io::Result<()> {
         let mut frames = Vec::new();
         self.vanished += self.frames.find_all(file, range, &mut frames)? * page_size();
@@ -135,7 +135,7 @@ impl Scan {
     }
 }
 
-/// The failure to ask the kernel about page frames.
+/// Returns the error for a failure to read the kernel's data about page frames.
 fn denied(action: &str, segment: &Segment, error: &io::Error) -> Error {
     let resident = segment.believable_rss().map_or("the memory".to_owned(), |rss| format!("the {rss} bytes"));
     match error.kind() {

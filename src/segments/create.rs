@@ -1,4 +1,4 @@
-//! Making a segment, or finding the one that has the key, and undoing what was made.
+//! Creating a segment or finding an existing one by its key, and undoing the creation.
 
 mod refused;
 mod same_id;
@@ -12,12 +12,12 @@ use crate::values::{Key, ShmId};
 pub(crate) use self::refused::{cannot_create, exists, taken, too_small};
 pub(crate) use self::same_id::create_with_id;
 
-/// How often [`find_or_create`] looks for a segment that shmget(2) finds, or tries random keys. Other processes can make
-/// and remove a segment between two calls, but not each time.
+/// How often [`find_or_create`] retries to read a segment that shmget(2) finds, and the number of random keys tried.
+/// Other processes can create and remove a segment between two calls, but not every time.
 const TRIES: usize = 100;
 
-/// A segment that this process made. It is removed again, unless [`Created::finish`] succeeds: after an error by the
-/// caller's own thread, after SIGINT, SIGTERM or SIGHUP by another one.
+/// A segment that this process created. Unless [`Created::finish`] succeeds, it is removed: after an error by the
+/// calling thread, after SIGINT, SIGTERM or SIGHUP by another thread.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Created {
@@ -28,28 +28,28 @@ pub(crate) struct Created {
 /// The result of [`find_or_create`].
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// A segment had the key. It is as it was.
+    /// A segment with the key existed. It is unchanged.
     Existing(Segment),
-    /// None had the key, and now one has.
+    /// No segment had the key, so one was created.
     Created(Created),
 }
 
-/// Why [`create`] made no segment.
+/// Why [`create`] did not create a segment.
 #[derive(Debug)]
 pub(crate) enum NotCreated {
-    /// The key is taken, by this segment if it could be looked at.
+    /// The key is taken, by this segment if its state could be read.
     Exists(Key, Option<Box<Segment>>),
     /// Anything else.
     Failed(Error),
 }
 
 impl Created {
-    /// The segment, as it was right after shmget(2).
+    /// Returns the segment's state right after shmget(2).
     pub(crate) fn segment(&self) -> &Segment {
         &self.segment
     }
 
-    /// Takes the remaining steps. If one fails, the segment is removed again and the error says so.
+    /// Performs the remaining steps. If one fails, the segment is removed and the error says so.
     pub(crate) fn finish<T>(self, steps: impl FnOnce(&Segment) -> Result<T>) -> Result<T> {
         let done = steps(&self.segment).map_err(|error| remove_again(self.segment.id, Some(&self.segment), error))?;
         drop(self.undo);
@@ -57,10 +57,10 @@ impl Created {
     }
 }
 
-/// Makes a segment, and never takes one that exists.
+/// Creates a segment, and never returns an existing one.
 ///
 /// # Errors
-/// [`NotCreated::Exists`] for `EEXIST`; else the limit that was reached, as [`cannot_create`] explains it.
+/// [`NotCreated::Exists`] for `EEXIST`; otherwise the limit that was reached, as [`cannot_create`] explains it.
 pub(crate) fn create(new: &NewSegment) -> Result<Created, NotCreated> {
     let blocked = BlockedSignals::shutdown();
     match sysv::create(new) {
@@ -73,10 +73,10 @@ pub(crate) fn create(new: &NewSegment) -> Result<Created, NotCreated> {
     }
 }
 
-/// Makes a segment with a random key that no other segment has. The key of `new` does not count.
+/// Creates a segment with a random unused key. The key of `new` is ignored.
 ///
 /// # Errors
-/// Those of [`create`]; [`NotCreated::Exists`] only after a hundred keys that were all taken.
+/// Those of [`create`]; [`NotCreated::Exists`] only after 100 keys that were all taken.
 pub(crate) fn create_random(new: &NewSegment) -> Result<Created, NotCreated> {
     let mut last = None;
     for _ in 0..TRIES {
@@ -89,10 +89,10 @@ pub(crate) fn create_random(new: &NewSegment) -> Result<Created, NotCreated> {
     Err(last.unwrap_or_else(|| NotCreated::Failed(Error::failed("no random key is free"))))
 }
 
-/// Finds the segment of a key or, where there is none, makes it once `may_create` agrees.
+/// Finds the segment of a key. If there is none, creates it after `may_create` has agreed.
 ///
 /// # Errors
-/// Those of `may_create`, shmget(2) and shmctl(2). A segment that shmget(2) finds but no look can see is an error, too.
+/// Those of `may_create`, shmget(2) and shmctl(2). A segment that shmget(2) finds but whose state cannot be read.
 pub(crate) fn find_or_create(new: &NewSegment, may_create: impl Fn() -> Result<()>) -> Result<Found> {
     let key = new.key;
     let mut hidden = None;
@@ -106,7 +106,7 @@ pub(crate) fn find_or_create(new: &NewSegment, may_create: impl Fn() -> Result<(
         match create(new) {
             Ok(created) => return Ok(Found::Created(created)),
             Err(NotCreated::Exists(_, Some(existing))) => return Ok(Found::Existing(*existing)),
-            // Another process made it after the first look, or it is hidden.
+            // Another process created it in between, or it is hidden.
             Err(NotCreated::Exists(_, None)) => {}
             Err(NotCreated::Failed(error)) => return Err(error),
         }
@@ -117,7 +117,7 @@ pub(crate) fn find_or_create(new: &NewSegment, may_create: impl Fn() -> Result<(
 /// Finds the segment of a key.
 ///
 /// # Errors
-/// Those of shmget(2) and shmctl(2). A segment that shmget(2) finds but no look can see is an error, too.
+/// Those of shmget(2) and shmctl(2). A segment that shmget(2) finds but whose state cannot be read.
 pub(crate) fn find_existing(key: Key) -> Result<Option<Segment>> {
     let mut hidden = None;
     for _ in 0..TRIES {
@@ -130,7 +130,8 @@ pub(crate) fn find_existing(key: Key) -> Result<Option<Segment>> {
     Err(cannot_look(key, hidden))
 }
 
-/// Looks once for the segment of a key. `hidden` becomes the identifier that shmget(2) finds where no look sees it.
+/// Tries once to find the segment of a key. `hidden` is set to the identifier if shmget(2) finds a segment whose state
+/// cannot be read.
 fn find(key: Key, hidden: &mut Option<ShmId>) -> Result<Option<Segment>> {
     *hidden = sysv::find(key).map_err(|error| Error::call(format_args!("find segment {key}"), error))?;
     match *hidden {
@@ -154,32 +155,32 @@ fn cannot_look(key: Key, hidden: Option<ShmId>) -> Error {
 }
 
 impl Created {
-    /// Looks at the segment that shmget(2) made just now.
+    /// Reads the state of a segment that shmget(2) has just created.
     fn new(id: ShmId, blocked: BlockedSignals) -> Result<Created> {
         let undo = Box::new(blocked.undo_with(move || {
             let _ = sysv::remove(id);
         }));
         match look_again(id) {
             Ok(segment) => Ok(Created { segment, undo }),
-            // Removed by another process: its identifier may be another segment's by now.
+            // Another process removed it, so its identifier may already belong to another segment.
             Err(error) if error.errno.is_none() => Err(error),
             Err(error) => Err(remove_again(id, None, error)),
         }
     }
 }
 
-/// Returns the state of a segment that this process made just now.
+/// Returns the state of a segment that this process has just created.
 pub(crate) fn look_again(id: ShmId) -> Result<Segment> {
     lookup::look(id)
         .map_err(|error| Error::call(format_args!("look at the new segment id:{id}"), error))?
         .ok_or_else(|| Error::failed(format!("the new segment id:{id} was removed by another process at once")))
 }
 
-/// Removes a segment whose making failed, and adds that to the error. The failure is the caller's own, so it is never
+/// Removes a segment whose set-up failed, and adds that to the error. The failure is the caller's own, so it is never
 /// [`Kind::Missing`].
 fn remove_again(id: ShmId, made: Option<&Segment>, error: Error) -> Error {
     let error = if error.kind == Kind::Missing { Error { kind: Kind::Failed, ..error } } else { error };
-    // Another process may have removed it, and a third one's new segment have its identifier.
+    // Another process may have removed it, and a third one's new segment may have its identifier.
     if let (Some(made), Ok(Some(now))) = (made, lookup::look(id))
         && made.identity() != now.identity()
     {

@@ -1,10 +1,11 @@
 //! Which call created which System V IPC object.
 //!
-//! Each call is known before it is executed, and so the identifier that it returns is not. It is found by looking which
-//! objects are new: when the next call is about to be executed, when nothing happens for a moment, and at the end. The
-//! kernel tells the creating process of a segment, but of no other object. Therefore two calls that could be taken for one
-//! another are not let go at the same time: the second waits some milliseconds until it is known what the first one did.
-//! Where that does not become known, the object has no creator: none is guessed.
+//! Each call is known before it is executed, so its returned identifier is unknown. It is found by looking for new
+//! objects: when the next call is about to be executed, when nothing happens for a moment, and at the end.
+//!
+//! For a segment the kernel shows the creating process, but for no other object. So two calls that could be confused do
+//! not run at the same time: the second waits a few milliseconds until the result of the first is known. If the result
+//! stays unknown, the object has no creator: it is never guessed.
 
 mod ledger;
 #[cfg(test)]
@@ -20,30 +21,30 @@ use crate::system::tracer::{self, Creation, Observer, Progress};
 use crate::values::ObjectKind;
 use ledger::Ledger;
 
-/// How long a call waits at most for another one that it could be taken for. That one takes microseconds, unless the
-/// machine is so busy that its process gets no processor.
+/// The maximum time that a call waits for another one with which it could be confused. That one takes microseconds,
+/// unless the machine is so busy that its process gets no processor.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
-/// What is known of the creation of an object.
+/// What is known about an object's creation.
 #[derive(Debug, Clone)]
 pub(crate) enum Creator {
     /// This call created it.
     Call(Arc<Creation>),
-    /// One of several calls created it, and nothing tells which.
+    /// One of several calls created it, and it is impossible to determine which.
     OneOfSeveral,
 }
 
-/// The kernel's tables, and what the threads do that make calls. Tests have their own.
+/// Access to the kernel's tables, and to the state of calling threads. Tests use their own implementation.
 pub(crate) trait Kernel: Send + Sync + 'static {
-    /// All objects of a kind.
+    /// Returns all objects of a kind.
     fn objects(&self, kind: ObjectKind) -> io::Result<Vec<Object>>;
-    /// The object whose index the low bits of this number are.
+    /// Returns the object with this index, which is the low bits of its identifier.
     fn object_at(&self, kind: ObjectKind, index: i32) -> Option<Object>;
-    /// How far the call is, for all that can be known.
+    /// Returns the state of the call, as far as it can be determined.
     fn progress(&self, creation: &Creation) -> Progress;
 }
 
-/// The kernel that we run on.
+/// The running kernel.
 #[derive(Debug)]
 pub(crate) struct ThisKernel;
 
@@ -61,16 +62,16 @@ impl Kernel for ThisKernel {
     }
 }
 
-/// All calls that may have created something, and the objects that they created.
+/// All calls that may have created an object, and the objects that they created.
 pub(crate) struct Creators<K = ThisKernel> {
     kernel: K,
-    /// The inode of our IPC namespace: calls from another one create nothing in ours.
+    /// The inode of our IPC namespace: calls in another namespace create nothing in ours.
     namespace: Option<u64>,
     ledgers: Mutex<[Ledger; 3]>,
 }
 
 impl<K: Kernel> Creators<K> {
-    /// Begins with the objects that are there already, which no call of the command created.
+    /// Starts with the existing objects, which no call of the command created.
     ///
     /// # Errors
     /// Those of reading the kernel's tables.
@@ -81,12 +82,12 @@ impl<K: Kernel> Creators<K> {
         Ok(Creators { kernel, namespace, ledgers })
     }
 
-    /// The creator of an object, as far as it is known; `None` where no call of the command created it.
+    /// Returns the creator of an object, as far as it is known; `None` if no call of the command created it.
     pub(crate) fn of(&self, object: &Object) -> Option<Creator> {
         self.ledgers().iter().find(|ledger| ledger.kind == object.kind)?.creator(object)
     }
 
-    /// Looks for the last time what the calls created: all have returned that will.
+    /// Determines for the last time what the calls created. No further call will return.
     pub(crate) fn finish(&self) {
         for ledger in self.ledgers().iter_mut() {
             ledger.look(&self.kernel);

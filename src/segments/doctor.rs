@@ -1,4 +1,4 @@
-//! Why a segment could not be made, may vanish, or cannot be seen on this machine: one check after the other.
+//! Checks why a segment cannot be created, may vanish, or is not visible on this machine.
 
 mod kernel;
 mod logout;
@@ -7,24 +7,24 @@ mod sight;
 
 use serde::Serialize;
 
-/// How well something is.
+/// The status of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Health {
     /// Nothing to do.
     Ok,
-    /// Good to know.
+    /// Worth knowing.
     Note,
-    /// A segment may vanish, or may soon not be made.
+    /// A segment may vanish, or creating one may soon fail.
     Warning,
     /// Something does not work.
     Problem,
-    /// It cannot be found out.
+    /// It cannot be determined.
     Unknown,
 }
 
 impl Health {
-    /// Returns the word for it.
+    /// Returns the word for the status.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -36,16 +36,16 @@ impl Health {
     }
 }
 
-/// What was found.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Check {
-    /// Which check it is. Scripts know it by this name.
+    /// The name of the check, by which scripts identify it.
     pub name: &'static str,
-    /// How well it is.
+    /// Its status.
     pub status: Health,
-    /// What was found, in a sentence.
+    /// The finding, as a sentence.
     pub finding: String,
-    /// What can be done about it.
+    /// Advice.
     pub remedy: Option<String>,
 }
 
@@ -59,7 +59,7 @@ impl Check {
     }
 }
 
-/// Makes all checks. To be called while the process has one thread.
+/// Runs all checks. Call this while the process has one thread.
 pub(crate) fn examine() -> Vec<Check> {
     let checks: [fn() -> Check; 10] = [
         kernel::limits,

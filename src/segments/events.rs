@@ -1,8 +1,8 @@
-//! What happens to segments, call by call, from the kernel's own account of the calls and of the life of processes.
+//! Segment events call by call, from the kernel's records of calls and of process creation and exit.
 //!
-//! [`Machine`] is told of one record after the other and keeps what follows from them: the segments of each IPC namespace
-//! and who has them attached. It asks nobody. [`watcher::Watcher`] feeds it, looks at /proc and at the kernel's table, and
-//! finds what no record explains.
+//! [`Machine`] processes one record after the other. It keeps the segments of each IPC namespace and their attachments,
+//! and never queries the system. [`watcher::Watcher`] feeds it, reads /proc and the kernel's table, and finds what no
+//! record explains.
 
 mod call;
 mod machine;
@@ -25,23 +25,23 @@ use crate::values::Key;
 
 pub(crate) use watcher::{Scope, Watcher};
 
-/// An effective user or group id that is not known: the kernel gives this number to nobody.
+/// An unknown effective uid or gid: the kernel assigns this number to nobody.
 pub(crate) const UNKNOWN_ID: u32 = u32::MAX;
 
-/// Something that happened.
+/// An event.
 #[derive(Debug, Clone)]
 pub(crate) struct Occurrence {
-    /// When, in nanoseconds since the epoch.
+    /// The time, in nanoseconds since the epoch.
     pub time: i128,
-    /// What.
+    /// The event itself.
     pub what: Occurred,
-    /// The process that did it, if it is known.
+    /// The process that caused it, if known.
     pub actor: Option<Actor>,
-    /// By which way.
+    /// How it was caused.
     pub cause: Cause,
 }
 
-/// What happened.
+/// The kinds of events.
 #[derive(Debug, Clone)]
 pub(crate) enum Occurred {
     /// A segment changed.
@@ -55,66 +55,66 @@ pub(crate) enum Occurred {
 pub(crate) struct Failure {
     /// The call with its arguments, in strace's notation.
     pub call: String,
-    /// Why.
+    /// The error.
     pub errno: Errno,
-    /// The key that it was made for.
+    /// The key that was requested.
     pub key: Option<Key>,
-    /// The segment that it was made on, if that is known.
+    /// The segment on which it was made, if known.
     pub segment: Option<Segment>,
     /// The inode of the caller's IPC namespace, if several are watched.
     pub namespace: Option<u64>,
 }
 
-/// A process that did something.
+/// A process that caused an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Actor {
-    /// Its number.
+    /// Its pid.
     pub pid: i32,
-    /// Its effective user, if it was seen.
+    /// Its effective user, if known.
     pub uid: Option<u32>,
-    /// The name of its program, made visible.
+    /// The name of its program, escaped.
     pub name: Rc<str>,
-    /// Its command line and unit, if they were seen.
+    /// Its command line and unit, if known.
     pub program: Option<Rc<Program>>,
-    /// Another number for each program that it executes.
+    /// A number that changes with each program that it executes.
     pub generation: u32,
 }
 
-/// What a process runs, and for whom.
+/// What a process runs, and its unit.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Program {
-    /// Its command line, made visible.
+    /// Its command line, escaped.
     pub command: Rc<str>,
     /// Its systemd unit, container or pod.
     pub unit: Option<Unit>,
 }
 
 impl Program {
-    /// Looks at a process; `None` if it has ended.
+    /// Reads a process's command line and unit; `None` if it has exited.
     pub(crate) fn of(pid: i32) -> Option<Program> {
         Some(Program { command: command_of(pid)?.into(), unit: unit_of(pid) })
     }
 }
 
-/// What brought an event about.
+/// How an event was caused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// A call.
     Call(Call),
-    /// A process was made, which has attached what its parent had.
+    /// A process was forked, and inherited its parent's attachments.
     Fork,
     /// A process executed another program, and lost its address space.
     Exec,
-    /// A process ended.
+    /// A process exited.
     Exit,
-    /// The kernel's table shows it, and no call that was seen explains it.
+    /// The kernel's table shows it, and no recorded call explains it.
     Table,
     /// The IPC namespace is gone.
     Namespace,
 }
 
 impl Cause {
-    /// Returns the word for it; `None` if the kernel's table shows no more than what has changed.
+    /// Returns the word for the cause; `None` if it is only known from the kernel's table.
     pub(crate) fn word(self) -> Option<&'static str> {
         match self {
             Self::Call(Call::Get) => Some("shmget"),
@@ -129,7 +129,7 @@ impl Cause {
         }
     }
 
-    /// Whether a record of the kernel tells it.
+    /// Returns whether a record of the kernel reports it.
     pub(crate) fn is_recorded(self) -> bool {
         !matches!(self, Self::Table | Self::Namespace)
     }

@@ -1,5 +1,5 @@
-//! Which segments are meant: one value, asked by `list`, `watch` and `remove` alike, so that `list FILTERS` shows what
-//! `remove FILTERS` removes.
+//! Selecting segments. `list`, `watch` and `remove` use the same type, so that `list FILTERS` shows what `remove
+//! FILTERS` removes.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -16,8 +16,8 @@ use crate::system::process::is_hidden;
 use crate::sysv::Segment;
 use crate::values::Key;
 
-/// Filters with their names resolved and their files read. All must hold, and of each list any value; an empty list
-/// asks nothing.
+/// Filters with their names resolved and their files read. All must match, and of each list any value; an empty list
+/// matches everything.
 #[derive(Debug, Default)]
 pub struct Selection {
     pub(crate) owners: Vec<u32>,
@@ -36,14 +36,14 @@ pub struct Selection {
     pub(crate) idle: Option<Duration>,
     pub(crate) processes: Vec<ProcessFilter>,
     pub(crate) units: Vec<String>,
-    /// Whether an attachment must be certain to count for `processes`, because segments are removed for it.
+    /// Whether an attachment must be certain for `processes` to match, because matching segments are removed.
     pub(crate) needs_proof: bool,
-    /// How many segments `orphaned` alone left out because a process that decides it is unknown.
+    /// The number of segments that `orphaned` alone skipped, because a deciding process is unknown.
     pub(crate) undecided: AtomicUsize,
 }
 
 impl Selection {
-    /// Looks again at what changes with time: what the processes of `--pid` have attached.
+    /// Reads again what changes with time: the attachments of the processes of `--pid`.
     pub(crate) fn look_again(&mut self) {
         for process in &mut self.processes {
             if let Ok(attached) = attachments::of_process(process.pid) {
@@ -52,7 +52,7 @@ impl Selection {
         }
     }
 
-    /// Returns whether all filters hold for a segment. The expensive ones, which look at processes, are asked last.
+    /// Returns whether all filters match a segment. The expensive ones, which inspect processes, come last.
     pub fn matches(&self, segment: &Segment, lookups: &Lookups) -> bool {
         self.holds_without_processes(segment, lookups)
             && any(&self.processes, |process| process.holds(segment, lookups, self.needs_proof))
@@ -94,12 +94,12 @@ impl Selection {
     }
 }
 
-/// Returns whether one of the values fits, or there is none to ask for.
+/// Returns whether one of the values matches, or there is none.
 fn any<T>(values: &[T], fits: impl Fn(&T) -> bool) -> bool {
     values.is_empty() || values.iter().any(fits)
 }
 
-/// A process, with what it has attached.
+/// A process and its attachments.
 #[derive(Debug)]
 pub(crate) struct ProcessFilter {
     pid: i32,
@@ -109,7 +109,7 @@ pub(crate) struct ProcessFilter {
 }
 
 impl ProcessFilter {
-    /// Looks at a process, and returns why its attachments are not known, if they are not.
+    /// Inspects a process. Also returns why its attachments are unknown, if they are.
     pub(crate) fn new(pid: i32) -> (ProcessFilter, Option<Error>) {
         let looked = match attachments::of_process(pid) {
             Ok(None) if is_hidden(pid) => Err(io::Error::other("/proc does not show that process")),

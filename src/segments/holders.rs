@@ -1,4 +1,4 @@
-//! Who has a segment attached, by the names of their programs.
+//! The programs that have a segment attached, by name.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -9,14 +9,14 @@ use crate::segments::cache::Lookups;
 use crate::system::process::name_of;
 use crate::sysv::Segment;
 
-/// The processes that have a segment attached, as far as they were found: `postgres(6) python3`.
+/// The processes found that have a segment attached: `postgres(6) python3`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Holders(Vec<(String, usize)>);
 
 impl Holders {
-    /// Returns those of a segment. The first call looks at the memory map of every process.
+    /// Returns those of a segment. The first call reads the memory map of every process.
     pub(crate) fn of(segment: &Segment, lookups: &Lookups) -> Holders {
-        // Without an attachment there is no process to look for.
+        // Without attachments the search can be skipped.
         if segment.nattch == 0 {
             return Holders(Vec::new());
         }
@@ -32,14 +32,14 @@ impl Holders {
         Holders::counted(names)
     }
 
-    /// The most frequent first, and equals by name.
+    /// Sorts the names: the most frequent first, then by name.
     fn counted(names: BTreeMap<String, usize>) -> Holders {
         let mut names: Vec<_> = names.into_iter().collect();
         names.sort_by_key(|(_, count)| Reverse(*count));
         Holders(names)
     }
 
-    /// Returns whether none was found.
+    /// Returns whether no process was found.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

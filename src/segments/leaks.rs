@@ -19,7 +19,7 @@ use crate::sysv::{self, MessageQueue, Segment, SemaphoreSet};
 
 pub(crate) use descent::{adopt_orphans, is_descendant};
 
-/// The most semaphores of a set whose users are asked for.
+/// The maximum number of semaphores per set whose users are read.
 const MOST_SEMAPHORES: i32 = 256;
 
 /// All System V IPC objects of a namespace.
@@ -34,7 +34,7 @@ impl Objects {
     /// Reads the kernel's tables.
     ///
     /// # Errors
-    /// Those of reading them. A table that cannot be read is not an empty one.
+    /// Those of reading them. An unreadable table is not treated as empty.
     pub(crate) fn read() -> Result<Objects> {
         let unreadable = |what: &str| {
             let what = what.to_owned();
@@ -59,20 +59,20 @@ impl Objects {
 #[derive(Debug, Clone)]
 pub(crate) struct Leak<T> {
     pub object: T,
-    /// The call that created it, or why that is not known.
+    /// The call that created it, or why that is unknown.
     pub origin: Origin,
-    /// Whether it is known that the command created it. Nothing else is removed from a namespace that others use.
+    /// Whether the command certainly created it. In a shared namespace nothing else is removed.
     pub is_certain: bool,
 }
 
-/// Where an object comes from.
+/// The origin of an object.
 #[derive(Debug, Clone)]
 pub(crate) enum Origin {
     /// This call of the command created it.
     Call(Arc<Creation>),
-    /// One of several calls created it, which cannot be told apart.
+    /// One of several calls created it, and they cannot be distinguished.
     OneOfSeveral,
-    /// No call was seen that can have created it.
+    /// No recorded call can have created it.
     Unseen,
     /// The command could not be traced.
     Untraced,
@@ -86,20 +86,20 @@ pub(crate) struct Leaks {
     pub queues: Vec<Leak<MessageQueue>>,
 }
 
-/// How leaks are told from what others have.
+/// How leaks are distinguished from other objects.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Scope<'a> {
-    /// The command had the namespace for itself: all there is.
+    /// The command had its own namespace: every object is a leak.
     Private,
-    /// Others use the namespace too. This was there before.
+    /// Other processes use the namespace too. These objects existed before.
     Shared(&'a Objects),
 }
 
 impl Leaks {
-    /// Finds what is left now that the command has ended. `creators` is what was seen of its calls, if it was traced.
+    /// Finds what is left now that the command has exited. `creators` has its recorded calls, if it was traced.
     ///
-    /// In a shared namespace a command that was traced left what its calls created. Else it left what is new and the
-    /// user's, without what a living process created or uses that does not descend from it.
+    /// In a shared namespace, a traced command left what its calls created. Otherwise it left the user's new objects,
+    /// except those that a living process created or uses that is not a descendant of the command.
     ///
     /// # Errors
     /// Those of reading the kernel's tables.
@@ -113,17 +113,17 @@ impl Leaks {
         })
     }
 
-    /// How many objects were left behind.
+    /// Returns the number of objects that were left behind.
     pub(crate) fn len(&self) -> usize {
         self.segments.len() + self.semaphores.len() + self.queues.len()
     }
 
-    /// Whether nothing was left behind.
+    /// Returns whether nothing was left behind.
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The origins of all objects: segments, semaphore sets, queues.
+    /// Returns the origins of all objects: segments, semaphore sets, queues.
     pub(crate) fn origins(&self) -> impl Iterator<Item = &Origin> {
         let segments = self.segments.iter().map(|leak| &leak.origin);
         let semaphores = self.semaphores.iter().map(|leak| &leak.origin);
@@ -131,13 +131,13 @@ impl Leaks {
     }
 }
 
-/// The processes that are known to have to do with an object.
+/// The processes that are known to be related to an object.
 enum Users<'a> {
-    /// The kernel tells who created a segment.
+    /// The kernel shows the creator of a segment.
     Creator(&'a Segment),
-    /// It tells who operated last on a semaphore.
+    /// The kernel shows the last process that operated on each semaphore.
     Semaphores(&'a SemaphoreSet),
-    /// It tells who sent and received last.
+    /// The kernel shows the last sender and the last receiver.
     Queue(&'a MessageQueue),
 }
 
@@ -159,7 +159,8 @@ impl Judge<'_> {
         objects.into_iter().filter_map(leak).collect()
     }
 
-    /// Whether an object is a leak: then where it comes from, and whether it is certain that the command created it.
+    /// Returns `None` if an object is no leak. Otherwise returns its origin, and whether the command certainly created
+    /// it.
     fn leak(&self, object: &Object, users: &Users<'_>) -> Option<(Origin, bool)> {
         let origin = match self.creators.map(|creators| creators.of(object)) {
             None => Origin::Untraced,
@@ -178,7 +179,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether a living process that does not descend from us created the object, or uses it.
+    /// Returns whether a living process that is not our descendant created the object, or uses it.
     fn is_strangers(&self, users: &Users<'_>) -> bool {
         let pids = match users {
             Users::Creator(segment) => match state::creator(segment, self.lookups) {

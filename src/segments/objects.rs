@@ -1,4 +1,4 @@
-//! System V IPC objects of all three kinds, as far as they have the same properties.
+//! The common properties of all three kinds of System V IPC objects.
 
 use std::io;
 
@@ -10,20 +10,20 @@ use crate::values::{Key, ObjectKind};
 pub(crate) struct Object {
     pub kind: ObjectKind,
     pub id: i32,
-    /// Its key; [`Key::PRIVATE`] where it has none, or is marked for destruction.
+    /// Its key; [`Key::PRIVATE`] if it has none, or is marked for destruction.
     pub key: Key,
-    /// Bytes of a segment, semaphores of a set; 0 for a queue.
+    /// Bytes of a segment, or number of semaphores of a set; 0 for a queue.
     pub size: u64,
-    /// Who created it: the kernel tells it of segments alone; 0 where that process cannot be seen from our pid namespace.
+    /// The creating process. The kernel shows it only for segments; 0 if it is not visible in our pid namespace.
     pub cpid: Option<i32>,
-    /// User and group that created it.
+    /// The user and group that created it.
     pub creator: (u32, u32),
     /// Whether it waits for its last detach.
     pub is_marked: bool,
 }
 
 impl Object {
-    /// Whether `later` is this object still, for all that never changes in one.
+    /// Returns whether `later` is still this object, judged by all properties that never change.
     pub(crate) fn is_same_as(&self, later: &Object) -> bool {
         let fixed = |object: &Object| (object.kind, object.id, object.size, object.cpid, object.creator);
         fixed(self) == fixed(later)
@@ -72,7 +72,7 @@ impl From<&MessageQueue> for Object {
     }
 }
 
-/// All objects of a kind in our IPC namespace.
+/// Returns all objects of a kind in our IPC namespace.
 ///
 /// # Errors
 /// Those of reading the kernel's table.
@@ -87,7 +87,7 @@ pub(crate) fn all(kind: ObjectKind) -> io::Result<Vec<Object>> {
     }
 }
 
-/// The object whose index the low bits of this number are.
+/// Returns the object with this index, which is the low bits of its identifier.
 pub(crate) fn at(kind: ObjectKind, index: i32) -> Option<Object> {
     match kind {
         ObjectKind::Segment => sysv::segment_at(index).ok().map(|segment| Object::from(&segment)),

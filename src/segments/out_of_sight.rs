@@ -1,4 +1,5 @@
-//! Attachments of segments whose IPC namespace nothing shows: their process left it, and nobody else is there.
+//! Attachments of segments whose IPC namespace is not visible: their process has left it, and no other process is in
+//! it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,21 +8,21 @@ use super::attachments::{self, Attachments};
 use crate::sysv::{Segment, SegmentFile, SegmentMapping, page_size};
 use crate::values::ShmId;
 
-/// An attachment whose segment was not seen yet.
+/// An attachment whose segment has not been found yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Unknown {
     /// The process.
     pub pid: i32,
     /// The IPC namespace that the process is in, by its inode.
     pub namespace: u64,
-    /// The size of the segment in bytes; without privilege that of the attachment.
+    /// The size of the segment in bytes; without privilege, the size of the attachment.
     pub size: u64,
 }
 
-/// The attachments of the machine, until their segments are seen in one namespace or another.
+/// The attachments of the machine whose segments have not been found yet in any namespace.
 #[derive(Debug)]
 pub(crate) struct OutOfSight {
-    /// By the identifier of the segment.
+    /// By the segment's identifier.
     unseen: RefCell<BTreeMap<ShmId, Vec<Unseen>>>,
 }
 
@@ -29,7 +30,7 @@ pub(crate) struct OutOfSight {
 struct Unseen {
     unknown: Unknown,
     mapping: SegmentMapping,
-    /// What the kernel says of the segment's file. Only root may ask.
+    /// The kernel's data about the segment's file. Only root may request it.
     file: Option<SegmentFile>,
 }
 
@@ -45,7 +46,7 @@ impl OutOfSight {
         OutOfSight { unseen: unseen.into() }
     }
 
-    /// Takes out the attachments of a segment that was seen, whichever namespace their processes are in by now.
+    /// Removes the attachments of a segment that was found, whatever namespace their processes are in now.
     pub(crate) fn see(&self, segment: &Segment) {
         if segment.nattch > 0
             && let Some(unseen) = self.unseen.borrow_mut().get_mut(&segment.id)
@@ -54,8 +55,8 @@ impl OutOfSight {
         }
     }
 
-    /// Returns those that are left, each segment of a process once. Those of processes in other namespaces than `known`
-    /// are left out, as these may be younger; so are those that are gone by now.
+    /// Returns the remaining attachments, each segment of a process once. Processes in other namespaces than `known`
+    /// are skipped, because those namespaces may be newer. Attachments that are gone by now are skipped, too.
     pub(crate) fn rest(self, known: &BTreeSet<u64>) -> Vec<Unknown> {
         let mut rest = Vec::new();
         for mut unseen in self.unseen.into_inner().into_values() {

@@ -1,4 +1,4 @@
-//! Removing a segment that was chosen a moment ago, and what became of it.
+//! Removing a segment that was chosen a moment ago, and the result.
 
 use std::fmt;
 use std::io;
@@ -16,32 +16,32 @@ use crate::system::signals::ShutdownSignals;
 use crate::sysv::{self, Reason, Segment};
 use crate::values::{Key, SegmentRef, ShmId, counted};
 
-/// Not worth a thread.
+/// The number of segments up to which a thread is not worthwhile.
 const FEW: usize = 64;
-/// How often [`wait`] looks.
+/// The polling interval of [`wait`].
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What became of one segment.
+/// The result for one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Outcome {
-    /// It is gone.
+    /// Removes a segment.
     Removed,
-    /// It goes with its last detach.
+    /// It will be destroyed by its last detach.
     Marked,
-    /// A dry run: it is as it was.
+    /// A dry run: it is unchanged.
     WouldRemove,
-    /// It was named, but the filters do not hold for it.
+    /// It was named, but the filters do not match it.
     Skipped,
-    /// It was named, and does not exist.
+    /// It was named, but does not exist.
     Missing,
-    /// It is no longer the one that was chosen, and was left alone.
+    /// It is no longer the segment that was chosen, and was not removed.
     Changed,
     /// It could not be removed.
     Failed,
 }
 
-/// One line, or one JSON object, about one segment.
+/// The result for one segment: one line, or one JSON object.
 #[derive(Debug, Serialize)]
 pub(crate) struct Removal {
     #[serde(serialize_with = "as_text")]
@@ -49,45 +49,46 @@ pub(crate) struct Removal {
     #[serde(serialize_with = "as_number")]
     id: Option<ShmId>,
     size: Option<u64>,
-    /// What became of it.
+    /// The result.
     pub outcome: Outcome,
-    /// Why, where it failed.
+    /// The reason of a failure.
     pub error: Option<Error>,
-    /// Attachments, when it was looked at last.
+    /// The number of attachments when it was last read.
     #[serde(skip)]
     nattch: u64,
-    /// What is left of a marked one.
+    /// The state of a marked segment.
     #[serde(skip)]
     left: Option<Box<Segment>>,
 }
 
-/// Why segments were chosen. It is checked again right before each goes.
+/// Why segments were chosen. This is checked again right before each removal.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Choice<'a> {
-    /// The filters that held.
+    /// The filters that matched.
     selection: Option<&'a Selection>,
-    /// Whether none that is attached was chosen.
+    /// Whether attached segments were skipped.
     skip_attached: bool,
-    /// Whether none is removed that others attached or detached since it was chosen.
+    /// Whether segments that were attached or detached since then are skipped.
     skip_used: bool,
 }
 
 impl<'a> Choice<'a> {
-    /// Returns the choice of filters.
+    /// Returns the choice by filters.
     pub(crate) fn filtered(selection: &'a Selection, skip_attached: bool) -> Choice<'a> {
         Choice { selection: Some(selection), skip_attached, skip_used: false }
     }
 
-    /// Returns the choice of segments that were saved. The filters held before; saving moved the times that they ask for.
+    /// Returns the choice of segments that were saved. The filters matched before; saving has changed the times that
+    /// they use.
     pub(crate) fn saved(skip_attached: bool) -> Choice<'a> {
         Choice { selection: None, skip_attached, skip_used: true }
     }
 }
 
-/// Removes a segment if it is still the one that was chosen, and would be chosen still.
+/// Removes a segment if it is still the one that was chosen, and would still be chosen.
 ///
-/// The kernel has no "remove if unattached": between the last look and IPC_RMID somebody can attach, and the segment is
-/// then marked for destruction.
+/// The kernel has no "remove if unattached". A process can attach the segment between the last check and IPC_RMID; the
+/// segment is then marked for destruction.
 pub(crate) fn remove(chosen: &Segment, choice: Choice<'_>, lookups: &Lookups) -> Removal {
     let name = format_args!("segment {} (id {})", chosen.key, chosen.id);
     let failed = |error| Removal { error: Some(error), ..Removal::of(chosen, Outcome::Failed) };
@@ -97,7 +98,7 @@ pub(crate) fn remove(chosen: &Segment, choice: Choice<'_>, lookups: &Lookups) ->
         Removal { error: Some(error), ..Removal::of(chosen, Outcome::Changed) }
     };
     match lookup::look(chosen.id) {
-        // Gone meanwhile is what was wanted.
+        // It is already gone, as wanted.
         Ok(None) => return Removal::of(chosen, Outcome::Removed),
         Ok(Some(now)) if !chosen.is_same_as(&now) => return changed("it changed"),
         Ok(Some(now)) if choice.skip_used && !chosen.attachments_are_as_in(&now) => return changed("it was used"),
@@ -113,7 +114,7 @@ pub(crate) fn remove(chosen: &Segment, choice: Choice<'_>, lookups: &Lookups) ->
         Err(error) if error.reason == Reason::NoSuchSegment => {}
         Err(error) => return failed(Error::call_on(format_args!("remove {name}"), chosen.id, error)),
     }
-    // Whether it is gone or waits for its last detach, only another look tells.
+    // Only reading the segment again shows whether it is gone or waits for its last detach.
     match left_of(chosen.id) {
         Ok(Some(left)) => {
             Removal { nattch: left.nattch, left: Some(left.into()), ..Removal::of(chosen, Outcome::Marked) }
@@ -126,10 +127,10 @@ pub(crate) fn remove(chosen: &Segment, choice: Choice<'_>, lookups: &Lookups) ->
     }
 }
 
-/// Returns what is left of a segment after IPC_RMID: `None`, or a marked one.
+/// Returns the state of a segment after IPC_RMID: `None`, or that of a marked one.
 ///
 /// # Errors
-/// Nothing shows whether it is gone.
+/// It cannot be determined whether it is gone.
 fn left_of(id: ShmId) -> Result<Option<Segment>, sysv::Error> {
     let left = match sysv::stat(id) {
         Ok(left) => Some(left),
@@ -139,11 +140,11 @@ fn left_of(id: ShmId) -> Result<Option<Segment>, sysv::Error> {
     Ok(left.filter(Segment::is_marked))
 }
 
-/// Removes many, in this order, by as many threads as there are processors: each call spends its time in the kernel. Those
-/// that a signal comes before are left out.
+/// Removes many segments in this order, with as many threads as there are processors: each call spends its time in the
+/// kernel. Segments not yet reached when a signal arrives are left out.
 pub(crate) fn remove_all(chosen: &[Segment], choice: Choice<'_>, shutdown: &ShutdownSignals) -> Vec<Removal> {
     let remove_share = |segments: &[Segment]| {
-        // Looked up anew: what held when they were chosen is what is in question.
+        // New lookups: the conditions of the choice must be checked again.
         let lookups = Lookups::default();
         let left = segments.iter().take_while(|_| shutdown.signal().is_none());
         left.map(|segment| remove(segment, choice, &lookups)).collect::<Vec<_>>()
@@ -151,7 +152,7 @@ pub(crate) fn remove_all(chosen: &[Segment], choice: Choice<'_>, shutdown: &Shut
     in_shares(chosen, FEW, remove_share).into_iter().flatten().collect()
 }
 
-/// Waits until what was marked is gone, or a signal comes. What is left when the time is over has failed.
+/// Waits until the marked segments are gone, or a signal arrives. Those left after the time limit have failed.
 pub(crate) fn wait(removals: &mut [Removal], limit: Option<Duration>, shutdown: &ShutdownSignals) -> io::Result<()> {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     for removal in removals.iter_mut().filter(|removal| removal.outcome == Outcome::Marked) {
@@ -184,19 +185,19 @@ pub(crate) fn wait(removals: &mut [Removal], limit: Option<Duration>, shutdown: 
 }
 
 impl Removal {
-    /// A segment, and what became of it.
+    /// Returns the result for a segment.
     pub(crate) fn of(segment: &Segment, outcome: Outcome) -> Removal {
         let (key, id, size) = (Some(segment.key), Some(segment.id), Some(segment.size));
         Removal { key, id, size, outcome, error: None, nattch: segment.nattch, left: None }
     }
 
-    /// Returns who still has a marked segment attached.
+    /// Returns the processes that still have a marked segment attached.
     pub(crate) fn holders(&self, lookups: &Lookups) -> Option<Holders> {
         let left = self.left.as_deref().filter(|_| self.outcome == Outcome::Marked)?;
         Some(Holders::of(left, lookups)).filter(|holders| !holders.is_empty())
     }
 
-    /// A word that names no segment, which may be no failure, or that could not be looked up.
+    /// Returns the result for a name without a segment, which may be no failure, or for a failed lookup.
     pub(crate) fn not_found(word: &SegmentRef, error: Error, ignore_missing: bool) -> Removal {
         let outcome = if error.kind == Kind::Missing { Outcome::Missing } else { Outcome::Failed };
         let error = Some(error).filter(|_| !(ignore_missing && outcome == Outcome::Missing));

@@ -8,21 +8,22 @@ use crate::segments::{create, lookup};
 use crate::sysv::{self, Access, NewSegment, Placement};
 use crate::values::{Key, Mode, ShmId};
 
-/// Returns whether the kernel destroys each segment with its last detach. Where that cannot be found out it counts as
-/// true, because a wrong `false` costs a segment.
+/// Returns whether the kernel destroys each segment with its last detach. If that is unknown, returns true, because a
+/// wrong `false` would lose a segment.
 pub(crate) fn is_rmid_forced() -> bool {
     sysctl().unwrap_or_else(|| by_trial().unwrap_or(true))
 }
 
-/// Returns what the sysctl says. `None` where /proc does not show it.
+/// Returns the value of the sysctl. `None` if /proc does not show it.
 pub(crate) fn sysctl() -> Option<bool> {
     fs::read_to_string("/proc/sys/kernel/shm_rmid_forced").ok().map(|value| value.trim() != "0")
 }
 
-/// Finds out without /proc/sys: makes a private segment, attaches and detaches it, and looks whether it still exists.
+/// Finds the value without /proc/sys: creates a private segment, attaches and detaches it, and checks whether it still
+/// exists.
 ///
 /// # Errors
-/// Those of [`create::create`], shmat(2) and shmctl(2), by which nothing is known.
+/// Those of [`create::create`], shmat(2) and shmctl(2). The value is unknown then.
 fn by_trial() -> Result<bool> {
     let new = NewSegment { key: Key::PRIVATE, size: 1, mode: Mode::from_raw(0o600), huge: None, no_reserve: false };
     let created = create::create(&new).map_err(|_| Error::failed("no segment can be made to try it"))?;
@@ -38,7 +39,7 @@ fn by_trial() -> Result<bool> {
     })
 }
 
-/// Returns a warning about a new segment that the kernel destroys as this process ends.
+/// Returns a warning that the kernel will destroy a new segment when this process exits.
 pub(crate) fn fleeting() -> Option<&'static str> {
     is_rmid_forced().then_some(
         "warning: kernel.shm_rmid_forced is 1: the kernel destroys this segment as shmadm exits, unless another \
@@ -46,13 +47,13 @@ pub(crate) fn fleeting() -> Option<&'static str> {
     )
 }
 
-/// Checks that detaching an existing segment does not destroy it with its contents.
+/// Checks that detaching an existing segment does not destroy it and its contents.
 ///
 /// # Errors
 /// Nobody has the segment attached, and kernel.shm_rmid_forced is 1 or unknown.
 pub(crate) fn outlives_a_detach(id: ShmId, name: &str, verb: &str) -> Result<()> {
     let is_attached = || lookup::look(id).is_ok_and(|segment| segment.is_none_or(|segment| segment.nattch > 0));
-    // Most often the file says 0, and that is all.
+    // Usually the file contains 0, which decides it.
     if sysctl() == Some(false) || is_attached() || !is_rmid_forced() {
         return Ok(());
     }

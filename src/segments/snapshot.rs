@@ -1,4 +1,4 @@
-//! The segments that an earlier `list -f json` wrote down, for `--not-in`.
+//! The segments that an earlier `list -f json` wrote, for `--not-in`.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -12,12 +12,12 @@ use crate::error::{Error, Result};
 use crate::sysv::{Identity, Segment};
 use crate::values::{ShmId, visible_path};
 
-/// The segments of a snapshot, each with the IPC namespaces that it was seen in, as far as the snapshot says so.
+/// The segments of a snapshot, each with the IPC namespaces in which it was seen, if the snapshot contains them.
 #[derive(Debug)]
 pub(crate) struct Snapshot(HashMap<Identity, Vec<Option<u64>>>);
 
-/// The document. The flattened field matters: without one serde takes an array for a struct, too, and would read `[[]]`
-/// as "no segment was there before".
+/// The document. The flattened field matters: without one, serde also accepts an array for a struct, and would read
+/// `[[]]` as a snapshot without segments.
 #[derive(Deserialize)]
 struct Document {
     segments: Vec<Known>,
@@ -42,7 +42,7 @@ impl Snapshot {
     /// Reads a file.
     ///
     /// # Errors
-    /// A file that cannot be read, or that is not what `list -f json` writes.
+    /// The file cannot be read, or is not the output of `list -f json`.
     pub(crate) fn read(path: &Path) -> Result<Snapshot> {
         let file = File::open(path).map_err(|error| Error::io(format_args!("read {}", visible_path(path)), &error))?;
         let document: Document = serde_json::from_reader(BufReader::new(file)).map_err(|error| {
@@ -58,10 +58,10 @@ impl Snapshot {
         Ok(Snapshot(known))
     }
 
-    /// Returns whether it has a segment.
+    /// Returns whether the snapshot contains a segment.
     pub(crate) fn has(&self, segment: &Segment) -> bool {
         let namespace = segment.namespace;
-        // Without a namespace on one side it can be the same.
+        // If the namespace is unknown on one side, it may be the same.
         let can_be_here = |seen: &Option<u64>| seen.is_none() || namespace.is_none() || *seen == namespace;
         self.0.get(&segment.identity()).is_some_and(|seen| seen.iter().any(can_be_here))
     }

@@ -1,7 +1,7 @@
-//! What can be said of a segment's state: its creator, its last user, whether it is an orphan.
+//! A segment's state: its creator, its last user, and whether it is an orphan.
 //!
-//! The kernel keeps the pid of the creator and of the last user, but a pid can be used again. A process counts as one of
-//! them only if it started before the time at which that one did what the kernel recorded.
+//! The kernel keeps the pid of the creator and of the last user, but a pid can be reused. So a process counts as one of
+//! them only if it started before the recorded time of the creation or of the last use.
 
 use std::rc::Rc;
 
@@ -17,26 +17,26 @@ use crate::values::Key;
 
 const SECOND: i64 = 1_000_000_000;
 
-/// How much later than a recorded time a process must have started to be a later process, in nanoseconds beyond the
-/// second of that time. The kernel's wall clock of whole seconds moves with its tick, and so lags behind by at most
-/// 10 ms; starts are counted in steps of 10 ms.
+/// How much later than a recorded time a process must have started to be certainly another process. The value is in
+/// nanoseconds after the end of the recorded second. The kernel's clock of whole seconds moves with its tick, and lags
+/// behind by at most 10 ms; start times are counted in steps of 10 ms.
 const LAG: i64 = 20_000_000;
 
-/// Whether a process that the kernel named is still there.
+/// Whether a process that the kernel has recorded is still alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Presence {
-    /// It is there.
+    /// It is alive.
     Alive,
     /// There is no such process, it is a zombie whose threads have all ended, or a later process has its pid.
     Exited,
-    /// Its pid is 0 (it is in a pid namespace that cannot be seen from here), /proc shows other pids than ours, or the
-    /// process of that pid may be a later one.
+    /// Its pid is 0 (it is in a pid namespace that is not visible from here), /proc shows other pids than ours, or the
+    /// process with that pid may be a later one.
     Unknown,
 }
 
 impl Presence {
-    /// Returns the word for it.
+    /// Returns the word for the status.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Alive => "alive",
@@ -46,11 +46,11 @@ impl Presence {
     }
 }
 
-/// Returns whether a segment's creator is there.
+/// Returns whether a segment's creator is alive.
 pub(crate) fn creator(segment: &Segment, lookups: &Lookups) -> Presence {
     let Some(running) = named(segment.cpid, lookups) else { return Presence::Unknown };
     let Some(running) = running else { return Presence::Exited };
-    // The segment existed at each of these times. IPC_SET moves ctime: then nothing tells when it was created.
+    // The segment existed at each of these times. IPC_SET changes ctime, so the time of creation is not known exactly.
     let times = [segment.ctime, segment.atime, segment.dtime];
     let existed = times.into_iter().filter(|time| *time != 0).min().unwrap_or(segment.ctime);
     let was_set = existed < segment.ctime || (segment.uid, segment.gid) != (segment.cuid, segment.cgid);
@@ -63,7 +63,7 @@ pub(crate) fn creator(segment: &Segment, lookups: &Lookups) -> Presence {
     }
 }
 
-/// Returns whether the process that attached or detached last is there; `None` if nobody ever attached the segment.
+/// Returns whether the process that last attached or detached is alive; `None` if nobody has ever attached the segment.
 pub(crate) fn last_user(segment: &Segment, lookups: &Lookups) -> Option<Presence> {
     let used = segment.atime.max(segment.dtime);
     if used == 0 {
@@ -79,8 +79,8 @@ pub(crate) fn last_user(segment: &Segment, lookups: &Lookups) -> Option<Presence
     })
 }
 
-/// Returns whether the process that has this pid, or had it last, created a segment. A process that may be a later one
-/// did not, as far as a removal may rely on it.
+/// Returns whether the process that has or last had this pid created a segment. Removals rely on this, so a process
+/// that may be a later one does not count.
 pub(crate) fn was_created_by(pid: i32, segment: &Segment, lookups: &Lookups) -> bool {
     segment.cpid == pid
         && match named(pid, lookups) {
@@ -90,7 +90,7 @@ pub(crate) fn was_created_by(pid: i32, segment: &Segment, lookups: &Lookups) -> 
         }
 }
 
-/// Returns whether the process that has this pid, or had it last, was the last to attach or detach a segment.
+/// Returns whether the process that has or last had this pid was the last to attach or detach a segment.
 pub(crate) fn was_last_used_by(pid: i32, segment: &Segment, lookups: &Lookups) -> bool {
     segment.lpid == pid
         && match named(pid, lookups) {
@@ -116,7 +116,7 @@ pub(crate) fn last_command(segment: &Segment, lookups: &Lookups) -> Option<Rc<st
     }
 }
 
-/// Returns the control groups of the creator if it is alive, else of the last user if that is.
+/// Returns the control groups of the creator if it is alive, else of the last user if that is alive.
 pub(crate) fn cgroups(segment: &Segment, lookups: &Lookups) -> Option<Rc<Cgroups>> {
     let alive = Some(Presence::Alive);
     if Some(creator(segment, lookups)) == alive {
@@ -128,42 +128,44 @@ pub(crate) fn cgroups(segment: &Segment, lookups: &Lookups) -> Option<Rc<Cgroups
     }
 }
 
-/// Returns the systemd unit, container or pod of the creator if it is alive, else of the last user if that is.
+/// Returns the systemd unit, container or pod of the creator if it is alive, else of the last user if that is alive.
 pub(crate) fn unit(segment: &Segment, lookups: &Lookups) -> Option<Unit> {
     cgroups(segment, lookups)?.unit().cloned()
 }
 
-/// Returns whether a segment seems to be left behind: nobody is attached, and its creator and its last user have exited.
+/// Returns whether a segment seems to be left behind: nobody has it attached, and its creator and its last user have
+/// exited.
 pub(crate) fn is_orphan(segment: &Segment, lookups: &Lookups) -> bool {
     segment.nattch == 0
         && creator(segment, lookups) == Presence::Exited
         && matches!(last_user(segment, lookups), None | Some(Presence::Exited))
 }
 
-/// Returns whether a segment would be an orphan if the processes had exited of which that is unknown.
+/// Returns whether a segment would be an orphan if all processes whose state is unknown had exited.
 pub(crate) fn may_be_orphan(segment: &Segment, lookups: &Lookups) -> bool {
     let presences = [Some(creator(segment, lookups)), last_user(segment, lookups)];
     segment.nattch == 0 && presences.contains(&Some(Presence::Unknown)) && !presences.contains(&Some(Presence::Alive))
 }
 
-/// Returns what is special about a segment: `dest`, `locked`, `orphan`.
+/// Returns the special properties of a segment: `dest`, `locked`, `orphan`.
 pub(crate) fn status_words(segment: &Segment, lookups: &Lookups) -> impl Iterator<Item = &'static str> + use<> {
     let words =
         [(segment.is_marked(), "dest"), (segment.is_locked(), "locked"), (is_orphan(segment, lookups), "orphan")];
     words.into_iter().filter_map(|(holds, word)| holds.then_some(word))
 }
 
-/// Returns the key that a marked segment had, if a process that has it attached shows the key, and how sure that is.
+/// Returns the key that a marked segment had, if a process that has it attached shows the key, and how certain that is.
 pub(crate) fn original_key(segment: &Segment, lookups: &Lookups) -> Option<(Key, Proof)> {
     if segment.is_marked() { lookups.attachments().original_key(segment) } else { None }
 }
 
-/// Returns the process of this pid, which the kernel named; `Some(None)` if there is none, `None` if that is unknown.
+/// Returns the process with this pid, which the kernel recorded; `Some(None)` if there is none, `None` if that is
+/// unknown.
 fn named(pid: i32, lookups: &Lookups) -> Option<Option<Running>> {
     if pid > 0 { lookups.processes().running(pid) } else { None }
 }
 
-/// When a process started, compared with a time that the kernel recorded in whole seconds.
+/// When a process started, relative to a time that the kernel recorded in whole seconds.
 enum Start {
     /// Before that second.
     Before,
@@ -171,7 +173,7 @@ enum Start {
     SameSecond,
     /// After that second.
     Later,
-    /// The clock was set since, so that the two cannot be compared.
+    /// The clock was set since, so the two cannot be compared.
     Unclear,
     /// /proc hides the process.
     Hidden,
@@ -192,7 +194,7 @@ fn start(running: &Running, recorded: i64, lookups: &Lookups) -> Start {
     }
 }
 
-/// Returns whether a process could have attached a segment by its mode, as far as that is easily told.
+/// Returns whether the mode allows a process to attach a segment, as far as that is easily determined.
 fn may_attach(running: &Running, segment: &Segment) -> bool {
     let is_open_to_others = segment.mode().bits() & 0o044 != 0;
     is_open_to_others || [0, segment.uid, segment.cuid].into_iter().any(|uid| running.is_run_by(uid))

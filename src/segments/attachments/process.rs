@@ -1,4 +1,4 @@
-//! What one process has attached. Every function here waits for a process that is stuck: see [`crate::system::patience`].
+//! The attachments of one process. Every function here blocks if the process is stuck: see [`crate::system::patience`].
 
 use std::fs::{self, File};
 use std::io;
@@ -10,37 +10,39 @@ use crate::sysv::{MapsReader, Segment, SegmentFile, SegmentMapping};
 /// The attachments of a process.
 #[derive(Debug)]
 pub(crate) struct Holding {
-    /// The inode of the IPC namespace that the process is in. What it attached before it came there looks the same.
+    /// The inode of the process's current IPC namespace. Attachments from before it entered that namespace look the
+    /// same.
     pub namespace: u64,
-    /// By address.
+    /// Sorted by address.
     pub mappings: Vec<SegmentMapping>,
-    /// Neighbours of one segment, which come from one attach that mprotect(2) split. There are few of these, so that each
-    /// file is looked at.
+    /// Adjacent mappings of one segment, from one attach that mprotect(2) split. There are few, so that every file is
+    /// checked.
     pub runs: Vec<Run>,
 }
 
-/// A row of mappings.
+/// A run of adjacent mappings.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// Their places in [`Holding::mappings`].
+    /// Their indices in [`Holding::mappings`].
     pub places: Range<usize>,
-    /// The kernel's description of their file; `None` if it may not be asked for.
+    /// The kernel's data about their file; `None` if we may not request it.
     pub file: Option<SegmentFile>,
 }
 
-/// How sure it is that a mapping is an attachment of a segment.
+/// How certain it is that a mapping is an attachment of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Proof {
-    /// The kernel's file is the segment's.
+    /// The file is the segment's, according to the kernel.
     Certain,
-    /// The name, the number and the mount are those of the segment, but whose file it is may not be asked.
+    /// Name, inode and mount match the segment, but we may not ask the kernel for the owner of the file.
     Unverified,
 }
 
 impl Run {
-    /// Returns whether this is of a segment, and how sure that is, if the process is in the segment's namespace.
+    /// Returns whether the run belongs to the segment, and how certain that is, if the process is in the segment's
+    /// namespace.
     pub(crate) fn proof(&self, holding: &Holding, segment: &Segment) -> Option<Proof> {
-        // Nobody has attached a segment that the kernel counts no attachment of.
+        // If the kernel counts no attachment, nobody has attached the segment.
         let first = holding.mappings.get(self.places.start)?;
         if segment.nattch == 0 || !first.is_of(segment) {
             return None;
@@ -53,14 +55,16 @@ impl Run {
 }
 
 impl Holding {
-    /// Returns whether the process has a segment attached, and how sure that is, if it is in the segment's namespace.
+    /// Returns whether the process has a segment attached, and how certain that is, if it is in the segment's
+    /// namespace.
     pub(crate) fn proof(&self, segment: &Segment) -> Option<Proof> {
         let proofs = || self.runs.iter().filter_map(|run| run.proof(self, segment));
         proofs().find(|proof| *proof == Proof::Certain).or_else(|| proofs().next())
     }
 }
 
-/// Returns the first attachment of a process, and its IPC namespace; `None` if it has none, or there is no such process.
+/// Returns the first attachment of a process, and its IPC namespace; `None` if it has none, or there is no such
+/// process.
 ///
 /// # Errors
 /// `PermissionDenied` for another user's process.
@@ -68,10 +72,10 @@ pub(super) fn first(reader: &MapsReader, pid: i32) -> io::Result<Option<(u64, Se
     Ok(mappings(reader, pid, 1)?.and_then(|(namespace, mut found)| Some((namespace, found.pop()?))))
 }
 
-/// Returns what a process has attached; `None` if it has nothing attached, or there is no such process.
+/// Returns the attachments of a process; `None` if it has none, or there is no such process.
 ///
 /// # Errors
-/// As for [`first`].
+/// Those of [`first`].
 pub(super) fn holding(reader: &MapsReader, pid: i32) -> io::Result<Option<Holding>> {
     let Some((namespace, mappings)) = mappings(reader, pid, usize::MAX)? else { return Ok(None) };
     let mut runs: Vec<Run> = Vec::new();
@@ -91,7 +95,7 @@ fn continues(one: &SegmentMapping, next: &SegmentMapping) -> bool {
     (one.range.end, one.id, one.key) == (next.range.start, next.id, next.key)
 }
 
-/// Returns the mappings, at most so many, with the inode of the process's IPC namespace.
+/// Returns at most `most` mappings, and the inode of the process's IPC namespace.
 fn mappings(reader: &MapsReader, pid: i32, most: usize) -> io::Result<Option<(u64, Vec<SegmentMapping>)>> {
     let read = |path: &str| reader.segments(&File::open(path)?, most);
     let looked = match read(&format!("/proc/{pid}/maps")) {
@@ -102,12 +106,12 @@ fn mappings(reader: &MapsReader, pid: i32, most: usize) -> io::Result<Option<(u6
     if found.is_empty() {
         return Ok(None);
     }
-    // A zombie is in no namespace; then one of its threads is.
+    // A zombie is in no namespace, but its other threads may be.
     let identity = Identity::of_process(pid).or_else(|error| identity_of_threads(pid).ok_or(error));
     Ok(gone_is_none(identity.map(Some))?.map(|identity| (identity.inode, found)))
 }
 
-/// A process whose first thread has ended shows what the others have.
+/// Returns the result of another thread, if the process's first thread has ended.
 fn of_threads(
     pid: i32,
     read: impl Fn(&str) -> io::Result<Option<Vec<SegmentMapping>>>,
@@ -125,7 +129,7 @@ fn identity_of_threads(pid: i32) -> Option<Identity> {
     tasks.find_map(|task| Identity::of_file(&task.ok()?.path().join("ns/ipc")).ok())
 }
 
-/// What /proc says of a process that ends meanwhile.
+/// Converts the errors that /proc returns for an exiting process to `None`.
 fn gone_is_none<T>(looked: io::Result<Option<T>>) -> io::Result<Option<T>> {
     match looked {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -1,4 +1,4 @@
-//! Processes that share one address space, as a child of vfork(2) and its parent do. Each of them shows the same
+//! Processes that share one address space, as a child of vfork(2) and its parent do. Each process shows the same
 //! attachments, but the kernel counts them once.
 
 use std::cmp::Ordering;
@@ -10,13 +10,13 @@ use crate::linux::compare_memory;
 /// A process with the inode of its IPC namespace.
 pub(super) type Member = (i32, u64);
 
-/// Processes of one address space: of those in one IPC namespace the one that came first.
+/// The processes of one address space: for each IPC namespace the first one found.
 pub(super) type Twins = Vec<Member>;
 
-/// Sorts processes by their address spaces. It compares about n log n of them. Where the kernel does not compare, each
-/// process stands for itself.
+/// Groups processes by their address spaces, with about n log n comparisons. If the kernel cannot compare a process,
+/// that process forms its own group.
 pub(super) fn distinct(processes: &[Member]) -> Vec<Twins> {
-    // In the kernel's order, which is no order of pids.
+    // Sorted by the kernel's order, which is not that of the pids.
     let mut ordered: Vec<Twins> = Vec::new();
     let mut incomparable = Vec::new();
     for &(pid, namespace) in processes {
@@ -34,7 +34,8 @@ pub(super) fn distinct(processes: &[Member]) -> Vec<Twins> {
     ordered
 }
 
-/// Returns where a process is or belongs, as a binary search does; `None` if the kernel does not tell.
+/// Returns the position of a process, or where to insert it, as a binary search does; `None` if the kernel cannot
+/// compare.
 fn place(ordered: &[Twins], pid: i32) -> Option<Result<usize, usize>> {
     let (mut low, mut high) = (0, ordered.len());
     while low < high {

@@ -1,4 +1,4 @@
-//! A segment as a file that can be mapped without attaching it.
+//! Opening a segment as a file, which can be mapped without attaching the segment.
 
 use std::fs::File;
 use std::io;
@@ -12,35 +12,35 @@ use crate::segments::lookup::Named;
 use crate::segments::rmid_forced::outlives_a_detach;
 use crate::sysv::{Access, Placement, Segment, attach, page_size};
 
-/// So many attachments are tried at most: one is enough, if its process does not end meanwhile.
+/// The maximum number of attachments tried: one is enough, unless its process exits.
 const TRIES: usize = 16;
 
-/// The file that a segment is in the kernel.
+/// The kernel's file of a segment.
 #[derive(Debug)]
 pub(super) struct SegmentFile {
     pub file: File,
-    /// Bytes, in whole pages.
+    /// Size in bytes, rounded up to whole pages.
     pub length: u64,
-    /// The memory of the file, in bytes.
+    /// Allocated bytes of the file.
     allocated: u64,
     is_huge: bool,
 }
 
-/// The memory of a segment of huge pages.
+/// The memory of a segment with huge pages.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HugePages {
-    /// Bytes in memory.
+    /// Resident bytes.
     pub bytes: u64,
-    /// Whether all of the segment is.
+    /// Whether the whole segment is resident.
     pub is_whole: bool,
 }
 
 impl SegmentFile {
-    /// Opens an attachment's file below /proc/PID/map_files. That is no attachment: it changes neither nattch nor a time.
-    /// If nobody has the segment attached, attaches it read-only, opens the file and detaches.
+    /// Opens an attachment's file below /proc/PID/map_files. That is not an attach: it changes neither nattch nor a
+    /// time. If nobody has the segment attached, this attaches it read-only, opens the file and detaches.
     ///
     /// # Errors
-    /// Those of shmat(2). Where the only attachments are out of sight, or the detach would destroy the segment.
+    /// Those of shmat(2). If the only attachments are not visible, or if the detach would destroy the segment.
     pub(super) fn open(
         segment: &Segment,
         named: &Named,
@@ -71,7 +71,7 @@ impl SegmentFile {
         file.map_err(|error| Error::io(action, &error))?.ok_or_else(replaced)
     }
 
-    /// `None` if the file is another segment's: the identifier is its inode, and its owner the creator.
+    /// Returns `None` if the file is another segment's: its inode must be the identifier, and its owner the creator.
     fn of(file: File, segment: &Segment) -> io::Result<Option<SegmentFile>> {
         let metadata = file.metadata()?;
         let is_of_creator = metadata.uid() == segment.cuid;
@@ -82,13 +82,13 @@ impl SegmentFile {
         Ok(Some(SegmentFile {
             file,
             length: metadata.size().next_multiple_of(page_size()),
-            // The unit is 512 bytes, whatever the file system's is (stat(2)).
+            // The unit is always 512 bytes, whatever the file system's block size (stat(2)).
             allocated: metadata.blocks() * 512,
             is_huge,
         }))
     }
 
-    /// The huge pages, if it has these. The kernel's table is wrong about them; the file's blocks are right.
+    /// Returns the huge pages, if it has any. The kernel's table counts them wrongly; the file's blocks are right.
     pub(super) fn huge_pages(&self) -> Option<HugePages> {
         self.is_huge.then_some(HugePages { bytes: self.allocated, is_whole: self.allocated >= self.length })
     }

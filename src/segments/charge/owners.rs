@@ -1,4 +1,4 @@
-//! From the inode of a cgroup's directory to its name, or that it was removed.
+//! Finding the name of a cgroup from the inode of its directory, or that the cgroup was removed.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,19 +13,19 @@ use crate::system::memory_cgroups::{Directories, MemoryCgroups, Shared};
 use crate::system::units::Unit;
 use crate::values::visible;
 
-/// The kernel brings memory.stat up to date every two seconds (mm/memcontrol.c, FLUSH_TIME).
+/// The kernel updates memory.stat every two seconds (mm/memcontrol.c, FLUSH_TIME).
 const UPDATED_WITHIN: Duration = Duration::from_millis(2500);
-/// How often it is looked at meanwhile.
+/// The interval of reading it until then.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Whether this machine charges huge pages of hugetlbfs to memory cgroups: cgroup2 mounted with
+/// Returns whether this machine charges huge pages of hugetlbfs to memory cgroups: cgroup2 mounted with
 /// memory_hugetlb_accounting, since Linux 6.6.
 pub(super) fn charges_huge_pages() -> bool {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     mounts.lines().any(|line| line.contains(" - cgroup2 ") && line.contains("memory_hugetlb_accounting"))
 }
 
-/// Names those who are charged, the largest first.
+/// Returns the charged cgroups with their names, the largest amount first.
 ///
 /// # Errors
 /// Those of reading the hierarchy's topmost directory.
@@ -34,7 +34,7 @@ pub(super) fn named(bytes: &HashMap<u64, u64>) -> io::Result<Vec<Charge>> {
     let hierarchy = MemoryCgroups::find();
     let directories = match &hierarchy {
         Ok(hierarchy) => hierarchy.directories(&bytes.keys().copied().collect())?,
-        // Not mounted: no name can be told.
+        // If the hierarchy is not mounted, no name is available.
         Err(_) => Directories::default(),
     };
     for (&inode, &bytes) in bytes {
@@ -44,7 +44,7 @@ pub(super) fn named(bytes: &HashMap<u64, u64>) -> io::Result<Vec<Charge>> {
             (_, Some(directory), Ok(hierarchy)) => {
                 charges.extend(of_directory(hierarchy, directory, bytes, directories.any_removed));
             }
-            // A moment after a cgroup is removed the kernel names the one above it.
+            // Shortly after a cgroup is removed, the kernel reports its parent.
             _ => charges.push(unnamed(directories.is_whole.then_some(true))),
         }
     }
@@ -52,8 +52,8 @@ pub(super) fn named(bytes: &HashMap<u64, u64>) -> io::Result<Vec<Charge>> {
     Ok(charges)
 }
 
-/// What a directory's inode was told for. The kernel names the nearest cgroup that was not removed, so a part may be
-/// charged to removed cgroups below.
+/// Returns the charges behind a directory's inode. The kernel reports the nearest cgroup that was not removed, so part
+/// of the amount may be charged to removed cgroups below it.
 fn of_directory(hierarchy: &MemoryCgroups, directory: &Path, bytes: u64, any_removed: bool) -> Vec<Charge> {
     let path = hierarchy.shown(directory);
     let path = path.as_os_str().as_bytes();
@@ -69,7 +69,7 @@ fn of_directory(hierarchy: &MemoryCgroups, directory: &Path, bytes: u64, any_rem
     all.into_iter().filter(|(bytes, _)| *bytes > 0).map(|(bytes, removed)| charge(bytes, removed)).collect()
 }
 
-/// So many bytes are certainly the cgroup's own, and so many those of removed ones below it.
+/// The bytes that certainly belong to the cgroup itself, and those that certainly belong to removed ones below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Shares {
     own: u64,
@@ -83,14 +83,14 @@ fn shares(hierarchy: &MemoryCgroups, directory: &Path, bytes: u64) -> Shares {
         match shared.and_then(|shared| bounds(shared, bytes)) {
             Some(_) if !hierarchy.may_have_processes(directory) => return Shares { own: 0, removed: bytes },
             Some(shares) => return shares,
-            // The kernel counts later than it charges.
+            // The kernel updates its statistics later than its charges.
             None if shared.is_some() && Instant::now() < deadline => sleep(PAUSE),
             None => return Shares { own: 0, removed: 0 },
         }
     }
 }
 
-/// What follows from how much the cgroup is charged for; `None` if that is less than was found.
+/// Derives bounds from the amount charged to the cgroup; `None` if that is less than what was found.
 fn bounds(shared: Shared, bytes: u64) -> Option<Shares> {
     let own_at_most = shared.own.unwrap_or(shared.removed).min(bytes);
     let removed_at_most = shared.removed.min(bytes);
@@ -108,17 +108,17 @@ mod tests {
     #[test]
     fn what_the_kernel_counts_bounds_what_was_removed() {
         for (own, removed, bytes, shares) in [
-            // Version 1: all is the cgroup's own, or all was removed.
+            // Version 1: everything is the cgroup's own, or everything was removed.
             (Some(100), 0, 100, Some((100, 0))),
             (Some(0), 100, 100, Some((0, 100))),
             (Some(0), 500, 100, Some((0, 100))),
-            // Something of each for sure, the rest is one of them.
+            // Some of each is certain; the rest can be either.
             (Some(60), 40, 100, Some((60, 40))),
             (Some(80), 30, 100, Some((70, 20))),
             (Some(500), 500, 100, Some((0, 0))),
-            // Not up to date.
+            // The statistics are outdated.
             (Some(10), 20, 100, None),
-            // Version 2 counts both in one.
+            // Version 2 has only the sum of both.
             (None, 100, 100, Some((0, 0))),
             (None, 20, 100, None),
         ] {

@@ -1,4 +1,4 @@
-//! Why the kernel made no segment, and what to do about it.
+//! Why the kernel did not create a segment, and advice.
 
 use crate::error::{Error, advice};
 use crate::segments::cache::Lookups;
@@ -8,10 +8,10 @@ use crate::system::names::Names;
 use crate::sysv::{self, Errno, Limits, Reason, Segment};
 use crate::values::{Key, counted, human};
 
-/// The largest SHMMNI that every kernel takes (IPCMNI, include/linux/ipc_namespace.h).
+/// The largest SHMMNI that every kernel accepts (IPCMNI, include/linux/ipc_namespace.h).
 const MAX_SEGMENTS: u64 = 32768;
 
-/// Returns the error of a failed shmget(2): the limit that was reached, with its value and how it is raised.
+/// Returns the error for a failed shmget(2): the limit that was reached, its value, and how to raise it.
 pub(crate) fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error) -> Error {
     let told = if key.is_private() {
         Error::call(format_args!("create a private segment of {}", counted(size, "byte")), error)
@@ -42,7 +42,7 @@ pub(crate) fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error)
     }
 }
 
-/// Says which of the two limits is reached that give `ENOSPC`, and what to do.
+/// Returns which of the two limits that cause `ENOSPC` was reached, and advice.
 fn limit_reached(size: u64, limits: &Limits) -> Option<String> {
     let usage = sysv::usage().ok()?;
     if usage.segments >= limits.max_segments {
@@ -72,7 +72,7 @@ fn limit_reached(size: u64, limits: &Limits) -> Option<String> {
     })
 }
 
-/// Returns the error of a key that is taken.
+/// Returns the error for a key that is taken.
 pub(crate) fn exists(key: Key, existing: Option<&Segment>, wanted: u64) -> Error {
     let told =
         |cause| Error { errno: Some(Errno::EEXIST), ..Error::cannot(format_args!("create segment {key}"), cause) };
@@ -86,7 +86,7 @@ pub(crate) fn exists(key: Key, existing: Option<&Segment>, wanted: u64) -> Error
     }
 }
 
-/// Says that a key is taken, and by which segment.
+/// Returns a text saying that a key is taken, and by which segment.
 pub(crate) fn taken(existing: Option<&Segment>) -> String {
     let details = existing.map(|existing| {
         let owner = Names::default().user_or_uid(existing.uid);
@@ -95,7 +95,7 @@ pub(crate) fn taken(existing: Option<&Segment>) -> String {
     format!("it exists already{}", details.unwrap_or_default())
 }
 
-/// Returns the error of an existing segment that has fewer bytes than are wanted.
+/// Returns the error for an existing segment that is smaller than requested.
 pub(crate) fn too_small(verb: &str, existing: &Segment, wanted: u64) -> Error {
     let size = counted(existing.size, "byte");
     Error::cannot(
@@ -105,7 +105,7 @@ pub(crate) fn too_small(verb: &str, existing: &Segment, wanted: u64) -> Error {
     .hint(format_args!("ask for at most {size}, or {}", make_room(existing)))
 }
 
-/// Says how a segment that is too small gives its key to a larger one, and who still uses it.
+/// Returns advice on how to replace a segment that is too small by a larger one, and who still uses it.
 fn make_room(existing: &Segment) -> String {
     let remove = format!("`shmadm remove id:{}`", existing.id);
     match existing.nattch {

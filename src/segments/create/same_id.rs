@@ -1,4 +1,4 @@
-//! Making a segment with a certain identifier, as CRIU does to restore processes.
+//! Creating a segment with a given identifier, as CRIU does to restore processes.
 
 use std::fs;
 use std::io;
@@ -12,10 +12,10 @@ use crate::values::{Key, Mode, ShmId};
 /// The identifier of the next segment of this IPC namespace, or -1 (proc_sys_kernel(5)).
 const NEXT_ID: &str = "/proc/sys/kernel/shm_next_id";
 
-/// Makes a segment with this identifier. Needs `CAP_CHECKPOINT_RESTORE` in the user namespace of the IPC namespace.
+/// Creates a segment with this identifier. Needs `CAP_CHECKPOINT_RESTORE` in the user namespace of the IPC namespace.
 ///
 /// # Errors
-/// Those of [`create()`]; another segment has the identifier, or one with the same index; the sysctl cannot be written.
+/// Those of [`create()`]; another segment has the identifier, or the same index; the sysctl cannot be written.
 pub(crate) fn create_with_id(new: &NewSegment, id: ShmId) -> Result<Created, NotCreated> {
     let action = format!("create a segment with identifier {id}");
     ask_for(id.as_raw()).map_err(|error| {
@@ -34,8 +34,8 @@ pub(crate) fn create_with_id(new: &NewSegment, id: ShmId) -> Result<Created, Not
     }
 }
 
-/// Uses up an identifier that was asked for in vain: else the next segment of anybody would get it. The kernel takes no
-/// negative number, so a segment must be made for that.
+/// Uses up a requested identifier that was not used. Otherwise the next segment of any process would get it. The kernel
+/// accepts no negative number, so this must create a segment.
 fn take_back() {
     let mode = Mode::from_raw(0o600);
     let new = NewSegment { key: Key::PRIVATE, size: 1, mode, huge: None, no_reserve: false };

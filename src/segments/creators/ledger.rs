@@ -8,28 +8,28 @@ use crate::segments::objects::Object;
 use crate::system::tracer::{Creation, Progress};
 use crate::values::ObjectKind;
 
-/// After so many objects the whole table is read, so that what is gone is forgotten.
+/// The number of single lookups after which the whole table is read, so that removed objects are forgotten.
 const MOST_PROBES: usize = 1024;
 
-/// What is known of the calls and objects of one kind.
+/// What is known about the calls and objects of one kind.
 #[derive(Debug)]
 pub(super) struct Ledger {
     pub(super) kind: ObjectKind,
-    /// Objects that were seen, by identifier, and who created them, if one of the calls did.
+    /// The objects seen, by identifier, and who created them if one of the calls did.
     seen: HashMap<i32, (Object, Option<Creator>)>,
-    /// The identifier that was seen last.
+    /// The identifier seen last.
     last: i32,
-    /// Calls of which it is not known what they did.
+    /// Calls whose result is unknown.
     open: Vec<Open>,
-    /// Objects found by index since the table was read.
+    /// The number of objects found by index since the table was last read.
     probes: usize,
 }
 
-/// A call of which it is not known what it did.
+/// A call whose result is unknown.
 #[derive(Debug)]
 struct Open {
     creation: Arc<Creation>,
-    /// No other call waits for it any longer: it hangs, or finds an object that was there already.
+    /// Whether no other call waits for it any longer: it hangs, or finds an existing object.
     is_given_up: bool,
 }
 
@@ -45,12 +45,12 @@ impl Ledger {
         creator.clone().filter(|_| seen.is_same_as(object))
     }
 
-    /// Whether it is not known of a call what it did.
+    /// Returns whether there is a call whose result is unknown.
     pub(super) fn is_waiting(&self) -> bool {
         !self.open.is_empty()
     }
 
-    /// A thread makes a call: its earlier ones have returned.
+    /// Records that a thread makes a call, which means that its earlier calls have returned.
     pub(super) fn call_of_thread(&mut self, tid: i32, kernel: &impl Kernel) {
         if !self.open.is_empty() {
             self.probe(kernel);
@@ -62,7 +62,7 @@ impl Ledger {
         }
     }
 
-    /// Whether a call could be taken for one that is still open. Looks first what the open ones did.
+    /// Returns whether a call could be confused with one whose result is unknown. First checks the results of those.
     pub(super) fn is_in_doubt(&mut self, creation: &Creation, kernel: &impl Kernel) -> bool {
         let could_be = |open: &Open| may_be_taken_for(&open.creation, creation);
         if !self.open.iter().any(could_be) {
@@ -75,33 +75,33 @@ impl Ledger {
         self.open.iter().any(|open| could_be(open) && !open.is_given_up)
     }
 
-    /// The calls that this one could be taken for did nothing for too long: no other waits for them any more.
+    /// Stops waiting for the calls that this one could be confused with, because they took too long.
     pub(super) fn give_up(&mut self, creation: &Creation) {
         for open in self.open.iter_mut().filter(|open| may_be_taken_for(&open.creation, creation)) {
             open.is_given_up = true;
         }
     }
 
-    /// A call is about to be executed.
+    /// Records a call that is about to be executed.
     pub(super) fn expect(&mut self, creation: Creation) {
-        // One that finds an object with its key creates none, unless that is removed just now.
+        // A call that finds an object with its key creates none, unless that object is removed at this moment.
         let key = creation.call.key;
         let finds = !key.is_private() && self.seen.values().any(|(object, _)| object.key == key);
         self.open.push(Open { creation: Arc::new(creation), is_given_up: finds });
     }
 
-    /// Looks what the open calls did, and forgets those that have returned.
+    /// Determines the results of the open calls, and drops those that have returned.
     pub(super) fn settle(&mut self, kernel: &impl Kernel) {
         if self.is_waiting() {
             self.forget_returned(kernel, |_| true);
         }
     }
 
-    /// Reads the whole table, and finds the creators of all objects that are new in it.
+    /// Reads the whole table, and finds the creators of all new objects.
     pub(super) fn look(&mut self, kernel: &impl Kernel) {
         let Ok(mut objects) = kernel.objects(self.kind) else { return };
         self.probes = 0;
-        // Identifiers rise from one creation to the next (ipc/util.c, `ipc_idr_alloc`).
+        // Identifiers ascend from one creation to the next (ipc/util.c, `ipc_idr_alloc`).
         objects.sort_by_key(|object| object.id);
         let mut seen = HashMap::with_capacity(objects.len());
         for object in objects {
@@ -116,9 +116,9 @@ impl Ledger {
         self.seen = seen;
     }
 
-    /// Forgets calls that have returned and created nothing that is still there.
+    /// Drops calls that have returned without creating an object that still exists.
     fn forget_returned(&mut self, kernel: &impl Kernel, which: impl Fn(&Open) -> bool) {
-        // Asked before the table is read: what they created is in it.
+        // Determined before the table is read, so that it contains what these calls created.
         let mut returned = Vec::new();
         for open in self.open.iter_mut().filter(|open| which(open)) {
             match kernel.progress(&open.creation) {
@@ -131,7 +131,7 @@ impl Ledger {
         self.open.retain(|open| !returned.iter().any(|creation| Arc::ptr_eq(creation, &open.creation)));
     }
 
-    /// Looks at the next indices, where the kernel puts new objects as long as it does not begin again from 0.
+    /// Reads the objects at the next indices. The kernel places new objects there until it restarts from 0.
     fn probe(&mut self, kernel: &impl Kernel) {
         if self.probes > MOST_PROBES {
             return self.look(kernel);
@@ -147,7 +147,7 @@ impl Ledger {
         }
     }
 
-    /// Finds the call that created a new object, which is then no longer open.
+    /// Returns the call that created a new object, and removes it from the open calls.
     fn take_creator(&mut self, object: &Object) -> Option<Creator> {
         let candidates: Vec<_> =
             (0..self.open.len()).filter(|index| may_have_created(&self.open[*index].creation, object)).collect();
@@ -159,20 +159,20 @@ impl Ledger {
     }
 }
 
-/// Whether the kernel's row of a new object is what this call creates.
+/// Returns whether a new object matches what this call creates.
 fn may_have_created(creation: &Creation, object: &Object) -> bool {
     let call = &creation.call;
-    // A segment that is marked for destruction has lost its key.
+    // A segment marked for destruction has lost its key.
     let is_key = call.key == object.key || object.is_marked;
     let is_creator = match (object.cpid, &creation.caller) {
         (Some(cpid), Some(caller)) => cpid == caller.process.pid,
-        // The process of a thread that could not be looked at is not known.
+        // If a thread could not be inspected, its process is unknown.
         _ => true,
     };
     call.kind == object.kind && is_key && call.size == object.size && is_creator
 }
 
-/// Whether an object of one call could be taken for one of the other.
+/// Returns whether the objects that two calls create could be confused.
 fn may_be_taken_for(one: &Creation, other: &Creation) -> bool {
     let is_other_process = match (&one.caller, &other.caller) {
         (Some(one), Some(other)) => one.process.pid != other.process.pid,

@@ -1,4 +1,4 @@
-//! Calls and objects of a kernel that the test makes up.
+//! Calls and objects of a kernel simulated by the test.
 
 use std::sync::Mutex;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::linux::seccomp::CreatingCall;
 use crate::values::Key;
 
-/// A kernel with these objects, whose threads have returned from their calls or not.
+/// A kernel with these objects, and with threads that have or have not returned from their calls.
 struct Fake {
     objects: Mutex<Vec<Object>>,
     returned: Mutex<Vec<i32>>,
@@ -44,7 +44,7 @@ fn creators() -> Creators<Fake> {
     Creators::new(Fake { objects: Mutex::new(there), returned: Mutex::default() }, None).unwrap()
 }
 
-/// A thread is about to create a queue.
+/// Simulates a thread that is about to create a queue.
 fn calls(creators: &Creators<Fake>, tid: i32, key: i32) {
     let kind = ObjectKind::Queue;
     let call = CreatingCall { kind, key: Key::from_raw(key), size: 0, flags: 0o1600, is_32bit: false };
@@ -55,7 +55,7 @@ fn appears(creators: &Creators<Fake>, object: &Object) {
     creators.kernel.objects.lock().unwrap().push(object.clone());
 }
 
-/// The thread that created a queue: `Some(None)` where it was one of several.
+/// Returns the thread that created a queue: `Some(None)` if it was one of several.
 fn creator(creators: &Creators<Fake>, object: &Object) -> Option<Option<i32>> {
     creators.of(object).map(|creator| match creator {
         Creator::Call(creation) => Some(creation.tid),

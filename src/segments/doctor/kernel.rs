@@ -1,4 +1,4 @@
-//! What the kernel allows, and when it destroys.
+//! Checks of kernel limits, and of when the kernel destroys segments.
 
 use super::{Check, Health};
 use crate::error::advice;
@@ -7,13 +7,13 @@ use crate::segments::rmid_forced::sysctl;
 use crate::sysv::page_size;
 use crate::values::{counted, human};
 
-/// The kernel's default (include/uapi/linux/shm.h), which limits nothing.
+/// The kernel's default (include/uapi/linux/shm.h), which means no limit.
 const UNLIMITED: u64 = u64::MAX - (1 << 24);
 
-/// From this share of a limit on it is a warning, in percent.
+/// The usage of a limit from which the check is a warning, in percent.
 const MUCH: u64 = 80;
 
-/// SHMMNI, SHMALL and SHMMAX, and what is used of them.
+/// Checks SHMMNI, SHMALL and SHMMAX, and their usage.
 pub(super) fn limits() -> Check {
     let (limits, usage) = match lookup::limits() {
         Ok(known) => known,
@@ -53,7 +53,7 @@ fn bound(limit: u64, show: impl FnOnce(u64) -> String) -> String {
     if limit >= UNLIMITED { "unlimited".into() } else { show(limit) }
 }
 
-/// kernel.shm_rmid_forced.
+/// Checks kernel.shm_rmid_forced.
 pub(super) fn rmid_forced() -> Check {
     let name = "rmid-forced";
     let set = advice::sysctl("kernel.shm_rmid_forced", 0, None);

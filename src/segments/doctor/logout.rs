@@ -1,4 +1,4 @@
-//! What systemd-logind removes at logout.
+//! The check of what systemd-logind removes at logout.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,11 +10,11 @@ use crate::system::names::Names;
 use crate::system::namespace::Identity;
 use crate::system::process::status_line;
 
-/// The inode of the IPC namespace that the machine has booted with (include/linux/proc_ns.h, `PROC_IPC_INIT_INO`). It is
-/// the one in which logind works, unless that runs in a container itself.
+/// The inode of the initial IPC namespace (include/linux/proc_ns.h, `PROC_IPC_INIT_INO`). logind works in this
+/// namespace, unless it runs in a container itself.
 const INITIAL: u64 = 0xEFFF_FFFF;
 
-/// `RemoveIPC=` of logind.conf(5).
+/// Checks `RemoveIPC=` of logind.conf(5).
 pub(super) fn remove_ipc() -> Check {
     let name = "remove-ipc";
     let RemoveIpc { is_on, file } = RemoveIpc::read(Path::new("/"));
@@ -51,13 +51,13 @@ pub(super) fn remove_ipc() -> Check {
     Check::new(name, Health::Warning, finding).remedy(remedy)
 }
 
-/// Whether this is a pid namespace of its own in the IPC namespace of the machine.
+/// Returns whether this process is in another pid namespace than the machine's, but in the machine's IPC namespace.
 fn is_in_container() -> bool {
     let is_nested = status_line("self", "NSpid:").is_some_and(|pids| pids.split_ascii_whitespace().count() > 1);
     is_nested && Identity::ours().is_ok_and(|ours| ours.inode == INITIAL)
 }
 
-/// Tells whose segments it would be now.
+/// Returns a text about whose segments would be removed now.
 fn at_risk(system_uid_max: u32) -> String {
     let names = Names::default();
     let mut owners = BTreeMap::<u32, u64>::new();

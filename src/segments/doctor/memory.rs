@@ -1,4 +1,4 @@
-//! Memory that segments can take.
+//! Checks of the memory available for segments.
 
 use std::fs;
 
@@ -10,13 +10,13 @@ use crate::error::advice;
 use crate::system::memory_left::{Bound, MemoryLeft, memory_left_in_cgroups};
 use crate::values::human;
 
-/// With less than this left in a memory cgroup it is a warning, in bytes.
+/// The memory left in a memory cgroup below which the check is a warning, in bytes.
 const LITTLE: u64 = 64 << 20;
 
-/// Version 1 of cgroups has a limit near 2^63 where there is none.
+/// In version 1 of cgroups, a limit near 2^63 means no limit.
 const UNLIMITED: u64 = 1 << 60;
 
-/// What the memory cgroup leaves. Pages of a segment are charged to the process that touches them first.
+/// Checks what the memory cgroup leaves. Pages of a segment are charged to the process that first touches them.
 pub(super) fn cgroup() -> Check {
     let name = "memory";
     let left = memory_left_in_cgroups().into_iter().filter(|left| left.bytes < UNLIMITED);
@@ -42,7 +42,7 @@ pub(super) fn cgroup() -> Check {
     Check::new(name, status, finding).remedy(remedy)
 }
 
-/// Huge pages for `create --huge`.
+/// Checks huge pages for `create --huge`.
 pub(super) fn huge_pages() -> Check {
     let name = "huge-pages";
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -66,12 +66,12 @@ pub(super) fn huge_pages() -> Check {
     }
 }
 
-/// Returns how huge pages are reserved. They are the machine's, not a namespace's.
+/// Returns how to reserve huge pages. They belong to the machine, not to a namespace.
 fn reserve(count: u64) -> String {
     format!("root of the machine, not of a container, can reserve them: `sysctl -w vm.nr_hugepages={count}`")
 }
 
-/// RLIMIT_MEMLOCK, which bounds SHM_LOCK and segments of huge pages.
+/// Checks RLIMIT_MEMLOCK, which limits SHM_LOCK and segments of huge pages.
 pub(super) fn lock_limit() -> Check {
     let name = "memlock";
     if capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK)) {

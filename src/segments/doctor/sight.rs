@@ -1,4 +1,4 @@
-//! What can be seen from here, and what shmadm cannot do.
+//! Checks of what is visible from here, and of what shmadm cannot do.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use crate::system::tracepoints::Tracepoints;
 use crate::sysv::Segments;
 use crate::values::counted;
 
-/// The kernel's table.
+/// Checks the kernel's table.
 pub(super) fn table() -> Check {
     let name = "table";
     let count = rows().and_then(|rows| rows.map(|row| row.map(drop)).collect::<Result<Vec<_>, _>>());
@@ -33,7 +33,7 @@ pub(super) fn table() -> Check {
     }
 }
 
-/// Other processes, which say who has what attached and whether a creator is alive.
+/// Checks other processes, which show attachments and whether a creator is alive.
 pub(super) fn processes() -> Check {
     let name = "processes";
     if !proc_is_ours() {
@@ -61,7 +61,7 @@ pub(super) fn processes() -> Check {
     }
 }
 
-/// `watch --source kernel`.
+/// Checks `watch --source kernel`.
 pub(super) fn kernel_watch() -> Check {
     let name = "kernel-watch";
     match Tracepoints::<()>::open() {
@@ -80,10 +80,10 @@ pub(super) fn kernel_watch() -> Check {
     }
 }
 
-/// A private IPC namespace, for `guard` and `demo`.
+/// Checks private IPC namespaces, for `guard` and `demo`.
 pub(super) fn private_namespace() -> Check {
     let name = "private-namespace";
-    // Where the child does not come back, nothing is known, and it did not work.
+    // If the child does not return, nothing is known, and the attempt failed.
     let tried = written_by_child(
         |mut out| {
             use io::Write;

@@ -1,10 +1,10 @@
-//! A call with the arguments that the kernel got, in strace's notation.
+//! Formatting a call with the arguments that the kernel received, in strace's notation.
 
 use crate::system::tracepoints::Call;
 use crate::sysv::{attach_flags, control_command, get_flags, key_argument};
 use crate::values::Key;
 
-/// Returns the call as a person writes it.
+/// Returns the call as text.
 pub(super) fn text(call: Call, arguments: [u64; 3]) -> String {
     let [first, second, third] = arguments;
     match call {
@@ -17,7 +17,7 @@ pub(super) fn text(call: Call, arguments: [u64; 3]) -> String {
     }
 }
 
-/// Returns an argument that is an int: the upper half of its register means nothing.
+/// Returns an argument that is an int: the upper half of its register is meaningless.
 #[expect(clippy::cast_possible_truncation, reason = "the kernel takes the lower half")]
 pub(super) fn int(argument: u64) -> i32 {
     (argument as u32).cast_signed()

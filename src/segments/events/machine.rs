@@ -1,4 +1,4 @@
-//! The state machine: from records to what happened.
+//! The state machine that converts records to events.
 
 mod calls;
 mod compare;
@@ -17,25 +17,25 @@ use crate::system::tracepoints::{Record, What};
 use crate::sysv::Segment;
 use crate::values::visible;
 
-/// What the records lead to.
+/// The state that results from the records.
 #[derive(Debug)]
 pub(super) struct Machine {
     tasks: Tasks,
-    /// By the inode of the namespace. Those that are not watched are missing.
+    /// By the inode of the namespace. Only watched namespaces are included.
     tables: BTreeMap<u64, Table>,
-    /// Whether namespaces that appear are watched, too.
+    /// Whether new namespaces are watched, too.
     is_everywhere: bool,
     wants_failures: bool,
-    /// What is to be added to CLOCK_MONOTONIC to get the time since the epoch, in nanoseconds.
+    /// The offset from CLOCK_MONOTONIC to the time since the epoch, in nanoseconds.
     epoch: i128,
-    /// How many records are missing.
+    /// The number of missing records.
     pub lost: u64,
-    /// Whether something came that does not follow from what is known: /proc must be read again.
+    /// Whether a record contradicted the state, so that /proc must be read again.
     pub is_confused: bool,
     out: Vec<Occurrence>,
 }
 
-/// Which change a call or an end of a process has brought about, and by whom.
+/// The cause of a change, a call or a process's end, and the process.
 struct Doer {
     actor: Option<Actor>,
     cause: Cause,
@@ -43,7 +43,7 @@ struct Doer {
 }
 
 impl Machine {
-    /// Begins without anything.
+    /// Creates an empty machine.
     pub(super) fn new(is_everywhere: bool, wants_failures: bool) -> Machine {
         Machine {
             tasks: Tasks::default(),
@@ -57,61 +57,61 @@ impl Machine {
         }
     }
 
-    /// Begins again with the processes that /proc shows.
+    /// Restarts with the processes that /proc shows.
     pub(super) fn learn(&mut self, found: Vec<Found>) {
         self.tasks = Tasks::new(found);
         self.is_confused = false;
     }
 
-    /// Says what is to be added to CLOCK_MONOTONIC to get the time since the epoch, in nanoseconds.
+    /// Sets the offset from CLOCK_MONOTONIC to the time since the epoch, in nanoseconds.
     pub(super) fn set_epoch(&mut self, epoch: i128) {
         self.epoch = epoch;
     }
 
-    /// Says whether kernel.shm_rmid_forced is 1 in a namespace.
+    /// Sets whether kernel.shm_rmid_forced is 1 in a namespace.
     pub(super) fn set_forced(&mut self, namespace: u64, is_forced: bool) {
         if let Some(table) = self.tables.get_mut(&namespace) {
             table.is_forced = is_forced;
         }
     }
 
-    /// Returns what has happened since the last call, in its order.
+    /// Returns the events since the last call, in order.
     pub(super) fn take(&mut self) -> Vec<Occurrence> {
         std::mem::take(&mut self.out)
     }
 
-    /// Returns the segments that are watched.
+    /// Returns the watched segments.
     pub(super) fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.tables.values().flat_map(|table| table.segments.values().map(|known| &known.segment))
     }
 
-    /// Whether the last comparison found a difference that must be seen once more.
+    /// Returns whether the last comparison found a difference that must be confirmed.
     pub(super) fn has_suspects(&self) -> bool {
         self.tables.values().any(|table| !table.suspected.is_empty())
     }
 
-    /// Replaces the segments of the namespaces by those that the kernel's table shows now.
+    /// Replaces the segments of the namespaces by those in the kernel's table.
     pub(super) fn set_tables(&mut self, tables: impl IntoIterator<Item = (u64, Vec<Segment>)>) {
         self.tables = tables.into_iter().map(|(namespace, rows)| (namespace, Table::new(rows))).collect();
     }
 
-    /// Returns the processes that have a segment attached, as far as is known.
+    /// Returns the processes that are known to have a segment attached.
     pub(super) fn holders(&self, place: Place) -> Vec<i32> {
         self.tasks.holders(place)
     }
 
-    /// Whether a thread may be in a namespace that is watched: it is, or was not met yet.
+    /// Returns whether a thread may be in a watched namespace: it is in one, or it is still unknown.
     pub(super) fn may_be_watched(&self, tid: i32) -> bool {
         let namespace = self.tasks.namespace(tid);
         self.is_everywhere || namespace.is_none_or(|namespace| self.tables.contains_key(&namespace))
     }
 
-    /// Replaces what a process is known to have attached of a segment.
+    /// Replaces a process's known attachments of a segment.
     pub(super) fn correct(&mut self, pid: i32, place: Place, addresses: impl Iterator<Item = u64>) {
         self.tasks.correct(pid, place, addresses);
     }
 
-    /// Takes in a record. Each must be younger than the one before.
+    /// Processes a record. Records must be in the order of their time.
     pub(super) fn record(&mut self, record: &Record, note: Note) {
         let Record { time, pid, tid, what } = *record;
         if (note.user.is_some() || note.program.is_some())
@@ -123,13 +123,13 @@ impl Machine {
         match what {
             What::Enter(call, arguments) => match self.tasks.thread(tid) {
                 Some(thread) => thread.call = Some((call, arguments)),
-                // A process in another pid namespace has no number here.
+                // A process in another pid namespace has no pid here.
                 None if tid <= 0 => {}
                 None => self.is_confused = true,
             },
             What::Return(call, result) => {
                 let entered = self.tasks.thread(tid).and_then(|thread| thread.call.take());
-                // A call that began before we listened is left to the comparison with the table.
+                // A call that began before the watch is left to the comparison with the table.
                 if let Some((_, arguments)) = entered.filter(|(entered, _)| *entered == call) {
                     self.returned(record, call, arguments, result, note.sight);
                 }
@@ -167,7 +167,7 @@ impl Machine {
                 if let Some(process) = self.tasks.process(pid) {
                     process.name = name;
                     process.program = None;
-                    // If it was gone by then: the program before may have been another user's.
+                    // If the process was gone, its user is unknown: the previous program may have had another user.
                     process.user = note.user;
                 }
             }
@@ -199,8 +199,8 @@ impl Machine {
         }
     }
 
-    /// The end of a thread destroys what it has made and nobody has attached, if kernel.shm_rmid_forced is 1 (ipc/shm.c,
-    /// `exit_shm`).
+    /// Handles the end of a thread. If kernel.shm_rmid_forced is 1, this destroys the segments that the thread created
+    /// and nobody has attached (ipc/shm.c, `exit_shm`).
     fn orphaned(&mut self, namespace: u64, pid: i32, tid: i32, is_last: bool, doer: &Doer) {
         let Some(table) = self.tables.get_mut(&namespace).filter(|table| table.is_forced) else { return };
         let made = |known: &Known| match known.creator {
@@ -242,7 +242,7 @@ impl Machine {
     }
 }
 
-/// Returns a program's name as it is shown.
+/// Returns a program's name, escaped for display.
 fn name(bytes: &[u8; 16]) -> Rc<str> {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     visible(&bytes[..end]).into()

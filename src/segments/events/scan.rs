@@ -1,4 +1,4 @@
-//! The processes that are there when the watch begins, as /proc shows them.
+//! The processes that exist when the watch begins, as /proc shows them.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -16,11 +16,11 @@ use crate::segments::attachments;
 use crate::system::namespace::Identity;
 use crate::sysv::MapsReader;
 
-/// Returns all processes. They come and go meanwhile: the records of the same time say more.
+/// Returns all processes. Some may start or exit during the scan: the records of that time are more precise.
 ///
 /// # Errors
 ///
-/// /proc cannot be read at all.
+/// That of reading /proc.
 pub(super) fn processes() -> Result<Vec<Found>> {
     let reader = MapsReader::new().map(Arc::new).map_err(unreadable)?;
     let mut found: Vec<Found> = Vec::new();
@@ -35,12 +35,12 @@ pub(super) fn processes() -> Result<Vec<Found>> {
     Ok(found)
 }
 
-/// Returns the error that /proc cannot be read.
+/// Returns the error for an unreadable /proc.
 pub(super) fn unreadable(error: io::Error) -> Error {
     Error::io("read /proc", &error)
 }
 
-/// Returns what is known of a process; `None` if it has ended.
+/// Returns what /proc shows of a process; `None` if it has ended.
 fn process(reader: &Arc<MapsReader>, pid: i32) -> Option<Found> {
     let mut threads = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
@@ -63,7 +63,7 @@ fn process(reader: &Arc<MapsReader>, pid: i32) -> Option<Found> {
     Some(Found { pid, name, user: user_of(pid), threads, attached, shares_with: None })
 }
 
-/// Returns the process that has the same address space, such as the parent of a child that vfork(2) made.
+/// Returns an earlier process with the same address space, such as the parent of a vfork(2) child.
 fn sharer(found: &[Found], process: &Found) -> Option<i32> {
     if process.attached.is_empty() {
         return None;

@@ -1,4 +1,4 @@
-//! The segments of one IPC namespace as the calls have left them.
+//! The segments of one IPC namespace after the recorded calls.
 
 use std::collections::HashMap;
 
@@ -6,15 +6,15 @@ use crate::segments::changes::{Change, Event};
 use crate::sysv::{Identity, Segment};
 use crate::values::{Key, ShmId};
 
-/// A segment, and what the kernel's table does not tell of it.
+/// A segment, and what the kernel's table does not show about it.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub segment: Segment,
-    /// The key that it had, if it was marked while it was watched.
+    /// Its former key, if it was marked during the watch.
     pub original_key: Option<Key>,
-    /// The thread that made it, if that was seen.
+    /// The thread that created it, if known.
     pub creator: Option<i32>,
-    /// When a record spoke of it last, in nanoseconds of CLOCK_MONOTONIC.
+    /// The time of the last record about it, in nanoseconds of CLOCK_MONOTONIC.
     pub touched: u64,
 }
 
@@ -22,19 +22,19 @@ pub(super) struct Known {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub segments: HashMap<ShmId, Known>,
-    /// When segments that are gone were removed: a table read shortly before may still have them.
+    /// When removed segments were removed: a table read shortly before may still contain them.
     removed: HashMap<ShmId, u64>,
-    /// Differences from the kernel's table that were seen once: what the row had, or that there is none.
+    /// Differences from the kernel's table that were seen once: the row's data, or that there is no row.
     pub suspected: HashMap<ShmId, Option<Material>>,
     /// Whether kernel.shm_rmid_forced is 1.
     pub is_forced: bool,
 }
 
-/// What of a segment must be explained by a record: all but the times and the last process, which move with the
-/// attachments, and what is resident.
+/// The properties of a segment whose changes must be explained by a record. The times, the last process and the
+/// resident memory are not included: they change with the attachments.
 pub(super) type Material = (Identity, Key, u32, u32, u64, u16);
 
-/// Returns what of a segment must be explained by a record.
+/// Returns the properties of a segment whose changes must be explained by a record.
 pub(super) fn material(segment: &Segment) -> Material {
     let Segment { key, uid, gid, nattch, raw_mode, .. } = *segment;
     (segment.identity(), key, uid, gid, nattch, raw_mode)
@@ -59,7 +59,7 @@ impl Table {
         self.segments.extend(rows.into_iter().map(|row| (row.id, known(row))));
     }
 
-    /// Takes in a new segment.
+    /// Adds a new segment.
     pub(super) fn create(&mut self, segment: Segment, creator: i32, now: Moment) -> Change {
         let id = segment.id;
         let change = change(Event::Created, &segment, None, None);
@@ -69,13 +69,13 @@ impl Table {
         change
     }
 
-    /// Takes in a segment that was there before it was known.
+    /// Adds a segment that existed before it was known.
     pub(super) fn adopt(&mut self, segment: Segment, now: Moment) {
         let known = Known { segment, original_key: None, creator: None, touched: now.time };
         self.segments.insert(known.segment.id, known);
     }
 
-    /// One more attachment.
+    /// Adds an attachment.
     pub(super) fn attach(&mut self, id: ShmId, pid: i32, now: Moment) -> Option<Change> {
         self.change(id, Event::Attached, now, |segment| {
             segment.nattch += 1;
@@ -84,7 +84,7 @@ impl Table {
         })
     }
 
-    /// One attachment less. If it was the last one of a marked segment, that is gone too.
+    /// Removes an attachment. If it was the last one of a marked segment, the segment is removed, too.
     pub(super) fn detach(&mut self, id: ShmId, pid: i32, now: Moment) -> impl Iterator<Item = Change> {
         let is_forced = self.is_forced;
         let detached = self.change(id, Event::Detached, now, |segment| {
@@ -97,7 +97,7 @@ impl Table {
         [detached, removed].into_iter().flatten()
     }
 
-    /// `IPC_RMID`: removed, or marked while it is attached.
+    /// Processes `IPC_RMID`: the segment is removed, or marked while it is attached.
     pub(super) fn remove_or_mark(&mut self, id: ShmId, now: Moment) -> Option<Change> {
         let known = self.segments.get(&id)?;
         if known.segment.nattch == 0 {
@@ -111,7 +111,7 @@ impl Table {
         self.change(id, Event::Marked, now, |segment| *segment = segment.marked())
     }
 
-    /// It is gone.
+    /// Removes a segment.
     pub(super) fn remove(&mut self, id: ShmId, now: Moment) -> Option<Change> {
         let Known { segment, original_key, .. } = self.segments.remove(&id)?;
         self.suspected.remove(&id);
@@ -119,18 +119,18 @@ impl Table {
         Some(change(Event::Removed, &segment, None, original_key))
     }
 
-    /// Another owner, group, mode or lock.
+    /// Changes a segment's owner, group, mode or lock.
     pub(super) fn set(&mut self, id: ShmId, now: Moment, alter: impl FnOnce(&mut Segment)) -> Option<Change> {
         self.change(id, Event::Changed, now, alter)
     }
 
-    /// Whether a table whose reading began at this time can be trusted on this segment.
+    /// Returns whether a table is reliable for this segment, if reading it began at this time.
     pub(super) fn is_settled(&self, id: ShmId, before: u64) -> bool {
         self.segments.get(&id).is_none_or(|known| known.touched < before)
             && self.removed.get(&id).is_none_or(|removed| *removed < before)
     }
 
-    /// Forgets removals before this time.
+    /// Drops removals before this time.
     pub(super) fn forget_removed(&mut self, before: u64) {
         self.removed.retain(|_, removed| *removed >= before);
     }
@@ -139,7 +139,7 @@ impl Table {
         let known = self.segments.get_mut(&id)?;
         let before = known.segment.clone();
         alter(&mut known.segment);
-        // What is resident is not known after that.
+        // After that the resident memory is unknown.
         (known.segment.rss, known.segment.swap) = (None, None);
         known.touched = now.time;
         self.suspected.remove(&id);

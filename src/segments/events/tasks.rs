@@ -1,5 +1,5 @@
-//! The threads and processes of the machine, as far as their calls must be understood: in which IPC namespace a thread is,
-//! and what its address space has attached where.
+//! The threads and processes of the machine, as far as needed to understand their calls: each thread's IPC namespace,
+//! and the attachments of each address space.
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -17,7 +17,7 @@ pub(crate) struct User {
     pub gid: u32,
 }
 
-/// A segment, wherever it is.
+/// A segment in any namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Place {
     /// The inode of its IPC namespace.
@@ -33,52 +33,52 @@ pub(super) struct Thread {
     pub pid: i32,
     /// The inode of its IPC namespace.
     pub namespace: u64,
-    /// The call that it is in.
+    /// The call that it is executing.
     pub call: Option<(Call, [u64; 3])>,
-    /// The process that it has just made, until the flags of clone(2) tell whether that has its own address space.
+    /// The process that it has just created, until the flags of clone(2) show whether that has its own address space.
     pub child: Option<i32>,
 }
 
 /// A process.
 #[derive(Debug, Clone)]
 pub(super) struct Process {
-    /// The name that /proc/PID/comm shows, filled up with NUL.
+    /// The name from /proc/PID/comm, padded with NUL.
     pub name: [u8; 16],
-    /// Who it is, as it was seen last.
+    /// Its user, as last seen.
     pub user: Option<User>,
-    /// What it runs, if that was seen.
+    /// What it runs, if known.
     pub program: Option<Rc<Program>>,
     threads: u32,
     /// Its address space.
     pub space: u32,
 }
 
-/// An address space. A child of vfork(2) has that of its parent.
+/// An address space. A child of vfork(2) shares its parent's.
 #[derive(Debug, Default)]
 struct Space {
     processes: u32,
-    /// By address.
+    /// Attachments by address.
     attached: BTreeMap<u64, Place>,
 }
 
 /// A process as /proc shows it.
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
-    /// Its number.
+    /// Its pid.
     pub pid: i32,
     /// Its name.
     pub name: [u8; 16],
-    /// Who it is.
+    /// Its user.
     pub user: Option<User>,
     /// Its threads, each with its IPC namespace.
     pub threads: Vec<(i32, u64)>,
-    /// What it has attached, by address.
+    /// Its attachments, by address.
     pub attached: BTreeMap<u64, Place>,
-    /// The process before this one whose address space it shares.
+    /// An earlier process whose address space it shares.
     pub shares_with: Option<i32>,
 }
 
-/// All of them. What ends is forgotten: this is as large as the machine is busy.
+/// All threads and processes. Those that end are dropped, so that the size depends on the load of the machine.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     threads: HashMap<i32, Thread>,
@@ -88,7 +88,7 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    /// Begins with what /proc shows.
+    /// Starts with what /proc shows.
     pub(super) fn new(found: Vec<Found>) -> Tasks {
         let mut tasks = Tasks::default();
         for Found { pid, name, user, threads, attached, shares_with } in found {
@@ -118,17 +118,17 @@ impl Tasks {
         self.threads.get(&tid).map(|thread| thread.namespace)
     }
 
-    /// Whether a thread is in this IPC namespace.
+    /// Returns whether a thread is in this IPC namespace.
     pub(super) fn inhabit(&self, namespace: u64) -> bool {
         self.threads.values().any(|thread| thread.namespace == namespace)
     }
 
-    /// Returns the calls that threads of a namespace are in.
+    /// Returns the calls that threads of a namespace are executing.
     pub(super) fn calls(&self, namespace: u64) -> impl Iterator<Item = (Call, [u64; 3])> {
         self.threads.values().filter(move |thread| thread.namespace == namespace).filter_map(|thread| thread.call)
     }
 
-    /// Notes a new thread, or the first one of a new process. One that /proc showed already stays as it is.
+    /// Records a new thread, or the first one of a new process. One that /proc has already shown stays unchanged.
     pub(super) fn fork(&mut self, pid: i32, tid: i32, parent: i32, parent_thread: i32) {
         if self.threads.contains_key(&tid) {
             return;
@@ -150,8 +150,8 @@ impl Tasks {
         }
     }
 
-    /// Gives the process that a thread has just made its address space: the same, or a copy, whose attachments are
-    /// returned together with the new process.
+    /// Sets the address space of the process that a thread has just created: a shared one or a copy. For a copy,
+    /// returns the new process and its attachments.
     pub(super) fn clone_space(&mut self, parent_thread: i32, is_shared: bool) -> Option<(i32, Vec<Place>)> {
         let parent = self.threads.get_mut(&parent_thread)?;
         let child = parent.child.take()?;
@@ -168,13 +168,13 @@ impl Tasks {
         Some((child, copied))
     }
 
-    /// Notes that a process executes another program: one thread is left, in a new address space. Returns what was
-    /// attached in the old one, if nobody else has that.
+    /// Records that a process executes another program: one thread remains, in a new address space. Returns the
+    /// attachments of the old address space, unless another process shares it.
     pub(super) fn execute(&mut self, pid: i32, tid: i32) -> Vec<Place> {
         let Some(process) = self.processes.get_mut(&pid) else { return Vec::new() };
         let left = process.space;
         if process.threads != 1 || tid != pid || !self.threads.contains_key(&pid) {
-            // Whichever thread does it becomes the first one.
+            // Whichever thread executes becomes the first one.
             process.threads = 1;
             let thread = self.threads.get(&tid).or_else(|| self.threads.values().find(|thread| thread.pid == pid));
             let namespace = thread.map_or(0, |thread| thread.namespace);
@@ -189,8 +189,8 @@ impl Tasks {
         self.leave_space(left)
     }
 
-    /// Notes the end of a thread. If its process ends with it, returns that with what it had attached, unless somebody else
-    /// has the same address space.
+    /// Records the end of a thread. If its process ends with it, returns the process and its attachments, unless
+    /// another process shares the address space.
     pub(super) fn end(&mut self, tid: i32) -> Option<(Process, Vec<Place>)> {
         let thread = self.threads.remove(&tid)?;
         let process = self.processes.get_mut(&thread.pid)?;
@@ -203,17 +203,17 @@ impl Tasks {
         Some((process, attached))
     }
 
-    /// Notes an attachment; returns what was there before, which SHM_REMAP has replaced.
+    /// Records an attachment. Returns the previous one at this address, which SHM_REMAP has replaced.
     pub(super) fn attach(&mut self, pid: i32, address: u64, place: Place) -> Option<Place> {
         self.attached(pid)?.insert(address, place)
     }
 
-    /// Forgets an attachment, and returns what it was of.
+    /// Removes an attachment, and returns its segment.
     pub(super) fn detach(&mut self, pid: i32, address: u64) -> Option<Place> {
         self.attached(pid)?.remove(&address)
     }
 
-    /// Replaces what a process is known to have attached of a segment by what it really has.
+    /// Replaces a process's known attachments of a segment by the actual ones.
     pub(super) fn correct(&mut self, pid: i32, place: Place, addresses: impl Iterator<Item = u64>) {
         if let Some(attached) = self.attached(pid) {
             attached.retain(|_, other| *other != place);
@@ -221,7 +221,7 @@ impl Tasks {
         }
     }
 
-    /// Returns how many threads, processes and address spaces are known.
+    /// Returns the number of known threads, processes and address spaces.
     #[cfg(test)]
     pub(super) fn len(&self) -> (usize, usize, usize) {
         (self.threads.len(), self.processes.len(), self.spaces.len())

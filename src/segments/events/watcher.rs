@@ -94,7 +94,7 @@ impl Watcher {
         Ok(())
     }
 
-    /// Returns the segments that are watched.
+    /// Returns the watched segments.
     pub(crate) fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.machine.segments()
     }

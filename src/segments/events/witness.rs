@@ -1,4 +1,4 @@
-//! What must be looked at as soon as a record is read: it may be gone a moment later.
+//! Data that must be read as soon as a record arrives, because it may soon be gone.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,55 +13,55 @@ use crate::system::tracepoints::{Call, Record, What};
 use crate::sysv::{self, Segment};
 use crate::values::ShmId;
 
-/// A process that makes many calls is asked again after this time who it is.
+/// The time after which a process that makes many calls is asked for its user again.
 const FRESH: Duration = Duration::from_millis(100);
 
-/// A program like ipcrm(1) has done its work after this time.
+/// The time after which a program like ipcrm(1) has finished.
 const SHORT_LIVED: Duration = Duration::from_millis(3);
 
-/// So many processes are remembered at most.
+/// The maximum number of processes that are remembered.
 const MOST: usize = 1 << 16;
 
 /// What was seen when a record was read.
 #[derive(Debug, Default)]
 pub(super) struct Note {
-    /// Who the process is.
+    /// The user of the process.
     pub user: Option<User>,
-    /// What it runs, if it was not asked before.
+    /// What it runs, when seen for the first time.
     pub program: Option<Rc<Program>>,
-    /// The segment that the call was made on.
+    /// The segment on which the call was made.
     pub sight: Option<Sight>,
 }
 
-/// A segment, right after a call on it.
+/// The state of a segment right after a call on it.
 #[derive(Debug)]
 pub(super) enum Sight {
-    /// It was there.
+    /// It existed.
     Found(Box<Segment>),
-    /// It was not, any more.
+    /// It no longer existed.
     Gone,
 }
 
-/// Looks at processes and segments.
+/// Reads processes and segments.
 #[derive(Debug)]
 pub(super) struct Witness {
-    /// Our own IPC namespace, if other ones are watched too.
+    /// Our own IPC namespace, if others are watched too.
     home: Option<Namespace>,
-    /// When processes were asked who they are.
+    /// When the user of each process was last read.
     asked: HashMap<i32, Instant>,
-    /// When a program was executed last.
+    /// When a program was last executed.
     executed: Option<Instant>,
-    /// The segments of the calls that threads are in, if they are of interest when the call returns.
+    /// The segments of unfinished calls, if their state is needed when the call returns.
     inside: HashMap<i32, ShmId>,
 }
 
 impl Witness {
-    /// Looks in this namespace only, or with `home`, which is this one, in that of each caller.
+    /// Creates a witness for this namespace only. With `home`, which is this namespace, it enters that of each caller.
     pub(super) fn new(home: Option<Namespace>) -> Witness {
         Witness { home, asked: HashMap::new(), executed: None, inside: HashMap::new() }
     }
 
-    /// Looks at what a record speaks of. Calls in a namespace that is not watched are of no interest.
+    /// Reads what a record refers to. Calls in a namespace that is not watched are skipped.
     pub(super) fn note(&mut self, record: &Record, may_be_watched: bool) -> Note {
         let Record { pid, tid, .. } = *record;
         match record.what {
@@ -99,12 +99,12 @@ impl Witness {
         }
     }
 
-    /// Whether a program was executed so short a time ago that it may not live long.
+    /// Returns whether a program was executed so recently that it may exit soon.
     pub(super) fn is_urgent(&self) -> bool {
         self.executed.is_some_and(|executed| executed.elapsed() < SHORT_LIVED)
     }
 
-    /// Asks who a process is, and the first time also what it runs.
+    /// Reads a process's user, and the first time also what it runs.
     fn ask(&mut self, pid: i32) -> Note {
         let now = Instant::now();
         let asked = self.asked.get(&pid);
@@ -119,10 +119,10 @@ impl Witness {
         Note { user: user_of(pid), program, sight: None }
     }
 
-    /// Looks at a segment of the caller's namespace.
+    /// Reads a segment of the caller's namespace.
     fn look(&self, tid: i32, id: ShmId) -> Option<Sight> {
         let Some(home) = &self.home else { return Some(look(id)) };
-        // The descriptor is closed at once: it would keep the namespace, and with it the segments.
+        // The descriptor is closed at once: it would keep the namespace and its segments alive.
         let theirs = Namespace::open(&NamespaceRef::Process(tid)).ok()?;
         if theirs.identity == home.identity {
             return Some(look(id));

@@ -13,17 +13,17 @@ use crate::segments::remove::{self, Choice, Outcome};
 use crate::sysv;
 use crate::values::{Key, ObjectKind};
 
-/// What became of an object that was left behind, as a line for people.
+/// The result for an object that was left behind, as a line for people.
 pub(crate) struct Removed {
     /// The line.
     pub line: String,
-    /// Whether the object is gone, or goes with its last detach.
+    /// Whether the object is gone, or will be destroyed by its last detach.
     pub is_removed: bool,
 }
 
 impl Leaks {
-    /// Removes everything that was left behind. In a shared namespace, what is attached and what may be another program's
-    /// is left. Returns what became of each.
+    /// Removes everything that was left behind. In a shared namespace, this skips attached objects and those that may
+    /// belong to another program. Returns the result for each object.
     pub(crate) fn remove(&self, is_shared: bool, lookups: &Lookups) -> Vec<Removed> {
         let mut removed = Vec::with_capacity(self.len());
         for Leak { object: segment, .. } in &self.segments {
@@ -60,7 +60,7 @@ fn remove_other(object: &Object, is_certain: bool, remove: impl Fn(i32) -> Resul
         return left("it changed since the command ended");
     }
     match remove(object.id) {
-        // Somebody else removed it meanwhile, as was wanted.
+        // It is fine if another process has already removed it.
         Ok(()) | Err(Errno::EINVAL | Errno::EIDRM) => Removed { line: format!("removed {name}"), is_removed: true },
         Err(errno) => {
             let error = Error::io(format_args!("remove {name}"), &errno.into());
@@ -69,7 +69,7 @@ fn remove_other(object: &Object, is_certain: bool, remove: impl Fn(i32) -> Resul
     }
 }
 
-/// An object as messages name it.
+/// The name of an object in messages.
 struct Name(ObjectKind, Key, i32);
 
 impl fmt::Display for Name {

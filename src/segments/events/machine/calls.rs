@@ -1,4 +1,4 @@
-//! What a call has done.
+//! The effects of calls.
 
 use nix::errno::Errno;
 
@@ -12,7 +12,7 @@ use crate::sysv::Segment;
 use crate::values::ShmId;
 
 impl Machine {
-    /// Takes in the return of a call.
+    /// Processes the return of a call.
     pub(super) fn returned(
         &mut self,
         record: &Record,
@@ -42,7 +42,7 @@ impl Machine {
                 }
                 let Some(table) = self.tables.get_mut(&namespace) else { return };
                 if let (None, Some(Sight::Found(segment))) = (table.segments.get(&id), sight) {
-                    // A program of 32 bits has made it, whose calls do not show.
+                    // A 32-bit program created the segment; such calls are not recorded.
                     table.adopt(Segment { nattch: segment.nattch.saturating_sub(1), ..*segment }, doer.now);
                 }
                 let change = table.attach(id, pid, doer.now);
@@ -60,7 +60,7 @@ impl Machine {
         }
     }
 
-    /// shmget(2) has returned an identifier: was the segment made, or found?
+    /// Processes an identifier returned by shmget(2): the segment was either created or found.
     fn got(
         &mut self,
         namespace: u64,
@@ -83,10 +83,10 @@ impl Machine {
         };
         let is_sure = key.is_private() || flags & libc::IPC_EXCL != 0;
         if !is_sure && sight.as_ref().is_some_and(|segment| segment.cpid > 0 && segment.cpid != record.pid) {
-            // Another process has just made it. The return of its call follows.
+            // Another process has just created it. The return of that call follows.
             return;
         }
-        // As the kernel makes it, whatever has become of it meanwhile (ipc/shm.c, `newseg`).
+        // The segment as the kernel creates it, whatever has happened to it since (ipc/shm.c, `newseg`).
         let user = self.tasks.process(record.pid).and_then(|process| process.user);
         let (uid, gid) = match (&sight, user) {
             (Some(segment), _) => (segment.cuid, segment.cgid),
@@ -124,7 +124,7 @@ impl Machine {
             libc::IPC_RMID => table.remove_or_mark(place.id, now),
             libc::IPC_SET => table.set(place.id, now, |segment| {
                 segment.ctime = now.second;
-                // The new values stand in the caller's memory. The segment itself shows them, if it is still there.
+                // The new values are in the caller's memory. The segment itself shows them, if it still exists.
                 if let Some(Sight::Found(seen)) = sight {
                     (segment.uid, segment.gid) = (seen.uid, seen.gid);
                     segment.raw_mode = segment.raw_mode & !0o777 | seen.raw_mode & 0o777;

@@ -1,4 +1,4 @@
-//! What no record explains: the kernel's table is compared with what the records have led to.
+//! Comparing the kernel's table with the state that the records have led to, to find what no record explains.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use crate::system::tracepoints::Call;
 use crate::sysv::Segment;
 use crate::values::{Key, ShmId};
 
-/// So long before the kernel's table is read a segment must have been left alone for a comparison: a process lets go of
-/// what it has attached a little before its end is recorded.
+/// How long a segment must have been unchanged before the kernel's table is read, in nanoseconds. A process detaches
+/// its segments slightly before its end is recorded.
 const SETTLED: u64 = 50_000_000;
 
 impl Machine {
-    /// Compares with the kernel's table of a namespace, whose reading began at this time. What no record explains is taken
-    /// in and told. A difference must be seen twice: its record may be on the way.
+    /// Compares the state with the kernel's table of a namespace. `began` is when reading it started. Unexplained
+    /// differences are adopted and reported. A difference must be seen twice, because its record may still arrive.
     pub(in super::super) fn compare(&mut self, namespace: u64, rows: Vec<Segment>, began: u64) {
         let settled = began.saturating_sub(SETTLED);
         let calls: Vec<_> = self.tasks.calls(namespace).collect();
@@ -69,7 +69,7 @@ impl Machine {
         }
     }
 
-    /// Tells what two states of a segment show.
+    /// Reports the difference between two states of a segment.
     fn unexplained(
         &mut self,
         namespace: u64,
@@ -90,7 +90,7 @@ impl Machine {
         }
     }
 
-    /// Forgets the namespaces that are not among these and in which no process is, and tells that their segments are gone.
+    /// Drops the namespaces that are not among these and contain no process, and reports their segments as removed.
     pub(in super::super) fn retain(&mut self, alive: &[u64], time: u64) {
         let gone: Vec<u64> = self.tables.keys().copied().filter(|namespace| !alive.contains(namespace)).collect();
         for namespace in gone {

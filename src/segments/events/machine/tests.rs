@@ -1,4 +1,4 @@
-//! Sequences of records, as the kernel wrote them, and what they mean.
+//! Sequences of records as the kernel wrote them, and the resulting events.
 
 use super::*;
 use crate::segments::changes::Event;
@@ -14,10 +14,10 @@ const THEIRS: u64 = 4_026_532_181;
 const CREATE: u64 = 0o1600;
 const EXCLUSIVE: u64 = 0o3600;
 
-/// clone(2): the child has the address space of its parent.
+/// Flag of clone(2): the child shares its parent's address space.
 const CLONE_VM: u64 = 0x100;
 
-/// A machine with process 1 in our namespace, and what happens there.
+/// A machine with process 1 in our namespace, and the records of what happens there.
 struct Story {
     machine: Machine,
     time: u64,
@@ -41,12 +41,12 @@ impl Story {
         self
     }
 
-    /// A call of a process's first thread.
+    /// Adds a call of a process's first thread.
     fn call(&mut self, pid: i32, call: Call, arguments: [u64; 3], result: i64) -> &mut Story {
         self.record(pid, pid, What::Enter(call, arguments)).record(pid, pid, What::Return(call, result))
     }
 
-    /// fork(2), or with flags clone(2).
+    /// Adds a fork(2), or with flags a clone(2).
     fn fork(&mut self, parent: i32, child: i32, flags: u64) -> &mut Story {
         self.record(child, child, What::Forked { parent, parent_thread: parent })
             .record(child, child, What::Namespace(OURS))
@@ -57,7 +57,7 @@ impl Story {
         self.record(pid, pid, What::Executed(comm(program)))
     }
 
-    /// What has happened since the last time: event, identifier, count, pid of the actor, cause.
+    /// Returns the events since the last call: event, identifier, count, pid of the actor, cause.
     fn told(&mut self) -> Vec<String> {
         let tell = |occurrence: Occurrence| {
             let actor = occurrence.actor.map_or_else(|| "?".into(), |actor| format!("{} {}", actor.pid, actor.name));
@@ -125,7 +125,7 @@ fn a_segments_life_within_microseconds() {
         .call(1, Call::Control, [5, 0, 0], 0);
     let occurrences = story.machine.take();
     let Occurred::Changed(created) = &occurrences[0].what else { panic!("{occurrences:?}") };
-    // All of it follows from the arguments and the caller.
+    // All fields follow from the arguments and the caller.
     let expected = Segment { key: Key::from_raw(42), id: ShmId::new(5).unwrap(), cpid: 1, ..segment(0) };
     let expected = Segment { uid: 1000, gid: 100, cuid: 1000, cgid: 100, rss: None, swap: None, ..expected };
     assert_eq!(created.segment, expected);
@@ -142,7 +142,7 @@ fn found_is_not_created() {
     let mut story = Story::new(vec![segment(3)]);
     story.call(1, Call::Get, [103, 4096, CREATE], 3).call(1, Call::Get, [103, 0, 0], 3);
     assert_eq!(story.told(), [""; 0]);
-    // Two processes ask for the same key at once: the one that made it returns later.
+    // Two processes request the same key at the same time: the creator's call returns later.
     story.fork(1, 2, 0);
     let seen = || Note { sight: Some(Sight::Found(Segment { cpid: 2, ..segment(4) }.into())), ..Note::default() };
     story.record(1, 1, What::Enter(Call::Get, [104, 4096, CREATE]));
@@ -179,7 +179,7 @@ fn a_child_of_vfork_shares_what_is_attached() {
     story.call(1, Call::Attach, [3, 0, 0], 0x7000).fork(1, 2, CLONE_VM);
     story.call(2, Call::Attach, [3, 0, 0], 0x8000).execute(2, "true").record(2, 2, What::Ended);
     assert_eq!(story.told(), ["attached 3 0->1 by 1 sh, shmat", "attached 3 1->2 by 2 sh, shmat"]);
-    // What the child attached is the parent's as well.
+    // The child's attachments are the parent's as well.
     story.call(1, Call::Detach, [0x8000, 0, 0], 0).record(1, 1, What::Ended);
     assert_eq!(story.told(), ["detached 3 2->1 by 1 sh, shmdt", "detached 3 1->0 by 1 sh, exit"]);
 }
@@ -192,7 +192,7 @@ fn threads_end_one_after_the_other_and_exec_ends_all_but_one() {
     story.record(1, 7, What::Enter(Call::Attach, [3, 0, 0])).record(1, 7, What::Return(Call::Attach, 0x7000));
     story.record(1, 1, What::Ended);
     assert_eq!(story.told(), ["attached 3 0->1 by 1 sh, shmat"]);
-    // The thread takes the number of the first one.
+    // The thread takes over the id of the first one.
     story.execute(1, "cat");
     assert_eq!(story.told(), ["detached 3 1->0 by 1 sh, exec"]);
     story.call(1, Call::Attach, [3, 0, 0], 0x7000).record(1, 1, What::Ended);
@@ -205,7 +205,7 @@ fn another_namespace_is_left_alone_but_not_what_was_attached_before() {
     story.call(1, Call::Attach, [3, 0, 0], 0x7000).record(1, 1, What::Namespace(THEIRS));
     story.call(1, Call::Get, [42, 4096, CREATE], 5).call(1, Call::Control, [3, 0, 0], 0);
     assert_eq!(story.told(), ["attached 3 0->1 by 1 sh, shmat"]);
-    // The address space keeps what it has.
+    // The address space keeps its attachments.
     story.call(1, Call::Detach, [0x7000, 0, 0], 0);
     assert_eq!(story.told(), ["detached 3 1->0 by 1 sh, shmdt"]);
 }
@@ -243,7 +243,7 @@ fn what_was_attached_before_the_watch_is_known_from_proc() {
     story.call(1, Call::Detach, [0x9000, 0, 0], 0).record(1, 1, What::Ended);
     assert_eq!(story.told(), ["detached 3 2->1 by 1 sh, shmdt", "detached 3 1->0 by 1 sh, exit"]);
     assert!(!story.machine.is_confused);
-    // An address that nobody knows is a reason to look at /proc again.
+    // An unknown address is a reason to read /proc again.
     story.machine.learn(vec![found(1, OURS, &[])]);
     story.call(1, Call::Detach, [0x9000, 0, 0], 0);
     assert!(story.machine.is_confused);
@@ -277,7 +277,7 @@ fn lost_records_are_counted() {
 #[test]
 fn what_no_call_explains_is_told_when_it_is_seen_twice() {
     let mut story = Story::new(vec![segment(3)]);
-    // Long after all records.
+    // A time long after all records.
     let later = || u64::MAX;
     let rows = || vec![segment(3), Segment { nattch: 1, lpid: 10, atime: 9, ..segment(4) }];
     story.machine.compare(OURS, rows(), later());
@@ -286,7 +286,7 @@ fn what_no_call_explains_is_told_when_it_is_seen_twice() {
     assert_eq!(story.told(), ["created 4 by ?, table", "attached 4 0->1 by ?, table"]);
     story.machine.compare(OURS, rows(), later());
     assert_eq!(story.told(), [""; 0]);
-    // Gone in one look, back in the next: it was on its way.
+    // Missing in one comparison and back in the next: its record was late.
     story.machine.compare(OURS, vec![segment(3)], later());
     story.machine.compare(OURS, rows(), later());
     story.machine.compare(OURS, vec![segment(3)], later());
