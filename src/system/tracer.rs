@@ -129,7 +129,7 @@ impl Tracer {
     }
 
     /// Stops inspecting processes: their calls now continue at once.
-    pub(crate) fn look_no_more(&self) {
+    pub(crate) fn stop_inspecting(&self) {
         self.shared.is_done.store(true, Ordering::SeqCst);
     }
 

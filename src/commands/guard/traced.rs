@@ -58,7 +58,7 @@ pub(super) fn run(command: &[OsString], variables: Vec<String>) -> Result<Traced
         None => None,
         Some(Err(error)) => Some(error),
         Some(Ok(tracer)) => {
-            tracer.look_no_more();
+            tracer.stop_inspecting();
             creators.finish();
             // Descendants of the command that live on must be able to create objects after we have exited.
             if let Some(listener) = tracer.stop().filter(|listener| listener.has_callers()) {

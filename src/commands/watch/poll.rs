@@ -21,15 +21,15 @@ pub(super) fn watch(
     report: &mut Report<'_>,
     shutdown: &ShutdownSignals,
 ) -> Result<Status> {
-    let mut looks = Looks::first(scope)?;
-    report.announce(looks.segments(), &format!("every {interval:?} (source: poll)"));
+    let mut snapshots = Snapshots::first(scope)?;
+    report.announce(snapshots.segments(), &format!("every {interval:?} (source: poll)"));
     loop {
         let remaining = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let pause = remaining.map_or(interval, |remaining| remaining.min(interval));
         let signal = shutdown.wait(Some(pause)).map_err(|error| Error::io("wait for a signal", &error))?;
         let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
         // One more snapshot at the end, so that earlier changes are reported.
-        if let Flow::Break(status) = report.looked(&looks.next()?)? {
+        if let Flow::Break(status) = report.looked(&snapshots.next()?)? {
             return Ok(status);
         }
         if let Some(signal) = signal {
@@ -43,15 +43,15 @@ pub(super) fn watch(
 }
 
 /// The previous snapshot of each IPC namespace, by its inode. If our own is the only one, its key is 0.
-struct Looks {
+struct Snapshots {
     scope: Scope,
     last: BTreeMap<u64, Snapshot>,
 }
 
-impl Looks {
-    fn first(scope: Scope) -> Result<Looks> {
+impl Snapshots {
+    fn first(scope: Scope) -> Result<Snapshots> {
         let last = tables(scope)?.into_iter().map(|(namespace, rows)| (namespace, Snapshot::first(rows))).collect();
-        Ok(Looks { scope, last })
+        Ok(Snapshots { scope, last })
     }
 
     fn segments(&self) -> impl Iterator<Item = &Segment> {

@@ -24,7 +24,7 @@ pub(super) struct Machine {
     /// By the inode of the namespace. Only watched namespaces are included.
     tables: BTreeMap<u64, Table>,
     /// Whether new namespaces are watched, too.
-    is_everywhere: bool,
+    all_namespaces: bool,
     wants_failures: bool,
     /// The offset from CLOCK_MONOTONIC to the time since the epoch, in nanoseconds.
     epoch: i128,
@@ -44,11 +44,11 @@ struct Doer {
 
 impl Machine {
     /// Creates an empty machine.
-    pub(super) fn new(is_everywhere: bool, wants_failures: bool) -> Machine {
+    pub(super) fn new(all_namespaces: bool, wants_failures: bool) -> Machine {
         Machine {
             tasks: Tasks::default(),
             tables: BTreeMap::new(),
-            is_everywhere,
+            all_namespaces,
             wants_failures,
             epoch: 0,
             lost: 0,
@@ -103,7 +103,7 @@ impl Machine {
     /// Returns whether a thread may be in a watched namespace: it is in one, or it is still unknown.
     pub(super) fn may_be_watched(&self, tid: i32) -> bool {
         let namespace = self.tasks.namespace(tid);
-        self.is_everywhere || namespace.is_none_or(|namespace| self.tables.contains_key(&namespace))
+        self.all_namespaces || namespace.is_none_or(|namespace| self.tables.contains_key(&namespace))
     }
 
     /// Replaces a process's known attachments of a segment.
@@ -217,7 +217,7 @@ impl Machine {
     fn told(&mut self, change: Option<Change>, doer: &Doer, namespace: u64) {
         let Some(mut change) = change else { return };
         change.process = doer.actor.as_ref().map(|actor| actor.pid).or(change.process);
-        if self.is_everywhere {
+        if self.all_namespaces {
             change.segment.namespace = Some(namespace);
         }
         let (actor, cause) = (doer.actor.clone(), doer.cause);

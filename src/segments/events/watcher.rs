@@ -1,4 +1,4 @@
-//! Feeds the state machine, and looks at what no record tells.
+//! Feeds the state machine, and reads what no record reports.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -19,28 +19,28 @@ use crate::system::namespace::{Identity, Namespace, NamespaceRef, survey};
 use crate::system::tracepoints::{Tracepoints, now};
 use crate::sysv::Segment;
 
-/// How long to wait at least before /proc is read again because records are missing.
+/// The minimum time between two scans of /proc because of missing records.
 const BETWEEN_SCANS: Duration = Duration::from_secs(2);
 
-/// So many processes are looked at to see who has let go of a segment without a call.
+/// The maximum number of processes inspected to find out which one has detached a segment without a call.
 const HOLDERS: usize = 64;
 
-/// Records are read again after this time if the segments changed while the table was read.
+/// The time after which records are read again if the segments changed while the table was read.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// How often the first look is repeated while segments change.
+/// The maximum number of attempts of the first snapshot while segments change.
 const TRIES: usize = 10;
 
 /// Which IPC namespaces are watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// The one that we are in.
+    /// This process's namespace.
     Ours,
-    /// All of them.
+    /// All IPC namespaces.
     All,
 }
 
-/// The kernel's tracepoints, and what follows from them.
+/// The kernel's tracepoints, and the state derived from them.
 pub(crate) struct Watcher {
     tracepoints: Tracepoints<Note>,
     witness: Witness,
@@ -51,35 +51,35 @@ pub(crate) struct Watcher {
 }
 
 impl Watcher {
-    /// Begins to listen. What happens from now on is told.
+    /// Starts recording. Events are reported from now on.
     ///
     /// # Errors
     ///
-    /// `EPERM` and `EACCES` without privilege, others if this kernel cannot do it.
+    /// `EPERM` and `EACCES` without privilege; other errors if this kernel does not support it.
     pub(crate) fn open(scope: Scope, wants_failures: bool) -> io::Result<Watcher> {
-        let is_everywhere = scope == Scope::All;
+        let all_namespaces = scope == Scope::All;
         let identity = Identity::ours()?;
-        let home = is_everywhere.then(|| Namespace::open(&NamespaceRef::Path("/proc/thread-self/ns/ipc".into())));
+        let home = all_namespaces.then(|| Namespace::open(&NamespaceRef::Path("/proc/thread-self/ns/ipc".into())));
         Ok(Watcher {
             tracepoints: Tracepoints::open()?,
             witness: Witness::new(home.transpose()?),
-            machine: Machine::new(is_everywhere, wants_failures),
+            machine: Machine::new(all_namespaces, wants_failures),
             scope,
             ours: identity.inode,
             scanned: Instant::now(),
         })
     }
 
-    /// Learns what is there: the processes, then the segments.
+    /// Reads the initial state: the processes, then the segments.
     ///
     /// # Errors
     ///
     /// A table cannot be read.
     pub(crate) fn begin(&mut self) -> Result<()> {
-        // Whatever happens from here on is recorded, so that nothing is missing between this look and the records.
+        // Events from here on are recorded, so that nothing is missing between this scan and the records.
         self.scan()?;
         for _ in 0..TRIES {
-            // Records of what was before are done with, so that the table has it.
+            // By then the records of earlier events have been processed, and the table includes those events.
             sleep(PAUSE);
             self.drain();
             drop(self.machine.take());
@@ -99,23 +99,23 @@ impl Watcher {
         self.machine.segments()
     }
 
-    /// Returns descriptors of which one is readable as soon as much has happened, or a program begins. Else records wait to
-    /// be read.
+    /// Returns descriptors to poll. One becomes readable as soon as there are many records, or a program starts. Other
+    /// records stay in the rings until they are read.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.tracepoints.descriptors()
     }
 
-    /// Whether to read again soon: records wait until they are complete, or a program has begun that may not live long.
+    /// Returns whether to read again soon: records are incomplete, or a program has started that may exit soon.
     pub(crate) fn is_urgent(&self) -> bool {
         self.tracepoints.has_waiting() || self.witness.is_urgent()
     }
 
-    /// Returns how many records were lost since this was asked last, because they were not read quickly enough.
+    /// Returns the number of records lost since the last call, because they were not read fast enough.
     pub(crate) fn take_lost(&mut self) -> u64 {
         std::mem::take(&mut self.machine.lost)
     }
 
-    /// Returns what has happened, in its order.
+    /// Returns the events, in order.
     ///
     /// # Errors
     ///
@@ -128,7 +128,8 @@ impl Watcher {
         Ok(self.machine.take())
     }
 
-    /// Compares with the kernel's table, and returns what no record explains. A difference is told when it is seen twice.
+    /// Compares the state with the kernel's table, and returns what no record explains. A difference is reported when
+    /// it is seen twice.
     ///
     /// # Errors
     ///
@@ -152,7 +153,7 @@ impl Watcher {
         Ok(occurrences)
     }
 
-    /// Whether the last comparison found a difference that is told when it is seen once more.
+    /// Returns whether the last comparison found a difference that must be confirmed.
     pub(crate) fn has_suspects(&self) -> bool {
         self.machine.has_suspects()
     }
@@ -172,14 +173,14 @@ impl Watcher {
         Ok(())
     }
 
-    /// Reads the kernel's table of each namespace that is watched.
+    /// Reads the kernel's table of each watched namespace.
     fn tables(&self) -> Result<Vec<(u64, Vec<Segment>)>> {
         if self.scope == Scope::Ours {
             return Ok(vec![(self.ours, rows()?.collect::<Result<_>>()?)]);
         }
         let mut tables = Vec::new();
         for inhabited in survey().map_err(scan::unreadable)?.namespaces {
-            // One that goes away meanwhile has no table any more.
+            // A namespace that is gone has no table.
             if let Ok(Some(rows)) = inhabited.rows() {
                 tables.push((inhabited.inode(), rows.collect::<io::Result<_>>().map_err(scan::unreadable)?));
             }
@@ -187,13 +188,14 @@ impl Watcher {
         Ok(tables)
     }
 
-    /// Learns whether the kernel destroys what nobody has attached.
+    /// Reads whether the kernel destroys segments that nobody has attached.
     fn learn_forced(&mut self) {
         let forced = std::fs::read_to_string("/proc/sys/kernel/shm_rmid_forced");
         self.machine.set_forced(self.ours, forced.is_ok_and(|text| text.trim() == "1"));
     }
 
-    /// A count that moved without a call, as by munmap(2): notes who has the segment attached now.
+    /// Handles a count that changed without a call, as by munmap(2): records which processes have the segment attached
+    /// now.
     fn look_at_holders(&mut self, occurrence: &Occurrence) -> Result<()> {
         let (Occurrence { cause: Cause::Table, .. }, Occurred::Changed(change)) = (occurrence, &occurrence.what) else {
             return Ok(());
@@ -212,7 +214,7 @@ impl Watcher {
     }
 }
 
-/// Returns what is to be added to CLOCK_MONOTONIC to get the time since the epoch, in nanoseconds.
+/// Returns the offset from CLOCK_MONOTONIC to the time since the epoch, in nanoseconds.
 fn epoch() -> i128 {
     let real = clock_gettime(ClockId::CLOCK_REALTIME).map_or(Duration::ZERO, Duration::from);
     i128::try_from(real.as_nanos()).unwrap_or(0) - i128::try_from(now().as_nanos()).unwrap_or(0)

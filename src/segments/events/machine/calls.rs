@@ -23,7 +23,7 @@ impl Machine {
     ) {
         let Record { pid, tid, time, .. } = *record;
         let Some(namespace) = self.tasks.thread(tid).map(|thread| thread.namespace) else { return };
-        if self.is_everywhere {
+        if self.all_namespaces {
             self.tables.entry(namespace).or_default();
         }
         let doer = self.doer(pid, None, Cause::Call(call), time);
@@ -110,7 +110,7 @@ impl Machine {
             ctime: doer.now.second,
             rss: None,
             swap: None,
-            namespace: self.is_everywhere.then_some(namespace),
+            namespace: self.all_namespaces.then_some(namespace),
         };
         let change = self.tables.get_mut(&namespace).map(|table| table.create(segment, record.tid, doer.now));
         self.told(change, doer, namespace);
@@ -150,7 +150,7 @@ impl Machine {
         };
         let segment = segment.map(|known| known.segment.clone());
         let call = call::text(call, arguments);
-        let namespace = self.is_everywhere.then_some(namespace);
+        let namespace = self.all_namespaces.then_some(namespace);
         let what = Occurred::Failed(Failure { call, errno, key, segment, namespace });
         self.out.push(Occurrence { time: self.since_epoch(doer.now.time), what, actor: doer.actor, cause: doer.cause });
     }
