@@ -1,4 +1,4 @@
-//! What is known and decided about segments. Prints nothing.
+//! The state of segments, and decisions about them. Prints nothing.
 
 pub(crate) mod all_namespaces;
 pub(crate) mod attachments;

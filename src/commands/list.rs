@@ -237,7 +237,7 @@ fn sort(segments: &mut [Segment], compare: impl Fn(&Segment, &Segment) -> Orderi
     order.sort_by(|a, b| compare(&segments[*a], &segments[*b]));
     for place in 0..order.len() {
         let mut from = order[place];
-        // What was there has been swapped away to a later place.
+        // The element at this place has been swapped to a later place.
         while from < place {
             from = order[from];
         }

@@ -18,9 +18,9 @@ pub(crate) struct AttachmentRecord {
     pub pid: i32,
     /// Its effective user; `None` if it has just ended.
     pub uid: Option<u32>,
-    /// That user's name, made visible.
+    /// That user's name, escaped.
     pub user: Option<Rc<str>>,
-    /// Its command line, made visible.
+    /// Its command line, escaped.
     pub command: Option<Rc<str>>,
     /// The systemd unit, container or pod that it belongs to.
     pub unit: Option<Rc<Unit>>,

@@ -52,7 +52,8 @@ impl Sums {
     }
 }
 
-/// A metric: its name without the prefix and the unit, what it is, and where its value is, if it is known.
+/// A metric: its name without prefix and unit, its unit, its help text, and a function that returns its value if it is
+/// known.
 type Gauge<T> = (&'static str, Option<Measure>, &'static str, fn(&T) -> Option<u128>);
 
 const BY_OWNER: [Gauge<Sums>; 9] = [

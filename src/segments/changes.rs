@@ -38,7 +38,7 @@ pub(crate) struct Change {
     pub original_key: Option<Key>,
     /// The number of attachments before and after, if this event changed it.
     pub nattch: Option<(u64, u64)>,
-    /// The process that caused the event, or was the last one to do so, if the kernel tells.
+    /// The process that caused the event, or the last one to do so, if the kernel shows it.
     pub process: Option<i32>,
 }
 
@@ -142,7 +142,7 @@ fn attach_and_detach(before: &Segment, after: &Segment, change: &impl Fn(Event) 
         done.push(counted(Event::Detached, fell));
     }
     // Without attachments before, the first event was an attach. Without attachments after, the last one was a detach.
-    // Otherwise the times tell, in seconds.
+    // Otherwise the times, in whole seconds, decide.
     let detached_first = before.nattch > 0 && after.nattch > 0 && after.dtime < after.atime;
     if both && detached_first {
         done.reverse();

@@ -1,4 +1,4 @@
-//! From the word that names a segment to the segment.
+//! Finding the segment that a name refers to.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::values::{Key, SegmentRef, ShmId, visible_path};
 /// A segment that was named and found.
 #[derive(Debug, Clone)]
 pub(crate) struct Named {
-    /// The key that it was named by, if it was.
+    /// The key by which it was named, if any.
     pub key: Option<Key>,
     /// Its identifier.
     pub id: ShmId,
@@ -32,9 +32,10 @@ impl fmt::Display for Named {
     }
 }
 
-/// The key that a word stands for; `None` for an identifier.
+/// Returns the key that a name refers to; `None` for an identifier.
 ///
-/// Errors: a path that is not there is exit status 1.
+/// # Errors
+/// The path does not exist (exit status 1).
 pub(crate) fn key_of(segment: &SegmentRef) -> Result<Option<Key>> {
     match segment {
         SegmentRef::Key(key) => Ok(Some(*key)),
@@ -45,9 +46,9 @@ pub(crate) fn key_of(segment: &SegmentRef) -> Result<Option<Key>> {
     }
 }
 
-/// Finds a segment by its key; an identifier is taken as it is, and the call that uses it tells whether it exists.
+/// Finds a segment by its key. An identifier is not checked: the call that uses it shows whether it exists.
 ///
-/// `verb` is what it is wanted for, as in "cannot read segment …".
+/// `verb` names the purpose in errors, as in "cannot read segment …".
 pub(crate) fn find(verb: &str, segment: &SegmentRef) -> Result<Named> {
     if let SegmentRef::Id(id) = segment {
         return Ok(Named { key: None, id: *id });
@@ -63,13 +64,13 @@ pub(crate) fn find(verb: &str, segment: &SegmentRef) -> Result<Named> {
     }
 }
 
-/// Returns a segment's state, whatever its mode allows: by SHM_STAT_ANY; on a kernel before 4.17, or where that is
-/// denied, by IPC_STAT; without read permission, from its row of the table. `None` only where the kernel says that there
-/// is no such segment.
+/// Returns a segment's state, whatever its mode. It uses SHM_STAT_ANY. On a kernel before 4.17, or if that is denied,
+/// it uses IPC_STAT; without read permission, the segment's row of the table. Returns `None` only if the kernel says
+/// that there is no such segment.
 pub(crate) fn look(id: ShmId) -> Result<Option<Segment>, sysv::Error> {
     match sysv::stat_any(id) {
         Ok(segment) => Ok(Some(segment)),
-        // Before Linux 4.17, the command itself is invalid, which looks like a segment that is gone.
+        // Before Linux 4.17 the command itself is invalid, which returns the same error as a missing segment.
         Err(error)
             if matches!(error.reason, Reason::NoSuchSegment | Reason::PermissionDenied | Reason::NotPermitted) =>
         {
@@ -86,7 +87,7 @@ pub(crate) fn look(id: ShmId) -> Result<Option<Segment>, sysv::Error> {
 /// Returns a segment's row of the table.
 ///
 /// # Errors
-/// The table cannot be read to its end, so that its row may be missing.
+/// The table cannot be read to its end, so the row may be missing.
 fn row(id: ShmId) -> Result<Option<Segment>> {
     for row in rows()? {
         let row = row?;
@@ -97,30 +98,30 @@ fn row(id: ShmId) -> Result<Option<Segment>> {
     Ok(None)
 }
 
-/// These segments' rows of the kernel's table, which is read once; those that are not to be had are left out.
+/// Returns the rows of these segments, and reads the kernel's table once. Unavailable rows are left out.
 pub(crate) fn rows_of(ids: &HashSet<ShmId>) -> HashMap<ShmId, Segment> {
     let rows = rows().into_iter().flatten().filter_map(Result::ok);
     rows.filter(|row| ids.contains(&row.id)).take(ids.len()).map(|row| (row.id, row)).collect()
 }
 
-/// Returns all segments of this namespace, one at a time: the rows of the kernel's table or, where that is missing or
-/// masked, the answers of shmctl(2).
+/// Returns all segments of this namespace one by one: the rows of the kernel's table or, if that is missing or masked,
+/// the results of shmctl(2).
 ///
 /// # Errors
-/// A kernel without System V shared memory; and, in an item's place, segments that cannot be seen.
+/// The kernel has no System V shared memory. An item can also be an error: some segments are not visible.
 pub(crate) fn rows() -> Result<impl Iterator<Item = Result<Segment>>> {
     let rows = sysv::rows().map_err(|error| Error::call("list the segments", error))?;
     Ok(rows.map(|row| row.map_err(|error| Error::io("read /proc/sysvipc/shm", &error))))
 }
 
-/// The limits on shared memory, and what is used of them.
+/// Returns the limits on shared memory and their usage.
 pub(crate) fn limits() -> Result<(Limits, Usage)> {
     let limits = sysv::limits().map_err(|error| Error::call("look up the limits (IPC_INFO)", error))?;
     let usage = sysv::usage().map_err(|error| Error::call("look up what is used (SHM_INFO)", error))?;
     Ok((limits, usage))
 }
 
-/// The error for a named segment that is not there.
+/// Returns the error for a named segment that does not exist.
 pub(crate) fn missing(verb: &str, word: &impl fmt::Display, errno: Option<sysv::Errno>) -> Error {
     let mut error = Error::missing(format!("cannot {verb} {word}: there is no such segment"));
     error.errno = errno;

@@ -16,8 +16,8 @@ use crate::error::{Error, Result};
 use crate::sysv::{self, Segment};
 use crate::values::visible;
 
-/// How often the name services are asked. One call covers every segment of the namespace, so more calls than these mean
-/// that somebody makes segments for ever new numbers.
+/// The maximum number of queries to the name services. One query covers every segment of the namespace. More queries
+/// mean that a user keeps creating segments with new ids.
 const MOST_CALLS: u32 = 16;
 
 /// The two databases of accounts (passwd(5), group(5)).
@@ -53,7 +53,7 @@ impl Database {
     }
 }
 
-/// The names of users and groups, made visible.
+/// The names of users and groups, escaped.
 #[derive(Debug)]
 pub struct Names {
     users: Accounts,

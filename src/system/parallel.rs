@@ -20,7 +20,7 @@ pub(crate) fn in_shares<T: Sync, R: Send>(all: &[T], few: usize, work: impl Fn(&
         let shares: Vec<_> = all.chunks(share).map(begin).collect();
         let finish = |(part, thread): (_, io::Result<ScopedJoinHandle<'_, R>>)| match thread {
             Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
-            // There can be no more threads (RLIMIT_NPROC, a cgroup's pids.max): this one does the work.
+            // No further thread could be started (RLIMIT_NPROC, a cgroup's pids.max): this thread does the work.
             Err(_) => work(part),
         };
         shares.into_iter().map(finish).collect()

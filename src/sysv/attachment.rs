@@ -41,7 +41,7 @@ pub(crate) struct Attachment {
     size: u64,
 }
 
-/// shmat(2): attaches a segment.
+/// Attaches a segment with shmat(2).
 ///
 /// With [`Placement::remap`], the segment is attached twice at the address. The first call has no `SHM_REMAP`, so the
 /// kernel checks that nothing is mapped there. The second call has it and replaces the first attachment. So this never
@@ -49,7 +49,7 @@ pub(crate) struct Attachment {
 ///
 /// # Errors
 /// `EINVAL` and `EIDRM` are [`Reason::NoSuchSegment`], `EACCES` is [`Reason::PermissionDenied`], `ENOMEM` is
-/// [`Reason::NoMemory`] (no room in the address space, or RLIMIT_AS is reached). Where an address was asked for,
+/// [`Reason::NoMemory`] (no room in the address space, or RLIMIT_AS is reached). If an address was requested,
 /// [`Reason::BadAddress`] is `EINVAL` if the segment exists, `EPERM`, and `ENOMEM` if RLIMIT_AS cannot be its cause.
 pub(crate) fn attach(id: ShmId, access: Access, placement: Placement) -> Result<Attachment, Error> {
     let round = if placement.round { libc::SHM_RND } else { 0 };
@@ -66,7 +66,7 @@ pub(crate) fn attach(id: ShmId, access: Access, placement: Placement) -> Result<
         })?;
     }
     let mut attachment = Attachment { address, id, size: 0 };
-    // An attached segment stays and keeps its size, and whoever can attach it can read its state.
+    // An attached segment keeps existing and keeps its size. A process that can attach it can read its state.
     attachment.size = stat(id)?.size;
     Ok(attachment)
 }

@@ -34,7 +34,7 @@ pub(crate) enum Reason {
     BadAddress,
     /// `ENOSYS`: the kernel has no System V IPC.
     NotSupported,
-    /// Anything else. The errno tells.
+    /// Anything else. The errno says which.
     Other,
 }
 

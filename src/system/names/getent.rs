@@ -41,17 +41,17 @@ fn ask(database: Database, keys: impl IntoIterator<Item = String>) -> Option<Vec
     let mut child = getent.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
     let answer = child.stdout.take().map(read_in_time);
     if answer.as_ref().is_none_or(Result::is_err) {
-        // It has ended already, or ends now.
+        // The process may already have ended.
         let _ = child.kill();
     }
-    // The status is 2 if one of the keys is unknown, which the answer tells as well.
+    // The status is 2 if one of the keys is unknown, which the answer also shows.
     reap(&mut child);
     Some(account_file::parse(&answer?.ok()?[..]).collect())
 }
 
 /// Waits for the end of a process that has closed its output or was killed.
 fn reap(child: &mut Child) {
-    // It fails only where the parent of shmadm has SIGCHLD ignored, and then the kernel has reaped it.
+    // This fails only if the parent of shmadm has made it ignore SIGCHLD. Then the kernel has reaped the process.
     let _ = child.wait();
 }
 

@@ -105,8 +105,9 @@ impl Identity {
         found.or_else(|error| Identity::only_one("/proc/self").ok_or(error))
     }
 
-    /// The namespace of all processes where the kernel has only one (without CONFIG_IPC_NS), and so no files of them. No
-    /// file has the inode 0. `None` where the kernel has namespaces, or there is no such process.
+    /// Returns the namespace of all processes if the kernel has only one (without CONFIG_IPC_NS), and so has no
+    /// namespace files. Its inode is 0, which no file has. `None` if the kernel has namespaces, or there is no such
+    /// process.
     fn only_one(process: &str) -> Option<Identity> {
         let has_no_files = Path::new("/proc/self").exists() && fs::symlink_metadata("/proc/self/ns/ipc").is_err();
         (has_no_files && Path::new(process).exists()).then_some(Identity { inode: 0, device: 0 })
