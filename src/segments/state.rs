@@ -30,8 +30,8 @@ pub(crate) enum Presence {
     Alive,
     /// There is no such process, it is a zombie whose threads have all ended, or a later process has its pid.
     Exited,
-    /// Its pid is 0 (it is in a pid namespace that is not visible from here), /proc shows other pids than ours, or the
-    /// process with that pid may be a later one.
+    /// Its pid is 0, because it is in a pid namespace that is not visible from here. Or /proc shows other pids than ours,
+    /// or the process with that pid may be a later one.
     Unknown,
 }
 

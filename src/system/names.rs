@@ -28,7 +28,7 @@ enum Database {
 }
 
 impl Database {
-    /// The name that getent(1) knows it by, which is also that of its file in /etc.
+    /// Returns the database's name for getent(1), which is also the name of its file in /etc.
     fn name(self) -> &'static str {
         match self {
             Self::Users => "passwd",
@@ -36,7 +36,7 @@ impl Database {
         }
     }
 
-    /// The word for one account of it.
+    /// Returns the word for an account of the database.
     fn noun(self) -> &'static str {
         match self {
             Self::Users => "user",
@@ -44,7 +44,7 @@ impl Database {
         }
     }
 
-    /// The numbers of this kind that a segment has.
+    /// Returns the ids of this kind that a segment has.
     fn numbers_of(self, segment: &Segment) -> [u32; 2] {
         match self {
             Self::Users => [segment.uid, segment.cuid],
@@ -88,13 +88,13 @@ impl Names {
     }
 }
 
-/// The accounts of one database that were looked up so far.
+/// The accounts of one database looked up so far.
 #[derive(Debug)]
 struct Accounts {
     database: Database,
-    /// Those of the file in /etc, read when the first one is wanted.
+    /// The accounts of the file in /etc, read on first use.
     local: OnceCell<BTreeMap<u32, Rc<str>>>,
-    /// What the name services said, `None` for a number that they do not know.
+    /// The answers of the name services; `None` for an id that they do not know.
     asked: RefCell<BTreeMap<u32, Option<Rc<str>>>>,
     calls: Cell<u32>,
 }
@@ -119,15 +119,15 @@ impl Accounts {
         self.local.get_or_init(|| {
             let mut accounts = BTreeMap::new();
             for Account { name, number } in account_file::read(self.database) {
-                // As getpwuid(3) does: the first line with a number counts.
+                // As in getpwuid(3), the first line with an id wins.
                 accounts.entry(number).or_insert_with(|| visible(&name).into());
             }
             accounts
         })
     }
 
-    /// Asks the name services for a number, and in the same call for all others that the segments of this namespace have:
-    /// a list has many rows, and each call costs a process.
+    /// Asks the name services for an id, and in the same query for all other ids of this namespace's segments: each
+    /// query starts a process.
     fn ask(&self, number: u32) {
         let calls = self.calls.get();
         let mut unknown = BTreeSet::from([number]);
@@ -147,13 +147,13 @@ impl Accounts {
                 let wanted = found.into_iter().filter(|account| unknown.contains(&account.number));
                 asked.extend(wanted.map(|account| (account.number, Some(visible(&account.name).into()))));
             }
-            // There is no getent here, or it does not answer: it will not do so later either.
+            // If getent is missing or does not answer, it will not answer later either.
             None => self.calls.set(MOST_CALLS),
         }
     }
 }
 
-/// Returns the number of a user who is named, or written as a number.
+/// Returns the uid of a user given by name or number.
 ///
 /// # Errors
 ///
@@ -162,7 +162,7 @@ pub(crate) fn uid_of(word: &str) -> Result<u32> {
     number_of(Database::Users, word)
 }
 
-/// Returns the number of a group that is named, or written as a number.
+/// Returns the gid of a group given by name or number.
 ///
 /// # Errors
 ///
@@ -171,11 +171,11 @@ pub(crate) fn gid_of(word: &str) -> Result<u32> {
     number_of(Database::Groups, word)
 }
 
-/// Returns the numbers of a user and, if one is named, a group: `USER` or `USER:GROUP`, as for chown(1).
+/// Returns the uid of a user and, if given, the gid of a group: `USER` or `USER:GROUP`, as for chown(1).
 ///
 /// # Errors
 ///
-/// A usage error for one that does not exist.
+/// A usage error for a user or group that does not exist.
 pub(crate) fn uid_and_gid_of(words: &str) -> Result<(u32, Option<u32>)> {
     match words.split_once(':') {
         Some((user, group)) => Ok((uid_of(user)?, Some(gid_of(group)?))),
@@ -183,7 +183,8 @@ pub(crate) fn uid_and_gid_of(words: &str) -> Result<(u32, Option<u32>)> {
     }
 }
 
-/// A name in /etc counts before a number, as for chown(1): a user can be called `1000`. getent(1) takes digits for a number.
+/// Returns the id for a name or number. As for chown(1), a name in /etc takes precedence over a number: a user can be
+/// named `1000`. getent(1) treats digits as a number.
 fn number_of(database: Database, word: &str) -> Result<u32> {
     let is_named = |account: &Account| account.name == word.as_bytes();
     let local = account_file::read(database).find(is_named).map(|account| account.number);
@@ -195,7 +196,7 @@ fn number_of(database: Database, word: &str) -> Result<u32> {
     })
 }
 
-/// Reads a uid or gid in digits. The last number of 32 bits is none: to the kernel it means "leave as it is".
+/// Parses a uid or gid in digits. The last 32-bit number is not an id: to the kernel it means "leave unchanged".
 fn id_number(word: &str) -> Option<u32> {
     let digits = !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
     word.parse().ok().filter(|number| digits && *number != u32::MAX)

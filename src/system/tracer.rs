@@ -51,11 +51,11 @@ pub(crate) struct Creation {
 
 /// Receives each call before it is executed. It must return within a few milliseconds, because the call waits.
 pub(crate) trait Observer: Send + Sync + 'static {
-    /// Called for a call that is executed as soon as this returns.
+    /// Receives a call, which is executed as soon as this returns.
     fn creates(&self, creation: Creation);
 
-    /// Called when there was no call for a few milliseconds: time to find out what the last ones did. Returns whether
-    /// it should be called again soon.
+    /// Does pending work: it runs when there was no call for a few milliseconds. Returns whether it should be called
+    /// again soon.
     fn settle(&self) -> bool;
 }
 

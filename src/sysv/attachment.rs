@@ -71,8 +71,10 @@ pub(crate) fn attach(id: ShmId, access: Access, placement: Placement) -> Result<
     Ok(attachment)
 }
 
+/// Calls shmat(2).
+///
 /// # Safety
-/// With `SHM_REMAP` in `flags`, nothing in this process may use what is mapped where the segment goes.
+/// With `SHM_REMAP` in `flags`, nothing in this process may use what is mapped where the segment is attached.
 unsafe fn shmat(id: ShmId, wanted: usize, access: Access, flags: libc::c_int) -> Result<*mut c_void, Errno> {
     let flags = flags
         | match access {

@@ -62,7 +62,7 @@ pub struct Identity {
 }
 
 impl Segment {
-    /// The permission bits.
+    /// Returns the permission bits.
     pub fn mode(&self) -> Mode {
         Mode::from_raw(self.raw_mode)
     }

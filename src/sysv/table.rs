@@ -149,7 +149,7 @@ impl<R: BufRead> Iterator for Segments<R> {
 /// The whole table at once, through procfs's traits: `Table::current()`.
 ///
 /// procfs has a type for this file, `SharedMemorySegments`. But it keeps uids in 16 bits, so that one segment of uid
-/// 100000 makes the whole read fail, and it parses the octal mode as decimal.
+/// 100000 makes the whole read fail. It also parses the octal mode as decimal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table(pub Vec<Segment>);
 

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use super::Database;
 
-/// More than any such file has; a file that grows while it is read must not keep us.
+/// Larger than any real file, in bytes. A file that grows while it is read must not block us.
 const MOST_BYTES: u64 = 64 << 20;
 
 /// A name and its number.
@@ -15,7 +15,7 @@ pub(super) struct Account {
     pub(super) number: u32,
 }
 
-/// Reads the accounts of /etc/passwd or /etc/group. A file that is missing has none, as in an empty container.
+/// Returns the accounts of /etc/passwd or /etc/group. A missing file has none, as in an empty container.
 pub(super) fn read(database: Database) -> impl Iterator<Item = Account> {
     let file = File::open(format!("/etc/{}", database.name())).ok();
     file.into_iter().flat_map(parse)
@@ -30,7 +30,7 @@ pub(super) fn parse(lines: impl Read) -> impl Iterator<Item = Account> {
 fn account(line: &[u8]) -> Option<Account> {
     let mut fields = line.split(|byte| *byte == b':');
     let (name, _password, number) = (fields.next()?, fields.next()?, fields.next()?);
-    // `+name` and `-name` include or exclude accounts of NIS (nsswitch.conf(5), "compat"): they are no accounts.
+    // `+name` and `-name` include or exclude accounts of NIS (nsswitch.conf(5), "compat"): they are not accounts.
     let is_name = !name.is_empty() && !name.starts_with(b"+") && !name.starts_with(b"-");
     let number = str::from_utf8(number).ok()?.parse().ok()?;
     is_name.then(|| Account { name: name.to_owned(), number })

@@ -1,4 +1,4 @@
-//! getent(1), which asks the system's name services in a process of its own.
+//! getent(1), which queries the system's name services in a separate process.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -11,23 +11,23 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::Database;
 use super::account_file::{self, Account};
 
-/// Never looked up in PATH: root runs this.
+/// Never searched in PATH, because root runs this.
 const PROGRAM: &str = "/usr/bin/getent";
-/// How long a directory server may take. A list without a name is better than no list.
+/// How long a directory server may take. A list without names is better than no list.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How many numbers one call asks for: more would not fit a command line.
+/// The maximum number of ids in one query: more would not fit on a command line.
 const MOST_NUMBERS: usize = 8192;
-/// How many bytes of an answer are read.
+/// The maximum number of bytes read of an answer.
 const MOST_BYTES: u64 = 16 << 20;
 
-/// Asks for the accounts with these numbers. `None` if there is no getent, or it does not answer in time.
+/// Returns the accounts with these ids. `None` if there is no getent, or it does not answer in time.
 pub(super) fn by_number(database: Database, numbers: &BTreeSet<u32>) -> Option<Vec<Account>> {
     ask(database, numbers.iter().take(MOST_NUMBERS).map(u32::to_string))
 }
 
-/// Asks for the account with this name. `None` as for [`by_number`].
+/// Returns the account with this name. `None` as for [`by_number`].
 pub(super) fn by_name(database: Database, name: &str) -> Option<Vec<Account>> {
-    // Such a word would be an option, and is no name of a user (useradd(8)).
+    // Such a word would be an option, and cannot be a user's name (useradd(8)).
     if name.starts_with('-') || name.contains('\0') {
         return None;
     }
@@ -35,7 +35,7 @@ pub(super) fn by_name(database: Database, name: &str) -> Option<Vec<Account>> {
 }
 
 fn ask(database: Database, keys: impl IntoIterator<Item = String>) -> Option<Vec<Account>> {
-    // Without our environment, which the caller of sudo may have shaped.
+    // Without our environment, which the caller of sudo may control.
     let mut getent = Command::new(PROGRAM);
     getent.env_clear().arg(database.name()).args(keys);
     let mut child = getent.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;

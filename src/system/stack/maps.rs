@@ -24,7 +24,7 @@ pub(crate) struct CodeMapping {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Mappings {
     mappings: Vec<CodeMapping>,
-    /// The places of those that were found, and whether an address was in none.
+    /// The indices of the mappings found. `missed` is set if an address was in no mapping.
     found: RefCell<BTreeSet<usize>>,
     missed: Cell<bool>,
 }
@@ -52,13 +52,14 @@ impl Mappings {
         self.mappings.iter()
     }
 
-    /// Forgets which mappings were found.
+    /// Clears the record of the mappings found.
     pub(crate) fn forget_found(&self) {
         self.found.borrow_mut().clear();
         self.missed.set(false);
     }
 
-    /// Whether every address that was asked for since was in a mapping, and this holds for each of them.
+    /// Returns whether every address looked up since then was in a mapping, and `holds` is true for each of these
+    /// mappings.
     pub(crate) fn all_found(&self, holds: impl Fn(&CodeMapping) -> Option<bool>) -> bool {
         let found = self.found.borrow();
         !self.missed.get() && !found.is_empty() && found.iter().all(|index| holds(&self.mappings[*index]) == Some(true))
