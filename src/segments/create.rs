@@ -12,7 +12,7 @@ use crate::values::{Key, ShmId};
 pub(crate) use self::refused::{cannot_create, exists, taken, too_small};
 pub(crate) use self::same_id::create_with_id;
 
-/// How often [`find_or_create`] retries to read a segment that shmget(2) finds, and the number of random keys tried.
+/// How often [`find_or_create`] tries to read a segment that shmget(2) finds, and the number of random keys tried.
 /// Other processes can create and remove a segment between two calls, but not every time.
 const TRIES: usize = 100;
 

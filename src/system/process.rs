@@ -81,7 +81,7 @@ impl Processes {
         let running = self.running(pid)??;
         let read = || {
             let cgroups = Cgroups::of(pid)?;
-            // Checked after reading: the pid may have been reused before.
+            // Checked after reading, because the pid may have been reused in between.
             Stat::read(pid).ok().filter(|stat| stat.started == running.ticks)?;
             Some(Rc::new(cgroups))
         };

@@ -155,7 +155,7 @@ mod machine {
         let pc = restore(description.cie().return_address_register(), None).filter(|pc| *pc != 0)?;
         let fp = restore(X86_64::RBP, frame.fp);
         let sp = restore(X86_64::RSP, Some(cfa))?;
-        // The stack grows downwards, except into a signal handler's frame: a handler may have a stack of its own.
+        // The stack grows downwards, so a caller's frame has a higher address. A signal handler may have its own stack.
         let is_signal = description.is_signal_trampoline();
         (is_signal || sp > frame.sp).then_some(Frame { pc, sp, fp, is_return: !is_signal })
     }
