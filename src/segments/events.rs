@@ -1,6 +1,6 @@
 //! Segment events call by call, from the kernel's records of calls and of process creation and exit.
 //!
-//! [`Machine`] processes one record after the other. It keeps the segments of each IPC namespace and their attachments,
+//! `Machine` processes one record after the other. It keeps the segments of each IPC namespace and their attachments,
 //! and never queries the system. [`watcher::Watcher`] feeds it, reads /proc and the kernel's table, and finds what no
 //! record explains.
 
