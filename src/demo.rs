@@ -300,7 +300,7 @@ impl Stage<'_> {
         let layout = Layout::new(&Column::defaults(), true, true, segments, &view, self.output.width().or(Some(WIDTH)));
         layout.print_titles(self.output)?;
         layout.print(self.output, segments, &view)?;
-        if segments.is_empty() { self.output.line("(no row: the kernel has no such segment any more)") } else { Ok(()) }
+        if segments.is_empty() { self.output.line("(no row: the segment no longer exists)") } else { Ok(()) }
     }
 
     /// Returns the segment's row of the kernel's table.
@@ -340,7 +340,7 @@ impl Stage<'_> {
         self.output.flush()?;
         let Some(input) = &mut self.pauses else { return Ok(()) };
         let cannot = |error: &io::Error| Error::io("wait for Enter", error);
-        prompt("\nEnter goes on, Ctrl-D ends: ");
+        prompt("\nEnter continues, Ctrl-D ends: ");
         loop {
             let sources = [input.as_fd(), self.second.as_source()];
             match self.shutdown.wait_readable(&sources).map_err(|error| cannot(&error))? {

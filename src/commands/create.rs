@@ -85,8 +85,8 @@ impl FromStr for NewKey {
             Ok(SegmentRef::Id(_)) => Err("the kernel chooses the identifier; name a key, `private` or `random`".into()),
             Ok(named) => Ok(NewKey::Named(named)),
             Err(ParseSegmentRefError::Private) => {
-                Err("key 0 is IPC_PRIVATE, which names no segment; say `private` to make a segment without a key, \
-                 which is then named by its identifier, id:N"
+                Err("key 0 is IPC_PRIVATE, which names no segment; use `private` to create a segment \
+                     without a key, and name it by its identifier, id:N"
                     .into())
             }
             Err(ParseSegmentRefError::Key(crate::values::ParseKeyError::NotANumber)) => {
@@ -147,7 +147,7 @@ impl Create {
             }
             Found::Existing(segment) => {
                 if source.is_some() || self.owner.is_some() || self.lock {
-                    say(format_args!("{} existed, and is left as it was", Named::from(&segment)));
+                    say(format_args!("{} already exists, and was not changed", Named::from(&segment)));
                 }
                 self.print(context, &segment, false)?;
             }
@@ -160,7 +160,7 @@ impl Create {
         let Some(size) = size else {
             return match key {
                 Some(key) => take(key).map(Found::Existing),
-                None => Err(Error::usage("a new segment needs a size; say --size")),
+                None => Err(Error::usage("a new segment needs a size; use --size")),
             };
         };
         let new = NewSegment {
@@ -228,7 +228,7 @@ impl Create {
             (None, Some(length)) => length,
             (None, None) => {
                 return Err(Error::failed(format!(
-                    "cannot create a segment as large as {}: it is empty, or does not tell its size; say --size",
+                    "cannot create a segment as large as {}: it is empty, or its size is unknown; use --size",
                     visible_path(path)
                 )));
             }
@@ -289,8 +289,8 @@ fn fill(segment: &Segment, name: &str, source: Source) -> Result<Attachment> {
 /// Finds the segment that --exist-ok takes without a size.
 fn take(key: Key) -> Result<Segment> {
     create::find_existing(key)?.ok_or_else(|| {
-        let mut missing = Error::missing(format!("cannot take segment {key}: there is no such segment"));
+        let mut missing = Error::missing(format!("cannot use segment {key}: there is no such segment"));
         missing.errno = Some(sysv::Errno::ENOENT);
-        missing.hint("with --size it is made")
+        missing.hint("with --size it is created")
     })
 }

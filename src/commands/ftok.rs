@@ -54,7 +54,7 @@ impl Ftok {
             }
         };
         let project = project.ok_or_else(|| {
-            Error::usage(format!("{:?} is no project id: it is one character, or a number from 1 to 255", self.more[0]))
+            Error::usage(format!("{:?} is not a project id: use one character or a number from 1 to 255", self.more[0]))
         })?;
         if let Some(key) = key_of(&SegmentRef::Ftok(project, self.path.clone()))? {
             context.output.line(key)?;
@@ -67,8 +67,8 @@ impl Ftok {
 fn find<'a>(output: &mut Output, key: Key, directories: impl Iterator<Item = &'a Path>) -> Result<Status> {
     // The upper 8 bits of the key are the project id, so only one project id is possible.
     let Some(project) = ProjectId::of(key) else {
-        return Err(Error::failed(format!("no path has key {key}: its upper 8 bits are 0, which is no project id"))
-            .hint("its maker chose it some other way"));
+        return Err(Error::failed(format!("key {key} cannot come from ftok(3): its project byte is 0"))
+            .hint("its creator chose it in another way"));
     };
     let (mut found, mut status) = (false, Status::Done);
     let mut unreadable = Unreadable::default();
@@ -110,11 +110,11 @@ fn find<'a>(output: &mut Output, key: Key, directories: impl Iterator<Item = &'a
             number => format!(" and {} more", number - 1),
         };
         say(Error::io(format_args!("look at {}{others}", visible_path(path)), error)
-            .hint("what has this key may be there, and is not shown"));
+            .hint("paths with this key may be there, and are not shown"));
         status = Status::Failed;
     }
     if !found && status == Status::Done {
-        return Err(Error::failed(format!("none of the paths there has key {key}")));
+        return Err(Error::failed(format!("no path there has key {key}")));
     }
     Ok(status)
 }

@@ -137,6 +137,6 @@ impl Guard {
 }
 
 fn refused(error: &Refused) -> Error {
-    Error { errno: Some(error.errno), ..Error::failed(format!("cannot make an IPC namespace: {error}")) }
+    Error { errno: Some(error.errno), ..Error::failed(format!("cannot create an IPC namespace: {error}")) }
         .hint("--shared runs the command in this one")
 }

@@ -79,7 +79,7 @@ fn enter(cli: &Cli) -> Result<()> {
     match (&cli.global.ns, &cli.command) {
         (None, _) => Ok(()),
         (Some(_), Command::Guard(guard)) if !guard.is_shared() => {
-            Err(Error::usage("guard makes a namespace of its own; add --shared to run the command in that of --ns"))
+            Err(Error::usage("guard creates its own namespace; add --shared to run the command in that of --ns"))
         }
         (Some(named), _) => {
             namespace::enter(named)?;

@@ -131,7 +131,7 @@ impl Save {
                 Ok(segment) if !seen.insert(segment.id) => {}
                 Ok(segment) if selection.matches(&segment, &context.lookups) => chosen.push(segment),
                 Ok(segment) => {
-                    say(format_args!("skipped {}: the filters do not hold for it", Named::from(&segment)));
+                    say(format_args!("skipped {}: it does not match the filters", Named::from(&segment)));
                     records.push(Record { outcome: Outcome::Skipped, ..Record::of(&segment, Ok(0)) });
                 }
                 Err(error) => {

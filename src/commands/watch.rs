@@ -92,9 +92,7 @@ impl Watch {
 
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
         if self.failures && self.source == Source::Poll {
-            return Err(Error::usage(
-                "--failures needs --source kernel: looking at segments shows no call that failed",
-            ));
+            return Err(Error::usage("--failures needs --source kernel: polling does not see failed calls"));
         }
         // Some namespaces can only be entered by a forked process, and a process with several threads must not fork.
         let catch = if self.all_namespaces { ShutdownSignals::without_thread } else { ShutdownSignals::catch };

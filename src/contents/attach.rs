@@ -74,7 +74,7 @@ pub(crate) fn page_error(what: impl fmt::Display, error: &io::Error) -> Error {
         Some(libc::EFAULT) => Error {
             errno: Some(Errno::EFAULT),
             ..Error::failed(format!(
-                "cannot {what}: the kernel has no page for it; if it is a segment of huge pages, too few are free \
+                "cannot {what}: the kernel has no page for it; for a segment of huge pages, too few are free \
                  (vm.nr_hugepages)"
             ))
         },

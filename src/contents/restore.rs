@@ -174,7 +174,7 @@ fn exists(saved: &SavedSegment, existing: Option<&Segment>) -> Error {
     let told = Error { errno: Some(Errno::EEXIST), ..Error::cannot(action, create::taken(existing)) };
     match existing {
         Some(existing) => {
-            told.hint(format_args!("`shmadm remove id:{}` makes room for it, if nobody needs that one", existing.id))
+            told.hint(format_args!("`shmadm remove id:{}` removes that segment, if nobody needs it", existing.id))
         }
         None => told,
     }

@@ -46,7 +46,7 @@ pub(crate) fn save(
 ) -> Result<Vec<Result<Saved>>> {
     if path == Path::new("-") {
         if io::stdout().is_terminal() {
-            return Err(Error::usage("an archive is nothing for a terminal: redirect standard output, or name a file"));
+            return Err(Error::usage("not writing an archive to a terminal: redirect standard output, or name a file"));
         }
         let saved = write(Writer::new(Sink::Output(output)), segments, names, advance)?;
         output.flush()?;

@@ -98,7 +98,7 @@ impl SecondProcess {
 
     /// Returns the error for a process that has ended.
     pub(super) fn has_ended() -> Error {
-        Error::failed("cannot go on: the second process has ended, and not by our doing; run the demo again")
+        Error::failed("cannot continue: the second process has ended unexpectedly; run the demo again")
     }
 
     fn ask(&mut self, word: &str, shutdown: &ShutdownSignals) -> Result<Answer, Stop> {
@@ -114,7 +114,7 @@ impl SecondProcess {
                 return Ok(Answer { calls, text: text.into() });
             }
             if let Some(complaint) = line.strip_prefix(COMPLAINT) {
-                return Err(Error::failed(format!("cannot go on: the second process {complaint}")).into());
+                return Err(Error::failed(format!("cannot continue: the second process {complaint}")).into());
             }
             calls.push(line);
         }
@@ -172,9 +172,7 @@ pub(crate) fn serve(first: i32, words: impl BufRead, output: &mut Output) -> Res
                 String::new()
             }
             _ => {
-                return Err(Error::failed(
-                    "cannot do what standard input says; --second-process is for the demo alone",
-                ));
+                return Err(Error::failed("cannot follow standard input; --second-process is only for the demo"));
             }
         };
         output.line(format_args!("{ANSWER}{answer}"))?;

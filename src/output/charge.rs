@@ -19,7 +19,7 @@ pub(super) fn charge_lines(charges: &Charges, swapped: Option<u64>) -> Vec<Strin
         lines.push(format!("{} bytes left memory meanwhile, and are not counted", charges.vanished));
     }
     if let Some(swapped) = swapped.filter(|swapped| *swapped > 0) {
-        lines.push(format!("{swapped} bytes are swapped out: the kernel does not tell who is charged for these"));
+        lines.push(format!("{swapped} bytes are swapped out: the kernel does not report who is charged for them"));
     }
     lines
 }

@@ -83,7 +83,7 @@ impl Description<'_> {
                 Some((key, Proof::Unverified)) => {
                     format!("{} (it may have been {key}; that is not verified)", segment.key)
                 }
-                Some((key, _)) if key.is_private() => format!("{} (IPC_PRIVATE from the beginning)", segment.key),
+                Some((key, _)) if key.is_private() => format!("{} (IPC_PRIVATE: it never had a key)", segment.key),
                 Some((key, _)) => format!("{} (it was {key} until it was removed)", segment.key),
                 None => format!("{} (lost when it was removed)", segment.key),
             },
@@ -95,7 +95,7 @@ impl Description<'_> {
         let segment = self.segment;
         let resident = match (segment.rss, segment.believable_rss()) {
             (Some(told), None) => {
-                format!("not to be believed: the kernel says {}, more than the segment can hold", counted(told, "byte"))
+                format!("unreliable: the kernel reports {}, more than the segment can hold", counted(told, "byte"))
             }
             (_, Some(rss)) => format!("{}{}", amount(Some(rss)), bar(rss, segment.size, length)),
             (None, None) => amount(None),
@@ -134,8 +134,8 @@ impl Description<'_> {
         }
         let mut reasons = Vec::new();
         if attachments.unreadable > 0 {
-            let who = if geteuid().is_root() { "even root lacks the right here" } else { "root may" };
-            reasons.push(format!("{} may not be looked at; {who}", counted(attachments.unreadable, "process")));
+            let who = if geteuid().is_root() { "even root is not permitted here" } else { "run as root" };
+            reasons.push(format!("{} cannot be inspected; {who}", counted(attachments.unreadable, "process")));
         }
         if !attachments.silent.is_empty() {
             let those = counted(attachments.silent.len(), "process");
@@ -143,7 +143,7 @@ impl Description<'_> {
         }
         if reasons.is_empty() {
             reasons.push(
-                "held by processes that /proc does not show here, or that are in another IPC namespace by now".into(),
+                "held by processes that /proc does not show here, or that are now in another IPC namespace".into(),
             );
         }
         reasons.join("; ")
@@ -222,9 +222,9 @@ fn print_attachments(output: &mut Output, attachments: &[AttachmentRecord]) -> R
 
 fn explained(status: &str) -> &str {
     match status {
-        "dest" => "dest (marked for destruction: goes with its last detach)",
+        "dest" => "dest (marked for destruction: the last detach destroys it)",
         "locked" => "locked (not swapped out)",
-        "orphan" => "orphan (nobody is attached, its creator and its last user have exited)",
+        "orphan" => "orphan (no process has it attached; its creator and last user have exited)",
         other => other,
     }
 }

@@ -62,7 +62,7 @@ impl NamespaceRecord {
     fn heading(&self) -> String {
         let ours = if self.is_ours { " (this one)" } else { "" };
         let segments = match self.segments {
-            None => "may not be entered".to_owned(),
+            None => "cannot be entered".to_owned(),
             Some(0) => "no segments".into(),
             Some(segments) => counted(segments, "segment"),
         };
@@ -96,9 +96,9 @@ pub(crate) fn tell_unseen(namespaces: &AllNamespaces) -> Status {
         say(error);
     }
     let may_not = |count: usize, what: &str, verb: &str| {
-        (count > 0).then(|| format!("{} may not be {verb}", counted(count as u64, what)))
+        (count > 0).then(|| format!("{} cannot be {verb}", counted(count as u64, what)))
     };
-    let processes = may_not(namespaces.unseen_processes(), "process", "looked at");
+    let processes = may_not(namespaces.unseen_processes(), "process", "inspected");
     let denied = may_not(namespaces.denied_namespaces(), "IPC namespace", "entered");
     let reasons: Vec<_> = [processes, denied].into_iter().flatten().collect();
     if !reasons.is_empty() {
@@ -113,7 +113,7 @@ pub(crate) fn tell_out_of_sight(unknown: &[Unknown]) {
     for Unknown { pid, size, .. } in unknown.iter().take(MOST_TOLD) {
         let name = name_of(*pid).map_or(String::new(), |name| format!(" ({name})"));
         say(format_args!(
-            "process {pid}{name} has a segment of {} attached whose IPC namespace is out of sight",
+            "process {pid}{name} has a segment of {} attached in an IPC namespace that cannot be seen",
             human_bytes((*size).into())
         ));
     }

@@ -58,32 +58,32 @@ type Gauge<T> = (&'static str, Option<Measure>, &'static str, fn(&T) -> Option<u
 
 const BY_OWNER: [Gauge<Sums>; 9] = [
     ("segments", None, "Segments by the user who owns them.", |sums| Some(sums.segments)),
-    ("size", Some(Measure::Bytes), "What the sizes of the segments come to, touched or not.", |sums| Some(sums.size)),
-    ("resident", Some(Measure::Bytes), "What the segments have in memory.", |sums| sums.of_memory(sums.resident)),
-    ("swapped", Some(Measure::Bytes), "What the segments have swapped out.", |sums| sums.of_memory(sums.swapped)),
+    ("size", Some(Measure::Bytes), "Sum of the sizes of the segments, touched or not.", |sums| Some(sums.size)),
+    ("resident", Some(Measure::Bytes), "Memory that the segments use.", |sums| sums.of_memory(sums.resident)),
+    ("swapped", Some(Measure::Bytes), "Memory of the segments that is swapped out.", |sums| {
+        sums.of_memory(sums.swapped)
+    }),
     ("attached_segments", None, "Segments that somebody has attached.", |sums| Some(sums.attached)),
     ("attachments", None, "Attachments of the segments (nattch).", |sums| Some(sums.attachments)),
     ("orphaned_segments", None, "Segments that nobody has attached and whose creator has exited.", |sums| {
         Some(sums.orphaned)
     }),
-    ("orphaned_resident", Some(Measure::Bytes), "What orphaned segments have in memory.", |sums| {
+    ("orphaned_resident", Some(Measure::Bytes), "Memory that orphaned segments use.", |sums| {
         sums.of_memory(sums.orphaned_resident)
     }),
-    ("marked_segments", None, "Segments marked for destruction, which wait for their last detach.", |sums| {
-        Some(sums.marked)
-    }),
+    ("marked_segments", None, "Segments that are marked for destruction and still attached.", |sums| Some(sums.marked)),
 ];
 
 const OF_NAMESPACE: [Gauge<(Limits, Usage)>; 5] = [
     ("used_segments", None, "Segments that count toward SHMMNI.", |(_, usage)| Some(usage.segments.into())),
-    ("limit_segments", None, "SHMMNI: how many segments there may be.", |(limits, _)| Some(limits.max_segments.into())),
-    ("used", Some(Measure::Bytes), "What counts toward SHMALL: sizes, each in whole pages.", |(_, usage)| {
+    ("limit_segments", None, "SHMMNI: maximum number of segments.", |(limits, _)| Some(limits.max_segments.into())),
+    ("used", Some(Measure::Bytes), "Bytes that count toward SHMALL: sizes, each in whole pages.", |(_, usage)| {
         Some(bytes(usage.pages))
     }),
-    ("limit", Some(Measure::Bytes), "SHMALL: what all segments may have together.", |(limits, _)| {
+    ("limit", Some(Measure::Bytes), "SHMALL: maximum size of all segments together.", |(limits, _)| {
         Some(bytes(limits.max_pages))
     }),
-    ("limit_segment", Some(Measure::Bytes), "SHMMAX: the largest size of a segment.", |(limits, _)| {
+    ("limit_segment", Some(Measure::Bytes), "SHMMAX: maximum size of a segment.", |(limits, _)| {
         Some(limits.max_bytes.into())
     }),
 ];

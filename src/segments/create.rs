@@ -149,7 +149,7 @@ fn cannot_look(key: Key, hidden: Option<ShmId>) -> Error {
         .hint("a security policy or a sandbox may hide it; try without that, or as another user"),
         None => Error::cannot(
             format_args!("create segment {key}"),
-            format_args!("another process made and removed it again {TRIES} times meanwhile").to_string(),
+            format_args!("another process created and removed it {TRIES} times meanwhile").to_string(),
         ),
     }
 }

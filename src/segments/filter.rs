@@ -119,7 +119,7 @@ impl ProcessFilter {
             Ok(attached) => (attached, None),
             Err(error) => {
                 let problem = Error::io(format_args!("see what process {pid} has attached"), &error);
-                (None, Some(problem.hint("only what it created or used last is taken for its own")))
+                (None, Some(problem.hint("only segments that it created or used last match")))
             }
         };
         let ours = namespace::Identity::ours().ok().map(|ours| ours.inode);

@@ -25,13 +25,13 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Outcome {
-    /// Removes a segment.
+    /// It no longer exists.
     Removed,
     /// It will be destroyed by its last detach.
     Marked,
     /// A dry run: it is unchanged.
     WouldRemove,
-    /// It was named, but the filters do not match it.
+    /// It was named, but it does not match the filters.
     Skipped,
     /// It was named, but does not exist.
     Missing,
@@ -104,7 +104,7 @@ pub(crate) fn remove(chosen: &Segment, choice: Choice<'_>, lookups: &Lookups) ->
         Ok(Some(now)) if choice.skip_used && !chosen.attachments_are_as_in(&now) => return changed("it was used"),
         Ok(Some(now)) if choice.skip_attached && now.nattch > 0 => return changed("it was attached"),
         Ok(Some(now)) if choice.selection.is_some_and(|selection| !selection.matches(&now, lookups)) => {
-            return changed("the filters ceased to hold");
+            return changed("it stopped matching the filters");
         }
         Ok(Some(_)) => {}
         Err(error) => return failed(Error::call(format_args!("remove {name}"), error)),
@@ -226,7 +226,7 @@ impl fmt::Display for Removal {
         }
         match self.outcome {
             Outcome::Marked => write!(f, ", {} left", counted(self.nattch, "attachment")),
-            Outcome::Skipped => f.write_str(": the filters do not hold for it"),
+            Outcome::Skipped => f.write_str(": it does not match the filters"),
             _ => Ok(()),
         }
     }

@@ -67,7 +67,7 @@ impl fmt::Display for Error {
             Reason::NotPermitted => "only its owner, its creator or root may do that",
             Reason::HugePagesDenied => "you may not use huge pages",
             Reason::InvalidOwner => "that user or group does not exist in this user namespace",
-            Reason::SizeOutOfRange => "the kernel does not make a segment of that size",
+            Reason::SizeOutOfRange => "the kernel does not allow a segment of that size",
             Reason::LimitReached => "a limit on shared memory is reached",
             Reason::NoMemory => "there is not enough memory",
             Reason::LockLimitReached => "the limit on locked memory (ulimit -l) is reached",

@@ -132,7 +132,7 @@ fn an_ordinary_user_sees_his_own_and_the_count_of_the_rest() {
         assert_eq!((&seen["attachments_missing"], nattch(ns, 0)), (&2.into(), 3));
         let text = ns.shmadm_unprivileged(["stat", "0x2a"]).ok();
         let not_found = text.lines().find(|line| line.contains("not found")).expect("a line");
-        assert!(not_found.contains("2 of 3: ") && not_found.contains("may not be looked at; root may"), "{text}");
+        assert!(not_found.contains("2 of 3: ") && not_found.contains("cannot be inspected; run as root"), "{text}");
         // Root sees all, and whose they are.
         let all = stat(ns, 0);
         assert_eq!((attachments(&all).len(), &all["attachments_missing"]), (3, &0.into()));

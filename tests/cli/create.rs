@@ -154,7 +154,7 @@ fn exist_ok_takes_what_is_large_enough_and_leaves_it_as_it_is() {
             assert_eq!(id_of(ns.shmadm_unprivileged(words.split(' '))), 0);
         }
         let kept = create(ns, &format!("{key} --exist-ok -s 1 -m 777 --owner 0 --lock"));
-        assert!(kept.err.contains("left as it was"), "{kept:?}");
+        assert!(kept.err.contains("was not changed"), "{kept:?}");
         assert!(kept.ok().starts_with("found "));
         let error = create(ns, &format!("{key} --exist-ok --size 8193")).fails(1);
         assert!(error.contains("(id 0)") && error.contains("8192 bytes") && error.contains("8193"), "{error}");

@@ -251,7 +251,7 @@ fn a_step_fits_a_terminal_of_24_lines() {
         assert!(on_terminal.contains("\x1b[1m8 of 8"), "{on_terminal}");
         let steps: Vec<_> = on_terminal.split("\x1b[1m").skip(1).filter(|step| step.contains(" of 8: ")).collect();
         assert_eq!(steps.len(), STEPS, "{on_terminal}");
-        for step in on_terminal.split("Enter goes on") {
+        for step in on_terminal.split("Enter continues") {
             let lines = step.lines().skip_while(|line| !line.contains(" of 8: ")).count();
             assert!(lines <= 24, "{lines} lines: {step}");
         }

@@ -134,7 +134,7 @@ fn nothing_found_is_exit_1() {
         assert!(none.fails(1).contains(key.trim()));
         // No project id has eight zero bits.
         let none = ns.shmadm(["ftok", "--find", "0x2a", "."]);
-        assert!(none.fails(1).contains("no path has key 0x0000002a"));
+        assert!(none.fails(1).contains("key 0x0000002a cannot come from ftok(3)"));
     });
 }
 

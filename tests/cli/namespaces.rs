@@ -71,7 +71,7 @@ fn segments(list: &Value, inode: u64) -> Vec<&Value> {
 fn namespace(list: &Value, inode: u64) -> &Value {
     let mut namespaces = list["namespaces"].as_array().expect("an array").iter().filter(|known| known["ns"] == inode);
     let found = namespaces.next().unwrap_or_else(|| panic!("{inode} is not there: {list}"));
-    assert!(namespaces.next().is_none(), "{inode} is there twice: {list}");
+    assert!(namespaces.next().is_none(), "{inode} appears twice: {list}");
     found
 }
 
@@ -173,12 +173,12 @@ fn what_is_no_namespace_is_said_and_nothing_is_done() {
         let (file, fifo) = (file.to_str().expect("UTF-8"), fifo.to_str().expect("UTF-8"));
         for (named, cause) in [
             ("4194304", "no such process"),
-            ("2147483647", "no process is in it"),
-            (file, "no file of an IPC namespace"),
-            (fifo, "no file of an IPC namespace"),
-            ("/proc/self/ns", "no file of an IPC namespace"),
-            ("/proc/self/ns/net", "no file of an IPC namespace"),
-            ("/proc/self/ns/user", "no file of an IPC namespace"),
+            ("2147483647", "no process, mount or open file of it"),
+            (file, "not a file of an IPC namespace"),
+            (fifo, "not a file of an IPC namespace"),
+            ("/proc/self/ns", "not a file of an IPC namespace"),
+            ("/proc/self/ns/net", "not a file of an IPC namespace"),
+            ("/proc/self/ns/user", "not a file of an IPC namespace"),
             ("nowhere", "No such file or directory"),
         ] {
             let error = ns.shmadm(["--ns", named, "create", "1", "--size", "1"]).fails(1);
@@ -265,7 +265,7 @@ fn an_ordinary_user_enters_what_is_his_by_its_user_namespace() {
             ended(ordinary("perl").args(["-e", deaf, shmadm_path(), "list", "--all-namespaces", "-f", "json"])).json();
         assert_eq!(segments(&list, there.inode).len(), 1, "{list}");
         // The processes of other users.
-        assert!(notes.lines().count() == 1 && notes.contains("may not be looked at"), "{notes}");
+        assert!(notes.lines().count() == 1 && notes.contains("cannot be inspected"), "{notes}");
     });
 }
 

@@ -182,7 +182,7 @@ fn snapshots() {
             ),
             &all[1..],
         ),
-        // One that is there twice, in namespaces that are told or are not.
+        // One that appears twice, in namespaces that are told or are not.
         (
             [with_first(b"{\"segments\":[{\"ns\":1,", b"},\n{\"ns\":null,"), with_first(b"", b"}]}")].concat(),
             &all[1..],

@@ -80,7 +80,7 @@ impl Traced {
     pub(super) fn missing(&self, leaks: &Leaks) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(error) = self.untraced.as_ref().filter(|_| !leaks.is_empty()) {
-            lines.push(format!("who created that is not known: {}", untraced(error)));
+            lines.push(format!("its creator is not known: {}", untraced(error)));
         }
         let count = |which: fn(&Origin) -> bool| leaks.origins().filter(|origin| which(origin)).count();
         for (count, why) in [
@@ -88,16 +88,16 @@ impl Traced {
                 count(|origin| matches!(origin, Origin::OneOfSeveral)),
                 "several calls at the same time can have created it",
             ),
-            (count(|origin| matches!(origin, Origin::Unseen)), "no call was seen that created it"),
+            (count(|origin| matches!(origin, Origin::Unseen)), "no call that created it was seen"),
             (
                 count(|origin| matches!(origin, Origin::Call(call) if call.caller.is_none())),
-                "the process could not be looked at",
+                "the process could not be inspected",
             ),
         ] {
             match count {
                 0 => {}
-                1 => lines.push(format!("who created 1 of them is not known: {why}")),
-                many => lines.push(format!("who created {many} of them is not known: {why}")),
+                1 => lines.push(format!("the creator of 1 of them is not known: {why}")),
+                many => lines.push(format!("the creators of {many} of them are not known: {why}")),
             }
         }
         lines
@@ -113,7 +113,7 @@ fn untraced(error: &io::Error) -> String {
         Some(Errno::EBUSY) => {
             "another guard, or another program with seccomp notifications, traces the command".to_owned()
         }
-        Some(Errno::EINVAL | Errno::ENOSYS) => "it takes seccomp notifications of Linux 5.5 or later".to_owned(),
+        Some(Errno::EINVAL | Errno::ENOSYS) => "it needs seccomp notifications (Linux 5.5 or later)".to_owned(),
         _ => format!("the command could not be traced: {}", crate::linux::cause(error)),
     }
 }

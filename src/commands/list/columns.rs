@@ -69,7 +69,7 @@ pub(super) fn resolve(words: &[ColumnWord], defaults: Vec<&'static Column>) -> R
 pub(crate) fn candidates(word: &OsStr) -> Vec<CompletionCandidate> {
     let plus = if word.as_encoded_bytes().starts_with(b"+") { "+" } else { "" };
     let columns = COLUMNS.iter().map(|column| (format!("{plus}{}", column.title.to_lowercase()), column.help));
-    let words = [("all".to_owned(), "Every column"), ("help".to_owned(), "A line about each column")];
+    let words = [("all".to_owned(), "Every column"), ("help".to_owned(), "A description of each column")];
     let all = columns.chain(words.into_iter().filter(|_| plus.is_empty()));
     let fitting = all.filter(|(name, _)| word.to_str().is_some_and(|word| name.starts_with(word)));
     fitting.map(|(name, help)| CompletionCandidate::new(name).help(Some(help.into()))).collect()

@@ -61,7 +61,7 @@ impl Remove {
         }
         if let Some(signal) = shutdown.signal() {
             if left > 0 {
-                say(format_args!("interrupted: {left} of {} were left alone", left + removals.len()));
+                say(format_args!("interrupted: {left} of {} were not removed", left + removals.len()));
             }
             return Ok(Status::Signal(signal));
         }

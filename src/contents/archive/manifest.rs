@@ -75,7 +75,7 @@ impl Manifest {
             return Err("its manifest has too many segments".into());
         }
         if manifest.mtime() != mtime {
-            return Err("its manifest is from another time than its data".into());
+            return Err("its manifest and its data have different times".into());
         }
         match manifest.segments.iter().find(|segment| !segment.is_possible()) {
             Some(wrong) => {

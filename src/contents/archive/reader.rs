@@ -99,7 +99,7 @@ impl Members {
     fn expect_end(&mut self) -> Result<()> {
         match self.source.fill_buf() {
             Ok([]) => Ok(()),
-            Ok(_) => Err(self.damaged("there is more after its end")),
+            Ok(_) => Err(self.damaged("there is data after its end")),
             Err(error) => Err(self.unreadable(&error)),
         }
     }
@@ -153,7 +153,7 @@ fn check(members: &mut Members, advance: Advance<'_>) -> Result<Vec<(SavedSegmen
         let start = members.at;
         let member = members.next()?;
         if *mtime.get_or_insert(member.mtime) != member.mtime {
-            return Err(members.damaged("members of different times"));
+            return Err(members.damaged("members with different times"));
         }
         let (id, offset) = match member.content {
             Content::Extent { id, offset } => (id, offset),
@@ -206,7 +206,7 @@ fn read_manifest(members: &mut Members, member: &Member) -> Result<Manifest> {
         Ok(())
     })?;
     if found != sum.as_bytes() {
-        return Err(members.damaged("its manifest is not what was saved"));
+        return Err(members.damaged("its manifest was changed"));
     }
     members.zeros(2 * BLOCK)?;
     members.expect_end()?;
@@ -221,7 +221,7 @@ fn compare(members: &Members, manifest: Manifest, summaries: &[Summary]) -> Resu
     for segment in manifest.segments {
         let id = segment.id();
         if !ids.insert(id) {
-            return Err(members.damaged(format_args!("segment id:{id} is there twice")));
+            return Err(members.damaged(format_args!("segment id:{id} appears twice")));
         }
         let start = match segment.bytes {
             0 => Some(0).filter(|_| segment.sha256 == ExtentsDigest::default().finish()),
@@ -233,7 +233,7 @@ fn compare(members: &Members, manifest: Manifest, summaries: &[Summary]) -> Resu
                 .map(|seen| seen.start),
         };
         let Some(start) = start else {
-            return Err(members.damaged(format_args!("the data of segment id:{id} is not what was saved")));
+            return Err(members.damaged(format_args!("the data of segment id:{id} was changed")));
         };
         segments.push((segment, start));
     }

@@ -127,7 +127,7 @@ impl Place {
             return Ok(());
         }
         let message = format!(
-            "it belongs to another user (uid {}), in a directory where everybody can make files; name a file in a \
+            "it belongs to another user (uid {}), in a directory where everybody can create files; name a file in a \
              directory of your own",
             file.st_uid
         );

@@ -17,7 +17,7 @@ pub(crate) fn lines(objects: &LeakedObjects) -> Vec<String> {
         }
     }
     if objects.each().count() > MOST_DETAILED {
-        lines.push(format!("  who created them is told of the first {MOST_DETAILED}; --report has all"));
+        lines.push(format!("  the creators of the first {MOST_DETAILED} are shown; --report has all"));
     }
     lines
 }

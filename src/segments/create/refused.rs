@@ -37,7 +37,7 @@ pub(crate) fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error)
         (Reason::HugePagesDenied, _) => {
             told.hint("they need root, or membership in the group of sysctl vm.hugetlb_shm_group")
         }
-        (Reason::NoMemory, _) => told.hint("--no-reserve makes it without reserving memory for all of it"),
+        (Reason::NoMemory, _) => told.hint("--no-reserve creates it without reserving memory for all of it"),
         _ => told,
     }
 }
@@ -65,7 +65,7 @@ fn limit_reached(size: u64, limits: &Limits) -> Option<String> {
         )
     } else {
         format!(
-            "SHMALL allows {allowed} ({all}), of which {} are taken; remove some segments (`shmadm list`), or root can \
+            "SHMALL allows {allowed} ({all}), of which {} are in use; remove some segments (`shmadm list`), or root can \
              raise it: {raise}",
             usage.pages
         )

@@ -19,7 +19,7 @@ const NEXT_ID: &str = "/proc/sys/kernel/shm_next_id";
 pub(crate) fn create_with_id(new: &NewSegment, id: ShmId) -> Result<Created, NotCreated> {
     let action = format!("create a segment with identifier {id}");
     ask_for(id.as_raw()).map_err(|error| {
-        let hint = "a certain identifier needs root, or CAP_CHECKPOINT_RESTORE, and a /proc/sys that can be written";
+        let hint = "choosing the identifier needs root or CAP_CHECKPOINT_RESTORE, and a writable /proc/sys";
         NotCreated::Failed(Error::io(format_args!("{action}: write {NEXT_ID}"), &error).hint(hint))
     })?;
     let created = create(new).inspect_err(|_| take_back())?;

@@ -71,7 +71,7 @@ pub(super) fn rmid_forced() -> Check {
         None => {
             let finding = "/proc does not show kernel.shm_rmid_forced: if it is 1, the kernel destroys what nobody has \
                            attached";
-            Check::new(name, Health::Unknown, finding).remedy("look at it where /proc/sys is not hidden")
+            Check::new(name, Health::Unknown, finding).remedy("run shmadm where /proc/sys is not hidden")
         }
     }
 }

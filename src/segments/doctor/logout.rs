@@ -20,7 +20,7 @@ pub(super) fn remove_ipc() -> Check {
     let RemoveIpc { is_on, file } = RemoveIpc::read(Path::new("/"));
     let source = file.map_or_else(|| "the default".into(), |file| file.display().to_string());
     if !is_on {
-        let finding = format!("RemoveIPC=no ({source}): systemd-logind leaves segments alone");
+        let finding = format!("RemoveIPC=no ({source}): systemd-logind removes no segments");
         return Check::new(name, Health::Ok, finding);
     }
     if !logind::is_running() && is_in_container() {
@@ -42,7 +42,7 @@ pub(super) fn remove_ipc() -> Check {
     let last = logind::system_uid_max();
     let finding = format!(
         "RemoveIPC=yes ({source}): when the last session of a user ends, systemd-logind removes the segments that the user \
-         owns and nobody has attached. It leaves alone what belongs to users up to uid {last}, and to users who linger.{}",
+         owns and nobody has attached. It does not remove the segments of users up to uid {last}, or of users who linger.{}",
         at_risk(last)
     );
     let remedy = "as root: mkdir -p /etc/systemd/logind.conf.d, write \"[Login]\" and \"RemoveIPC=no\" into \

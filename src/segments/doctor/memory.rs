@@ -75,7 +75,7 @@ fn reserve(count: u64) -> String {
 pub(super) fn lock_limit() -> Check {
     let name = "memlock";
     if capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK)) {
-        return Check::new(name, Health::Ok, "no limit on locked memory holds for you (CAP_IPC_LOCK)");
+        return Check::new(name, Health::Ok, "no limit on locked memory applies to you (CAP_IPC_LOCK)");
     }
     match getrlimit(Resource::RLIMIT_MEMLOCK) {
         Ok((u64::MAX, _)) => Check::new(name, Health::Ok, "the limit on locked memory is unlimited"),

@@ -44,11 +44,11 @@ pub(super) fn processes() -> Check {
     let attachments = Attachments::look();
     let is_nested = status_line("self", "NSpid:").is_some_and(|pids| pids.split_ascii_whitespace().count() > 1);
     match (attachments.unreadable, attachments.error, is_nested) {
-        (_, Some(error), _) => Check::new(name, Health::Unknown, format!("processes cannot be looked at: {error}")),
+        (_, Some(error), _) => Check::new(name, Health::Unknown, format!("processes cannot be inspected: {error}")),
         (0, None, false) => Check::new(name, Health::Ok, "what all processes have attached can be seen"),
         (0, None, true) => {
             let finding = "this is a pid namespace of its own: creators and users of segments outside of it are unknown, \
-                           and are never taken for exited";
+                           and never count as exited";
             Check::new(name, Health::Note, finding)
                 .remedy("run shmadm in the pid namespace of the machine (docker --pid=host)")
         }
@@ -67,8 +67,7 @@ pub(super) fn kernel_watch() -> Check {
     match Tracepoints::<()>::open() {
         Ok(_) => Check::new(name, Health::Ok, "watch can follow every call, with the process that makes it"),
         Err(error) => {
-            let finding =
-                format!("watch cannot follow the calls ({}), and looks again and again instead", cause(&error));
+            let finding = format!("watch cannot follow the calls ({}), and polls instead", cause(&error));
             let remedy = match error.kind() {
                 io::ErrorKind::PermissionDenied => {
                     "run it as root (CAP_SYS_ADMIN and CAP_PERFMON), outside of containers"
@@ -99,6 +98,6 @@ pub(super) fn private_namespace() -> Check {
     if refused.is_empty() {
         return Check::new(name, Health::Ok, "guard and demo can work in an IPC namespace of their own");
     }
-    let finding = format!("guard cannot make an IPC namespace of its own: {refused}");
+    let finding = format!("guard cannot create an IPC namespace of its own: {refused}");
     Check::new(name, Health::Note, finding).remedy("guard --shared works in this one")
 }

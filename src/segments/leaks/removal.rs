@@ -54,7 +54,7 @@ fn remove_other(object: &Object, is_certain: bool, remove: impl Fn(i32) -> Resul
     let name = Name(object.kind, object.key, object.id);
     let left = |why: &str| Removed { line: format!("left {name}: {why}"), is_removed: false };
     if !is_certain {
-        return left("it may be another program's; without tracing, nothing tells who created it");
+        return left("it may belong to another program; without tracing, its creator is not known");
     }
     if objects::at(object.kind, object.id).is_some_and(|now| !now.is_same_as(object) || now.key != object.key) {
         return left("it changed since the command ended");

@@ -37,9 +37,7 @@ pub(crate) struct ParseNamespaceError;
 
 impl fmt::Display for ParseNamespaceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "a process has a number from 1 to 4194304, and a namespace a larger one; everything that is no number is a path",
-        )
+        f.write_str("a process has a number from 1 to 4194304, and a namespace a larger one; anything else is a path")
     }
 }
 
@@ -219,11 +217,11 @@ fn explain(named: &NamespaceRef, error: &io::Error) -> Error {
             because("there is no such process").hint("`lsns -t ipc` shows which have one")
         }
         (NamespaceRef::Inode(_), None) if error.kind() == io::ErrorKind::NotFound => {
-            because("no process is in it, and no mount or open file keeps it, as far as can be seen from here")
-                .hint("`shmadm list --all-namespaces` shows those that there are; root sees all")
+            because("no process, mount or open file of it can be seen from here")
+                .hint("`shmadm list --all-namespaces` shows the namespaces; root sees all of them")
         }
         (NamespaceRef::Path(_), Some(Errno::EINVAL | Errno::ENOTTY | Errno::ENXIO)) => {
-            because("that is no file of an IPC namespace").hint("/proc/PID/ns/ipc is one")
+            because("that is not a file of an IPC namespace").hint("/proc/PID/ns/ipc is one")
         }
         (_, Some(Errno::EPERM | Errno::EACCES)) => {
             because("permission denied").hint("root may, and the user who made the user namespace around it")

@@ -43,7 +43,7 @@ fn a_file_of_sysfs_says_nothing_of_its_size() {
         let made = ns.shmadm(["create", "42", "--size", "8K", "--from", file, "-q"]);
         made.ok();
         assert_eq!(ns.shmadm(["read", "42", "-f", "string"]).ok(), contents);
-        assert!(ns.shmadm(["create", "43", "--from", file]).fails(1).contains("does not tell its size"));
+        assert!(ns.shmadm(["create", "43", "--from", file]).fails(1).contains("its size is unknown"));
     });
 }
 
@@ -59,7 +59,7 @@ fn a_dash_is_standard_input() {
         assert!(made.out.contains("cannot read ./-: No such file"), "{made:?}");
         assert_eq!(ns.shmadm(["read", "43"]).ok(), "a file");
         let unsized_ = ns.shmadm_with_input(["create", "44", "--from", "-"], b"x").fails(1);
-        assert!(unsized_.contains("as large as standard input: it is empty, or does not tell its size; say --size"));
+        assert!(unsized_.contains("as large as standard input: it is empty, or its size is unknown; use --size"));
         let full = ns.shmadm_with_input(["create", "44", "--from", "-", "--size", "1"], b"xy").fails(1);
         assert!(full.contains("the segment is full") && full.contains("removed again"), "{full}");
         assert_eq!(ns.table().len(), 2);

@@ -84,7 +84,7 @@ fn a_second_process_that_is_killed_is_a_failure_that_leaves_nothing() {
             assert_eq!(status.code(), Some(1), "step {step}");
             let mut err = String::new();
             running.0.stderr.take().expect("errors").read_to_string(&mut err).expect("errors");
-            assert!(err.contains("shmadm: cannot go on: the second process has ended"), "step {step}: {err}");
+            assert!(err.contains("shmadm: cannot continue: the second process has ended"), "step {step}: {err}");
             nothing_is_left(ns, second, &format!("step {step}"));
         }
     });
@@ -128,7 +128,7 @@ fn what_others_do_to_the_segment_meanwhile_is_told() {
         show.enter.as_mut().expect("an input").write_all(b"\n").expect("Enter");
         let ended = show.end();
         assert_eq!(ended.code, Some(1), "{ended:?}");
-        assert!(ended.err.contains("cannot go on: the second process cannot attach segment 0x"), "{ended:?}");
+        assert!(ended.err.contains("cannot continue: the second process cannot attach segment 0x"), "{ended:?}");
         nothing_is_left(ns, second, "marked by another");
 
         // Attached by a third one: it is counted, and the segment outlives the demonstration as a marked one.
@@ -172,7 +172,7 @@ fn a_key_that_has_another_segment_by_now_is_not_attached_by_b() {
                 "there is no such segment; somebody has removed it".to_owned()
             } else {
                 format!(
-                    "cannot go on: the second process cannot attach segment {key} (id {}): somebody has removed it, and its \
+                    "cannot continue: the second process cannot attach segment {key} (id {}): somebody has removed it, and its \
                      key has another segment by now (id {}); run the demo again\n",
                     row.id, before.id
                 )

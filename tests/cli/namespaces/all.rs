@@ -14,14 +14,14 @@ fn foreign_namespaces_are_counted() {
         ns.shmadm(["--ns", &there.pid, "create", "42", "--size", "8192"]).ok();
         let list = ns.shmadm_unprivileged(["list", "--all-namespaces", "-f", "json"]);
         let notes = list.err.clone();
-        assert!(notes.lines().count() == 1 && notes.contains("may not be entered"), "{notes}");
-        assert!(notes.contains("may not be looked at") && notes.contains("root sees all"), "{notes}");
+        assert!(notes.lines().count() == 1 && notes.contains("cannot be entered"), "{notes}");
+        assert!(notes.contains("cannot be inspected") && notes.contains("root sees all"), "{notes}");
         let list = list.json();
         assert_eq!(namespace(&list, there.inode)["segments"], Value::Null);
         assert!(segments(&list, there.inode).is_empty());
         assert_eq!(segments(&list, inode(gettid())).len(), 1);
         let table = ns.shmadm_unprivileged(["list", "--all-namespaces"]).ok();
-        let heading = format!("IPC namespace {}, may not be entered, ", there.inode);
+        let heading = format!("IPC namespace {}, cannot be entered, ", there.inode);
         let ends = format!("process {}: sleep 1000", there.pid);
         assert!(table.lines().any(|line| line.starts_with(&heading) && line.ends_with(&ends)), "{table}");
         assert_eq!(segments(&everything(ns, &[]), there.inode).len(), 1, "root sees it");

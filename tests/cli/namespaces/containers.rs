@@ -171,7 +171,7 @@ fn an_attachment_whose_namespace_nothing_shows_is_told() {
         let told = || {
             let list = ns.shmadm(["list", "--all-namespaces", "-f", "json"]);
             let line =
-                format!("process {pid} (mover) has a segment of 9.8K attached whose IPC namespace is out of sight");
+                format!("process {pid} (mover) has a segment of 9.8K attached in an IPC namespace that cannot be seen");
             list.err.lines().any(|told| told.contains(&line))
         };
         wait_until("it is told", told);

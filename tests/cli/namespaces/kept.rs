@@ -52,7 +52,7 @@ fn a_namespace_that_only_a_mount_or_a_descriptor_keeps_is_listed_and_entered() {
             assert_eq!(named.ok(), format!("8192 {inode}\n"));
             drop(keeper);
             let told = ns.shmadm(["--ns", &inode.to_string(), "list"]).fails(1);
-            assert!(told.contains("no process is in it"), "{told}");
+            assert!(told.contains("no process, mount or open file of it"), "{told}");
         }
     });
 }

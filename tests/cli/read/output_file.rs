@@ -122,7 +122,7 @@ fn what_a_stranger_has_put_into_a_shared_directory_is_refused() {
         for planted in ["shared/fifo", "shared/file", "mine", "mine2"] {
             // Nobody reads the FIFO: to open it would wait.
             let error = ended(ns.program("timeout").args(["30", shmadm_path()]).args(["read", "1", "-o", planted]));
-            let cause = "it belongs to another user (uid 1234), in a directory where everybody can make files";
+            let cause = "it belongs to another user (uid 1234), in a directory where everybody can create files";
             let error = error.fails(1);
             assert!(error.starts_with(&format!("shmadm: cannot write {planted}: {cause}; ")), "{error}");
         }

@@ -52,7 +52,7 @@ fn what_is_gone_is_told_and_the_rest_is_left_alone() {
                 false => ended.out.lines().filter(|line| line.starts_with("removed segment 0x")).count(),
             };
             assert_eq!(told + left, 400, "{options:?}");
-            assert_eq!(ended.err, format!("shmadm: interrupted: {left} of 400 were left alone\n"), "{options:?}");
+            assert_eq!(ended.err, format!("shmadm: interrupted: {left} of 400 were not removed\n"), "{options:?}");
             ns.run("ipcrm", ["-a"]);
         }
     });
