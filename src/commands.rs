@@ -18,6 +18,7 @@ mod run;
 mod save;
 mod set;
 mod stat;
+mod usage;
 mod watch;
 
 use clap::{ColorChoice, CommandFactory, Parser, Subcommand};

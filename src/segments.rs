@@ -10,6 +10,7 @@ pub(crate) mod creators;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod filter;
+mod hints;
 pub(crate) mod holders;
 pub(crate) mod leaks;
 pub(crate) mod lookup;

@@ -173,7 +173,9 @@ impl AttachWrite {
         let may_create = || check_fit(&format!("a new segment {key}"), input, self.offset.0, size);
         match create::find_or_create(&new, may_create)? {
             Found::Existing(existing) if existing.size < size => Err(create::too_small("write to", &existing, size)),
-            Found::Existing(existing) => Ok(Target::Existing(Named { key: Some(key), id: existing.id })),
+            Found::Existing(existing) => {
+                Ok(Target::Existing(Named { key: Some(key), id: existing.id, is_decimal: false }))
+            }
             Found::Created(created) => Ok(Target::Created(created)),
         }
     }

@@ -3,10 +3,11 @@
 use std::env;
 use std::os::unix::ffi::OsStrExt;
 
+use clap::error::ErrorKind;
 use clap::{ColorChoice, Parser};
 use serde::Serialize;
 
-use super::{Cli, Command, Context, all_commands};
+use super::{Cli, Command, Context, usage};
 use crate::error::{Error, Kind, Result, Status, advice};
 use crate::output::{Output, note_raw, say};
 use crate::segments::cache::Lookups;
@@ -26,7 +27,7 @@ pub fn main() -> u8 {
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(message) => return help_or_usage(&with_all_commands(message)),
+        Err(message) => return help_or_usage(message),
     };
     if cli.global.trace {
         sysv::trace_to(|call| note_raw(&call.to_string()));
@@ -54,13 +55,6 @@ pub fn main() -> u8 {
         Ok(status) => exit(status),
         Err(error) => fail(&error),
     }
-}
-
-/// Returns clap's message when it knows all commands. The message repeats words of the command line, which others may
-/// have chosen: they are escaped first.
-fn with_all_commands(message: clap::Error) -> clap::Error {
-    let words = env::args_os().map(|word| visible(word.as_bytes()).into_owned());
-    all_commands().try_get_matches_from(words).err().unwrap_or(message)
 }
 
 /// Reports the processes that did not answer: the output is incomplete for them.
@@ -112,12 +106,24 @@ fn exit(status: Status) -> u8 {
     status.code()
 }
 
-/// Prints clap's message. clap's own method would exit with status 0 after writing `--help` to a full disk.
-fn help_or_usage(message: &clap::Error) -> u8 {
-    if message.use_stderr() {
+/// Prints help, or says what is wrong with the command line. clap itself would leave `--help` into a full disk with exit
+/// status 0.
+fn help_or_usage(message: clap::Error) -> u8 {
+    if message.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         // If standard error is closed, nothing can be reported.
         let _ = message.print();
         return exit(Status::Usage);
+    }
+    if message.use_stderr() {
+        let words: Vec<_> = env::args_os().map(|word| visible(word.as_bytes()).into_owned()).collect();
+        let error = usage::error(message, &words);
+        if usage::wants_json(&words)
+            && let Ok(mut output) = Output::new(anstream::ColorChoice::Never)
+        {
+            // If standard output is what fails, the line on standard error is left.
+            let _ = output.json(&JsonError { error: &error }).and_then(|()| output.flush());
+        }
+        return fail(&error);
     }
     let printed = Output::new(anstream::ColorChoice::Auto).and_then(|mut output| {
         let text = message.render();

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use crate::error::{Error, Result};
+use crate::segments::hints::hint_at;
 use crate::sysv::ftok;
 use crate::sysv::{self, Limits, Reason, Segment, Usage};
 use crate::values::{Key, SegmentRef, ShmId, visible_path};
@@ -15,17 +16,20 @@ pub(crate) struct Named {
     pub key: Option<Key>,
     /// Its identifier.
     pub id: ShmId,
+    /// Whether the user wrote the key as a decimal, which is then shown, too.
+    pub is_decimal: bool,
 }
 
 impl From<&Segment> for Named {
     fn from(segment: &Segment) -> Named {
-        Named { key: Some(segment.key).filter(|key| !key.is_private()), id: segment.id }
+        Named { key: Some(segment.key).filter(|key| !key.is_private()), id: segment.id, is_decimal: false }
     }
 }
 
 impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.key {
+            Some(key) if self.is_decimal => write!(f, "segment {key} ({}, id {})", key.as_unsigned(), self.id),
             Some(key) => write!(f, "segment {key} (id {})", self.id),
             None => write!(f, "segment id:{}", self.id),
         }
@@ -38,7 +42,7 @@ impl fmt::Display for Named {
 /// The path does not exist (exit status 1).
 pub(crate) fn key_of(segment: &SegmentRef) -> Result<Option<Key>> {
     match segment {
-        SegmentRef::Key(key) => Ok(Some(*key)),
+        SegmentRef::Key(key) | SegmentRef::Decimal(key) => Ok(Some(*key)),
         SegmentRef::Id(_) => Ok(None),
         SegmentRef::Ftok(project, path) => ftok(path, *project)
             .map(Some)
@@ -51,15 +55,18 @@ pub(crate) fn key_of(segment: &SegmentRef) -> Result<Option<Key>> {
 /// `verb` names the purpose in errors, as in "cannot read segment …".
 pub(crate) fn find(verb: &str, segment: &SegmentRef) -> Result<Named> {
     if let SegmentRef::Id(id) = segment {
-        return Ok(Named { key: None, id: *id });
+        return Ok(Named { key: None, id: *id, is_decimal: false });
     }
     let key = key_of(segment)?.filter(|key| !key.is_private());
     let Some(key) = key else {
         return Err(Error::failed(format!("cannot {verb} segment {segment}: its key is 0, which names no segment")));
     };
     match sysv::find(key) {
-        Ok(Some(id)) => Ok(Named { key: Some(key), id }),
-        Ok(None) => Err(missing(verb, &Word { segment, key: Some(key) }, Some(sysv::Errno::ENOENT))),
+        Ok(Some(id)) => Ok(Named { key: Some(key), id, is_decimal: matches!(segment, SegmentRef::Decimal(_)) }),
+        Ok(None) => {
+            let error = none(verb, &Word { segment, key: Some(key) }, Some(sysv::Errno::ENOENT));
+            Err(hint_at(error, key))
+        }
         Err(error) => Err(Error::call(format_args!("{verb} segment {key}"), error)),
     }
 }
@@ -123,9 +130,12 @@ pub(crate) fn limits() -> Result<(Limits, Usage)> {
 
 /// Returns the error for a named segment that does not exist.
 pub(crate) fn missing(verb: &str, word: &impl fmt::Display, errno: Option<sysv::Errno>) -> Error {
-    let mut error = Error::missing(format!("cannot {verb} {word}: there is no such segment"));
-    error.errno = errno;
-    error.hint("`shmadm list` shows those that exist")
+    none(verb, word, errno).hint("`shmadm list` shows those that exist")
+}
+
+fn none(verb: &str, word: &impl fmt::Display, errno: Option<sysv::Errno>) -> Error {
+    let action = Some(format!("{verb} {word}"));
+    Error { action, errno, ..Error::missing("there is no such segment") }
 }
 
 struct Word<'a> {
@@ -137,6 +147,7 @@ impl fmt::Display for Word<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.segment, self.key) {
             (SegmentRef::Ftok(..), Some(key)) => write!(f, "segment {} ({key})", self.segment),
+            (SegmentRef::Decimal(_), Some(key)) => write!(f, "segment {key} ({})", self.segment),
             _ => write!(f, "segment {}", self.segment),
         }
     }

@@ -202,7 +202,7 @@ impl Removal {
         let outcome = if error.kind == Kind::Missing { Outcome::Missing } else { Outcome::Failed };
         let error = Some(error).filter(|_| !(ignore_missing && outcome == Outcome::Missing));
         let (key, id) = match word {
-            SegmentRef::Key(key) => (Some(*key), None),
+            SegmentRef::Key(key) | SegmentRef::Decimal(key) => (Some(*key), None),
             SegmentRef::Id(id) => (None, Some(*id)),
             SegmentRef::Ftok(..) => (lookup::key_of(word).ok().flatten(), None),
         };

@@ -23,6 +23,11 @@ impl Key {
         Key(raw.cast_unsigned())
     }
 
+    /// Returns the key as a number without a sign.
+    pub(crate) fn as_unsigned(self) -> u32 {
+        self.0
+    }
+
     /// Returns whether this is `IPC_PRIVATE`: the segment was created without a key, or lost its key to `IPC_RMID`.
     pub fn is_private(self) -> bool {
         self == Key::PRIVATE

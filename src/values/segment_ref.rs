@@ -10,8 +10,10 @@ use crate::values::{Key, ParseKeyError, ShmId, visible_path};
 /// A segment as a user names it: by key, by identifier, or by the path that its key derives from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SegmentRef {
-    /// `0x2a`, `42`, `052`.
+    /// `0x2a`, `052`.
     Key(Key),
+    /// `42`: a key that the user writes as a decimal, and so knows as one.
+    Decimal(Key),
     /// `id:5`.
     Id(ShmId),
     /// `ftok:A:/srv/app`. The key is derived when the segment is looked up, because the path may not exist.
@@ -22,6 +24,7 @@ impl fmt::Display for SegmentRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key(key) => key.fmt(f),
+            Self::Decimal(key) => key.as_unsigned().fmt(f),
             Self::Id(id) => write!(f, "id:{id}"),
             Self::Ftok(project, path) => write!(f, "ftok:{project}:{}", visible_path(path)),
         }
@@ -74,6 +77,10 @@ impl std::str::FromStr for ProjectId {
 pub enum ParseSegmentRefError {
     /// Not a key, nor one of the prefixed forms.
     Key(ParseKeyError),
+    /// Hexadecimal digits without `0x`.
+    Hexadecimal(Key),
+    /// A name as shm_open(3) takes it.
+    Posix,
     /// Key 0.
     Private,
     /// `id:` is not followed by a number of 31 bits.
@@ -91,6 +98,8 @@ impl fmt::Display for ParseSegmentRefError {
                 f.write_str("a segment is a key (0x2a, 42, 052), id:N, or ftok:PROJECT:PATH")
             }
             Self::Key(error) => error.fmt(f),
+            Self::Hexadecimal(key) => write!(f, "did you mean {:#x}?", key.as_unsigned()),
+            Self::Posix => f.write_str("a name with / is a POSIX shared memory object: see /dev/shm"),
             Self::Private => f.write_str(
                 "key 0 is IPC_PRIVATE, which names no segment; name one without a key by its identifier, id:N",
             ),
@@ -127,8 +136,15 @@ impl TryFrom<&OsStr> for SegmentRef {
         }
         match word.parse::<Key>() {
             Ok(key) if key.is_private() => Err(ParseSegmentRefError::Private),
+            Ok(key) if word.starts_with(|first: char| ('1'..='9').contains(&first)) => Ok(SegmentRef::Decimal(key)),
             Ok(key) => Ok(SegmentRef::Key(key)),
-            Err(error) => Err(ParseSegmentRefError::Key(error)),
+            Err(ParseKeyError::NotANumber) if word.starts_with('/') => Err(ParseSegmentRefError::Posix),
+            Err(error) => Err(match u32::from_str_radix(word, 16) {
+                Ok(number) if error == ParseKeyError::NotANumber && !word.starts_with(['+', '-']) => {
+                    ParseSegmentRefError::Hexadecimal(Key::from_raw(number.cast_signed()))
+                }
+                _ => ParseSegmentRefError::Key(error),
+            }),
         }
     }
 }
@@ -159,6 +175,16 @@ mod tests {
             assert_eq!(parse(&format!("ftok:{word}:/srv/app")), Ok(expected), "{word}");
         }
         assert_eq!(parse("ftok:A:/srv:app"), Ok(SegmentRef::Ftok(ProjectId(b'A'), "/srv:app".into())));
+    }
+
+    #[test]
+    fn what_is_almost_right_is_recognized() {
+        assert_eq!(parse("42"), Ok(SegmentRef::Decimal(Key::from_raw(42))));
+        assert_eq!(parse("7a6d0001"), Err(ParseSegmentRefError::Hexadecimal(Key::from_raw(0x7a6d_0001))));
+        assert_eq!(parse("/postgres"), Err(ParseSegmentRefError::Posix));
+        for word in ["+ff", "-ff", "123456789abc"] {
+            assert_eq!(parse(word), Err(ParseSegmentRefError::Key(ParseKeyError::NotANumber)), "{word}");
+        }
     }
 
     #[test]

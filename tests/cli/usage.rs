@@ -1,5 +1,7 @@
 //! What holds for every command: bad words, help, version.
 
+mod hints;
+
 use std::process::{Command, Stdio};
 
 use crate::support::{ended, in_namespace, shmadm_path};

@@ -26,7 +26,7 @@ fn hold_for_a_time_ends_by_itself() {
         let held = write(ns, "5 hello --hold=200ms --at 0x700000000000");
         assert!(start.elapsed() >= Duration::from_millis(200));
         assert_eq!(held.err.lines().count(), 1);
-        assert!(held.err.contains("(id 0)") && held.err.contains("0x700000000000"), "{held:?}");
+        assert!(held.err.contains("(5, id 0)") && held.err.contains("0x700000000000"), "{held:?}");
         held.ok();
         assert_eq!(column(ns, |row| row.nattch), "0");
     });

@@ -33,7 +33,7 @@ fn a_fill_that_the_machine_has_no_memory_for_is_warned_of_first() {
         ns.open_to_all();
         for mut command in [ns.program(shmadm_path()), ns.unprivileged(shmadm_path())] {
             let (line, _waits) = first_line(ns, command.args(["write", "5", "--fill", "1"]));
-            assert!(line.starts_with("shmadm: warning: writing 16T to segment 0x00000005 (id 0) "), "{line}");
+            assert!(line.starts_with("shmadm: warning: writing 16T to segment 0x00000005 (5, id 0) "), "{line}");
             assert!(line.contains("MemAvailable"), "{line}");
             assert_eq!(column(ns, |row| row.rss), "0");
         }
@@ -100,7 +100,7 @@ fn a_fill_that_the_cgroup_has_no_memory_for_is_warned_of_first() {
         ns.open_to_all();
         for user in ["", "setpriv --reuid 1234 --regid 1234 --clear-groups"] {
             let (line, running) = first_line(ns, &mut cgroup.sh(ns, &format!("exec {user} $0 write 5 --fill 1")));
-            assert!(line.contains("writing 64M to segment 0x00000005 (id 0)"), "{line}");
+            assert!(line.contains("writing 64M to segment 0x00000005 (5, id 0)"), "{line}");
             assert!(line.contains(&format!("cgroup {} has left ({})", cgroup.outer.display(), cgroup.limit)), "{line}");
             assert_eq!(column(ns, |row| row.rss), "0");
             drop(running);

@@ -37,11 +37,13 @@ impl Ended {
         self.err
     }
 
-    /// Expects a usage error: exit status 2, nothing on standard output, and a complaint, which it returns.
+    /// Expects a usage error: exit status 2, nothing on standard output but the error in JSON, and a complaint, which it
+    /// returns.
     #[track_caller]
     pub(crate) fn usage_error(self) -> String {
         assert_eq!(self.code, Some(2), "{self:?}");
-        assert!(self.out.is_empty() && !self.err.is_empty(), "{self:?}");
+        let tells_nothing_else = self.out.is_empty() || self.out.starts_with(r#"{"error":"#);
+        assert!(tells_nothing_else && !self.err.is_empty(), "{self:?}");
         self.err
     }
 }

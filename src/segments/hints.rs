@@ -1,0 +1,69 @@
+//! What a user may have meant by a key that no segment has.
+
+use std::collections::HashSet;
+use std::sync::OnceLock;
+
+use nix::unistd::geteuid;
+
+use crate::error::Error;
+use crate::segments::all_namespaces::AllNamespaces;
+use crate::segments::cache::Lookups;
+use crate::segments::state;
+use crate::sysv::{Segment, is_traced, rows};
+use crate::values::{Key, ShmId};
+
+/// The segments of this namespace, as far as a hint needs them. They are looked at for the first hint only.
+struct Present {
+    ids: HashSet<ShmId>,
+    marked: Vec<(ShmId, Key)>,
+}
+
+/// Adds to the error that no segment has this key what may help.
+pub(super) fn hint_at(error: Error, key: Key) -> Error {
+    let list = "`shmadm list` shows those that exist";
+    // A trace shows the calls of the command, not those of a hint.
+    if is_traced() {
+        return error.hint(list);
+    }
+    static PRESENT: OnceLock<Present> = OnceLock::new();
+    let present = PRESENT.get_or_init(Present::look);
+    if let Some((id, _)) = present.marked.iter().find(|(_, had)| *had == key) {
+        return error.hint(format_args!("id:{id} had this key and is marked for destruction"));
+    }
+    if let Some(id) = ShmId::new(key.as_raw()).filter(|id| present.ids.contains(id)) {
+        return error.hint(format_args!("a segment with identifier {id} exists: use id:{id}"));
+    }
+    if is_elsewhere(key) {
+        let all = format!("`shmadm list --all-namespaces --key {key}`");
+        return error.hint(format_args!("a segment in another IPC namespace has this key: try {all}"));
+    }
+    error.hint(list)
+}
+
+impl Present {
+    fn look() -> Present {
+        let (mut ids, mut marked) = (HashSet::new(), Vec::new());
+        for segment in rows().into_iter().flatten().filter_map(Result::ok) {
+            ids.insert(segment.id);
+            if segment.is_marked() {
+                marked.push(segment);
+            }
+        }
+        let lookups = Lookups::default();
+        let had = |segment: Segment| state::original_key(&segment, &lookups).map(|(key, _)| (segment.id, key));
+        Present { ids, marked: marked.into_iter().filter_map(had).collect() }
+    }
+}
+
+/// Returns whether a segment of another IPC namespace has this key. Only root looks: the others may enter few of them.
+fn is_elsewhere(key: Key) -> bool {
+    static KEYS: OnceLock<HashSet<Key>> = OnceLock::new();
+    let look = || {
+        let Some(namespaces) = Some(geteuid()).filter(|uid| uid.is_root()).and_then(|_| AllNamespaces::look().ok())
+        else {
+            return HashSet::new();
+        };
+        namespaces.rows().filter_map(Result::ok).map(|segment| segment.key).collect()
+    };
+    KEYS.get_or_init(look).contains(&key)
+}
