@@ -43,13 +43,15 @@ fn close_to(message: &clap::Error) -> Option<&str> {
         _ => return None,
     };
     let ContextValue::String(wrong) = message.get(wrong)? else { return None };
-    let suggested = match message.get(suggested)? {
-        ContextValue::String(suggested) => suggested,
-        ContextValue::Strings(suggested) => suggested.first()?,
-        _ => return None,
+    let begins_like = |suggested: &&str| {
+        let pairs = wrong.trim_start_matches('-').chars().zip(suggested.trim_start_matches('-').chars());
+        pairs.take_while(|(one, other)| one == other).count() >= 2
     };
-    let pairs = wrong.trim_start_matches('-').chars().zip(suggested.trim_start_matches('-').chars());
-    (pairs.take_while(|(one, other)| one == other).count() >= 2).then_some(suggested)
+    match message.get(suggested)? {
+        ContextValue::String(suggested) => Some(suggested.as_str()).filter(begins_like),
+        ContextValue::Strings(suggested) => suggested.iter().map(String::as_str).find(begins_like),
+        _ => None,
+    }
 }
 
 /// Returns the command that the words are for, such as `shmadm list`.
@@ -74,6 +76,7 @@ mod tests {
         for (line, expected) in [
             ("shmadm list --leaked", "unexpected argument '--leaked' found; see `shmadm list --help`"),
             ("shmadm list --orphan", "unexpected argument '--orphan' found; did you mean '--orphaned'?"),
+            ("shmadm craete", "unrecognized subcommand 'craete'; did you mean 'create'?"),
             ("shmadm xyzzy", "unrecognized subcommand 'xyzzy'; see `shmadm --help`"),
         ] {
             assert_eq!(told(line), expected);
