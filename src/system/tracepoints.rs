@@ -16,7 +16,7 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::time::{ClockId, clock_gettime};
 use perf_event::events::{Software, Tracepoint};
-use perf_event::{Builder, Clock, Counter, SampleFlag, Sampler};
+use perf_event::{Builder, Clock, Counter, ReadFormat, SampleFlag, Sampler};
 
 use crate::linux;
 use ids::Ids;
@@ -46,6 +46,8 @@ pub(crate) struct Tracepoints<N> {
     waiting: BinaryHeap<Reverse<Waiting<N>>>,
     /// No record before this time is missing, in nanoseconds of CLOCK_MONOTONIC.
     settled: u64,
+    /// Whether the rings hold more than was read.
+    is_behind: bool,
     /// The number of records read.
     read: u64,
 }
@@ -53,7 +55,7 @@ pub(crate) struct Tracepoints<N> {
 struct Ring {
     records: Sampler,
     /// The tracepoints that write into this ring. They end with their descriptors.
-    _events: Vec<Counter>,
+    events: Vec<Counter>,
 }
 
 struct Waiting<N> {
@@ -95,7 +97,7 @@ impl<N> Tracepoints<N> {
         let cpus = online_cpus()?;
         allow_descriptors(cpus.len() * (1 + ids.numbers().count()));
         let rings = cpus.into_iter().map(|cpu| Ring::open(cpu, &ids)).collect::<io::Result<_>>()?;
-        Ok(Tracepoints { ids, rings, waiting: BinaryHeap::new(), settled: 0, read: 0 })
+        Ok(Tracepoints { ids, rings, waiting: BinaryHeap::new(), settled: 0, is_behind: false, read: 0 })
     }
 
     /// Returns descriptors to poll. One becomes readable as soon as there is an urgent record, or there are many
@@ -104,15 +106,33 @@ impl<N> Tracepoints<N> {
         self.rings.iter().map(|ring| linux::descriptor(&ring.records))
     }
 
-    /// Returns whether records are held back because older ones may still arrive.
+    /// Returns whether records are held back because older ones may still arrive, or are still in the rings.
     pub(crate) fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || self.is_behind
+    }
+
+    /// Returns the time before which no record is missing, on the clock of the records.
+    pub(crate) fn settled(&self) -> Duration {
+        Duration::from_nanos(self.settled)
+    }
+
+    /// Returns the number of records lost so far because a ring was full. `None` before Linux 6.0: there only `What::Lost`
+    /// tells it, which follows with the next record.
+    pub(crate) fn lost(&mut self) -> Option<u64> {
+        let mut lost = 0;
+        for Ring { records, events } in &mut self.rings {
+            for event in events.iter_mut().chain([records.as_counter_mut()]) {
+                lost += event.read_full().ok()?.lost()?;
+            }
+        }
+        Some(lost)
     }
 
     /// Reads the rings. `note` is called with each record as soon as it is read, in no particular order: what /proc
     /// shows of a process now may soon be gone.
     pub(crate) fn read(&mut self, mut note: impl FnMut(&Record) -> N) {
         self.settled = u64::try_from(now().saturating_sub(SETTLED).as_nanos()).unwrap_or(u64::MAX);
+        self.is_behind = false;
         let share = MOST / self.rings.len().max(1);
         for ring in &mut self.rings {
             let mut count = 0;
@@ -126,6 +146,7 @@ impl<N> Tracepoints<N> {
                 if count >= share {
                     // Later records of this CPU are still in its ring.
                     self.settled = self.settled.min(record.time);
+                    self.is_behind = true;
                     break;
                 }
             }
@@ -144,7 +165,7 @@ impl Ring {
         let mut tasks = Builder::new(Software::DUMMY);
         configure(&mut tasks, cpu);
         tasks.comm(true).comm_exec(true).task(true).namespaces(true).sample_id_all(true).wakeup_watermark(WAKE);
-        let mut tasks = tasks.build()?;
+        let mut tasks = build(&mut tasks)?;
         tasks.enable()?;
         let records = tasks.sampled(RING)?;
         let others = CString::new(format!("common_pid != {}", std::process::id())).map_err(io::Error::other)?;
@@ -158,13 +179,13 @@ impl Ring {
             } else {
                 point.wakeup_watermark(WAKE);
             }
-            let mut point = point.build()?;
+            let mut point = build(&mut point)?;
             linux::filter(&point, &others)?;
             linux::share_ring(&point, &records)?;
             point.enable()?;
             events.push(point);
         }
-        Ok(Ring { records, _events: events })
+        Ok(Ring { records, events })
     }
 }
 
@@ -177,6 +198,14 @@ fn configure(event: &mut Builder<'_>, cpu: usize) {
         .exclude_hv(false)
         .clockid(Clock::MONOTONIC)
         .sample(SampleFlag::TID | SampleFlag::TIME | SampleFlag::RAW);
+}
+
+/// Opens an event that counts its lost records, if the kernel supports that (Linux 6.0).
+fn build(event: &mut Builder<'_>) -> io::Result<Counter> {
+    match event.read_format(ReadFormat::LOST).build() {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => event.read_format(ReadFormat::empty()).build(),
+        built => built,
+    }
 }
 
 /// Returns the current time on the clock of the records.

@@ -142,6 +142,16 @@ pub(crate) fn attach_flags(flags: libc::c_int) -> impl Display {
     AttachFlags(flags)
 }
 
+// Linux's values (include/uapi/linux/shm.h), which libc does not have.
+const SHM_STAT: libc::c_int = 13;
+const SHM_INFO: libc::c_int = 14;
+const SHM_STAT_ANY: libc::c_int = 15;
+
+/// Whether a shmctl(2) command takes an index instead of an identifier. `EINVAL` then means that the index is free.
+pub(crate) fn control_by_index(command: libc::c_int) -> bool {
+    matches!(command, SHM_STAT | SHM_STAT_ANY)
+}
+
 /// Returns the name of a shmctl(2) command (include/uapi/linux/ipc.h, include/uapi/linux/shm.h).
 pub(crate) fn control_command(command: libc::c_int) -> impl Display {
     let name = match command {
@@ -151,9 +161,9 @@ pub(crate) fn control_command(command: libc::c_int) -> impl Display {
         libc::IPC_INFO => "IPC_INFO",
         libc::SHM_LOCK => "SHM_LOCK",
         libc::SHM_UNLOCK => "SHM_UNLOCK",
-        13 => "SHM_STAT",
-        14 => "SHM_INFO",
-        15 => "SHM_STAT_ANY",
+        SHM_STAT => "SHM_STAT",
+        SHM_INFO => "SHM_INFO",
+        SHM_STAT_ANY => "SHM_STAT_ANY",
         _ => "",
     };
     fmt::from_fn(move |f| if name.is_empty() { write!(f, "{command:#x}") } else { f.write_str(name) })

@@ -11,6 +11,7 @@ use super::report::{Flow, Report};
 use crate::error::{Error, Result, Status};
 use crate::segments::events::Watcher;
 use crate::system::signals::{ShutdownSignals, Woken};
+use crate::system::tracepoints::now;
 
 /// The pause between two reads.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -19,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// as soon as its record is read.
 const SOON: Duration = Duration::from_micros(300);
 
-/// The time after which all records of earlier events are complete.
+/// The pause between two reads at the end, until the last records are complete.
 const COMPLETE: Duration = Duration::from_millis(5);
 
 /// How long to wait at the end for events that must be seen twice before they are reported.
@@ -81,8 +82,13 @@ fn tell(watcher: &mut Watcher, report: &mut Report<'_>) -> Result<Flow> {
 
 /// Reports the events before the end.
 fn finish(watcher: &mut Watcher, report: &mut Report<'_>) -> Result<Flow> {
-    sleep(COMPLETE);
-    let mut flow = tell(watcher, report)?;
+    let end = now();
+    let mut flow = Flow::Continue(());
+    // A record is complete once the earlier records of all CPUs have been read.
+    while flow.is_continue() && watcher.settled() < end {
+        sleep(COMPLETE);
+        flow = tell(watcher, report)?;
+    }
     for pause in [TWICE, TWICE] {
         if flow.is_break() {
             break;
@@ -94,7 +100,10 @@ fn finish(watcher: &mut Watcher, report: &mut Report<'_>) -> Result<Flow> {
         sleep(pause);
         flow = tell(watcher, report)?;
     }
-    if flow.is_continue() && watcher.has_suspects() { report.happened(&watcher.compare()?) } else { Ok(flow) }
+    if flow.is_continue() && watcher.has_suspects() {
+        flow = report.happened(&watcher.compare()?)?;
+    }
+    if flow.is_continue() { report.lost(watcher.take_lost()) } else { Ok(flow) }
 }
 
 fn wait(shutdown: &ShutdownSignals, sources: &[std::os::fd::BorrowedFd<'_>]) -> Result<Woken> {

@@ -100,10 +100,12 @@ impl Machine {
         self.tasks.holders(place)
     }
 
-    /// Returns whether a thread may be in a watched namespace: it is in one, or it is still unknown.
-    pub(super) fn may_be_watched(&self, tid: i32) -> bool {
-        let namespace = self.tasks.namespace(tid);
-        self.all_namespaces || namespace.is_none_or(|namespace| self.tables.contains_key(&namespace))
+    /// Returns whether a thread is in a watched namespace; `None` if the thread is still unknown.
+    pub(super) fn is_watched(&self, tid: i32) -> Option<bool> {
+        if self.all_namespaces {
+            return Some(true);
+        }
+        self.tasks.namespace(tid).map(|namespace| self.tables.contains_key(&namespace))
     }
 
     /// Replaces a process's known attachments of a segment.

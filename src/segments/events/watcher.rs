@@ -9,7 +9,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::machine::Machine;
 use super::scan;
-use super::tasks::Place;
+use super::tasks::{Found, Place};
 use super::witness::{Note, Witness};
 use super::{Cause, Occurred, Occurrence};
 use crate::error::Result;
@@ -25,7 +25,7 @@ const BETWEEN_SCANS: Duration = Duration::from_secs(2);
 /// The maximum number of processes inspected to find out which one has detached a segment without a call.
 const HOLDERS: usize = 64;
 
-/// The time after which records are read again if the segments changed while the table was read.
+/// The pause between two reads until the records of this moment are complete.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// The maximum number of attempts of the first snapshot while segments change.
@@ -48,6 +48,12 @@ pub(crate) struct Watcher {
     scope: Scope,
     ours: u64,
     scanned: Instant,
+    /// The result of the last scan and the time it began, until all earlier records have been processed.
+    found: Option<(u64, Vec<Found>)>,
+    /// The number of lost records reported so far.
+    lost: u64,
+    /// Whether to ask the kernel for the number of lost records. The rings may not contain it yet.
+    is_loss_due: bool,
 }
 
 impl Watcher {
@@ -67,6 +73,9 @@ impl Watcher {
             scope,
             ours: identity.inode,
             scanned: Instant::now(),
+            found: None,
+            lost: 0,
+            is_loss_due: false,
         })
     }
 
@@ -79,13 +88,11 @@ impl Watcher {
         // Events from here on are recorded, so that nothing is missing between this scan and the records.
         self.scan()?;
         for _ in 0..TRIES {
-            // By then the records of earlier events have been processed, and the table includes those events.
-            sleep(PAUSE);
-            self.drain();
+            // Afterwards the records of earlier events have been processed, and the table includes those events.
+            self.catch_up();
             drop(self.machine.take());
             self.machine.set_tables(self.tables()?);
-            sleep(PAUSE);
-            self.drain();
+            self.catch_up();
             if self.machine.take().is_empty() {
                 break;
             }
@@ -110,9 +117,17 @@ impl Watcher {
         self.tracepoints.has_waiting() || self.witness.is_urgent()
     }
 
-    /// Returns the number of records lost since the last call, because they were not read fast enough.
+    /// Returns the number of lost records that were not reported yet. They were not read fast enough.
     pub(crate) fn take_lost(&mut self) -> u64 {
-        std::mem::take(&mut self.machine.lost)
+        let recorded = std::mem::take(&mut self.machine.lost);
+        if recorded == 0 && !std::mem::take(&mut self.is_loss_due) {
+            return 0;
+        }
+        let Some(lost) = self.tracepoints.lost() else { return recorded };
+        let news = lost.saturating_sub(self.lost);
+        self.lost = lost;
+        self.machine.is_confused |= news > 0;
+        news
     }
 
     /// Returns the events, in order.
@@ -135,10 +150,11 @@ impl Watcher {
     ///
     /// The table cannot be read.
     pub(crate) fn compare(&mut self) -> Result<Vec<Occurrence>> {
-        let began = u64::try_from(now().as_nanos()).unwrap_or(u64::MAX);
+        let began = nanoseconds(now());
         let tables = self.tables()?;
         self.learn_forced();
         self.drain();
+        self.is_loss_due = true;
         let alive: Vec<u64> = tables.iter().map(|(namespace, _)| *namespace).collect();
         for (namespace, rows) in tables {
             self.machine.compare(namespace, rows, began);
@@ -158,17 +174,46 @@ impl Watcher {
         self.machine.has_suspects()
     }
 
-    fn drain(&mut self) {
-        self.machine.set_epoch(epoch());
-        let Watcher { tracepoints, witness, machine, .. } = self;
-        tracepoints.read(|record| witness.note(record, machine.may_be_watched(record.tid)));
-        while let Some((record, note)) = tracepoints.next() {
-            machine.record(&record, note);
+    /// Processes all records of the events before now.
+    fn catch_up(&mut self) {
+        let until = now();
+        while self.tracepoints.settled() < until {
+            sleep(PAUSE);
+            self.drain();
         }
     }
 
+    /// Returns the time up to which all records have been processed, on the clock of [`now`].
+    pub(crate) fn settled(&self) -> Duration {
+        self.tracepoints.settled()
+    }
+
+    fn drain(&mut self) {
+        self.machine.set_epoch(epoch());
+        let Watcher { tracepoints, witness, machine, ours, found, .. } = self;
+        // The record with the namespace of a new thread may not have been processed yet.
+        let is_here = |tid| Identity::of_process(tid).is_ok_and(|identity| identity.inode == *ours);
+        tracepoints.read(|record| {
+            let is_watched = || machine.is_watched(record.tid).unwrap_or_else(|| is_here(record.tid));
+            witness.note(record, is_watched)
+        });
+        while let Some((record, note)) = tracepoints.next() {
+            if let Some((_, found)) = found.take_if(|(began, _)| *began <= record.time) {
+                machine.learn(found);
+            }
+            machine.record(&record, note);
+        }
+        let settled = nanoseconds(tracepoints.settled());
+        if let Some((_, found)) = found.take_if(|(began, _)| *began <= settled) {
+            machine.learn(found);
+        }
+    }
+
+    /// Scans the processes. Records from before the scan are processed first, because they may refer to processes that have
+    /// exited since.
     fn scan(&mut self) -> Result<()> {
-        self.machine.learn(scan::processes()?);
+        let began = nanoseconds(now());
+        self.found = Some((began, scan::processes()?));
         self.scanned = Instant::now();
         Ok(())
     }
@@ -212,6 +257,11 @@ impl Watcher {
         }
         Ok(())
     }
+}
+
+/// Returns a time on the clock of the records, in nanoseconds.
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Returns the offset from CLOCK_MONOTONIC to the time since the epoch, in nanoseconds.

@@ -62,10 +62,10 @@ impl Witness {
     }
 
     /// Reads what a record refers to. Calls in a namespace that is not watched are skipped.
-    pub(super) fn note(&mut self, record: &Record, may_be_watched: bool) -> Note {
+    pub(super) fn note(&mut self, record: &Record, is_watched: impl Fn() -> bool) -> Note {
         let Record { pid, tid, .. } = *record;
         match record.what {
-            What::Enter(..) | What::Return(..) if !may_be_watched => Note::default(),
+            What::Enter(..) | What::Return(..) if !is_watched() => Note::default(),
             What::Executed(_) => {
                 self.asked.remove(&pid);
                 self.executed = Some(Instant::now());

@@ -8,7 +8,7 @@ use super::super::witness::Sight;
 use super::super::{Cause, Failure, Occurred, Occurrence, UNKNOWN_ID, call};
 use super::{Doer, Machine};
 use crate::system::tracepoints::{Call, Record};
-use crate::sysv::Segment;
+use crate::sysv::{Segment, control_by_index};
 use crate::values::ShmId;
 
 impl Machine {
@@ -139,6 +139,10 @@ impl Machine {
 
     fn failed(&mut self, namespace: u64, call: Call, arguments: [u64; 3], errno: Errno, doer: Doer) {
         let Some(table) = self.tables.get(&namespace).filter(|_| self.wants_failures) else { return };
+        if errno == Errno::EINVAL && call == Call::Control && control_by_index(call::int(arguments[1])) {
+            // Nothing has this index: how ipcs(1) and others go through the table.
+            return;
+        }
         let key = (call == Call::Get).then(|| call::key(arguments[0]));
         let segment = match call {
             Call::Get => {

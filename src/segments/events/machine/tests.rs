@@ -232,6 +232,8 @@ fn settings_and_locks() {
 fn failures_have_their_arguments() {
     let mut story = Story::new(vec![segment(3)]);
     story.call(1, Call::Get, [0x65, 4096, CREATE], -28).call(1, Call::Attach, [3, 0, 0], -13);
+    // How ipcs(1) goes through the table.
+    story.call(1, Call::Control, [7, 13, 0], -22).call(1, Call::Control, [7, 15, 0], -22);
     let expected = ["shmget(0x00000065, 4096, IPC_CREAT|0600) = ENOSPC by 1 sh", "shmat(3, NULL, 0) = EACCES by 1 sh"];
     assert_eq!(story.told(), expected);
 }
