@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use clap::error::ErrorKind;
 use clap::{ColorChoice, Parser};
+use nix::unistd::geteuid;
 use serde::Serialize;
 
 use super::{Cli, Command, Context, usage};
@@ -16,7 +17,7 @@ use crate::system::patience;
 use crate::system::privileges;
 use crate::system::signals;
 use crate::sysv;
-use crate::values::visible;
+use crate::values::{counted, visible};
 
 /// Parses the command line, runs the command, and converts the result into messages and the exit status.
 pub fn main() -> u8 {
@@ -47,6 +48,7 @@ pub fn main() -> u8 {
             let _ = context.output.json(&JsonError { error });
         }
         tell_silent();
+        tell_unreadable(context.lookups.unreadable_processes());
         // The command's own failure takes precedence over a failure to write its last output.
         let flushed = context.output.flush();
         result.and_then(|status| flushed.map(|()| status))
@@ -66,6 +68,14 @@ fn tell_silent() {
         "cannot look into process {first}{others}: stuck in the kernel; [NAME] stands for the command line, and what is \
          attached there is not known"
     ));
+}
+
+/// Reports that processes of others may have attachments that a column was to show.
+fn tell_unreadable(processes: usize) {
+    if processes > 0 {
+        let who = if geteuid().is_root() { "" } else { "; root may" };
+        say(format_args!("cannot find all attachments: {} may not be looked at{who}", counted(processes, "process")));
+    }
 }
 
 /// Enters the namespace of `--ns`, before a second thread starts.

@@ -43,15 +43,16 @@ fn close_to(message: &clap::Error) -> Option<&str> {
         _ => return None,
     };
     let ContextValue::String(wrong) = message.get(wrong)? else { return None };
-    let begins_like = |suggested: &&str| {
+    let in_common = |suggested: &&str| {
         let pairs = wrong.trim_start_matches('-').chars().zip(suggested.trim_start_matches('-').chars());
-        pairs.take_while(|(one, other)| one == other).count() >= 2
+        pairs.take_while(|(one, other)| one == other).count()
     };
-    match message.get(suggested)? {
-        ContextValue::String(suggested) => Some(suggested.as_str()).filter(begins_like),
-        ContextValue::Strings(suggested) => suggested.iter().map(String::as_str).find(begins_like),
-        _ => None,
-    }
+    let closest = match message.get(suggested)? {
+        ContextValue::String(suggested) => suggested,
+        ContextValue::Strings(suggested) => suggested.iter().map(String::as_str).max_by_key(in_common)?,
+        _ => return None,
+    };
+    Some(closest).filter(|closest| in_common(closest) >= 2)
 }
 
 /// Returns the command that the words are for, such as `shmadm list`.

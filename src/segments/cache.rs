@@ -1,6 +1,6 @@
 //! A cache of lookups.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use crate::segments::attachments::Attachments;
 use crate::system::clock::Clock;
@@ -15,6 +15,8 @@ pub struct Lookups {
     attachments: OnceCell<Attachments>,
     processes: OnceCell<Processes>,
     clock: OnceCell<Clock>,
+    /// Whether attachments were to be shown and not all of them were found.
+    misses_attachments: Cell<bool>,
 }
 
 impl Lookups {
@@ -26,6 +28,17 @@ impl Lookups {
     /// Returns all attachments. The first call reads the memory map of every process.
     pub(crate) fn attachments(&self) -> &Attachments {
         self.attachments.get_or_init(Attachments::look)
+    }
+
+    /// Notes that attachments were to be shown and not all of them were found.
+    pub(crate) fn note_missing_attachments(&self) {
+        self.misses_attachments.set(true);
+    }
+
+    /// Returns how many processes may not be looked at, if they may have attachments that were to be shown.
+    pub(crate) fn unreadable_processes(&self) -> usize {
+        let attachments = self.attachments.get().filter(|_| self.misses_attachments.get());
+        attachments.map_or(0, |attachments| attachments.unreadable)
     }
 
     /// Returns the cache of live processes.

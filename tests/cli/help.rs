@@ -81,7 +81,7 @@ fn a_typo_suggests_the_right_word() {
             let cut = &option[..option.len() - 1];
             let error = ended(&mut shmadm(&[&command, cut])).usage_error();
             // --fil can be --file and --fill.
-            let tip = error.split_once("exists: '").map_or("", |(_, tip)| tip);
+            let tip = error.split_once("did you mean '").map_or("", |(_, tip)| tip);
             assert!(tip.starts_with(cut), "{command} {cut}: {error}");
         }
     }

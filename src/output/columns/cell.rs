@@ -73,6 +73,9 @@ fn attached<'a>(segment: &Segment, lookups: &'a Lookups) -> Vec<Attached<'a>> {
         return Vec::new();
     }
     let mut attached = lookups.attachments().of(segment);
+    if (attached.len() as u64) < segment.nattch {
+        lookups.note_missing_attachments();
+    }
     attached.dedup_by_key(|attached| attached.pid);
     attached
 }

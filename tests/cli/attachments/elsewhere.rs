@@ -46,6 +46,11 @@ fn only_root_can_verify_and_what_is_not_verified_removes_nothing() {
         assert_eq!(ns.shmadm_unprivileged(["list", "-q", "--pid", &pid]).ok(), "id:0\n");
         let kept = ns.shmadm_unprivileged(["remove", "--pid", &pid, "--include-attached", "-y"]);
         assert_eq!((kept.code, kept.out.as_str()), (Some(0), ""), "{kept:?}");
+        // Why nothing is shown of another user's process is said.
+        let other = perl(ns, "shmat(0, undef, 0);");
+        let hidden = ns.shmadm_unprivileged(["list", "-o", "id,pids"]);
+        assert!(hidden.err.contains("may not be looked at; root may"), "{hidden:?}");
+        drop(other);
         // Root knows.
         assert_eq!(stat(ns, 0)["attachments"][0].get("unverified"), None);
         let marked = ns.shmadm(["remove", "--pid", &pid, "--include-attached", "-y"]).ok();
