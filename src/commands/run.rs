@@ -70,11 +70,13 @@ fn tell_silent() {
     ));
 }
 
-/// Reports that processes of others may have attachments that a column was to show.
+/// Reports to an ordinary user that processes of others may have attachments that a column was to show.
 fn tell_unreadable(processes: usize) {
-    if processes > 0 {
-        let who = if geteuid().is_root() { "" } else { "; root may" };
-        say(format_args!("cannot find all attachments: {} may not be looked at{who}", counted(processes, "process")));
+    if processes > 0 && !geteuid().is_root() {
+        say(format_args!(
+            "cannot find all attachments: {} may not be looked at; root may",
+            counted(processes, "process")
+        ));
     }
 }
 
