@@ -10,8 +10,7 @@ use crate::system::names::Names;
 use crate::system::namespace::Identity;
 use crate::system::process::status_line;
 
-/// The inode of the initial IPC namespace (include/linux/proc_ns.h, `PROC_IPC_INIT_INO`). logind works in this
-/// namespace, unless it runs in a container itself.
+/// The inode of the initial IPC namespace (include/linux/proc_ns.h, `PROC_IPC_INIT_INO`).
 const INITIAL: u64 = 0xEFFF_FFFF;
 
 /// Checks `RemoveIPC=` of logind.conf(5).
@@ -32,10 +31,13 @@ pub(super) fn remove_ipc() -> Check {
         let finding = "systemd-logind does not run here, so nothing is removed when a user logs out";
         return Check::new(name, Health::Ok, finding);
     }
-    if Identity::ours().is_ok_and(|ours| ours.inode != INITIAL) {
+    // logind is in the namespace of the first process. A user who may not ask that process is rather warned in vain.
+    if let (Ok(ours), Ok(first)) = (Identity::ours(), Identity::of_process(1))
+        && ours != first
+    {
         let finding = format!(
-            "RemoveIPC=yes ({source}), but this is not the IPC namespace that the machine has booted with: \
-             systemd-logind removes only the segments there"
+            "RemoveIPC=yes ({source}), but this is not the IPC namespace of systemd-logind, which removes only the \
+             segments there"
         );
         return Check::new(name, Health::Note, finding);
     }

@@ -1,7 +1,7 @@
 //! The processes that exist when the watch begins, as /proc shows them.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::sync::Arc;
@@ -12,22 +12,23 @@ use super::tasks::{Found, Place};
 use super::witness::user_of;
 use crate::error::{Error, Result};
 use crate::linux::compare_memory;
-use crate::segments::attachments;
+use crate::segments::attachments::{self, Holding};
 use crate::system::namespace::Identity;
-use crate::sysv::MapsReader;
+use crate::sysv::{MapsReader, Segment};
+use crate::values::ShmId;
 
-/// Returns all processes. Some may start or exit during the scan: the records of that time are more precise.
+/// Returns all processes, with what they have attached of these segments. Some may start or exit during the scan: the records of that time are more precise.
 ///
 /// # Errors
 ///
 /// That of reading /proc.
-pub(super) fn processes() -> Result<Vec<Found>> {
+pub(super) fn processes(segments: &HashMap<Place, Segment>) -> Result<Vec<Found>> {
     let reader = MapsReader::new().map(Arc::new).map_err(unreadable)?;
     let mut found: Vec<Found> = Vec::new();
     for entry in fs::read_dir("/proc").map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        if let Some(mut process) = process(&reader, pid) {
+        if let Some(mut process) = process(&reader, segments, pid) {
             process.shares_with = sharer(&found, &process);
             found.push(process);
         }
@@ -41,7 +42,7 @@ pub(super) fn unreadable(error: io::Error) -> Error {
 }
 
 /// Returns what /proc shows of a process; `None` if it has ended.
-fn process(reader: &Arc<MapsReader>, pid: i32) -> Option<Found> {
+fn process(reader: &Arc<MapsReader>, segments: &HashMap<Place, Segment>, pid: i32) -> Option<Found> {
     let mut threads = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
         let Some(tid) = entry.ok().and_then(|entry| entry.file_name().to_str()?.parse().ok()) else { continue };
@@ -56,11 +57,28 @@ fn process(reader: &Arc<MapsReader>, pid: i32) -> Option<Found> {
     let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);
     let length = comm.len().min(15);
     name[..length].copy_from_slice(&comm[..length]);
-    let attached = attachments::of_process_by(reader, pid).ok().flatten();
-    let mappings = attached.into_iter().flat_map(|attached| attached.mappings);
-    let place = |id| Place { namespace, id };
-    let attached = mappings.map(|mapping| (mapping.range.start, place(mapping.id))).collect::<BTreeMap<_, _>>();
+    let holding = attachments::of_process_by(reader, pid).ok().flatten();
+    let segment = |id| segments.get(&Place { namespace, id });
+    let attached = holding.iter().flat_map(|holding| proved(holding, segment));
+    let attached = attached.map(|(address, id)| (address, Place { namespace, id })).collect();
     Some(Found { pid, name, user: user_of(pid), threads, attached, shares_with: None })
+}
+
+/// Returns the addresses of the mappings that are attachments of known segments, each with the identifier. Anybody can make
+/// mappings that look like attachments.
+pub(super) fn proved<'a>(
+    holding: &Holding,
+    segment: impl Fn(ShmId) -> Option<&'a Segment>,
+) -> impl Iterator<Item = (u64, ShmId)> {
+    holding.runs.iter().flat_map(move |run| {
+        let mappings = &holding.mappings[run.places.clone()];
+        let is_proved = mappings.first().and_then(|first| segment(first.id)).is_some_and(|segment| {
+            // One that was attached since then has no count yet.
+            let segment = Segment { nattch: segment.nattch.max(1), ..segment.clone() };
+            run.proof(holding, &segment).is_some()
+        });
+        mappings.iter().filter(move |_| is_proved).map(|mapping| (mapping.range.start, mapping.id))
+    })
 }
 
 /// Returns an earlier process with the same address space, such as the parent of a vfork(2) child.

@@ -213,7 +213,11 @@ impl Watcher {
     /// exited since.
     fn scan(&mut self) -> Result<()> {
         let began = nanoseconds(now());
-        self.found = Some((began, scan::processes()?));
+        let segments = self
+            .tables()?
+            .into_iter()
+            .flat_map(|(namespace, rows)| rows.into_iter().map(move |row| (Place { namespace, id: row.id }, row)));
+        self.found = Some((began, scan::processes(&segments.collect())?));
         self.scanned = Instant::now();
         Ok(())
     }
@@ -250,9 +254,9 @@ impl Watcher {
         pids.extend((change.segment.lpid > 0).then_some(change.segment.lpid));
         for pid in pids.into_iter().take(HOLDERS) {
             if let Ok(attached) = attachments::of_process(pid) {
-                let mappings = attached.into_iter().flat_map(|attached| attached.mappings);
-                let of_segment = mappings.filter(|mapping| mapping.id == place.id);
-                self.machine.correct(pid, place, of_segment.map(|mapping| mapping.range.start));
+                let segment = |id| Some(&change.segment).filter(|segment| segment.id == id);
+                let proved = attached.iter().flat_map(|holding| scan::proved(holding, segment));
+                self.machine.correct(pid, place, proved.map(|(address, _)| address));
             }
         }
         Ok(())
