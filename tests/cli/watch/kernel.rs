@@ -184,8 +184,10 @@ fn lines_of_the_kernels_events() {
         let script = "$id = shmget(42, 65536, 01604) // die; shmwrite($id, 'x', 0, 1) or die; shmget(42, 1, 03600) \
                       and die; print $$";
         let pid = ns.run("perl", ["-e", script]);
+        // The owner is read from the segment, so each step waits until the one before was reported.
+        watch.wait_for(4);
         ns.shmadm(["set", "42", "--owner", "1234"]).ok();
-        // It stays until it was looked at.
+        watch.wait_for(5);
         let script = "shmctl(shmget(42, 0, 0) // die, 0, 0) or die; $| = 1; print qq(removed\n); <STDIN>";
         let mut remover = Talker::start(ns.program("perl").args(["-e", script]));
         assert_eq!(remover.line(), "removed");
