@@ -31,7 +31,8 @@ fn a_segment_that_is_too_small_is_not_to_be_taken() {
                 error.contains("100 bytes") && error.contains("200 bytes") && !error.contains("--exist-ok"),
                 "{error}"
             );
-            assert!(error.contains("stop what has it attached (shmadm, 1 attachment)"), "{error}");
+            let holder = format!("stop what has it attached (shmadm{}, 1 attachment)", ns.doubt());
+            assert!(error.contains(&holder), "{error}");
         }
         drop(holder);
         for line in ["create 42 --size 200", "create 42 --size 200 --exist-ok", "write 42 x --create 200"] {

@@ -66,7 +66,7 @@ fn a_wait_that_is_interrupted_says_what_it_waited_for() {
         for (line, told) in [
             (
                 "remove 42 43 --wait",
-                "marked for destruction: segment 0x0000002a (id 0, 100 bytes), 1 attachment left: shmadm\n",
+                "marked for destruction: segment 0x0000002a (id 0, 100 bytes), 1 attachment left: shmadm",
             ),
             ("remove id:0 --wait -f json", r#""outcome":"marked""#),
         ] {

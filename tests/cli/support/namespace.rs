@@ -65,6 +65,11 @@ fn in_user_namespace(name: &str) {
 }
 
 impl Namespace {
+    /// What marks an attachment that shmadm cannot prove: only the machine's root can ask for the inode's owner.
+    pub(crate) fn doubt(&self) -> &'static str {
+        if self.is_root { "" } else { "?" }
+    }
+
     /// A path below the test's own directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
