@@ -1,5 +1,6 @@
 //! Creating a segment with a given identifier, as CRIU does to restore processes.
 
+use std::convert::Infallible;
 use std::fs;
 use std::io;
 
@@ -28,10 +29,9 @@ pub(crate) fn create_with_id(new: &NewSegment, id: ShmId) -> Result<Created, Not
     }
     let got = Named::from(created.segment()).to_string();
     let cause = format!("another segment has it or its index, so the kernel made {got} instead");
-    match created.finish(|_| Err::<(), _>(Error::cannot(action, cause))) {
-        Err(error) => Err(NotCreated::Failed(error)),
-        Ok(()) => unreachable!("the step always fails"),
-    }
+    // The step cannot succeed, so the segment is removed again.
+    let Err(error) = created.finish(|_| Err::<Infallible, _>(Error::cannot(action, cause)));
+    Err(NotCreated::Failed(error))
 }
 
 /// Uses up a requested identifier that was not used. Otherwise the next segment of any process would get it. The kernel
