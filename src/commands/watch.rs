@@ -2,6 +2,7 @@ mod kernel;
 mod poll;
 mod report;
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
@@ -107,14 +108,20 @@ impl Watch {
                 Ok(watcher) => return kernel::watch(watcher, self.interval.0, deadline, &mut report, &shutdown),
                 Err(error) if self.source == Source::Auto && !self.failures => Some(error),
                 Err(error) => {
+                    let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
+                    let error = Error::io("listen to the kernel's tracepoints", &error);
                     let hint = "run it as root (CAP_SYS_ADMIN and CAP_PERFMON)";
-                    return Err(Error::io("listen to the kernel's tracepoints", &error).hint(hint));
+                    return Err(if is_denied { error.hint(hint) } else { error });
                 }
             },
         };
         if let Some(error) = missing {
+            let better = match error.kind() {
+                io::ErrorKind::PermissionDenied => "as root, watch shows every call and who made it",
+                _ => "polling instead, which shows changes but not every call",
+            };
             let error = Error::io("listen to the kernel's tracepoints", &error);
-            say(format_args!("{error}; as root, watch shows every call and who made it"));
+            say(format_args!("{error}; {better}"));
         }
         poll::watch(scope, self.interval.0, deadline, &mut report, &shutdown)
     }

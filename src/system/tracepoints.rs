@@ -8,6 +8,7 @@ mod record;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::ffi::CString;
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -214,12 +215,21 @@ pub(crate) fn now() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
 
-/// Returns the numbers of the online CPUs, from a list such as `0-3,8`.
+/// Returns the numbers of the online CPUs, from sysfs or, if it is not mounted, from /proc/stat (proc(5)).
 fn online_cpus() -> io::Result<Vec<usize>> {
-    let list = fs::read_to_string("/sys/devices/system/cpu/online")?;
-    parse_cpus(&list).ok_or_else(|| io::Error::other("/sys/devices/system/cpu/online is no list of CPUs"))
+    let list = fs::read_to_string("/sys/devices/system/cpu/online").ok();
+    if let Some(cpus) = list.as_deref().and_then(parse_cpus) {
+        return Ok(cpus);
+    }
+    let no_list = |why: &dyn Display| {
+        let files = "neither /sys/devices/system/cpu/online nor /proc/stat lists the CPUs";
+        io::Error::other(format!("{files}: {why}"))
+    };
+    let statistics = fs::read_to_string("/proc/stat").map_err(|error| no_list(&error))?;
+    parse_statistics(&statistics).ok_or_else(|| no_list(&"it has no line of a CPU"))
 }
 
+/// Parses a list such as `0-3,8`.
 fn parse_cpus(list: &str) -> Option<Vec<usize>> {
     let mut cpus = Vec::new();
     for range in list.trim_end().split(',') {
@@ -227,6 +237,13 @@ fn parse_cpus(list: &str) -> Option<Vec<usize>> {
         cpus.extend(first.parse::<usize>().ok()?..=last.parse::<usize>().ok()?);
     }
     Some(cpus)
+}
+
+/// Parses /proc/stat, which has a line such as `cpu0 6 0 7 …` for each online CPU, and one of sums.
+fn parse_statistics(text: &str) -> Option<Vec<usize>> {
+    let names = text.lines().filter_map(|line| line.strip_prefix("cpu")?.split(' ').next());
+    let cpus: Vec<usize> = names.filter_map(|number| number.parse().ok()).collect();
+    (!cpus.is_empty()).then_some(cpus)
 }
 
 /// Raises the limit on open files to `needed`, or to the hard limit. If that is too low, opening fails later.
@@ -248,5 +265,8 @@ mod tests {
         assert_eq!(parse_cpus("0\n"), Some(vec![0]));
         assert_eq!(parse_cpus("0-2,5,7-8\n"), Some(vec![0, 1, 2, 5, 7, 8]));
         assert_eq!(parse_cpus("\n"), None);
+        let statistics = "cpu  7 0 9\ncpu0 3 0 4\ncpu12 4 0 5\nintr 17 8\n";
+        assert_eq!(parse_statistics(statistics), Some(vec![0, 12]));
+        assert_eq!(parse_statistics("intr 17 8\n"), None);
     }
 }

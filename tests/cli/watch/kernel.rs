@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::sync::{PoisonError, RwLock};
 
 use super::*;
-use crate::support::skip;
+use crate::support::{ended, skip};
 
 /// The rings have the calls of all namespaces. The test that fills them runs alone.
 static RINGS: RwLock<()> = RwLock::new(());
@@ -277,6 +277,24 @@ fn nothing_is_left_behind_or_seen_by_others() {
         assert_eq!((look(), mounts_of_watch), (before.clone(), before.0.clone()));
         assert_eq!(watch.running.end(Signal::SIGKILL), (None, Some(9)));
         assert_eq!(look(), before);
+    });
+}
+
+#[test]
+fn it_needs_no_sysfs_and_says_which_file_is_missing() {
+    with_tracepoints(|ns| {
+        let watch_after = |mounts: &str, source: &str| {
+            let script = format!("{mounts} && exec \"$SHMADM\" watch --source {source} --for 0s");
+            ended(ns.program("unshare").args(["--mount", "sh", "-c", &script]).env("SHMADM", shmadm_path()))
+        };
+        let no_sysfs = "mount -t tmpfs none /sys";
+        let watched = watch_after(no_sysfs, "kernel");
+        assert_eq!(watched.code, Some(0), "{watched:?}");
+        let no_list = &format!("{no_sysfs} && mount --bind /dev/null /proc/stat");
+        let refused = watch_after(no_list, "kernel").fails(1);
+        assert!(refused.contains("/proc/stat") && !refused.contains("root"), "{refused}");
+        let polled = watch_after(no_list, "auto");
+        assert!(polled.err.contains("polling instead") && polled.err.contains("(source: poll)"), "{polled:?}");
     });
 }
 
