@@ -128,10 +128,13 @@ fn links_are_not_followed() {
 fn nothing_found_is_exit_1() {
     in_namespace(|ns| {
         ns.file("file", "");
-        let key = ns.shmadm(["ftok", "/", "A"]).ok();
-        let none = ns.shmadm(["ftok", "--find", key.trim(), "file"]);
+        let key = ns.shmadm(["ftok", "file", "A"]).ok();
+        // The key of the neighbouring inode. Another path's key would not do: two paths can have the same one.
+        let key = u32::from_str_radix(key.trim().trim_start_matches("0x"), 16).expect("a key");
+        let key = format!("{:#010x}", key ^ 1);
+        let none = ns.shmadm(["ftok", "--find", &key, "file"]);
         assert_eq!(none.out, "");
-        assert!(none.fails(1).contains(key.trim()));
+        assert!(none.fails(1).contains(&key));
         // No project id has eight zero bits.
         let none = ns.shmadm(["ftok", "--find", "0x2a", "."]);
         assert!(none.fails(1).contains("key 0x0000002a cannot come from ftok(3)"));
