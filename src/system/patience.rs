@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{Builder, JoinHandle, available_parallelism};
+use std::thread::{Builder, JoinHandle, available_parallelism, current, park_timeout};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::SigSet;
@@ -139,24 +139,23 @@ impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
         let (mut is_answered, mut left, mut limit) = (vec![false; total], total, None);
         while left > 0 {
             let begun = Instant::now();
-            match self.receiver.recv_timeout(TICK) {
-                Ok((place, answer)) => {
-                    answered(place, answer);
-                    is_answered[place] = true;
-                    left -= 1;
-                }
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    if self.has_stalled(left) {
-                        let spent = silence(|silence| {
-                            silence.spent += begun.elapsed();
-                            silence.spent
-                        });
-                        // Only part of the remaining time, so that some is left for the next round.
-                        let limit = *limit.get_or_insert(spent + PATIENCE.saturating_sub(spent) / 2);
-                        if spent > limit {
-                            break;
-                        }
-                    }
+            // A wake-up for each answer would cost as much as the answers.
+            park_timeout(TICK);
+            let left_before = left;
+            for (place, answer) in self.receiver.try_iter() {
+                answered(place, answer);
+                is_answered[place] = true;
+                left -= 1;
+            }
+            if left == left_before && begun.elapsed() >= TICK && self.has_stalled(left) {
+                let spent = silence(|silence| {
+                    silence.spent += begun.elapsed();
+                    silence.spent
+                });
+                // Only part of the remaining time, so that some is left for the next round.
+                let limit = *limit.get_or_insert(spent + PATIENCE.saturating_sub(spent) / 2);
+                if spent > limit {
+                    break;
                 }
             }
         }
@@ -166,13 +165,14 @@ impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
     fn add_asker(&mut self) -> bool {
         let (shared, sender, progress) = (Arc::clone(&self.shared), self.sender.clone(), Arc::<Progress>::default());
         let own = Arc::clone(&progress);
+        let asking = current();
         let work = move || {
             // A signal to this process must not be delivered to this thread, which cannot handle it.
             let _ = SigSet::all().thread_block();
             own.tid.store(gettid().as_raw(), Ordering::Relaxed);
             loop {
                 let place = shared.next.fetch_add(1, Ordering::Relaxed);
-                let Some(pid) = shared.pids.get(place) else { return };
+                let Some(pid) = shared.pids.get(place) else { return asking.unpark() };
                 own.place.store(place + 1, Ordering::Relaxed);
                 if sender.send((place, (shared.question)(*pid))).is_err() {
                     return;
