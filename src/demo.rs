@@ -109,7 +109,7 @@ struct Made {
 
 impl Drop for Made {
     fn drop(&mut self) {
-        if let Ok(Some(now)) = lookup::look(self.id)
+        if let Ok(Some(now)) = lookup::current(self.id)
             && (now.key, now.cpid.cast_unsigned()) == (self.key, std::process::id())
         {
             // A failure cannot be reported, and nothing else can be tried.

@@ -117,13 +117,13 @@ impl Error {
         Error { kind, errno: Some(error.errno), ..Error::cannot(action, error.to_string()) }
     }
 
-    /// Returns the failure of a call that only some users may make on this segment. Like [`Error::call`], with advice
-    /// on how to see who they are.
+    /// Returns the failure of a call that only the owner, the creator and root may make on this segment. Like
+    /// [`Error::call`], with advice on how to see who they are.
     pub(crate) fn call_on(action: impl fmt::Display, id: ShmId, error: sysv::Error) -> Error {
-        let told = Error::call(action, error);
+        let failure = Error::call(action, error);
         match error.reason {
-            sysv::Reason::NotPermitted => told.hint(format_args!("`shmadm stat id:{id}` shows who they are")),
-            _ => told,
+            sysv::Reason::NotPermitted => failure.hint(format_args!("`shmadm stat id:{id}` shows who they are")),
+            _ => failure,
         }
     }
 

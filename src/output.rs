@@ -1,4 +1,4 @@
-//! Writing to standard output and standard error, and the formats. The only layer that prints.
+//! Writing to standard output and standard error, and the formats. Only this room prints.
 
 mod all_limits;
 mod attachment;
@@ -48,7 +48,7 @@ pub(crate) use grid::grid;
 pub use hexdump::Hexdump;
 pub(crate) use layout::Layout;
 pub(crate) use limits::LimitsRecord;
-pub(crate) use namespace::{NamespaceRecord, tell_out_of_sight, tell_unseen};
+pub(crate) use namespace::{NamespaceRecord, report_hidden_attachments, report_unread};
 pub(crate) use openmetrics::OpenMetrics;
 pub(crate) use picture::{Picture, Space};
 pub(crate) use preview::print_preview;
@@ -81,7 +81,7 @@ impl Output {
         Output::on(&stdout, color, choice)
     }
 
-    /// Returns the same for standard error, where questions are asked.
+    /// Returns an output on standard error, where questions are asked.
     pub(crate) fn on_stderr(&self) -> Result<Output> {
         let stderr = io::stderr();
         let color = match self.choice {
@@ -182,7 +182,7 @@ pub(crate) fn prompt(question: &str) {
 
 /// Prints one line to standard error unchanged.
 pub(crate) fn note_raw(line: &str) {
-    // One write, so that lines of processes that share a terminal do not mix. If standard error is closed, nobody reads
-    // it.
+    // One write, so that lines of several processes do not mix on a terminal. If standard error is closed, the line is
+    // lost.
     let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }

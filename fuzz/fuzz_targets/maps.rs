@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use shmadm::internals::{KernelMounts, Mapping};
 
-static KERNEL: LazyLock<KernelMounts> = LazyLock::new(|| KernelMounts::learn().expect("a memfd"));
+static KERNEL: LazyLock<KernelMounts> = LazyLock::new(|| KernelMounts::find().expect("a memfd"));
 
 fuzz_target!(|maps: &[u8]| {
     for line in maps.split(|byte| *byte == b'\n') {

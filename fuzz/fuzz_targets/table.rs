@@ -11,7 +11,7 @@ fuzz_target!(|table: &[u8]| {
     let Ok(segments) = Segments::new(&table[..]) else { return };
     for segment in segments.flatten() {
         // What is asked of each row later.
-        let _ = (segment.mode().to_string(), segment.believable_rss(), segment.last_used(), segment.at_birth());
+        let _ = (segment.mode().to_string(), segment.plausible_rss(), segment.last_used(), segment.as_created());
         assert!(segment.is_same_as(&segment));
     }
 });

@@ -7,6 +7,6 @@ mod named;
 
 pub(super) use attaching::Attaching;
 pub use filters::Filters;
-pub(super) use filters::tell_undecided;
+pub(super) use filters::report_undecided;
 pub(super) use format::TextOrJson;
 pub(super) use named::{namespace_parser, segment_parser};

@@ -70,7 +70,7 @@ impl Completions {
 
     /// Prints one candidate per line: the word and, except for bash, a tab and a description.
     fn print(&self, output: &mut Output, before: usize) -> Result<()> {
-        // No shell asks for this: the word to complete is one of these, or directly follows them.
+        // No script asks for this: the word to complete is one of the words, or directly follows them.
         if before > self.words.len() {
             return Ok(());
         }
@@ -89,7 +89,7 @@ impl Completions {
         let escaped = words[..before].iter().any(|word| word == "--");
         let mut command =
             all_commands().mut_subcommands(|command| command.mut_args(|arg| with_candidates(arg, escaped)));
-        // Without candidates the shell shows nothing, so a reason would not help.
+        // A shell shows candidates only, so an error is not reported.
         let mut candidates = engine::complete(&mut command, words, before, None).unwrap_or_default();
         // After a dash, only options are offered, and no file names.
         candidates.retain(|one| !wants_options || one.get_value() != FILES);

@@ -1,3 +1,4 @@
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -17,7 +18,7 @@ use crate::segments::lookup::{self, Named};
 use crate::segments::rmid_forced;
 use crate::system::names::uid_and_gid_of;
 use crate::sysv::{self, Access, Attachment, HugePages, NewSegment, Segment};
-use crate::values::{Key, Mode, ParseSegmentRefError, SegmentRef, Size, counted, visible_path};
+use crate::values::{Key, Mode, ParseKeyError, ParseSegmentRefError, SegmentRef, Size, counted, visible_path};
 
 /// Create a segment
 ///
@@ -81,7 +82,7 @@ impl FromStr for NewKey {
             "random" => return Ok(NewKey::Random),
             _ => {}
         }
-        match SegmentRef::try_from(std::ffi::OsStr::new(word)) {
+        match SegmentRef::try_from(OsStr::new(word)) {
             Ok(SegmentRef::Id(_)) => Err("the kernel chooses the identifier; name a key, `private` or `random`".into()),
             Ok(named) => Ok(NewKey::Named(named)),
             Err(ParseSegmentRefError::Private) => {
@@ -89,7 +90,7 @@ impl FromStr for NewKey {
                      without a key, and name it by its identifier, id:N"
                     .into())
             }
-            Err(ParseSegmentRefError::Key(crate::values::ParseKeyError::NotANumber)) => {
+            Err(ParseSegmentRefError::Key(ParseKeyError::NotANumber)) => {
                 Err("a key is a number (0x2a, 42, 052), ftok:PROJECT:PATH, `private` or `random`".into())
             }
             Err(error) => Err(error.to_string()),
@@ -133,7 +134,7 @@ impl Create {
         let source = self.from.as_deref().map(|path| self.open(path)).transpose()?;
         let size = source.as_ref().map_or(self.size.map(|size| size.0), |source| Some(source.size));
 
-        match self.make_or_take(key, size)? {
+        match self.create_or_find(key, size)? {
             Found::Created(created) => {
                 // The output is part of the creation: a segment that was not reported would be lost.
                 created.finish(|segment| {
@@ -155,11 +156,11 @@ impl Create {
         Ok(Status::Done)
     }
 
-    /// Creates the segment, or takes the existing one if --exist-ok allows that.
-    fn make_or_take(&self, key: Option<Key>, size: Option<u64>) -> Result<Found> {
+    /// Creates the segment, or finds the existing one if --exist-ok is given.
+    fn create_or_find(&self, key: Option<Key>, size: Option<u64>) -> Result<Found> {
         let Some(size) = size else {
             return match key {
-                Some(key) => take(key).map(Found::Existing),
+                Some(key) => existing(key).map(Found::Existing),
                 None => Err(Error::usage("a new segment needs a size; use --size")),
             };
         };
@@ -171,7 +172,7 @@ impl Create {
             huge: self.huge.map(HugePages::from),
             no_reserve: self.no_reserve,
         };
-        let made = match &self.key {
+        let created = match &self.key {
             NewKey::Named(_) if self.exist_ok => {
                 return match create::find_or_create(&new, || Ok(()))? {
                     Found::Existing(existing) if existing.size < size => {
@@ -183,7 +184,7 @@ impl Create {
             NewKey::Random => create::create_random(&new),
             NewKey::Named(_) | NewKey::Private => create::create(&new),
         };
-        made.map(Found::Created).map_err(|failed| match failed {
+        created.map(Found::Created).map_err(|failed| match failed {
             NotCreated::Exists(key, existing) => create::exists(key, existing.as_deref(), size),
             NotCreated::Failed(error) => error,
         })
@@ -206,7 +207,7 @@ impl Create {
             Some(owner) => Error::call(format_args!("give {name} to {owner}"), error),
             None => Error::call(format_args!("set the mode of {name}"), error),
         })?;
-        create::look_again(segment.id)
+        create::current_state(segment.id)
     }
 
     /// Opens the file before a segment is created, so that nothing is created if it does not fit.
@@ -286,8 +287,8 @@ fn fill(segment: &Segment, name: &str, source: Source) -> Result<Attachment> {
     Ok(attachment)
 }
 
-/// Finds the segment that --exist-ok takes without a size.
-fn take(key: Key) -> Result<Segment> {
+/// Finds the existing segment for --exist-ok without a size.
+fn existing(key: Key) -> Result<Segment> {
     create::find_existing(key)?.ok_or_else(|| {
         let mut missing = Error::missing(format!("cannot use segment {key}: there is no such segment"));
         missing.errno = Some(sysv::Errno::ENOENT);

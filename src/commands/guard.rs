@@ -100,7 +100,7 @@ impl Guard {
         };
         let not_run = if traced.outcome == Outcome::NotStarted(Errno::ENOENT) { 127 } else { 126 };
         // The records are created before anything is removed, because they describe what was found.
-        let records = self.tell(&leaks, &traced, context);
+        let records = self.report_leaks(&leaks, &traced, context);
         let removed = self.remove && !leaks.is_empty() && {
             let removed = leaks.remove(self.shared, &context.lookups);
             removed.iter().for_each(|removed| say(&removed.line));
@@ -123,7 +123,7 @@ impl Guard {
     }
 
     /// Reports on standard error what was left behind, and returns its records.
-    fn tell(&self, leaks: &Leaks, traced: &Traced, context: &Context) -> LeakedObjects {
+    fn report_leaks(&self, leaks: &Leaks, traced: &Traced, context: &Context) -> LeakedObjects {
         let directory = env::current_dir().unwrap_or_default();
         let mut origins = traced::describe(leaks, &directory);
         let records = LeakedObjects::new(leaks, &context.lookups, |origin| origins.take(origin));

@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 
 use super::Context;
 use crate::error::{Result, Status};
-use crate::output::{AllLimitsRecord, LimitsRecord, NamespaceLimits, NamespaceRecord, say, tell_unseen};
+use crate::output::{AllLimitsRecord, LimitsRecord, NamespaceLimits, NamespaceRecord, report_unread, say};
 use crate::segments::all_namespaces::AllNamespaces;
 use crate::segments::lookup::{self, rows};
 use crate::segments::rmid_forced;
@@ -64,7 +64,7 @@ impl Limits {
         if self.all_namespaces {
             return self.run_all(context);
         }
-        let record = look()?;
+        let record = read_limits()?;
         match self.format {
             Format::Table => record.print(&mut context.output)?,
             Format::Json => context.output.json(&record)?,
@@ -73,7 +73,7 @@ impl Limits {
     }
 
     fn run_all(&self, context: &mut Context) -> Result<Status> {
-        let all = AllNamespaces::look()?;
+        let all = AllNamespaces::find()?;
         let largest = largest(&all)?;
         let namespaces = all.limits().map(|(namespace, limits, usage)| {
             let largest = largest.get(&namespace.inode()).copied().unwrap_or(0);
@@ -91,7 +91,7 @@ impl Limits {
         let status = record.namespaces.iter().fold(Status::Done, |status, one| {
             status.and(self.checked(&one.limits, &format!("IPC namespace {}: ", one.namespace.ns)))
         });
-        Ok(status.and(tell_unseen(&all)))
+        Ok(status.and(report_unread(&all)))
     }
 
     /// Reports which limits of a namespace are used beyond the allowed percentage.
@@ -127,7 +127,7 @@ fn largest(all: &AllNamespaces) -> Result<BTreeMap<u64, u64>> {
 }
 
 /// Reads the limits of this namespace and their usage.
-fn look() -> Result<LimitsRecord> {
+fn read_limits() -> Result<LimitsRecord> {
     let (limits, usage) = lookup::limits()?;
     let mut largest = 0;
     for segment in rows()? {

@@ -5,15 +5,15 @@ use std::cmp::Ordering;
 use clap::{Args, ValueEnum};
 
 use super::Context;
-use super::args::{Filters, tell_undecided};
+use super::args::{Filters, report_undecided};
 use crate::error::{Error, Result, Status};
 use crate::output::{
     Column, Csv, Export, Format, Groups, Json, JsonLines, List as Shown, NamespaceRecord, Output, Raw, Rows, Sums,
-    Table, TimeFormat, View, column_help, print_ids, tell_out_of_sight, tell_unseen,
+    Table, TimeFormat, View, column_help, print_ids, report_hidden_attachments, report_unread,
 };
 use crate::segments::all_namespaces::AllNamespaces;
+use crate::segments::hidden_attachments::HiddenAttachments;
 use crate::segments::lookup::rows;
-use crate::segments::out_of_sight::OutOfSight;
 use crate::system::namespace::Identity;
 use crate::sysv::Segment;
 
@@ -75,7 +75,7 @@ enum FormatName {
     /// For people
     #[default]
     Table,
-    /// One blank between fields, blanks in a value as \x20, an empty value as -
+    /// One space between fields, spaces in a value as \x20, an empty value as -
     Raw,
     /// KEY="0x0000002a" ID="5"
     Export,
@@ -126,30 +126,30 @@ impl List {
             time_format: self.time_format.unwrap_or(TimeFormat::default_for(for_people)),
             human_sizes: for_people && !self.bytes,
         };
-        let everywhere = if self.all_namespaces { Some(AllNamespaces::look()?) } else { None };
-        let source: Box<dyn Iterator<Item = Result<Segment>>> = match &everywhere {
-            Some(everywhere) => Box::new(everywhere.rows()),
+        let all_namespaces = if self.all_namespaces { Some(AllNamespaces::find()?) } else { None };
+        let source: Box<dyn Iterator<Item = Result<Segment>>> = match &all_namespaces {
+            Some(all_namespaces) => Box::new(all_namespaces.rows()),
             None => Box::new(self.rows(&columns)?),
         };
-        let out_of_sight = everywhere.as_ref().map(|_| OutOfSight::new(lookups.attachments()));
+        let hidden = all_namespaces.as_ref().map(|_| HiddenAttachments::new(lookups.attachments()));
         let matching = source
             .inspect(|row| {
-                if let (Some(out_of_sight), Ok(segment)) = (&out_of_sight, row) {
-                    out_of_sight.see(segment);
+                if let (Some(hidden), Ok(segment)) = (&hidden, row) {
+                    hidden.remove(segment);
                 }
             })
             .filter(|row| row.as_ref().map_or(true, |segment| selection.matches(segment, lookups)))
             .inspect(|row| {
-                if let (Some(everywhere), Ok(segment)) = (&everywhere, row) {
-                    everywhere.count(segment);
+                if let (Some(all_namespaces), Ok(segment)) = (&all_namespaces, row) {
+                    all_namespaces.count(segment);
                 }
             });
         match self.sum {
             Some(column) => self.print_sums(column, matching, view, output)?,
             None => {
-                let namespaces = everywhere
+                let namespaces = all_namespaces
                     .as_ref()
-                    .map(|everywhere| || everywhere.counts().map(NamespaceRecord::new).collect::<Vec<_>>());
+                    .map(|all_namespaces| || all_namespaces.counts().map(NamespaceRecord::new).collect::<Vec<_>>());
                 let shown = Shown {
                     columns,
                     may_leave_out: self.columns.is_empty(),
@@ -162,13 +162,13 @@ impl List {
                 if self.quiet { print_ids(shown, output)? } else { self.format.format().list(shown, output)? }
             }
         }
-        tell_undecided(&selection);
-        let Some(everywhere) = everywhere else { return Ok(Status::Done) };
+        report_undecided(&selection);
+        let Some(all_namespaces) = all_namespaces else { return Ok(Status::Done) };
         output.flush()?;
-        if let Some(out_of_sight) = out_of_sight {
-            tell_out_of_sight(&out_of_sight.rest(&everywhere.entered()));
+        if let Some(hidden) = hidden {
+            report_hidden_attachments(&hidden.rest(&all_namespaces.entered()));
         }
-        Ok(tell_unseen(&everywhere))
+        Ok(report_unread(&all_namespaces))
     }
 
     fn print_sums(
@@ -198,8 +198,8 @@ impl List {
         Ok(Rows::Collected(segments))
     }
 
-    /// Returns the segments of our own namespace, with its inode if something shows it. JSON includes the inode only
-    /// with several namespaces.
+    /// Returns the segments of our own namespace, with its inode if a column shows it. JSON includes the inode only with
+    /// several namespaces.
     fn rows(&self, columns: &[&Column]) -> Result<impl Iterator<Item = Result<Segment>> + use<>> {
         let mut shown = columns.iter().copied().chain(self.sum);
         let is_shown = self.sum.is_some() || !self.format.is_json();
@@ -231,7 +231,8 @@ impl List {
     }
 }
 
-/// Sorts segments, and leaves equal ones in their order. [`slice::sort_by`] would need half as much memory again.
+/// Sorts segments, and leaves equal ones in their order. [`slice::sort_by`] would need additional memory for half of the
+/// segments.
 fn sort(segments: &mut [Segment], compare: impl Fn(&Segment, &Segment) -> Ordering) {
     let mut order: Vec<usize> = (0..segments.len()).collect();
     order.sort_by(|a, b| compare(&segments[*a], &segments[*b]));

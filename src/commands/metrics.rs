@@ -7,7 +7,7 @@ use clap::Args;
 use super::Context;
 use crate::contents::destination::Destination;
 use crate::error::{Error, Result, Status};
-use crate::output::{OpenMetrics, tell_unseen};
+use crate::output::{OpenMetrics, report_unread};
 use crate::segments::all_namespaces::AllNamespaces;
 use crate::segments::cache::Lookups;
 use crate::segments::lookup::{self, rows};
@@ -33,7 +33,7 @@ pub(super) struct Metrics {
 impl Metrics {
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
         let mut metrics = OpenMetrics::default();
-        let all = if self.all_namespaces { Some(AllNamespaces::look()?) } else { None };
+        let all = if self.all_namespaces { Some(AllNamespaces::find()?) } else { None };
         match &all {
             Some(all) => add_all(&mut metrics, all, &context.lookups)?,
             None => {
@@ -52,13 +52,14 @@ impl Metrics {
             }
         }
         context.output.flush()?;
-        Ok(all.as_ref().map_or(Status::Done, tell_unseen))
+        Ok(all.as_ref().map_or(Status::Done, report_unread))
     }
 }
 
 /// Adds the data of every namespace.
 fn add_all(metrics: &mut OpenMetrics, all: &AllNamespaces, lookups: &Lookups) -> Result<()> {
-    // What is left of a container is attributed to it. For this machine's own segments the first process has no unit.
+    // Segments whose processes have exited are attributed to the container of the namespace. In this machine's own
+    // namespace, the unit of its first process says nothing about the segments.
     let mut units = BTreeMap::new();
     for (namespace, limits, usage) in all.limits() {
         let unit = namespace.unit();

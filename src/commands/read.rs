@@ -103,7 +103,7 @@ impl Read {
             Format::Auto if !on_terminal => Format::Raw,
             Format::Auto if show::is_text(part)? => Format::String,
             Format::Auto => Format::Hex,
-            asked => asked,
+            requested => requested,
         };
         let mut progress = Progress::bytes("reading", Some(part.length())).hidden_if(on_terminal);
         let advance = &mut |count| progress.advance(count);

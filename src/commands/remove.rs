@@ -10,7 +10,7 @@ use clap::Args;
 use self::question::{confirm, described};
 use self::save_first::save_first;
 use super::Context;
-use super::args::{Filters, TextOrJson, segment_parser, tell_undecided};
+use super::args::{Filters, TextOrJson, report_undecided, segment_parser};
 use crate::error::{Error, Result, Status};
 use crate::output::{Output, Progress, print_preview, say};
 use crate::segments::cache::Lookups;
@@ -124,7 +124,7 @@ impl Remove {
                 },
                 Err(error) => Removal::not_found(word, error, self.ignore_missing),
             };
-            self.tell(&removal, lookups, output)?;
+            self.report(&removal, lookups, output)?;
             removals.push(removal);
         }
         if self.dry_run && self.previews() {
@@ -156,7 +156,7 @@ impl Remove {
             for result in results {
                 result.map_or_else(|failed| removals.push(failed), |segment| chosen.push(segment));
             }
-            removals.iter().try_for_each(|failed| self.tell(failed, lookups, output))?;
+            removals.iter().try_for_each(|failed| self.report(failed, lookups, output))?;
         }
         let unsaved = removals.len();
         let shutdown = catch()?;
@@ -164,7 +164,7 @@ impl Remove {
             Progress::steps("removing", chosen.len() as u64).hidden_if(output.is_terminal() && !self.quiet);
         for batch in chosen.chunks(BATCH).take_while(|_| shutdown.signal().is_none()) {
             let done = remove::remove_all(batch, choice, &shutdown);
-            progress.suspend(|| done.iter().try_for_each(|removal| self.tell(removal, lookups, output)))?;
+            progress.suspend(|| done.iter().try_for_each(|removal| self.report(removal, lookups, output)))?;
             progress.advance(batch.len() as u64);
             removals.extend(done);
         }
@@ -203,7 +203,7 @@ impl Remove {
                 say(format_args!("skipped {many} attached segments; --include-attached marks them for destruction"))
             }
         }
-        tell_undecided(selection);
+        report_undecided(selection);
         Ok(chosen)
     }
 
@@ -230,7 +230,7 @@ fn catch() -> Result<ShutdownSignals> {
 /// Returns the current state of a named segment.
 fn choose(word: &SegmentRef) -> Result<Segment> {
     let named = lookup::find("remove", word)?;
-    match lookup::look(named.id) {
+    match lookup::current(named.id) {
         Ok(Some(segment)) => Ok(segment),
         Ok(None) => Err(lookup::missing("remove", &named, Some(sysv::Errno::EINVAL))),
         Err(error) => Err(Error::call(format_args!("remove {named}"), error)),

@@ -91,7 +91,7 @@ impl Restore {
                 restorer.restore(&mut archive, index, &mut |count| progress.advance(count)).map(Some)
             };
             let saved = archive.segment(index);
-            progress.suspend(|| self.tell(saved, &result, context))?;
+            progress.suspend(|| self.report(saved, &result, context))?;
             if let Err(error) = &result {
                 status = status.and(error.status());
             }
@@ -110,13 +110,13 @@ impl Restore {
         Ok(status)
     }
 
-    fn tell(&self, saved: &SavedSegment, result: &Result<Option<Restored>>, context: &mut Context) -> Result<()> {
-        let is_told = !self.quiet && !self.wants_json();
+    fn report(&self, saved: &SavedSegment, result: &Result<Option<Restored>>, context: &mut Context) -> Result<()> {
+        let is_printed = !self.quiet && !self.wants_json();
         match result {
             Err(error) => say(error),
             Ok(Some(restored)) => {
                 restored.warning.iter().for_each(say);
-                if is_told {
+                if is_printed {
                     let segment = &restored.segment;
                     context.output.line(format_args!(
                         "restored {}: {}, mode {}, was id {}",
@@ -127,7 +127,7 @@ impl Restore {
                     ))?;
                 }
             }
-            Ok(None) if is_told => context.output.line(format_args!(
+            Ok(None) if is_printed => context.output.line(format_args!(
                 "would restore segment {}: {}, mode {}, was id {}",
                 saved.key(),
                 counted(saved.size, "byte"),

@@ -1,4 +1,4 @@
-//! From the command line to the exit status.
+//! The way from the command line to the exit status.
 
 use std::env;
 use std::os::unix::ffi::OsStrExt;
@@ -47,8 +47,8 @@ pub fn main() -> u8 {
             // If standard output itself has failed, nothing can be printed there.
             let _ = context.output.json(&JsonError { error });
         }
-        tell_silent();
-        tell_unreadable(context.lookups.unreadable_processes());
+        report_unanswered();
+        report_unreadable(context.lookups.unreadable_processes());
         // The command's own failure takes precedence over a failure to write its last output.
         let flushed = context.output.flush();
         result.and_then(|status| flushed.map(|()| status))
@@ -60,7 +60,7 @@ pub fn main() -> u8 {
 }
 
 /// Reports the processes that did not answer: the output is incomplete for them.
-fn tell_silent() {
+fn report_unanswered() {
     let silent = patience::unanswered();
     let (Some(first), others) = (silent.first(), silent.len().saturating_sub(1)) else { return };
     let others = if others == 0 { String::new() } else { format!(" and {} more", others) };
@@ -70,8 +70,8 @@ fn tell_silent() {
     ));
 }
 
-/// Reports to an ordinary user that processes of others may have attachments that a column was to show.
-fn tell_unreadable(processes: usize) {
+/// Reports to an ordinary user that processes of other users may have attachments that a column does not show.
+fn report_unreadable(processes: usize) {
     if processes > 0 && !geteuid().is_root() {
         say(format_args!(
             "cannot find all attachments: {} may not be looked at; root may",
@@ -118,8 +118,7 @@ fn exit(status: Status) -> u8 {
     status.code()
 }
 
-/// Prints help, or says what is wrong with the command line. clap itself would leave `--help` into a full disk with exit
-/// status 0.
+/// Prints help, or a usage error. Help is not printed by clap, which exits with status 0 even if the disk is full.
 fn help_or_usage(message: clap::Error) -> u8 {
     if message.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         // If standard error is closed, nothing can be reported.
@@ -132,7 +131,7 @@ fn help_or_usage(message: clap::Error) -> u8 {
         if usage::wants_json(&words)
             && let Ok(mut output) = Output::new(anstream::ColorChoice::Never)
         {
-            // If standard output is what fails, the line on standard error is left.
+            // If standard output has failed, only the line on standard error is printed.
             let _ = output.json(&JsonError { error: &error }).and_then(|()| output.flush());
         }
         return fail(&error);

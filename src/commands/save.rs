@@ -5,7 +5,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Context;
-use super::args::{Filters, TextOrJson, segment_parser, tell_undecided};
+use super::args::{Filters, TextOrJson, report_undecided, segment_parser};
 use crate::contents::save;
 use crate::error::{Error, Kind, Result, Status};
 use crate::output::{Progress, say};
@@ -121,7 +121,7 @@ impl Save {
             let matches =
                 |row: &Result<Segment>| row.as_ref().map_or(true, |row| selection.matches(row, &context.lookups));
             let chosen = rows()?.filter(matches).collect();
-            tell_undecided(&selection);
+            report_undecided(&selection);
             return chosen;
         }
         let mut seen = HashSet::new();
@@ -164,7 +164,7 @@ impl Record {
 /// Returns the current state of a named segment.
 fn find(word: &SegmentRef) -> Result<Segment> {
     let named = lookup::find("save", word)?;
-    match lookup::look(named.id) {
+    match lookup::current(named.id) {
         Ok(Some(segment)) => Ok(segment),
         Ok(None) => Err(lookup::missing("save", &named, Some(sysv::Errno::EINVAL))),
         Err(error) => Err(Error::call(format_args!("save {named}"), error)),

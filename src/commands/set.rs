@@ -78,7 +78,7 @@ impl Set {
 impl Changes {
     fn make(&self, named: &Named) -> Result<()> {
         let failed = |error| Error::call_on(format_args!("change {named}"), named.id, error);
-        let Some(before) = lookup::look(named.id).map_err(failed)? else {
+        let Some(before) = lookup::current(named.id).map_err(failed)? else {
             return Err(lookup::missing("change", named, Some(sysv::Errno::EINVAL)));
         };
         let sets = self.uid.is_some() || self.gid.is_some() || self.mode.is_some();

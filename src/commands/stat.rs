@@ -13,7 +13,7 @@ use crate::sysv::{self, Reason, Segment};
 use crate::values::SegmentRef;
 
 /// The maximum number of attempts while attachments change.
-const LOOKS: usize = 3;
+const MAX_ATTEMPTS: usize = 3;
 
 /// Show everything that is known of a segment
 ///
@@ -39,7 +39,7 @@ pub(super) struct Stat {
 }
 
 /// A segment and how it was read.
-struct Looked {
+struct Inspected {
     named: Named,
     segment: Segment,
     denied: Option<sysv::Error>,
@@ -68,7 +68,7 @@ impl Stat {
     }
 
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
-        let (results, attachments) = self.look();
+        let (results, attachments) = self.inspect();
         let mut status = Status::Done;
         for error in results.iter().filter_map(|result| result.as_ref().err()) {
             say(error);
@@ -86,7 +86,7 @@ impl Stat {
             TextOrJson::Json => {
                 let results = self.segment.iter().zip(&results).zip(charges);
                 let found = results.map(|((word, result), charges)| match result {
-                    Ok(looked) => Found::Segment(Box::new(StatRecord::new(looked, charges, &lookups))),
+                    Ok(inspected) => Found::Segment(Box::new(StatRecord::new(inspected, charges, &lookups))),
                     Err(error) => Found::Failed { segment: word.to_string(), error },
                 });
                 output.json(&found.collect::<Vec<_>>())?;
@@ -94,7 +94,7 @@ impl Stat {
             TextOrJson::Text => {
                 let mut separator = "";
                 for (result, charges) in results.iter().zip(&charges) {
-                    let Ok(Looked { segment, denied, .. }) = result else { continue };
+                    let Ok(Inspected { segment, denied, .. }) = result else { continue };
                     output.bytes(separator.as_bytes())?;
                     let (denied, charges) = (denied.as_ref(), charges.as_ref());
                     Description { segment, denied, charges, lookups: &lookups }.print(output)?;
@@ -106,29 +106,29 @@ impl Stat {
     }
 
     /// Returns the memory cgroups charged for a segment, if requested.
-    fn charges(&self, looked: &Looked, attachments: &Attachments) -> Option<Result<Charges>> {
-        let progress = || Progress::bytes("looking at the pages", Some(looked.segment.size));
+    fn charges(&self, inspected: &Inspected, attachments: &Attachments) -> Option<Result<Charges>> {
+        let progress = || Progress::bytes("looking at the pages", Some(inspected.segment.size));
         self.charge.then(|| {
             let mut progress = progress();
-            charges(&looked.segment, &looked.named, attachments, |bytes| progress.advance(bytes))
+            charges(&inspected.segment, &inspected.named, attachments, |bytes| progress.advance(bytes))
         })
     }
 
     /// Reads the segments, all processes, and the segments again. If nobody attached or detached in between, the
     /// attachments found and those missing are consistent.
-    fn look(&self) -> (Vec<Result<Looked>>, Attachments) {
-        let look_at_segments = || look_at(&self.segment);
-        let mut results = look_at_segments();
+    fn inspect(&self) -> (Vec<Result<Inspected>>, Attachments) {
+        let inspect_segments = || inspect_all(&self.segment);
+        let mut results = inspect_segments();
         // Without attachments no process needs to be read.
-        if results.iter().flatten().all(|looked| looked.segment.nattch == 0) {
+        if results.iter().flatten().all(|inspected| inspected.segment.nattch == 0) {
             return (results, Attachments::default());
         }
         let mut attachments = Attachments::default();
-        for _ in 0..LOOKS {
-            attachments = Attachments::look();
-            let before = std::mem::replace(&mut results, look_at_segments());
+        for _ in 0..MAX_ATTEMPTS {
+            attachments = Attachments::find();
+            let before = std::mem::replace(&mut results, inspect_segments());
             let is_quiet = before.iter().zip(&results).all(|pair| match pair {
-                (Ok(before), Ok(after)) => before.segment.attachments_are_as_in(&after.segment),
+                (Ok(before), Ok(after)) => before.segment.has_same_attachments_as(&after.segment),
                 _ => true,
             });
             if is_quiet {
@@ -140,34 +140,34 @@ impl Stat {
 }
 
 impl StatRecord {
-    fn new(looked: &Looked, charges: Option<Charges>, lookups: &Lookups) -> StatRecord {
-        let attachments = attachment_records(&looked.segment, lookups);
+    fn new(inspected: &Inspected, charges: Option<Charges>, lookups: &Lookups) -> StatRecord {
+        let attachments = attachment_records(&inspected.segment, lookups);
         StatRecord {
-            segment: SegmentRecord::new(&looked.segment, lookups),
-            attachments_missing: looked.segment.nattch.saturating_sub(attachments.len() as u64),
+            segment: SegmentRecord::new(&inspected.segment, lookups),
+            attachments_missing: inspected.segment.nattch.saturating_sub(attachments.len() as u64),
             attachments,
-            denied: looked.denied.map(|error| error.to_string()),
+            denied: inspected.denied.map(|error| error.to_string()),
             charged: charges.map(|charges| charges.charges),
         }
     }
 }
 
-/// Reads segments in both ways.
-fn look_at(words: &[SegmentRef]) -> Vec<Result<Looked>> {
+/// Reads segments by IPC_STAT, and their rows of the table.
+fn inspect_all(words: &[SegmentRef]) -> Vec<Result<Inspected>> {
     let named: Vec<_> = words.iter().map(|word| lookup::find("stat", word)).collect();
     let rows = lookup::rows_of(&named.iter().flatten().map(|named| named.id).collect());
-    named.into_iter().map(|named| named.and_then(|named| look(&named, rows.get(&named.id).cloned()))).collect()
+    named.into_iter().map(|named| named.and_then(|named| inspect_one(&named, rows.get(&named.id).cloned()))).collect()
 }
 
-fn look(named: &Named, row: Option<Segment>) -> Result<Looked> {
+fn inspect_one(named: &Named, row: Option<Segment>) -> Result<Inspected> {
     match sysv::stat(named.id) {
         // The result of a call is consistent in itself; only the table shows the memory.
         Ok(segment) => {
             let (rss, swap) = row.map_or((None, None), |row| (row.rss, row.swap));
-            Ok(Looked { named: named.clone(), segment: Segment { rss, swap, ..segment }, denied: None })
+            Ok(Inspected { named: named.clone(), segment: Segment { rss, swap, ..segment }, denied: None })
         }
         Err(error) if error.reason == Reason::PermissionDenied => match row.or_else(|| sysv::stat_any(named.id).ok()) {
-            Some(segment) => Ok(Looked { named: named.clone(), segment, denied: Some(error) }),
+            Some(segment) => Ok(Inspected { named: named.clone(), segment, denied: Some(error) }),
             None => Err(gone(named, error)),
         },
         Err(error) if error.reason == Reason::NoSuchSegment => Err(gone(named, error)),

@@ -1,20 +1,20 @@
-//! What is wrong with a command line, in our own words: one line that ends with what to do, as for every other failure.
+//! Usage errors in the form of all other errors: one line that ends with advice.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::all_commands;
 use crate::error::Error;
 
-/// Returns the usage error for what clap says of these words, which are made visible already.
+/// Converts clap's error for these words, which are already escaped.
 ///
-/// While a command is parsed, only its own arguments exist. clap is asked again with those of all commands, because a
-/// word can belong to another.
+/// While a command is parsed, only its own arguments are defined. The words are parsed again with the arguments of all
+/// commands, because a word can belong to another command.
 pub(super) fn error(message: clap::Error, words: &[String]) -> Error {
     let message = all_commands().try_get_matches_from(words).err().unwrap_or(message);
     let text = message.render().to_string();
-    let said = text.strip_prefix("error: ").unwrap_or(&text);
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
     // The other paragraphs are clap's advice, which often misleads, and the usage.
-    let first = said.split("\n\n").next().unwrap_or(said);
+    let first = text.split("\n\n").next().unwrap_or(text);
     let cause = first.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     let error = Error::usage(cause);
     match close_to(&message) {
@@ -34,7 +34,7 @@ pub(super) fn wants_json(words: &[String]) -> bool {
     })
 }
 
-/// Returns what clap suggests, if it begins like the word. Other suggestions mislead: `--leaked` is not `--marked`.
+/// Returns clap's suggestion, if it begins like the word. Other suggestions mislead: `--leaked` is not `--marked`.
 fn close_to(message: &clap::Error) -> Option<&str> {
     let (wrong, suggested) = match message.kind() {
         ErrorKind::UnknownArgument => (ContextKind::InvalidArg, ContextKind::SuggestedArg),
@@ -66,35 +66,37 @@ fn command(words: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn told(line: &str) -> String {
+    fn usage_error(line: &str) -> String {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         let message = all_commands().try_get_matches_from(&words).expect_err("a usage error");
         error(message, &words).to_string()
     }
 
     #[test]
-    fn a_usage_error_is_one_line_without_advice_that_misleads() {
+    fn a_usage_error_is_one_line_without_misleading_advice() {
         for (line, expected) in [
             ("shmadm list --leaked", "unexpected argument '--leaked' found; see `shmadm list --help`"),
             ("shmadm list --orphan", "unexpected argument '--orphan' found; did you mean '--orphaned'?"),
             ("shmadm craete", "unrecognized subcommand 'craete'; did you mean 'create'?"),
             ("shmadm xyzzy", "unrecognized subcommand 'xyzzy'; see `shmadm --help`"),
         ] {
-            assert_eq!(told(line), expected);
+            assert_eq!(usage_error(line), expected);
         }
-        assert!(!told("shmadm guard --al -- true").contains("-- --al"));
-        assert!(told("shmadm read").starts_with("the following required arguments were not provided: <SEGMENT>; "));
-        assert!(told("shmadm stat 7a6d0001").contains("did you mean 0x7a6d0001?"));
+        assert!(!usage_error("shmadm guard --al -- true").contains("-- --al"));
+        assert!(
+            usage_error("shmadm read").starts_with("the following required arguments were not provided: <SEGMENT>; ")
+        );
+        assert!(usage_error("shmadm stat 7a6d0001").contains("did you mean 0x7a6d0001?"));
     }
 
     #[test]
-    fn json_is_asked_for_in_each_way() {
-        let asks = |line: &str| wants_json(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+    fn each_form_of_the_format_option_is_recognized() {
+        let wants = |line: &str| wants_json(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
         for line in ["list -f json", "list --format=jsonl x", "list -fjson", "x --format json"] {
-            assert!(asks(line), "{line}");
+            assert!(wants(line), "{line}");
         }
         for line in ["list -f raw", "guard -- x -f json", "list -f", "read json"] {
-            assert!(!asks(line), "{line}");
+            assert!(!wants(line), "{line}");
         }
     }
 }

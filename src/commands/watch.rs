@@ -17,7 +17,7 @@ use crate::system::signals::ShutdownSignals;
 use crate::values::{ParsePeriodError, Period, SegmentRef};
 
 /// The minimum interval: polling without a pause would keep a processor busy without showing more.
-const SHORTEST: Duration = Duration::from_millis(10);
+const MIN_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Report what happens to segments, as it happens
 ///
@@ -83,7 +83,7 @@ enum Format {
 
 fn interval(word: &str) -> Result<Period, String> {
     let period: Period = word.parse().map_err(|error: ParsePeriodError| error.to_string())?;
-    if period.0 < SHORTEST { Err("the shortest interval is 10ms".into()) } else { Ok(period) }
+    if period.0 < MIN_INTERVAL { Err("the shortest interval is 10ms".into()) } else { Ok(period) }
 }
 
 impl Watch {

@@ -21,38 +21,39 @@ pub(crate) fn attach(id: ShmId, name: &str, verb: &str, access: Access, placemen
             Access::ReadWrite => "read and write",
         };
         let address = placement.address.map_or(String::new(), |address| format!(" at {address:#x}"));
-        let told = Error::call(format_args!("{verb} {name}{address}"), error);
+        let failure = Error::call(format_args!("{verb} {name}{address}"), error);
         match error.reason {
             Reason::PermissionDenied => match own_mode(id) {
-                Some(mode) => told.hint(format_args!("you own it: `shmadm set id:{id} --mode {mode}` permits it")),
-                None => told.hint(format_args!(
+                Some(mode) => failure.hint(format_args!("you own it: `shmadm set id:{id} --mode {mode}` permits it")),
+                None => failure.hint(format_args!(
                     "attaching it needs {needs} permission, which its owner can give: `shmadm stat id:{id}` shows the mode"
                 )),
             },
             Reason::NoMemory => match address_space_limit() {
-                Some(hint) => told.hint(hint),
-                None => told,
+                Some(hint) => failure.hint(hint),
+                None => failure,
             },
-            Reason::BadAddress if error.errno != Errno::EINVAL => told,
+            Reason::BadAddress if error.errno != Errno::EINVAL => failure,
             Reason::BadAddress if access == Access::Read => {
-                told.hint(format_args!("name a multiple of {} where nothing is mapped", sysv::page_size()))
+                failure.hint(format_args!("name a multiple of {} where nothing is mapped", sysv::page_size()))
             }
-            Reason::BadAddress => told.hint("--round rounds it down to a page; without --at the kernel chooses"),
-            Reason::NoSuchSegment => told.hint("`shmadm list` shows those that exist"),
-            _ => told,
+            Reason::BadAddress => failure.hint("--round rounds it down to a page; without --at the kernel chooses"),
+            Reason::NoSuchSegment => failure.hint("`shmadm list` shows those that exist"),
+            _ => failure,
         }
     })
 }
 
-/// Returns a mode with which the caller, who owns the segment, could attach it. `None` if the caller does not own it.
+/// Returns a mode with which the caller could attach the segment; `None` if the caller neither owns nor created it.
 fn own_mode(id: ShmId) -> Option<String> {
-    let segment = lookup::look(id).ok().flatten()?;
+    let segment = lookup::current(id).ok().flatten()?;
     let me = geteuid().as_raw();
     // ipcperms() in ipc/util.c applies the owner's bits to the creator too, and both may use IPC_SET.
     let is_mine = me == segment.uid || me == segment.cuid;
     is_mine.then(|| format!("{:o}", segment.mode().bits() | 0o600))
 }
 
+/// The advice for a soft limit that the caller may remove.
 const LIFT: &str = "`ulimit -v unlimited` lifts it, in the shell that starts shmadm";
 
 /// Returns a text about the limit on this process's address space (getrlimit(2), `RLIMIT_AS`), if there is one.

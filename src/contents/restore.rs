@@ -90,8 +90,8 @@ impl Restorer {
             let attachment = attach(segment.id, &name, "fill", Access::ReadWrite, Placement::default())?;
             let contents = attachment.contents(Access::ReadWrite);
             archive.fill(index, &contents, &name, advance)?;
-            let warning = self.give_back(&saved, segment, &name)?;
-            Ok(Restored { segment: create::look_again(segment.id)?, warning })
+            let warning = self.restore_state(&saved, segment, &name)?;
+            Ok(Restored { segment: create::current_state(segment.id)?, warning })
         })
     }
 
@@ -99,15 +99,15 @@ impl Restorer {
         // Only this user may access it until it is filled.
         let mode = Mode::from_raw(0o600);
         let new = NewSegment { key: saved.key(), size: saved.size, mode, huge: None, no_reserve: false };
-        let made = if self.same_id { create::create_with_id(&new, saved.id()) } else { create::create(&new) };
-        made.map_err(|failed| match failed {
+        let created = if self.same_id { create::create_with_id(&new, saved.id()) } else { create::create(&new) };
+        created.map_err(|failed| match failed {
             NotCreated::Exists(_, existing) => exists(saved, existing.as_deref()),
             NotCreated::Failed(error) => error,
         })
     }
 
-    /// Restores lock, owner, group and mode. Returns what was not permitted.
-    fn give_back(&mut self, saved: &SavedSegment, segment: &Segment, name: &str) -> Result<Option<String>> {
+    /// Restores lock, owner, group and mode. Returns a warning about those that are not permitted.
+    fn restore_state(&mut self, saved: &SavedSegment, segment: &Segment, name: &str) -> Result<Option<String>> {
         let mut warnings = Vec::new();
         if saved.locked
             && let Err(error) = sysv::lock(segment.id)
@@ -171,11 +171,11 @@ fn sentence(name: &str, warnings: &[String]) -> Option<String> {
 
 fn exists(saved: &SavedSegment, existing: Option<&Segment>) -> Error {
     let action = format!("restore segment {} (id {}, {})", saved.key(), saved.id(), counted(saved.size, "byte"));
-    let told = Error { errno: Some(Errno::EEXIST), ..Error::cannot(action, create::taken(existing)) };
+    let failure = Error { errno: Some(Errno::EEXIST), ..Error::cannot(action, create::taken(existing)) };
     match existing {
         Some(existing) => {
-            told.hint(format_args!("`shmadm remove id:{}` removes that segment, if nobody needs it", existing.id))
+            failure.hint(format_args!("`shmadm remove id:{}` removes that segment, if nobody needs it", existing.id))
         }
-        None => told,
+        None => failure,
     }
 }

@@ -31,7 +31,7 @@ enum Failure {
     Archive(Error),
 }
 
-/// Writes the readable ones of these segments into one archive, atomically. Returns the result for each.
+/// Writes those of these segments that can be read into one archive, atomically. Returns the result for each.
 ///
 /// With the path `-` the archive goes to standard output. `advance` counts bytes of segments.
 ///
@@ -89,18 +89,18 @@ fn save_one(writer: &mut Writer<'_>, segment: &Segment, names: &Names, advance: 
         let attachment =
             attach(segment.id, &name, "save", Access::Read, Placement::default()).map_err(Failure::Segment)?;
         // An attached segment keeps its identifier. So from here on this is certainly the chosen segment.
-        look(segment, &name).map_err(Failure::Segment)?;
+        check_same(segment, &name).map_err(Failure::Segment)?;
         let contents = attachment.contents(Access::Read);
         let part = Part { contents, name: &name, range: 0..attachment.size() };
         writer.add(segment, names, &part, advance).map_err(Failure::Archive)?
     };
-    let after = look(segment, &name).map_err(Failure::Segment)?;
+    let after = check_same(segment, &name).map_err(Failure::Segment)?;
     Ok(Saved { bytes, after })
 }
 
 /// Reads a segment's state again, and checks that it is still the same segment.
-fn look(segment: &Segment, name: &str) -> Result<Segment> {
-    match lookup::look(segment.id) {
+fn check_same(segment: &Segment, name: &str) -> Result<Segment> {
+    match lookup::current(segment.id) {
         Ok(Some(now)) if now.identity() == segment.identity() => Ok(now),
         Ok(_) => Err(Error::cannot(format_args!("save {name}"), "it was removed meanwhile")),
         Err(error) => Err(Error::call(format_args!("save {name}"), error)),

@@ -1,4 +1,4 @@
-//! Whether there is enough memory for a write. The kernel does not refuse a page; it kills a process.
+//! Checking whether there is enough memory for a write. The kernel does not refuse a page: it kills a process.
 
 use std::fmt;
 use std::io;
@@ -8,7 +8,7 @@ use crate::system::memory_left::{Bound, memory_left};
 use crate::sysv::Contents;
 use crate::values::{human, visible_path};
 
-/// Writes smaller than this are not checked: without this much memory, nothing would work any more.
+/// Writes of at most this number of bytes are not checked: with less free memory, nothing would work any more.
 const LITTLE: u64 = 1 << 20;
 
 /// Returns a warning if writing to a part of a segment takes more memory than is left. Returns `None` if that cannot be

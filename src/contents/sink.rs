@@ -1,4 +1,4 @@
-//! Where the bytes of a segment are written: standard output or an open file.
+//! The destination of a segment's bytes: standard output or an open file.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};

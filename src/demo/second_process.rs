@@ -192,7 +192,7 @@ fn attach(key: Option<Key>, id: &str, first: i32) -> Result<Attachment> {
     let name = format!("segment {key} (id {id})");
     let missing = || lookup::missing("attach", &name, None);
     let found = found.ok_or_else(missing)?;
-    let look = lookup::look(found).map_err(|error| Error::call(format_args!("look at {name}"), error))?;
+    let look = lookup::current(found).map_err(|error| Error::call(format_args!("look at {name}"), error))?;
     let now = look.ok_or_else(missing)?;
     if found.to_string() != id || now.cpid != first {
         return Err(Error::failed(format!(
@@ -217,7 +217,7 @@ pub(super) fn text(attachment: &Attachment) -> Result<String> {
 fn remove_what_is_left(key: Key, first: i32) {
     // Nobody can be told of a failure, and usually the segment is already gone.
     if let Ok(Some(id)) = sysv::find(key)
-        && let Ok(Some(segment)) = lookup::look(id)
+        && let Ok(Some(segment)) = lookup::current(id)
         && segment.cpid == first
     {
         let _ = sysv::remove(id);

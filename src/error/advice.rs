@@ -1,4 +1,4 @@
-//! Advice that works where this process is: in another IPC namespace (`--ns`), or in a container.
+//! Advice that works in the namespace of this process: another IPC namespace (`--ns`), or that of a container.
 
 use std::ffi::OsStr;
 use std::sync::OnceLock;
@@ -9,10 +9,10 @@ use rustix::io::Errno;
 use crate::values::visible;
 
 /// The namespace of `--ns`, once this process has entered it.
-static ELSEWHERE: OnceLock<Elsewhere> = OnceLock::new();
+static ENTERED: OnceLock<EnteredNamespace> = OnceLock::new();
 
 #[derive(Debug)]
-struct Elsewhere {
+struct EnteredNamespace {
     /// The value of `--ns`, quoted for a shell.
     word: String,
     /// The options with which nsenter(1) enters it, if there are any.
@@ -38,13 +38,13 @@ pub(crate) fn act_in_file(path: &OsStr) {
 
 fn set(word: String, nsenter: Option<String>) {
     // A process enters only one namespace, once.
-    let _ = ELSEWHERE.set(Elsewhere { word, nsenter });
+    let _ = ENTERED.set(EnteredNamespace { word, nsenter });
 }
 
 /// Returns advice whose shmadm commands (`` `shmadm list` ``) act in this namespace.
 pub(super) fn localized(advice: &str) -> String {
-    match ELSEWHERE.get() {
-        Some(Elsewhere { word, .. }) => advice.replace("`shmadm ", &format!("`shmadm --ns {word} ")),
+    match ENTERED.get() {
+        Some(EnteredNamespace { word, .. }) => advice.replace("`shmadm ", &format!("`shmadm --ns {word} ")),
         None => advice.into(),
     }
 }
@@ -57,8 +57,8 @@ pub(crate) fn command(words: &str, inode: Option<u64>) -> String {
     }
 }
 
-/// Returns how to set a sysctl of this IPC namespace, or of the one with this inode. Use it after "root can raise it:
-/// ".
+/// Returns how to set a sysctl of this IPC namespace, or of the one with this inode. The text continues a sentence that
+/// ends with "root can raise it:".
 pub(crate) fn sysctl(name: &str, value: u64, inode: Option<u64>) -> String {
     let file = format!("/proc/sys/{}", name.replace('.', "/"));
     if matches!(access(&file, Access::WRITE_OK), Err(Errno::ROFS)) {
@@ -69,11 +69,11 @@ pub(crate) fn sysctl(name: &str, value: u64, inode: Option<u64>) -> String {
     }
     let set = format!("sysctl -w {name}={value}");
     let by_inode = |word: &str| format!("`nsenter -t PID -i {set}`, with a PID from `lsns -t ipc {word}`");
-    match (inode, ELSEWHERE.get()) {
+    match (inode, ENTERED.get()) {
         (Some(inode), _) => by_inode(&inode.to_string()),
         (None, None) => format!("`{set}`"),
-        (None, Some(Elsewhere { nsenter: Some(options), .. })) => format!("`nsenter {options} {set}`"),
-        (None, Some(Elsewhere { word, nsenter: None })) => by_inode(word),
+        (None, Some(EnteredNamespace { nsenter: Some(options), .. })) => format!("`nsenter {options} {set}`"),
+        (None, Some(EnteredNamespace { word, nsenter: None })) => by_inode(word),
     }
 }
 
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_is_quoted_where_it_must_be() {
+    fn only_words_with_special_characters_are_quoted() {
         for (word, shown) in
             [("/proc/1/ns/ipc", "/proc/1/ns/ipc"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("", "''")]
         {

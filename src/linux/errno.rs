@@ -12,7 +12,7 @@ pub(crate) fn cause(error: &io::Error) -> String {
     }
 }
 
-/// Repeats a call as long as a signal interrupts it (`EINTR`, signal(7)), and returns its first other result.
+/// Repeats a call while signals interrupt it (`EINTR`, signal(7)), and returns its first other result.
 ///
 /// # Errors
 /// Every other error of the call.

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_namespace_is_one() {
+    fn other_files_are_refused() {
         let open = |path| NamespaceFile::new(File::open(path).expect(path));
         assert!(open("/proc/self/ns/ipc").is_ok());
         for path in ["/dev/null", "/proc/self/maps", "/"] {

@@ -7,9 +7,9 @@ use std::os::unix::fs::FileExt;
 /// The size of the kernel's entry for a frame, in bytes.
 const ENTRY: usize = 8;
 /// Frames closer together than this are read in one call. Reading an extra frame costs less than a call.
-const GAP: u64 = 32;
+const MAX_GAP: u64 = 32;
 /// The maximum number of frames that one call reads.
-const MOST: usize = 4096;
+const MAX_FRAMES: usize = 4096;
 /// The order of the largest compound page: 1 GiB in pages of 4 KiB.
 const LARGEST_ORDER: u32 = 18;
 /// Bits of /proc/kpageflags (include/uapi/linux/kernel-page-flags.h).
@@ -40,18 +40,18 @@ impl PageCgroups {
     /// Those of reading the files.
     pub(crate) fn look_up(&self, frames: &mut [u64], mut each: impl FnMut(u64)) -> io::Result<()> {
         frames.sort_unstable();
-        let mut buffer = [0; MOST * ENTRY];
-        for run in frames.chunk_by(|a, b| b - a <= GAP) {
+        let mut buffer = [0; MAX_FRAMES * ENTRY];
+        for run in frames.chunk_by(|a, b| b - a <= MAX_GAP) {
             let mut rest = run;
             while let Some(first) = rest.first() {
-                let (now, later) = rest.split_at(rest.partition_point(|frame| frame - first < MOST as u64));
+                let (now, later) = rest.split_at(rest.partition_point(|frame| frame - first < MAX_FRAMES as u64));
                 let length = (now[now.len() - 1] - first + 1) as usize * ENTRY;
                 let entries = &mut buffer[..length];
                 self.cgroups.read_exact_at(entries, first * ENTRY as u64)?;
                 let entries = entries.as_chunks::<ENTRY>().0;
                 for frame in now {
                     let inode = u64::from_ne_bytes(entries[(frame - first) as usize]);
-                    each(if inode == 0 { self.of_head(*frame)? } else { inode });
+                    each(if inode == 0 { self.cgroup_of_head(*frame)? } else { inode });
                 }
                 rest = later;
             }
@@ -60,7 +60,7 @@ impl PageCgroups {
     }
 
     /// Returns the cgroup of a huge page's first frame. Before Linux 6.4 only the first frame has the cgroup.
-    fn of_head(&self, frame: u64) -> io::Result<u64> {
+    fn cgroup_of_head(&self, frame: u64) -> io::Result<u64> {
         if entry(&self.flags, frame)? & COMPOUND_TAIL == 0 {
             return Ok(0);
         }

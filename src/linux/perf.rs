@@ -22,8 +22,7 @@ nix::ioctl_write_ptr_bad!(
 /// Redirects an event's records into a ring of the same CPU: ioctl(2) `PERF_EVENT_IOC_SET_OUTPUT`.
 ///
 /// # Errors
-///
-/// `EINVAL`: they are of different CPUs or use different clocks.
+/// `EINVAL` if they are of different CPUs or use different clocks.
 pub(crate) fn share_ring(event: &Counter, ring: &Sampler) -> Result<(), Errno> {
     // SAFETY: the request takes a number and does not access our memory; both descriptors are open while borrowed.
     unsafe { set_output(event.as_raw_fd(), ring.as_raw_fd()) }.map(drop)
@@ -33,8 +32,7 @@ pub(crate) fn share_ring(event: &Counter, ring: &Sampler) -> Result<(), Errno> {
 /// (Documentation/trace/events.rst).
 ///
 /// # Errors
-///
-/// `EINVAL`: the filter is malformed.
+/// `EINVAL` if the filter is malformed.
 pub(crate) fn filter(event: &Counter, filter: &CStr) -> Result<(), Errno> {
     // SAFETY: the kernel reads the string up to its NUL, which a CStr has, and keeps a copy (`strndup_user`).
     unsafe { set_filter(event.as_raw_fd(), filter.as_ptr()) }.map(drop)
@@ -42,6 +40,6 @@ pub(crate) fn filter(event: &Counter, filter: &CStr) -> Result<(), Errno> {
 
 /// Returns the descriptor of a ring. For poll(2) it is readable once there are records.
 pub(crate) fn descriptor(ring: &Sampler) -> BorrowedFd<'_> {
-    // SAFETY: the ring owns this descriptor, and keeps it open for as long as it is borrowed.
+    // SAFETY: the ring owns this descriptor, and keeps it open while it is borrowed.
     unsafe { BorrowedFd::borrow_raw(ring.as_raw_fd()) }
 }

@@ -35,7 +35,7 @@ pub(crate) struct FileMapping {
 /// Finds the shared file mapping that contains an address, or else the next one after it: ioctl(2) `PROCMAP_QUERY`.
 ///
 /// # Errors
-/// `ENOENT` if there is none, `ESRCH` if the process has no address space (any more), `ENOTTY` before Linux 6.11.
+/// `ENOENT` if there is none, `ESRCH` if the process has no address space or has ended, `ENOTTY` before Linux 6.11.
 pub(crate) fn next_shared_file(maps: &File, address: u64) -> Result<FileMapping, Errno> {
     query(maps, address, VMA_SHARED | FILE_BACKED_VMA | COVERING_OR_NEXT_VMA, &mut []).map(|found| found.mapping())
 }

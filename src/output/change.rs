@@ -28,9 +28,9 @@ pub(crate) struct Event<'a> {
     pub clock: Clock,
     /// What happened.
     pub what: What<'a>,
-    /// The process that did it, if that is certain.
+    /// The process that caused it, if that is certain.
     pub actor: Option<Actor>,
-    /// How it was done, if that is certain.
+    /// How it was caused, if that is certain.
     pub cause: Option<&'static str>,
     /// Whether it comes from the kernel's own records, not from reading the table.
     pub is_from_kernel: bool,
@@ -134,7 +134,6 @@ pub(crate) fn event_line(event: &Event<'_>, began: &Clock, lookups: &Lookups, co
     let style = if color { style_of(&event.what) } else { PLAIN };
     let (time, word) = (event.clock.to_the_second(began), word(&event.what));
     let mut line = format!("{time} {style}{word:<8}{style:#} ");
-    // Writing to a String does not fail.
     let namespace = |inode: Option<u64>| inode.map_or_else(String::new, |inode| format!("{inode:<10} "));
     // Writing to a String does not fail.
     let _ = match event.what {
@@ -163,7 +162,7 @@ pub(crate) fn event_line(event: &Event<'_>, began: &Clock, lookups: &Lookups, co
     line
 }
 
-/// Returns who did it and how. The user is named only if it is not the segment's owner.
+/// Returns the process and the cause. The user is named only if it is not the segment's owner.
 fn by(event: &Event<'_>, names: &Names) -> String {
     let mut text = match (&event.actor, event.what) {
         (Some(actor), what) => {

@@ -11,7 +11,7 @@ use crate::values::visible;
 const WIDTH: u16 = 80;
 
 /// The maximum number of lines of one finding.
-const MOST: usize = 40;
+const MAX_LINES: usize = 40;
 
 /// The column in which a finding starts.
 const INDENT: usize = 9;
@@ -25,7 +25,7 @@ pub(crate) struct CheckRecords<'a> {
 /// Returns the lines of all checks: the status, the name and the finding, and advice below.
 pub(crate) fn check_lines(checks: &[Check], width: Option<u16>, color: bool) -> Vec<String> {
     let width = width.unwrap_or(WIDTH).saturating_sub(INDENT as u16).max(INDENT as u16);
-    let lines_of = |text: &str| wrapped(&visible(text.as_bytes()), width, MOST);
+    let lines_of = |text: &str| wrapped(&visible(text.as_bytes()), width, MAX_LINES);
     let mut lines = Vec::new();
     for Check { name, status, finding, remedy } in checks {
         let style = if color { style_of(*status) } else { Style::new() };

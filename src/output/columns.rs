@@ -14,7 +14,7 @@ use crate::segments::state::{self, Presence};
 #[cfg(test)]
 const HELP_WIDTH: usize = 48;
 
-/// The defaults of a text column. The rows add the rest.
+/// The defaults of a text column. Each row sets the other fields.
 const TEXT: Column = Column {
     title: "",
     help: "",
@@ -25,7 +25,7 @@ const TEXT: Column = Column {
     order: None,
 };
 
-/// The defaults of a number column. The rows add the rest, including the order.
+/// The defaults of a number column. Each row sets the other fields, including the order.
 const NUMBER: Column = Column { alignment: Alignment::Right, ..TEXT };
 
 /// All columns, in the order of `-o all`.
@@ -54,11 +54,11 @@ pub static COLUMNS: &[Column] = &[
     Column {
         title: "RSS",
         help: "How much of it is in memory",
-        write: |segment, view, text| match (segment.believable_rss(), segment.rss) {
+        write: |segment, view, text| match (segment.plausible_rss(), segment.rss) {
             (None, Some(_)) if view.human_sizes => text.push('?'),
             (rss, _) => cell::bytes(text, rss, view),
         },
-        order: Some(|a, b| a.believable_rss().cmp(&b.believable_rss())),
+        order: Some(|a, b| a.plausible_rss().cmp(&b.plausible_rss())),
         ..NUMBER
     },
     Column {
@@ -71,7 +71,7 @@ pub static COLUMNS: &[Column] = &[
     Column {
         title: "PERMS",
         help: "Permissions, as ls(1) shows them",
-        write: |segment, _, text| text.extend(segment.mode().words()),
+        write: |segment, _, text| text.extend(segment.mode().letters()),
         order: Some(|a, b| a.mode().bits().cmp(&b.mode().bits())),
         ..TEXT
     },

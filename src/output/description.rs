@@ -26,9 +26,9 @@ const NARROW: u16 = 60;
 /// The length of a full segment's bar.
 const BAR: usize = 20;
 /// The maximum number of lines per value: a command line can be very long.
-const MOST_LINES: usize = 4;
+const MAX_LINES: usize = 4;
 /// The maximum number of attachments shown: a process can have 100,000.
-const MOST_ROWS: usize = 1000;
+const MAX_ROWS: usize = 1000;
 /// The indentation of the rows of attachments.
 const INDENT: usize = 4;
 
@@ -93,9 +93,9 @@ impl Description<'_> {
 
     fn memory(self, length: usize) -> Vec<(&'static str, String)> {
         let segment = self.segment;
-        let resident = match (segment.rss, segment.believable_rss()) {
-            (Some(told), None) => {
-                format!("unreliable: the kernel reports {}, more than the segment can hold", counted(told, "byte"))
+        let resident = match (segment.rss, segment.plausible_rss()) {
+            (Some(reported), None) => {
+                format!("unreliable: the kernel reports {}, more than the segment can hold", counted(reported, "byte"))
             }
             (_, Some(rss)) => format!("{}{}", amount(Some(rss)), bar(rss, segment.size, length)),
             (None, None) => amount(None),
@@ -181,7 +181,7 @@ fn group(output: &mut Output, title: &str, fields: &[(&str, String)]) -> Result<
     let width = output.width().map(|width| width.saturating_sub(column + gap).max(column));
     for (name, value) in fields {
         let lines = match width {
-            Some(width) => wrapped(value, width, MOST_LINES),
+            Some(width) => wrapped(value, width, MAX_LINES),
             None => vec![value.clone()],
         };
         for (name, line) in std::iter::once(*name).chain(std::iter::repeat("")).zip(lines) {
@@ -212,9 +212,9 @@ fn print_attachments(output: &mut Output, attachments: &[AttachmentRecord]) -> R
     if has_units {
         titles.insert(4, ("UNIT", false));
     }
-    rows(output, grid(&titles, attachments.iter().take(MOST_ROWS).map(row).collect()))?;
-    if attachments.len() > MOST_ROWS {
-        let rest = attachments.len() - MOST_ROWS;
+    rows(output, grid(&titles, attachments.iter().take(MAX_ROWS).map(row).collect()))?;
+    if attachments.len() > MAX_ROWS {
+        let rest = attachments.len() - MAX_ROWS;
         output.line(format_args!("{:INDENT$}and {rest} more, which -f json shows", ""))?;
     }
     Ok(())
@@ -295,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bar_is_never_longer_than_full_and_never_empty_for_something() {
+    fn the_bar_has_its_length_and_shows_any_resident_page() {
         assert_eq!(bar(0, 4096, BAR), "  [....................] 0 %");
         assert_eq!(bar(4096, 1 << 40, BAR), "  [#...................] 1 %");
         assert_eq!(bar(512, 1024, BAR), "  [##########..........] 50 %");

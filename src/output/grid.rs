@@ -22,13 +22,13 @@ pub(crate) fn grid(titles: &[(&str, bool)], rows: Vec<Vec<String>>) -> Vec<Strin
     table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// Wraps a text to a width, between words if possible. Text beyond `most` lines is dropped, and the cut is marked.
-pub(super) fn wrapped(text: &str, width: u16, most: usize) -> Vec<String> {
+/// Wraps a text to a width, between words if possible. Text beyond `limit` lines is dropped, and the cut is marked.
+pub(super) fn wrapped(text: &str, width: u16, limit: usize) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(TableStyle::new());
     table.set_content_arrangement(ContentArrangement::Disabled);
-    let mut row = Row::from([&text[..enough(text, width, most)]]);
-    row.max_height(most);
+    let mut row = Row::from([&text[..enough(text, width, limit)]]);
+    row.max_height(limit);
     table.add_row(row);
     for column in table.column_iter_mut() {
         column.set_padding((0, 0));
@@ -41,14 +41,14 @@ pub(super) fn wrapped(text: &str, width: u16, most: usize) -> Vec<String> {
 /// it takes the first lines, and its time grows with the square of their number.
 pub(super) fn enough(text: &str, width: u16, lines: usize) -> usize {
     // A line before a long word can be nearly empty.
-    let most = 3 * usize::from(width) * lines;
-    if text.len() <= most {
+    let limit = 3 * usize::from(width) * lines;
+    if text.len() <= limit {
         return text.len();
     }
     let mut seen = 0;
     let end = text.char_indices().find(|(_, c)| {
         seen += c.width().unwrap_or(0).max(1);
-        seen > most
+        seen > limit
     });
     end.map_or(text.len(), |(at, _)| at)
 }
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_texts_are_wrapped_in_no_time() {
+    fn long_texts_are_wrapped_and_cut() {
         let words = "word ".repeat(1_000_000);
         let letters = "x".repeat(5_000_000);
         let marks = "e\u{301}".repeat(1_000_000);

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_by_the_gigabyte_are_what_the_bytes_would_be() {
+    fn push_zeros_writes_the_same_as_push() {
         for lead in [0, 1, 15, 16, 17, 40] {
             for zeros in [0, 1, 15, 16, 31, 32, 33, 100] {
                 let lead = vec![b'x'; lead];

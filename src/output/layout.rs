@@ -21,7 +21,7 @@ const GAP: u16 = 2;
 /// The columns that a narrow terminal hides, in this order.
 const EXPENDABLE: &[&str] = &["COMMAND", "RSS", "IDLE", "PERMS", "OWNER"];
 /// The minimum width of a text that is cut.
-const SHORTEST: u16 = 10;
+const MIN_TEXT_WIDTH: u16 = 10;
 
 pub(super) const TITLE: Style = Style::new().bold();
 const MARKED: Style = AnsiColor::Red.on_default();
@@ -73,17 +73,17 @@ impl Layout {
     /// Makes the table fit: first cuts texts that may be cut, then hides columns.
     fn fit(&mut self, width: u32, may_leave_out: bool) {
         for expendable in EXPENDABLE {
-            if may_leave_out && self.least() > width {
+            if may_leave_out && self.min_width() > width {
                 self.leave_out(expendable);
             }
         }
         self.cut(self.total().saturating_sub(width));
     }
 
-    /// Returns the width of the table with every text cut as short as allowed.
-    fn least(&self) -> u32 {
-        let spare = self.columns.iter().filter(|(column, _)| column.can_be_cut);
-        self.total() - spare.map(|(_, width)| u32::from(width.saturating_sub(SHORTEST))).sum::<u32>()
+    /// Returns the minimum width of the table: that with every text cut as short as allowed.
+    fn min_width(&self) -> u32 {
+        let cuttable = self.columns.iter().filter(|(column, _)| column.can_be_cut);
+        self.total() - cuttable.map(|(_, width)| u32::from(width.saturating_sub(MIN_TEXT_WIDTH))).sum::<u32>()
     }
 
     /// Narrows the columns that may be cut by `excess` in total, the widest first.
@@ -92,8 +92,8 @@ impl Layout {
             let mut widths: Vec<_> =
                 self.columns.iter_mut().filter(|(column, _)| column.can_be_cut).map(|(_, width)| width).collect();
             widths.sort_unstable_by_key(|width| std::cmp::Reverse(**width));
-            let next = widths.get(1).map_or(SHORTEST, |second| (**second).max(SHORTEST));
-            let Some(widest) = widths.first_mut().filter(|widest| ***widest > SHORTEST) else { return };
+            let next = widths.get(1).map_or(MIN_TEXT_WIDTH, |second| (**second).max(MIN_TEXT_WIDTH));
+            let Some(widest) = widths.first_mut().filter(|widest| ***widest > MIN_TEXT_WIDTH) else { return };
             // Two equally wide columns are narrowed alternately.
             let step = u32::from(widest.saturating_sub(next)).clamp(1, excess);
             **widest -= step as u16;

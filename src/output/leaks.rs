@@ -1,4 +1,4 @@
-//! What a command left behind and who created it, as a record for JSON and as lines for people.
+//! The objects that a command left behind and their creators: a record for JSON, and lines for people.
 
 mod annotation;
 mod junit;

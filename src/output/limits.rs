@@ -141,10 +141,10 @@ impl LimitRecord {
         vec![self.name.into(), shown(Some(self.limit)), shown(self.used), free, percent, meaning.into()]
     }
 
-    /// Returns the consequence of a reached limit, in this namespace or in the one with this inode.
-    pub(super) fn conclusion(&self, elsewhere: Option<u64>) -> Option<String> {
+    /// Returns the consequence of a reached limit. `namespace` is the inode of another namespace than this one.
+    pub(super) fn conclusion(&self, namespace: Option<u64>) -> Option<String> {
         let LimitRecord { name, sysctl, .. } = self;
-        let raise = |value| advice::sysctl(sysctl, value, elsewhere);
+        let raise = |value| advice::sysctl(sysctl, value, namespace);
         match (*name, self.limit, self.free) {
             ("SHMMAX", 0, _) => Some(format!(
                 "{name} is 0: each shmget that creates a segment fails with EINVAL; root can raise it: {}",
@@ -152,7 +152,7 @@ impl LimitRecord {
             )),
             (_, limit, Some(0)) => Some(format!(
                 "{name} is full: the next shmget fails with ENOSPC; remove segments ({}), or root can raise it: {}",
-                advice::command("list", elsewhere),
+                advice::command("list", namespace),
                 raise(limit.saturating_mul(2).max(1))
             )),
             _ => None,

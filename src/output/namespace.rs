@@ -1,4 +1,4 @@
-//! How an IPC namespace is shown: as a heading above its segments, or in JSON.
+//! IPC namespaces in the output: a heading above the segments, a record in JSON, and messages about unread ones.
 
 use anstyle::Style;
 use nix::unistd::geteuid;
@@ -8,17 +8,17 @@ use super::text::cut;
 use super::{Output, say};
 use crate::error::{Result, Status};
 use crate::segments::all_namespaces::AllNamespaces;
-use crate::segments::out_of_sight::Unknown;
-use crate::system::namespace::{Inhabited, Keeper};
+use crate::segments::hidden_attachments::Unknown;
+use crate::system::namespace::{Keeper, LiveNamespace};
 use crate::system::process::{command_of, name_of};
 use crate::system::units::Unit;
 use crate::values::{counted, human_bytes};
 
 const HEADING: Style = Style::new().bold();
 /// The maximum number of lines about processes.
-const MOST_TOLD: usize = 20;
+const MAX_REPORTED: usize = 20;
 
-/// An IPC namespace, with what identifies it to a person.
+/// An IPC namespace, with the process or file by which a person recognizes it.
 #[derive(Debug, Serialize)]
 pub(crate) struct NamespaceRecord {
     /// Its inode.
@@ -38,7 +38,7 @@ pub(crate) struct NamespaceRecord {
 
 impl NamespaceRecord {
     /// Returns the record of a namespace with a number of listed segments.
-    pub(crate) fn new((namespace, segments): (&Inhabited, Option<u64>)) -> NamespaceRecord {
+    pub(crate) fn new((namespace, segments): (&LiveNamespace, Option<u64>)) -> NamespaceRecord {
         let keeper = namespace.keeper();
         let pid = keeper.filter(|keeper| matches!(keeper, Keeper::Process(_))).map(Keeper::pid);
         NamespaceRecord {
@@ -71,8 +71,8 @@ impl NamespaceRecord {
         format!("IPC namespace {}{ours}, {segments}{separator}{who}", self.ns)
     }
 
-    /// Returns the unit and the process that represent it, or else what keeps it alive; nothing if only this process is
-    /// in it.
+    /// Returns the unit and the process that represent it, or else the mount or descriptor that keeps it. The text is empty
+    /// if only this process is in it.
     pub(super) fn who(&self) -> String {
         let process = match (self.pid, &self.command, &self.kept_by) {
             (Some(pid), Some(command), _) => format!("process {pid}: {command}"),
@@ -89,7 +89,7 @@ impl NamespaceRecord {
 
 /// Reports on standard error which namespaces could not be read, and returns the exit status. For an ordinary user,
 /// hidden namespaces of other users are not a failure.
-pub(crate) fn tell_unseen(namespaces: &AllNamespaces) -> Status {
+pub(crate) fn report_unread(namespaces: &AllNamespaces) -> Status {
     let mut status = Status::Done;
     for error in namespaces.take_failures() {
         status = status.and(error.status());
@@ -109,15 +109,15 @@ pub(crate) fn tell_unseen(namespaces: &AllNamespaces) -> Status {
 }
 
 /// Reports on standard error the processes with attached segments whose namespace is not visible.
-pub(crate) fn tell_out_of_sight(unknown: &[Unknown]) {
-    for Unknown { pid, size, .. } in unknown.iter().take(MOST_TOLD) {
+pub(crate) fn report_hidden_attachments(unknown: &[Unknown]) {
+    for Unknown { pid, size, .. } in unknown.iter().take(MAX_REPORTED) {
         let name = name_of(*pid).map_or(String::new(), |name| format!(" ({name})"));
         say(format_args!(
             "process {pid}{name} has a segment of {} attached in an IPC namespace that cannot be seen",
             human_bytes((*size).into())
         ));
     }
-    if let Some(more) = unknown.len().checked_sub(MOST_TOLD).filter(|more| *more > 0) {
+    if let Some(more) = unknown.len().checked_sub(MAX_REPORTED).filter(|more| *more > 0) {
         say(format_args!("and {} more such", counted(more, "attachment")));
     }
 }

@@ -41,12 +41,12 @@ struct Sums {
     orphaned: u128,
     orphaned_resident: u128,
     marked: u128,
-    /// Whether the kernel's table is hidden, and with it how much of these segments is in memory.
+    /// Whether the kernel's table is hidden, so that the resident and swapped bytes are unknown.
     hides_memory: bool,
 }
 
 impl Sums {
-    /// Returns a sum of what is in memory or swapped out, if the table shows it. A wrong 0 would look like a fact.
+    /// Returns a sum of resident or swapped bytes, if the table shows them. A wrong 0 would look like a fact.
     fn of_memory(&self, sum: u128) -> Option<u128> {
         (!self.hides_memory).then_some(sum)
     }
@@ -122,7 +122,7 @@ impl OpenMetrics {
 
     fn add_to(&mut self, labels: Labels, segment: &Segment, lookups: &Lookups) {
         let sums = self.owners.entry(labels).or_default();
-        let resident = u128::from(segment.believable_rss().unwrap_or(0));
+        let resident = u128::from(segment.plausible_rss().unwrap_or(0));
         let is_orphan = is_orphan(segment, lookups);
         sums.segments += 1;
         sums.size += u128::from(segment.size);
@@ -178,7 +178,7 @@ impl EncodeGaugeValue for Number {
     fn encode(&self, encoder: &mut GaugeValueEncoder<'_>) -> fmt::Result {
         match u64::try_from(self.0) {
             Ok(exact) => EncodeGaugeValue::encode(&exact, encoder),
-            #[expect(clippy::cast_precision_loss, reason = "what reads it has no more digits")]
+            #[expect(clippy::cast_precision_loss, reason = "Prometheus stores it as an f64 as well")]
             Err(_) => EncodeGaugeValue::encode(&(self.0 as f64), encoder),
         }
     }

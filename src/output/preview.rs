@@ -14,11 +14,11 @@ use crate::sysv::Segment;
 /// The columns that show whether a segment is still needed. They fit in 80 columns even with ten-digit identifiers.
 const COLUMNS: [&str; 8] = ["KEY", "ID", "OWNER", "SIZE", "NATTCH", "STATUS", "IDLE", "COMMAND"];
 
-/// Prints the first `most` segments as a table, and the sums of all of them for each owner.
-pub(crate) fn print_preview(segments: &[Segment], most: usize, lookups: &Lookups, output: &mut Output) -> Result<()> {
+/// Prints the first `limit` segments as a table, and the sums of all of them for each owner.
+pub(crate) fn print_preview(segments: &[Segment], limit: usize, lookups: &Lookups, output: &mut Output) -> Result<()> {
     let view = View { lookups, time_format: TimeFormat::Short, human_sizes: true };
     let columns: Vec<_> = COLUMNS.iter().filter_map(|title| Column::named(title).ok()).collect();
-    let shown = segments.get(..most).unwrap_or(segments);
+    let shown = segments.get(..limit).unwrap_or(segments);
     let layout = Layout::new(&columns, true, true, shown, &view, output.width());
     layout.print_titles(output)?;
     layout.print(output, shown, &view)?;

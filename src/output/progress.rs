@@ -9,8 +9,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::values::human_bytes;
 
-/// Shorter work shows no bar.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The bar appears after this time. Shorter work shows none.
+const DELAY: Duration = Duration::from_secs(1);
 
 /// A bar on standard error, if that is a terminal. It appears after a second, and disappears when it is dropped.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Progress {
                 });
             bar.set_style(style);
         }
-        let due = io::stderr().is_terminal().then(|| Instant::now() + PATIENCE);
+        let due = io::stderr().is_terminal().then(|| Instant::now() + DELAY);
         Progress { bar, due }
     }
 

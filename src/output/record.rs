@@ -74,7 +74,7 @@ impl SegmentRecord {
         SegmentRecord::with_key(segment, original_key.map(|(key, _)| key), lookups)
     }
 
-    /// Returns the record of a segment; if it is marked, with the key that it had.
+    /// Returns the record of a segment. `original_key` is the key that a marked segment had.
     pub(super) fn with_key(segment: &Segment, original_key: Option<Key>, lookups: &Lookups) -> SegmentRecord {
         let names = &lookups.names;
         SegmentRecord {
@@ -103,7 +103,7 @@ impl SegmentRecord {
             atime: timestamp(segment.atime),
             dtime: timestamp(segment.dtime),
             ctime: timestamp(segment.ctime),
-            rss: segment.believable_rss(),
+            rss: segment.plausible_rss(),
             swap: segment.swap,
             ns: segment.namespace,
         }

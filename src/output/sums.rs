@@ -41,7 +41,7 @@ impl Totals {
     fn add(&mut self, segment: &Segment, lookups: &Lookups) {
         self.segments += 1;
         self.size += u128::from(segment.size);
-        add(&mut self.resident, segment.believable_rss());
+        add(&mut self.resident, segment.plausible_rss());
         add(&mut self.swapped, segment.swap);
         self.attached += u64::from(segment.nattch > 0);
         self.marked += u64::from(segment.is_marked());
@@ -73,9 +73,9 @@ impl Totals {
             let kept = parts(marked).into_iter().filter(|(weight, text)| *weight >= least && !text.is_empty());
             kept.map(|(_, text)| text).collect::<Vec<_>>().join(", ")
         };
-        let ways =
+        let variants =
             [("marked for destruction", 0), ("marked", 0), ("marked", 1), ("marked", 2), ("marked", 3), ("marked", 4)];
-        let fitting = ways.into_iter().map(|(marked, least)| line(marked, least)).find(|line| line.len() <= width);
+        let fitting = variants.into_iter().map(|(marked, least)| line(marked, least)).find(|line| line.len() <= width);
         fitting.unwrap_or_else(|| line("", 5))
     }
 }
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_in_memory_is_left_out_last() {
+    fn the_resident_memory_is_dropped_last() {
         let totals = Totals {
             segments: 600,
             size: 3 << 30,

@@ -31,7 +31,7 @@ pub(super) fn cut(text: &str, width: usize) -> Cow<'_, str> {
     format!("{}…", end.map_or(text, |(at, _)| &text[..at])).into()
 }
 
-/// Returns the length of the bytes without a character that is cut at the end.
+/// Returns the length of the bytes without an incomplete character at the end.
 pub(crate) fn whole_characters(bytes: &[u8]) -> usize {
     match str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => error.valid_up_to(),
@@ -74,7 +74,7 @@ impl Text {
         }
     }
 
-    /// Returns whether the bytes can still be text. If not, there is no need to read on.
+    /// Returns whether the bytes can still be text. If they cannot, reading more is useless.
     pub(crate) fn is_possible(&self) -> bool {
         self.is_possible
     }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_characters_and_then_nuls() {
+    fn text_is_characters_followed_by_nuls() {
         assert!(is_text(&[b"hello\n\0\0"]));
         assert!(is_text(&[b"hel", b"lo", b"\0", b"\0\0"]));
         assert!(is_text(&[b"no nul at all"]));
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_more_need_be_read_once_it_cannot_be_text() {
+    fn bytes_that_cannot_be_text_are_recognized_early() {
         let can_be = |bytes: &[u8]| {
             let mut text = Text::default();
             text.push(bytes);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_ends_where_the_terminal_does() {
+    fn lines_are_cut_to_a_width() {
         assert_eq!(cut("abc", 3), "abc");
         assert_eq!(cut("abc", 2), "a…");
         // A wide character that does not fit is left out.
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_leave_lines_alone() {
+    fn newlines_and_tabs_are_not_escaped() {
         assert_eq!(escaped_lines(b"a\tb\nc\x1b[2J\r\n"), "a\tb\nc\\x1b[2J\\x0d\n");
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::iter;
 
 use crate::error::{Error, Result};
-use crate::system::namespace::{Inhabited, Survey, survey};
+use crate::system::namespace::{LiveNamespace, Survey, survey};
 use crate::sysv::{Limits, Segment, Usage};
 
 /// The IPC namespaces of the machine, while their segments are read.
@@ -21,11 +21,11 @@ pub(crate) struct AllNamespaces {
 }
 
 impl AllNamespaces {
-    /// Finds the namespaces.
+    /// Finds the namespaces through /proc.
     ///
     /// # Errors
-    /// That of reading /proc.
-    pub(crate) fn look() -> Result<AllNamespaces> {
+    /// /proc cannot be read.
+    pub(crate) fn find() -> Result<AllNamespaces> {
         let survey =
             survey().map_err(|error| Error::io("see the processes in /proc", &error).hint("is it mounted?"))?;
         Ok(AllNamespaces {
@@ -42,7 +42,7 @@ impl AllNamespaces {
         self.survey.namespaces.iter().flat_map(|namespace| self.rows_of(namespace))
     }
 
-    fn rows_of(&self, namespace: &Inhabited) -> Box<dyn Iterator<Item = Result<Segment>>> {
+    fn rows_of(&self, namespace: &LiveNamespace) -> Box<dyn Iterator<Item = Result<Segment>>> {
         let what = format!("list {namespace}");
         match self.tried(&what, namespace, namespace.rows()) {
             Some(rows) => Box::new(rows.map(move |row| row.map_err(|error| Error::io(&what, &error)))),
@@ -51,7 +51,7 @@ impl AllNamespaces {
     }
 
     /// Returns each namespace that may be entered, with its limits and their usage.
-    pub(crate) fn limits(&self) -> impl Iterator<Item = (&Inhabited, Limits, Usage)> {
+    pub(crate) fn limits(&self) -> impl Iterator<Item = (&LiveNamespace, Limits, Usage)> {
         self.survey.namespaces.iter().filter_map(|namespace| {
             let what = format!("look up the limits of {namespace}");
             let (limits, usage) = self.tried(&what, namespace, namespace.limits())?;
@@ -60,7 +60,7 @@ impl AllNamespaces {
     }
 
     /// Returns the result of reading a namespace; `None` if it is gone, may not be entered, or reading failed.
-    fn tried<T>(&self, what: &str, namespace: &Inhabited, done: io::Result<Option<T>>) -> Option<T> {
+    fn tried<T>(&self, what: &str, namespace: &LiveNamespace, done: io::Result<Option<T>>) -> Option<T> {
         match done {
             Ok(done) => return done,
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -80,7 +80,7 @@ impl AllNamespaces {
 
     /// Returns each namespace with its number of counted segments; `None` if it may not be entered. Call this after
     /// iterating over all rows.
-    pub(crate) fn counts(&self) -> impl Iterator<Item = (&Inhabited, Option<u64>)> {
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (&LiveNamespace, Option<u64>)> {
         self.survey.namespaces.iter().map(|namespace| {
             let inode = namespace.inode();
             let counted = self.counted.borrow().get(&inode).copied().unwrap_or(0);
@@ -95,7 +95,7 @@ impl AllNamespaces {
 
     /// Returns the inodes of the namespaces whose segments were read.
     pub(crate) fn entered(&self) -> BTreeSet<u64> {
-        let inodes = self.survey.namespaces.iter().map(Inhabited::inode);
+        let inodes = self.survey.namespaces.iter().map(LiveNamespace::inode);
         inodes.filter(|inode| !self.denied.borrow().contains(inode)).collect()
     }
 

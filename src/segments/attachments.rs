@@ -47,15 +47,15 @@ pub(crate) struct Attachments {
 
 impl Attachments {
     /// Inspects every process. If that is impossible, the result is empty and [`Attachments::error`] says why.
-    pub(crate) fn look() -> Attachments {
+    pub(crate) fn find() -> Attachments {
         let mut attachments = Attachments::default();
-        if let Err(error) = attachments.look_at_all() {
+        if let Err(error) = attachments.inspect_all() {
             attachments.error = Some(error.to_string());
         }
         attachments
     }
 
-    fn look_at_all(&mut self) -> io::Result<()> {
+    fn inspect_all(&mut self) -> io::Result<()> {
         self.ours = Identity::ours().ok().map(|identity| identity.inode);
         let reader = Arc::new(MapsReader::new()?);
         let mut pids: Vec<i32> = Vec::new();

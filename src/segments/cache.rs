@@ -27,7 +27,7 @@ impl Lookups {
 
     /// Returns all attachments. The first call reads the memory map of every process.
     pub(crate) fn attachments(&self) -> &Attachments {
-        self.attachments.get_or_init(Attachments::look)
+        self.attachments.get_or_init(Attachments::find)
     }
 
     /// Notes that attachments were to be shown and not all of them were found.
@@ -35,7 +35,7 @@ impl Lookups {
         self.misses_attachments.set(true);
     }
 
-    /// Returns how many processes may not be looked at, if they may have attachments that were to be shown.
+    /// Returns the number of processes that may not be inspected, if they may have attachments that were to be shown.
     pub(crate) fn unreadable_processes(&self) -> usize {
         let attachments = self.attachments.get().filter(|_| self.misses_attachments.get());
         attachments.map_or(0, |attachments| attachments.unreadable)

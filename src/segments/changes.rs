@@ -73,7 +73,7 @@ impl Snapshot {
         let later: HashMap<_, _> = segments.iter().map(|segment| (segment.id, segment)).collect();
         for segment in &self.segments {
             if !later.get(&segment.id).is_some_and(|later| is_same(segment, later)) {
-                end(segment, self.original_keys.get(&segment.id).copied(), &mut changes);
+                destroyed(segment, self.original_keys.get(&segment.id).copied(), &mut changes);
             }
         }
         for segment in &segments {
@@ -95,11 +95,11 @@ impl Snapshot {
             if before.is_none() {
                 changes.push(Change { process: Some(segment.cpid), ..change(Event::Created) });
             }
-            let newborn = segment.at_birth();
-            live(before.unwrap_or(&newborn), segment, change, &mut changes);
+            let new = segment.as_created();
+            compare(before.unwrap_or(&new), segment, change, &mut changes);
         }
         for change in &mut changes {
-            // Pid 0 is a process that this pid namespace cannot see.
+            // Pid 0 is a process that is not visible in this pid namespace.
             change.process = change.process.filter(|pid| *pid > 0);
         }
         (Snapshot { segments, original_keys }, changes)
@@ -114,7 +114,7 @@ fn is_same(earlier: &Segment, later: &Segment) -> bool {
 }
 
 /// Adds the events of a segment that is in both snapshots.
-fn live(before: &Segment, after: &Segment, change: impl Fn(Event) -> Change, changes: &mut Vec<Change>) {
+fn compare(before: &Segment, after: &Segment, change: impl Fn(Event) -> Change, changes: &mut Vec<Change>) {
     attach_and_detach(before, after, &change, changes);
     let settings = |segment: &Segment| (segment.uid, segment.gid, segment.mode(), segment.is_locked());
     if settings(before) != settings(after) {
@@ -155,7 +155,7 @@ fn attach_and_detach(before: &Segment, after: &Segment, change: &impl Fn(Event) 
 }
 
 /// Adds the events of a segment that was destroyed. All processes have detached it, or it would still exist.
-fn end(segment: &Segment, original_key: Option<Key>, changes: &mut Vec<Change>) {
+fn destroyed(segment: &Segment, original_key: Option<Key>, changes: &mut Vec<Change>) {
     let change = Change {
         event: Event::Removed,
         segment: segment.clone(),
@@ -202,36 +202,36 @@ mod tests {
         Segment { key: Key::PRIVATE, raw_mode: segment.raw_mode | 0o1000, ..segment }
     }
 
-    /// What a test compares of each change: event, identifier, counts, process.
-    type Told = (Event, i32, Option<(u64, u64)>, Option<i32>);
+    /// The data of a change that tests compare: event, identifier, counts, process.
+    type Summary = (Event, i32, Option<(u64, u64)>, Option<i32>);
 
-    fn told(before: &[Segment], after: &[Segment]) -> Vec<Told> {
+    fn changes_between(before: &[Segment], after: &[Segment]) -> Vec<Summary> {
         let (next, changes) = Snapshot::first(before.to_vec()).next(after.to_vec());
         assert_eq!(next.segments(), after);
-        assert_eq!(next.next(after.to_vec()).1, [], "nothing is told twice");
+        assert_eq!(next.next(after.to_vec()).1, [], "no change is reported twice");
         changes.iter().map(|change| (change.event, change.segment.id.as_raw(), change.nattch, change.process)).collect()
     }
 
     #[test]
-    fn a_segment_that_comes_with_all_that_it_has_been_through() {
+    fn earlier_events_of_a_new_segment_are_reported() {
         let new = segment(1);
-        assert_eq!(told(&[], std::slice::from_ref(&new)), [(Created, 1, None, Some(10))]);
+        assert_eq!(changes_between(&[], std::slice::from_ref(&new)), [(Created, 1, None, Some(10))]);
         let hidden = Segment { cpid: 0, ..new.clone() };
-        assert_eq!(told(&[], &[hidden]), [(Created, 1, None, None)]);
+        assert_eq!(changes_between(&[], &[hidden]), [(Created, 1, None, None)]);
         let attached = Segment { nattch: 2, atime: 5, lpid: 11, ..new.clone() };
         let created = (Created, 1, None, Some(10));
         let attach = (Attached, 1, Some((0, 2)), Some(11));
-        assert_eq!(told(&[], std::slice::from_ref(&attached)), [created, attach]);
-        assert_eq!(told(&[], &[marked(attached)]), [created, attach, (Marked, 1, None, None)]);
+        assert_eq!(changes_between(&[], std::slice::from_ref(&attached)), [created, attach]);
+        assert_eq!(changes_between(&[], &[marked(attached)]), [created, attach, (Marked, 1, None, None)]);
         let used = Segment { atime: 5, dtime: 5, lpid: 11, ..new };
-        assert_eq!(told(&[], &[used]), [created, (Attached, 1, None, None), (Detached, 1, None, Some(11))]);
+        assert_eq!(changes_between(&[], &[used]), [created, (Attached, 1, None, None), (Detached, 1, None, Some(11))]);
     }
 
     #[test]
-    fn a_segment_that_goes_was_detached_before() {
-        assert_eq!(told(&[segment(1)], &[]), [(Removed, 1, None, None)]);
+    fn a_removed_segment_was_detached_before() {
+        assert_eq!(changes_between(&[segment(1)], &[]), [(Removed, 1, None, None)]);
         let attached = Segment { nattch: 2, atime: 5, lpid: 11, ..segment(1) };
-        assert_eq!(told(&[attached], &[]), [(Detached, 1, Some((2, 0)), None), (Removed, 1, None, None)]);
+        assert_eq!(changes_between(&[attached], &[]), [(Detached, 1, Some((2, 0)), None), (Removed, 1, None, None)]);
     }
 
     #[test]
@@ -254,28 +254,29 @@ mod tests {
             (with(3, 5, 2), with(1, 7, 6), vec![(Detached, Some((3, 1)), None), (Attached, None, Some(11))]),
             (with(1, 5, 2), with(1, 5, 2), vec![]),
         ] {
-            let told: Vec<_> = told(&before, &after).into_iter().map(|t| (t.0, t.2, t.3)).collect();
-            assert_eq!(told, expected, "{before:?} {after:?}");
+            let changes = changes_between(&before, &after).into_iter();
+            let changes: Vec<_> = changes.map(|(event, _, nattch, process)| (event, nattch, process)).collect();
+            assert_eq!(changes, expected, "{before:?} {after:?}");
         }
     }
 
     #[test]
-    fn settings_and_nothing_else_are_a_change() {
+    fn only_settings_are_a_change() {
         let changed = [(Changed, 1, None, None)];
         let before = [segment(1)];
-        assert_eq!(told(&before, &[Segment { uid: 5, ctime: 9, ..segment(1) }]), changed);
-        assert_eq!(told(&before, &[Segment { gid: 5, ..segment(1) }]), changed);
-        assert_eq!(told(&before, &[Segment { raw_mode: 0o640, ..segment(1) }]), changed);
+        assert_eq!(changes_between(&before, &[Segment { uid: 5, ctime: 9, ..segment(1) }]), changed);
+        assert_eq!(changes_between(&before, &[Segment { gid: 5, ..segment(1) }]), changed);
+        assert_eq!(changes_between(&before, &[Segment { raw_mode: 0o640, ..segment(1) }]), changed);
         assert_eq!(
-            told(&before, &[Segment { raw_mode: 0o2600, uid: 5, ..segment(1) }]),
+            changes_between(&before, &[Segment { raw_mode: 0o2600, uid: 5, ..segment(1) }]),
             changed,
             "together they are one"
         );
-        assert_eq!(told(&before, &[Segment { rss: Some(4096), swap: None, ctime: 9, ..segment(1) }]), []);
+        assert_eq!(changes_between(&before, &[Segment { rss: Some(4096), swap: None, ctime: 9, ..segment(1) }]), []);
     }
 
     #[test]
-    fn an_identifier_that_is_reused_is_two_segments() {
+    fn a_reused_identifier_is_two_segments() {
         let both = [(Removed, 1, None, None), (Created, 1, None, Some(10))];
         for other in [
             Segment { size: 8192, ..segment(1) },
@@ -283,12 +284,15 @@ mod tests {
             Segment { cuid: 7, ..segment(1) },
             Segment { cgid: 7, ..segment(1) },
         ] {
-            assert_eq!(told(&[segment(1)], &[other]), both);
+            assert_eq!(changes_between(&[segment(1)], &[other]), both);
         }
-        assert_eq!(told(&[segment(1)], &[Segment { cpid: 7, ..segment(1) }])[1], (Created, 1, None, Some(7)));
+        assert_eq!(
+            changes_between(&[segment(1)], &[Segment { cpid: 7, ..segment(1) }])[1],
+            (Created, 1, None, Some(7))
+        );
         // A segment never loses its mark.
         assert_eq!(
-            told(
+            changes_between(
                 &[marked(Segment { key: Key::PRIVATE, ..segment(1) })],
                 &[Segment { key: Key::PRIVATE, ..segment(1) }]
             ),
@@ -297,16 +301,16 @@ mod tests {
     }
 
     #[test]
-    fn removals_come_first_and_the_rest_in_the_kernels_order() {
+    fn removals_come_first_and_other_events_in_the_kernels_order() {
         let attached = Segment { nattch: 1, atime: 5, lpid: 11, ..segment(2) };
         let after = [segment(4), marked(Segment { uid: 5, ..attached }), segment(3)];
-        let events: Vec<_> = told(&[segment(1), segment(2), segment(3), segment(5)], &after);
-        let events: Vec<_> = events.into_iter().map(|told| (told.0, told.1)).collect();
+        let events: Vec<_> = changes_between(&[segment(1), segment(2), segment(3), segment(5)], &after);
+        let events: Vec<_> = events.into_iter().map(|(event, id, ..)| (event, id)).collect();
         assert_eq!(events, [(Removed, 1), (Removed, 5), (Created, 4), (Attached, 2), (Changed, 2), (Marked, 2)]);
     }
 
     #[test]
-    fn a_marked_segment_keeps_its_key_in_mind() {
+    fn the_key_of_a_marked_segment_is_remembered() {
         let attached = Segment { nattch: 2, atime: 5, ..segment(1) };
         let first = Snapshot::first(vec![attached.clone()]);
         let (second, changes) = first.next(vec![marked(attached.clone())]);

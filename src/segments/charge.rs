@@ -21,7 +21,7 @@ use crate::linux::{PageCgroups, PageFrames};
 use crate::system::units::Unit;
 use crate::sysv::{Segment, page_size};
 
-/// How much of a segment is mapped at a time, in bytes. While mapped, it counts as this process's own memory.
+/// The number of bytes of a segment that are mapped at a time. While mapped, they count as this process's own memory.
 const WINDOW: u64 = 8 << 20;
 
 /// The amount charged to one cgroup.
@@ -53,8 +53,8 @@ pub(crate) struct Charges {
 /// `advance` is called with the number of finished bytes of the segment's size.
 ///
 /// # Errors
-/// Always, unless run by root. If only processes that are not visible have the segment attached, or if our own detach
-/// would destroy it (kernel.shm_rmid_forced).
+/// Only root may read the charges. It also fails if only processes that are not visible have the segment attached, or if
+/// our own detach would destroy it (kernel.shm_rmid_forced).
 pub(crate) fn charges(
     segment: &Segment,
     named: &Named,
@@ -137,7 +137,7 @@ impl Scan {
 
 /// Returns the error for a failure to read the kernel's data about page frames.
 fn denied(action: &str, segment: &Segment, error: &io::Error) -> Error {
-    let resident = segment.believable_rss().map_or("the memory".to_owned(), |rss| format!("the {rss} bytes"));
+    let resident = segment.plausible_rss().map_or("the memory".to_owned(), |rss| format!("the {rss} bytes"));
     match error.kind() {
         io::ErrorKind::PermissionDenied => Error {
             errno: Some(Errno::EACCES),

@@ -12,8 +12,8 @@ use crate::values::{Key, ShmId};
 pub(crate) use self::refused::{cannot_create, exists, taken, too_small};
 pub(crate) use self::same_id::create_with_id;
 
-/// How often [`find_or_create`] tries to read a segment that shmget(2) finds, and the number of random keys tried.
-/// Other processes can create and remove a segment between two calls, but not every time.
+/// The number of times that [`find_or_create`] tries to read a segment that shmget(2) finds, and the number of random keys
+/// tried. Other processes can create and remove a segment between two calls, but not every time.
 const TRIES: usize = 100;
 
 /// A segment that this process created. Unless [`Created::finish`] succeeds, it is removed: after an error by the
@@ -34,12 +34,12 @@ pub(crate) enum Found {
     Created(Created),
 }
 
-/// Why [`create`] did not create a segment.
+/// The failure of [`create()`].
 #[derive(Debug)]
 pub(crate) enum NotCreated {
-    /// The key is taken, by this segment if its state could be read.
+    /// The key is taken. The segment that has it is included if its state could be read.
     Exists(Key, Option<Box<Segment>>),
-    /// Anything else.
+    /// Any other failure.
     Failed(Error),
 }
 
@@ -51,7 +51,7 @@ impl Created {
 
     /// Performs the remaining steps. If one fails, the segment is removed and the error says so.
     pub(crate) fn finish<T>(self, steps: impl FnOnce(&Segment) -> Result<T>) -> Result<T> {
-        let done = steps(&self.segment).map_err(|error| remove_again(self.segment.id, Some(&self.segment), error))?;
+        let done = steps(&self.segment).map_err(|error| roll_back(self.segment.id, Some(&self.segment), error))?;
         drop(self.undo);
         Ok(done)
     }
@@ -66,7 +66,7 @@ pub(crate) fn create(new: &NewSegment) -> Result<Created, NotCreated> {
     match sysv::create(new) {
         Ok(id) => Created::new(id, blocked).map_err(NotCreated::Failed),
         Err(error) if error.reason == Reason::Exists => {
-            let existing = sysv::find(new.key).ok().flatten().and_then(|id| lookup::look(id).ok().flatten());
+            let existing = sysv::find(new.key).ok().flatten().and_then(|id| lookup::current(id).ok().flatten());
             Err(NotCreated::Exists(new.key, existing.map(Box::new)))
         }
         Err(error) => Err(NotCreated::Failed(cannot_create(new.key, new.size, new.huge.is_some(), error))),
@@ -111,7 +111,7 @@ pub(crate) fn find_or_create(new: &NewSegment, may_create: impl Fn() -> Result<(
             Err(NotCreated::Failed(error)) => return Err(error),
         }
     }
-    Err(cannot_look(key, hidden))
+    Err(cannot_inspect(key, hidden))
 }
 
 /// Finds the segment of a key.
@@ -127,7 +127,7 @@ pub(crate) fn find_existing(key: Key) -> Result<Option<Segment>> {
             None => {}
         }
     }
-    Err(cannot_look(key, hidden))
+    Err(cannot_inspect(key, hidden))
 }
 
 /// Tries once to find the segment of a key. `hidden` is set to the identifier if shmget(2) finds a segment whose state
@@ -135,12 +135,12 @@ pub(crate) fn find_existing(key: Key) -> Result<Option<Segment>> {
 fn find(key: Key, hidden: &mut Option<ShmId>) -> Result<Option<Segment>> {
     *hidden = sysv::find(key).map_err(|error| Error::call(format_args!("find segment {key}"), error))?;
     match *hidden {
-        Some(id) => lookup::look(id).map_err(|error| Error::call(format_args!("look at segment {key}"), error)),
+        Some(id) => lookup::current(id).map_err(|error| Error::call(format_args!("look at segment {key}"), error)),
         None => Ok(None),
     }
 }
 
-fn cannot_look(key: Key, hidden: Option<ShmId>) -> Error {
+fn cannot_inspect(key: Key, hidden: Option<ShmId>) -> Error {
     match hidden {
         Some(id) => Error::cannot(
             format_args!("look at segment {key} (id {id})"),
@@ -160,29 +160,29 @@ impl Created {
         let undo = Box::new(blocked.undo_with(move || {
             let _ = sysv::remove(id);
         }));
-        match look_again(id) {
+        match current_state(id) {
             Ok(segment) => Ok(Created { segment, undo }),
             // Another process removed it, so its identifier may already belong to another segment.
             Err(error) if error.errno.is_none() => Err(error),
-            Err(error) => Err(remove_again(id, None, error)),
+            Err(error) => Err(roll_back(id, None, error)),
         }
     }
 }
 
 /// Returns the state of a segment that this process has just created.
-pub(crate) fn look_again(id: ShmId) -> Result<Segment> {
-    lookup::look(id)
+pub(crate) fn current_state(id: ShmId) -> Result<Segment> {
+    lookup::current(id)
         .map_err(|error| Error::call(format_args!("look at the new segment id:{id}"), error))?
         .ok_or_else(|| Error::failed(format!("the new segment id:{id} was removed by another process at once")))
 }
 
 /// Removes a segment whose set-up failed, and adds that to the error. The failure is the caller's own, so it is never
 /// [`Kind::Missing`].
-fn remove_again(id: ShmId, made: Option<&Segment>, error: Error) -> Error {
+fn roll_back(id: ShmId, created: Option<&Segment>, error: Error) -> Error {
     let error = if error.kind == Kind::Missing { Error { kind: Kind::Failed, ..error } } else { error };
     // Another process may have removed it, and a third one's new segment may have its identifier.
-    if let (Some(made), Ok(Some(now))) = (made, lookup::look(id))
-        && made.identity() != now.identity()
+    if let (Some(created), Ok(Some(now))) = (created, lookup::current(id))
+        && created.identity() != now.identity()
     {
         return error.hint("the new segment is gone, too");
     }

@@ -1,7 +1,7 @@
 //! Which call created which System V IPC object.
 //!
-//! Each call is known before it is executed, so its returned identifier is unknown. It is found by looking for new
-//! objects: when the next call is about to be executed, when nothing happens for a moment, and at the end.
+//! Each call is recorded before it is executed, so its returned identifier is unknown. It is found by reading the tables
+//! for new objects: when the next call is about to be executed, when nothing happens for a moment, and at the end.
 //!
 //! For a segment the kernel shows the creating process, but for no other object. So two calls that could be confused do
 //! not run at the same time: the second waits a few milliseconds until the result of the first is known. If the result
@@ -23,9 +23,9 @@ use ledger::Ledger;
 
 /// The maximum time that a call waits for another one with which it could be confused. That one takes microseconds,
 /// unless the machine is so busy that its process gets no processor.
-const LONGEST_WAIT: Duration = Duration::from_millis(500);
+const MAX_WAIT: Duration = Duration::from_millis(500);
 
-/// What is known about an object's creation.
+/// The creator of an object, as far as it is known.
 #[derive(Debug, Clone)]
 pub(crate) enum Creator {
     /// This call created it.
@@ -87,10 +87,10 @@ impl<K: Kernel> Creators<K> {
         self.ledgers().iter().find(|ledger| ledger.kind == object.kind)?.creator(object)
     }
 
-    /// Determines for the last time what the calls created. No further call will return.
+    /// Determines one last time which objects the calls created. Call this after the last call has returned.
     pub(crate) fn finish(&self) {
         for ledger in self.ledgers().iter_mut() {
-            ledger.look(&self.kernel);
+            ledger.read_table(&self.kernel);
         }
     }
 
@@ -101,14 +101,15 @@ impl<K: Kernel> Creators<K> {
 
 impl<K: Kernel> Observer for Creators<K> {
     fn creates(&self, creation: Creation) {
-        let elsewhere = |caller: &tracer::Caller| caller.namespace.is_some() && caller.namespace != self.namespace;
-        if creation.caller.as_ref().is_some_and(elsewhere) {
+        let is_in_another_namespace =
+            |caller: &tracer::Caller| caller.namespace.is_some() && caller.namespace != self.namespace;
+        if creation.caller.as_ref().is_some_and(is_in_another_namespace) {
             return;
         }
         let mut ledgers = self.ledgers();
         let Some(ledger) = ledgers.iter_mut().find(|ledger| ledger.kind == creation.call.kind) else { return };
         ledger.call_of_thread(creation.tid, &self.kernel);
-        let deadline = Instant::now() + LONGEST_WAIT;
+        let deadline = Instant::now() + MAX_WAIT;
         let mut pause = Duration::from_micros(20);
         while ledger.is_in_doubt(&creation, &self.kernel) {
             if Instant::now() > deadline {

@@ -3,7 +3,7 @@
 mod kernel;
 mod logout;
 mod memory;
-mod sight;
+mod visibility;
 
 use serde::Serialize;
 
@@ -68,10 +68,10 @@ pub(crate) fn examine() -> Vec<Check> {
         memory::cgroup,
         memory::huge_pages,
         memory::lock_limit,
-        sight::table,
-        sight::processes,
-        sight::kernel_watch,
-        sight::private_namespace,
+        visibility::table,
+        visibility::processes,
+        visibility::kernel_watch,
+        visibility::private_namespace,
     ];
     checks.iter().map(|check| check()).collect()
 }

@@ -16,8 +16,8 @@ use crate::system::process::is_hidden;
 use crate::sysv::Segment;
 use crate::values::Key;
 
-/// Filters with their names resolved and their files read. All must match, and of each list any value; an empty list
-/// matches everything.
+/// Filters with their names resolved and their files read. All filters must match. A list matches if one of its values
+/// does; an empty list matches everything.
 #[derive(Debug, Default)]
 pub struct Selection {
     pub(crate) owners: Vec<u32>,
@@ -43,8 +43,8 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Reads again what changes with time: the attachments of the processes of `--pid`.
-    pub(crate) fn look_again(&mut self) {
+    /// Reads the attachments of the processes of `--pid` again.
+    pub(crate) fn refresh(&mut self) {
         for process in &mut self.processes {
             if let Ok(attached) = attachments::of_process(process.pid) {
                 process.attached = attached;
@@ -54,8 +54,8 @@ impl Selection {
 
     /// Returns whether all filters match a segment. The expensive ones, which inspect processes, come last.
     pub fn matches(&self, segment: &Segment, lookups: &Lookups) -> bool {
-        self.holds_without_processes(segment, lookups)
-            && any(&self.processes, |process| process.holds(segment, lookups, self.needs_proof))
+        self.matches_without_processes(segment, lookups)
+            && any(&self.processes, |process| process.matches(segment, lookups, self.needs_proof))
             && self.is_of_unit(segment, lookups)
             && (!self.creator_exited || state::creator(segment, lookups) == Presence::Exited)
             && (!self.orphaned || self.is_orphan(segment, lookups))
@@ -75,7 +75,7 @@ impl Selection {
         state::is_orphan(segment, lookups)
     }
 
-    fn holds_without_processes(&self, segment: &Segment, lookups: &Lookups) -> bool {
+    fn matches_without_processes(&self, segment: &Segment, lookups: &Lookups) -> bool {
         let at_least = |limit: Option<Duration>, since: i64| {
             limit.is_none_or(|limit| Duration::from_secs(lookups.clock().seconds_since(since)) >= limit)
         };
@@ -95,8 +95,8 @@ impl Selection {
 }
 
 /// Returns whether one of the values matches, or there is none.
-fn any<T>(values: &[T], fits: impl Fn(&T) -> bool) -> bool {
-    values.is_empty() || values.iter().any(fits)
+fn any<T>(values: &[T], matches: impl Fn(&T) -> bool) -> bool {
+    values.is_empty() || values.iter().any(matches)
 }
 
 /// A process and its attachments.
@@ -111,11 +111,11 @@ pub(crate) struct ProcessFilter {
 impl ProcessFilter {
     /// Inspects a process. Also returns why its attachments are unknown, if they are.
     pub(crate) fn new(pid: i32) -> (ProcessFilter, Option<Error>) {
-        let looked = match attachments::of_process(pid) {
+        let result = match attachments::of_process(pid) {
             Ok(None) if is_hidden(pid) => Err(io::Error::other("/proc does not show that process")),
-            looked => looked,
+            result => result,
         };
-        let (attached, problem) = match looked {
+        let (attached, problem) = match result {
             Ok(attached) => (attached, None),
             Err(error) => {
                 let problem = Error::io(format_args!("see what process {pid} has attached"), &error);
@@ -126,7 +126,7 @@ impl ProcessFilter {
         (ProcessFilter { pid, attached, ours }, problem)
     }
 
-    fn holds(&self, segment: &Segment, lookups: &Lookups, needs_proof: bool) -> bool {
+    fn matches(&self, segment: &Segment, lookups: &Lookups, needs_proof: bool) -> bool {
         // The same identifier in another namespace is another segment.
         let proof = self
             .attached

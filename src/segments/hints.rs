@@ -1,4 +1,4 @@
-//! What a user may have meant by a key that no segment has.
+//! Hints for a key that no segment has: which segment the user may have meant.
 
 use std::collections::HashSet;
 use std::sync::OnceLock;
@@ -12,28 +12,28 @@ use crate::segments::state;
 use crate::sysv::{Segment, is_traced, rows};
 use crate::values::{Key, ShmId};
 
-/// The segments of this namespace, as far as a hint needs them. They are looked at for the first hint only.
+/// The data about the segments of this namespace that hints need. It is read for the first hint only.
 struct Present {
     ids: HashSet<ShmId>,
     marked: Vec<(ShmId, Key)>,
 }
 
-/// Adds to the error that no segment has this key what may help.
-pub(super) fn hint_at(error: Error, key: Key) -> Error {
+/// Adds a hint to the error for a key that no segment has.
+pub(super) fn with_hint(error: Error, key: Key) -> Error {
     let list = "`shmadm list` shows those that exist";
     // A trace shows the calls of the command, not those of a hint.
     if is_traced() {
         return error.hint(list);
     }
     static PRESENT: OnceLock<Present> = OnceLock::new();
-    let present = PRESENT.get_or_init(Present::look);
+    let present = PRESENT.get_or_init(Present::read);
     if let Some((id, _)) = present.marked.iter().find(|(_, had)| *had == key) {
         return error.hint(format_args!("id:{id} had this key and is marked for destruction"));
     }
     if let Some(id) = ShmId::new(key.as_raw()).filter(|id| present.ids.contains(id)) {
         return error.hint(format_args!("a segment with identifier {id} exists: use id:{id}"));
     }
-    if is_elsewhere(key) {
+    if is_in_another_namespace(key) {
         let all = format!("`shmadm list --all-namespaces --key {key}`");
         return error.hint(format_args!("a segment in another IPC namespace has this key: try {all}"));
     }
@@ -41,7 +41,7 @@ pub(super) fn hint_at(error: Error, key: Key) -> Error {
 }
 
 impl Present {
-    fn look() -> Present {
+    fn read() -> Present {
         let (mut ids, mut marked) = (HashSet::new(), Vec::new());
         for segment in rows().into_iter().flatten().filter_map(Result::ok) {
             ids.insert(segment.id);
@@ -55,15 +55,16 @@ impl Present {
     }
 }
 
-/// Returns whether a segment of another IPC namespace has this key. Only root looks: the others may enter few of them.
-fn is_elsewhere(key: Key) -> bool {
+/// Returns whether a segment of another IPC namespace has this key. Only root searches: other users may enter few
+/// namespaces.
+fn is_in_another_namespace(key: Key) -> bool {
     static KEYS: OnceLock<HashSet<Key>> = OnceLock::new();
-    let look = || {
-        let Some(namespaces) = Some(geteuid()).filter(|uid| uid.is_root()).and_then(|_| AllNamespaces::look().ok())
+    let read_keys = || {
+        let Some(namespaces) = Some(geteuid()).filter(|uid| uid.is_root()).and_then(|_| AllNamespaces::find().ok())
         else {
             return HashSet::new();
         };
         namespaces.rows().filter_map(Result::ok).map(|segment| segment.key).collect()
     };
-    KEYS.get_or_init(look).contains(&key)
+    KEYS.get_or_init(read_keys).contains(&key)
 }

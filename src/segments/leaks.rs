@@ -1,4 +1,4 @@
-//! What a command left behind, and who created it.
+//! The objects that a command left behind, and their creators.
 
 mod descent;
 pub(crate) mod removal;
@@ -20,7 +20,7 @@ use crate::sysv::{self, MessageQueue, Segment, SemaphoreSet};
 pub(crate) use descent::{adopt_orphans, is_descendant};
 
 /// The maximum number of semaphores per set whose users are read.
-const MOST_SEMAPHORES: i32 = 256;
+const MAX_SEMAPHORES: i32 = 256;
 
 /// All System V IPC objects of a namespace.
 #[derive(Debug, Clone, Default)]
@@ -96,10 +96,11 @@ pub(crate) enum Scope<'a> {
 }
 
 impl Leaks {
-    /// Finds what is left now that the command has exited. `creators` has its recorded calls, if it was traced.
+    /// Finds the objects that are left after the command has exited. `creators` has its recorded calls, if it was traced.
     ///
-    /// In a shared namespace, a traced command left what its calls created. Otherwise it left the user's new objects,
-    /// except those that a living process created or uses that is not a descendant of the command.
+    /// In a shared namespace, the leaks of a traced command are the objects that its calls created. Without tracing they
+    /// are the user's new objects. Objects that a living process has created or uses are excluded, unless the process is
+    /// a descendant of the command.
     ///
     /// # Errors
     /// Those of reading the kernel's tables.
@@ -159,7 +160,7 @@ impl Judge<'_> {
         objects.into_iter().filter_map(leak).collect()
     }
 
-    /// Returns `None` if an object is no leak. Otherwise returns its origin, and whether the command certainly created
+    /// Returns `None` if an object is not a leak. Otherwise returns its origin, and whether the command certainly created
     /// it.
     fn leak(&self, object: &Object, users: &Users<'_>) -> Option<(Origin, bool)> {
         let origin = match self.creators.map(|creators| creators.of(object)) {
@@ -174,19 +175,19 @@ impl Judge<'_> {
             (Scope::Shared(before), Origin::Untraced) => {
                 let is_new_and_ours = object.creator.0 == geteuid().as_raw() && !before.has(object);
                 let is_certain = matches!(users, Users::Creator(_));
-                (is_new_and_ours && !self.is_strangers(users)).then_some((origin, is_certain))
+                (is_new_and_ours && !self.belongs_to_another(users)).then_some((origin, is_certain))
             }
         }
     }
 
     /// Returns whether a living process that is not our descendant created the object, or uses it.
-    fn is_strangers(&self, users: &Users<'_>) -> bool {
+    fn belongs_to_another(&self, users: &Users<'_>) -> bool {
         let pids = match users {
             Users::Creator(segment) => match state::creator(segment, self.lookups) {
                 Presence::Alive => vec![segment.cpid],
                 Presence::Exited | Presence::Unknown => Vec::new(),
             },
-            Users::Semaphores(set) => sysv::users_of_semaphores(set, MOST_SEMAPHORES),
+            Users::Semaphores(set) => sysv::users_of_semaphores(set, MAX_SEMAPHORES),
             Users::Queue(queue) => queue.users.to_vec(),
         };
         pids.into_iter().any(|pid| pid > 0 && is_descendant(pid) == Some(false))

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use crate::error::{Error, Result};
-use crate::segments::hints::hint_at;
+use crate::segments::hints::with_hint;
 use crate::sysv::ftok;
 use crate::sysv::{self, Limits, Reason, Segment, Usage};
 use crate::values::{Key, SegmentRef, ShmId, visible_path};
@@ -16,7 +16,7 @@ pub(crate) struct Named {
     pub key: Option<Key>,
     /// Its identifier.
     pub id: ShmId,
-    /// Whether the user wrote the key as a decimal, which is then shown, too.
+    /// Whether the user wrote the key as a decimal. Messages then show the decimal, too.
     pub is_decimal: bool,
 }
 
@@ -53,6 +53,10 @@ pub(crate) fn key_of(segment: &SegmentRef) -> Result<Option<Key>> {
 /// Finds a segment by its key. An identifier is not checked: the call that uses it shows whether it exists.
 ///
 /// `verb` names the purpose in errors, as in "cannot read segment …".
+///
+/// # Errors
+/// `ENOENT` becomes [`Kind::Missing`](crate::error::Kind::Missing), with a hint. The others are failures: those of
+/// shmget(2), and a path that does not exist.
 pub(crate) fn find(verb: &str, segment: &SegmentRef) -> Result<Named> {
     if let SegmentRef::Id(id) = segment {
         return Ok(Named { key: None, id: *id, is_decimal: false });
@@ -65,16 +69,19 @@ pub(crate) fn find(verb: &str, segment: &SegmentRef) -> Result<Named> {
         Ok(Some(id)) => Ok(Named { key: Some(key), id, is_decimal: matches!(segment, SegmentRef::Decimal(_)) }),
         Ok(None) => {
             let error = none(verb, &Word { segment, key: Some(key) }, Some(sysv::Errno::ENOENT));
-            Err(hint_at(error, key))
+            Err(with_hint(error, key))
         }
         Err(error) => Err(Error::call(format_args!("{verb} segment {key}"), error)),
     }
 }
 
-/// Returns a segment's state, whatever its mode. It uses SHM_STAT_ANY. On a kernel before 4.17, or if that is denied,
-/// it uses IPC_STAT; without read permission, the segment's row of the table. Returns `None` only if the kernel says
-/// that there is no such segment.
-pub(crate) fn look(id: ShmId) -> Result<Option<Segment>, sysv::Error> {
+/// Returns a segment's current state, whatever its mode: shmctl(2) `SHM_STAT_ANY`. On a kernel before 4.17, or if that is
+/// denied, it uses `IPC_STAT`; without read permission, the segment's row of the table. Returns `None` only if the kernel
+/// reports that there is no such segment.
+///
+/// # Errors
+/// `EACCES` is [`Reason::PermissionDenied`], if the table cannot be read either.
+pub(crate) fn current(id: ShmId) -> Result<Option<Segment>, sysv::Error> {
     match sysv::stat_any(id) {
         Ok(segment) => Ok(Some(segment)),
         // Before Linux 4.17 the command itself is invalid, which returns the same error as a missing segment.
@@ -121,7 +128,10 @@ pub(crate) fn rows() -> Result<impl Iterator<Item = Result<Segment>>> {
     Ok(rows.map(|row| row.map_err(|error| Error::io("read /proc/sysvipc/shm", &error))))
 }
 
-/// Returns the limits on shared memory and their usage.
+/// Returns the limits on shared memory and their usage: shmctl(2) `IPC_INFO` and `SHM_INFO`.
+///
+/// # Errors
+/// The kernel has no System V shared memory, or denies the calls and hides /proc.
 pub(crate) fn limits() -> Result<(Limits, Usage)> {
     let limits = sysv::limits().map_err(|error| Error::call("look up the limits (IPC_INFO)", error))?;
     let usage = sysv::usage().map_err(|error| Error::call("look up what is used (SHM_INFO)", error))?;

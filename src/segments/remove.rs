@@ -1,4 +1,4 @@
-//! Removing a segment that was chosen a moment ago, and the result.
+//! Removing segments that were chosen before, and the result for each.
 
 use std::fmt;
 use std::io;
@@ -16,10 +16,10 @@ use crate::system::signals::ShutdownSignals;
 use crate::sysv::{self, Reason, Segment};
 use crate::values::{Key, SegmentRef, ShmId, counted};
 
-/// The number of segments up to which a thread is not worthwhile.
-const FEW: usize = 64;
+/// The minimum number of segments for each thread.
+const MIN_PER_THREAD: usize = 64;
 /// The polling interval of [`wait`].
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The result for one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -61,7 +61,7 @@ pub(crate) struct Removal {
     left: Option<Box<Segment>>,
 }
 
-/// Why segments were chosen. This is checked again right before each removal.
+/// The conditions by which segments were chosen. They are checked again right before each removal.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Choice<'a> {
     /// The filters that matched.
@@ -97,11 +97,11 @@ pub(crate) fn remove(chosen: &Segment, choice: Choice<'_>, lookups: &Lookups) ->
             .hint(format_args!("`shmadm stat id:{}` shows what it is now", chosen.id));
         Removal { error: Some(error), ..Removal::of(chosen, Outcome::Changed) }
     };
-    match lookup::look(chosen.id) {
+    match lookup::current(chosen.id) {
         // It is already gone, as wanted.
         Ok(None) => return Removal::of(chosen, Outcome::Removed),
         Ok(Some(now)) if !chosen.is_same_as(&now) => return changed("it changed"),
-        Ok(Some(now)) if choice.skip_used && !chosen.attachments_are_as_in(&now) => return changed("it was used"),
+        Ok(Some(now)) if choice.skip_used && !chosen.has_same_attachments_as(&now) => return changed("it was used"),
         Ok(Some(now)) if choice.skip_attached && now.nattch > 0 => return changed("it was attached"),
         Ok(Some(now)) if choice.selection.is_some_and(|selection| !selection.matches(&now, lookups)) => {
             return changed("it stopped matching the filters");
@@ -135,7 +135,7 @@ fn left_of(id: ShmId) -> Result<Option<Segment>, sysv::Error> {
     let left = match sysv::stat(id) {
         Ok(left) => Some(left),
         Err(error) if error.reason == Reason::NoSuchSegment => None,
-        Err(_) => lookup::look(id)?,
+        Err(_) => lookup::current(id)?,
     };
     Ok(left.filter(Segment::is_marked))
 }
@@ -149,7 +149,7 @@ pub(crate) fn remove_all(chosen: &[Segment], choice: Choice<'_>, shutdown: &Shut
         let left = segments.iter().take_while(|_| shutdown.signal().is_none());
         left.map(|segment| remove(segment, choice, &lookups)).collect::<Vec<_>>()
     };
-    in_shares(chosen, FEW, remove_share).into_iter().flatten().collect()
+    in_shares(chosen, MIN_PER_THREAD, remove_share).into_iter().flatten().collect()
 }
 
 /// Waits until the marked segments are gone, or a signal arrives. Those left after the time limit have failed.
@@ -176,7 +176,7 @@ pub(crate) fn wait(removals: &mut [Removal], limit: Option<Duration>, shutdown: 
                 removal.error = Some(Error::failed(cause).hint(format_args!("`shmadm stat id:{id}` shows more")));
                 break;
             }
-            if shutdown.wait(Some(LOOK))?.is_some() {
+            if shutdown.wait(Some(POLL_INTERVAL))?.is_some() {
                 return Ok(());
             }
         }
@@ -197,7 +197,7 @@ impl Removal {
         Some(Holders::of(left, lookups)).filter(|holders| !holders.is_empty())
     }
 
-    /// Returns the result for a name without a segment, which may be no failure, or for a failed lookup.
+    /// Returns the result for a failed lookup. With `ignore_missing`, a missing segment is not an error.
     pub(crate) fn not_found(word: &SegmentRef, error: Error, ignore_missing: bool) -> Removal {
         let outcome = if error.kind == Kind::Missing { Outcome::Missing } else { Outcome::Failed };
         let error = Some(error).filter(|_| !(ignore_missing && outcome == Outcome::Missing));

@@ -14,7 +14,7 @@ pub(crate) fn is_rmid_forced() -> bool {
     sysctl().unwrap_or_else(|| by_trial().unwrap_or(true))
 }
 
-/// Returns the value of the sysctl. `None` if /proc does not show it.
+/// Returns the value of the sysctl; `None` if /proc does not show it.
 pub(crate) fn sysctl() -> Option<bool> {
     fs::read_to_string("/proc/sys/kernel/shm_rmid_forced").ok().map(|value| value.trim() != "0")
 }
@@ -31,7 +31,7 @@ fn by_trial() -> Result<bool> {
         let action = "try kernel.shm_rmid_forced";
         let attachment = sysv::attach(segment.id, Access::Read, Placement::default());
         drop(attachment.map_err(|error| Error::call(action, error))?);
-        let is_gone = lookup::look(segment.id).map_err(|error| Error::call(action, error))?.is_none();
+        let is_gone = lookup::current(segment.id).map_err(|error| Error::call(action, error))?.is_none();
         if !is_gone {
             sysv::remove(segment.id).map_err(|error| Error::call(action, error))?;
         }
@@ -52,7 +52,7 @@ pub(crate) fn fleeting() -> Option<&'static str> {
 /// # Errors
 /// Nobody has the segment attached, and kernel.shm_rmid_forced is 1 or unknown.
 pub(crate) fn outlives_a_detach(id: ShmId, name: &str, verb: &str) -> Result<()> {
-    let is_attached = || lookup::look(id).is_ok_and(|segment| segment.is_none_or(|segment| segment.nattch > 0));
+    let is_attached = || lookup::current(id).is_ok_and(|segment| segment.is_none_or(|segment| segment.nattch > 0));
     // Usually the file contains 0, which decides it.
     if sysctl() == Some(false) || is_attached() || !is_rmid_forced() {
         return Ok(());

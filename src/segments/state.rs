@@ -17,9 +17,9 @@ use crate::values::Key;
 
 const SECOND: i64 = 1_000_000_000;
 
-/// How much later than a recorded time a process must have started to be certainly another process. The value is in
-/// nanoseconds after the end of the recorded second. The kernel's clock of whole seconds moves with its tick, and lags
-/// behind by at most 10 ms; start times are counted in steps of 10 ms.
+/// A process that started this much later than a recorded time is certainly another process: nanoseconds after the end of
+/// the recorded second. The kernel's clock of whole seconds moves with its tick, and lags behind by at most 10 ms; start
+/// times are counted in steps of 10 ms.
 const LAG: i64 = 20_000_000;
 
 /// Whether a process that the kernel has recorded is still alive.
@@ -194,7 +194,7 @@ fn start(running: &Running, recorded: i64, lookups: &Lookups) -> Start {
     }
 }
 
-/// Returns whether the mode allows a process to attach a segment, as far as that is easily determined.
+/// Returns whether the mode may allow a process to attach a segment. It does not check groups.
 fn may_attach(running: &Running, segment: &Segment) -> bool {
     let is_open_to_others = segment.mode().bits() & 0o044 != 0;
     is_open_to_others || [0, segment.uid, segment.cuid].into_iter().any(|uid| running.is_run_by(uid))

@@ -5,8 +5,9 @@ use std::io::Read;
 
 use super::units::Unit;
 
-/// The kernel shows at most 4096 bytes of path for each hierarchy, and there are at most 16 hierarchies.
-const MOST_BYTES: u64 = 64 << 10;
+/// The maximum number of bytes read. The kernel shows at most 4096 bytes of path for each hierarchy, and there are at
+/// most 16 hierarchies.
+const MAX_BYTES: u64 = 64 << 10;
 
 /// The paths of a process in the hierarchies that identify its unit. Other users choose these bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,7 +25,7 @@ impl Cgroups {
     /// Reads `/proc/PID/cgroup`. Returns `None` if the process is gone or hidden.
     pub(crate) fn of(pid: i32) -> Option<Cgroups> {
         let mut text = Vec::new();
-        File::open(format!("/proc/{pid}/cgroup")).ok()?.take(MOST_BYTES).read_to_end(&mut text).ok()?;
+        File::open(format!("/proc/{pid}/cgroup")).ok()?.take(MAX_BYTES).read_to_end(&mut text).ok()?;
         Some(Cgroups::parse(&text))
     }
 
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hierarchy_that_says_most_names_the_unit() {
+    fn the_most_precise_hierarchy_names_the_unit() {
         let id = "0123456789abcdef".repeat(4);
         let docker = format!("12:pids:/\n4:memory:/docker/{id}\n1:name=systemd:/system.slice/docker.service\n0::/\n");
         for (text, unit) in [

@@ -54,8 +54,8 @@ impl Clock {
         self.uptime.map_or(elapsed, |uptime| elapsed.min(uptime))
     }
 
-    /// Returns whether a time that the kernel recorded lies between the boot and now. If not, the clock has been set
-    /// since.
+    /// Returns whether a time that the kernel recorded lies between the boot and now. If it does not, the clock was set
+    /// after the kernel recorded it.
     pub(crate) fn is_comparable(&self, recorded: i64) -> bool {
         let elapsed = Timestamp::now().as_second().saturating_sub(recorded);
         let uptime = self.uptime.map_or(i64::MAX, u64::cast_signed);

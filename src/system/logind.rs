@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn files_in_their_order() {
+    fn the_last_assignment_in_the_order_of_the_files_wins() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         let write = |path: &str, value: &str| {

@@ -9,13 +9,13 @@ use procfs::process::{MountInfo, Process};
 /// How much memory can still be allocated, and what limits it.
 #[derive(Debug)]
 pub(crate) struct MemoryLeft {
-    /// In bytes.
+    /// The amount in bytes.
     pub bytes: u64,
-    /// What limits it.
+    /// The limit.
     pub bound: Bound,
 }
 
-/// What limits the memory.
+/// The limit that is reached first.
 #[derive(Debug)]
 pub(crate) enum Bound {
     /// MemAvailable of the machine.

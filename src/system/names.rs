@@ -18,7 +18,7 @@ use crate::values::visible;
 
 /// The maximum number of queries to the name services. One query covers every segment of the namespace. More queries
 /// mean that a user keeps creating segments with new ids.
-const MOST_CALLS: u32 = 16;
+const MAX_CALLS: u32 = 16;
 
 /// The two databases of accounts (passwd(5), group(5)).
 #[derive(Debug, Clone, Copy)]
@@ -138,7 +138,7 @@ impl Accounts {
         }
         let mut asked = self.asked.borrow_mut();
         asked.extend(unknown.iter().map(|number| (*number, None)));
-        if calls >= MOST_CALLS {
+        if calls >= MAX_CALLS {
             return;
         }
         self.calls.set(calls + 1);
@@ -148,7 +148,7 @@ impl Accounts {
                 asked.extend(wanted.map(|account| (account.number, Some(visible(&account.name).into()))));
             }
             // If getent is missing or does not answer, it will not answer later either.
-            None => self.calls.set(MOST_CALLS),
+            None => self.calls.set(MAX_CALLS),
         }
     }
 }
@@ -156,7 +156,6 @@ impl Accounts {
 /// Returns the uid of a user given by name or number.
 ///
 /// # Errors
-///
 /// A usage error for a user who does not exist.
 pub(crate) fn uid_of(word: &str) -> Result<u32> {
     number_of(Database::Users, word)
@@ -165,7 +164,6 @@ pub(crate) fn uid_of(word: &str) -> Result<u32> {
 /// Returns the gid of a group given by name or number.
 ///
 /// # Errors
-///
 /// A usage error for a group that does not exist.
 pub(crate) fn gid_of(word: &str) -> Result<u32> {
     number_of(Database::Groups, word)
@@ -174,7 +172,6 @@ pub(crate) fn gid_of(word: &str) -> Result<u32> {
 /// Returns the uid of a user and, if given, the gid of a group: `USER` or `USER:GROUP`, as for chown(1).
 ///
 /// # Errors
-///
 /// A usage error for a user or group that does not exist.
 pub(crate) fn uid_and_gid_of(words: &str) -> Result<(u32, Option<u32>)> {
     match words.split_once(':') {
@@ -188,8 +185,8 @@ pub(crate) fn uid_and_gid_of(words: &str) -> Result<(u32, Option<u32>)> {
 fn number_of(database: Database, word: &str) -> Result<u32> {
     let is_named = |account: &Account| account.name == word.as_bytes();
     let local = account_file::read(database).find(is_named).map(|account| account.number);
-    let elsewhere = || getent::by_name(database, word)?.into_iter().find(is_named).map(|account| account.number);
-    local.or_else(elsewhere).or_else(|| id_number(word)).ok_or_else(|| {
+    let from_services = || getent::by_name(database, word)?.into_iter().find(is_named).map(|account| account.number);
+    local.or_else(from_services).or_else(|| id_number(word)).ok_or_else(|| {
         let (noun, name) = (database.noun(), database.name());
         let id = if matches!(database, Database::Users) { "uid" } else { "gid" };
         Error::usage(format!("there is no {noun} {word:?}; name one of `getent {name}`, or a {id}"))

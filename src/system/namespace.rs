@@ -15,11 +15,11 @@ use nix::unistd::{getegid, geteuid};
 
 use crate::linux::cause;
 
-pub(crate) use all::{Inhabited, Survey, survey};
+pub(crate) use all::{LiveNamespace, Survey, survey};
 pub(crate) use keeper::Keeper;
 pub(crate) use named::{Identity, Namespace, NamespaceRef, enter};
 
-/// Why no namespace could be created.
+/// The failure to create a namespace.
 #[derive(Debug)]
 pub(crate) struct Refused {
     /// The kernel's error.
@@ -42,7 +42,8 @@ impl fmt::Display for Refused {
     }
 }
 
-/// Moves this process into a new, empty IPC namespace with unshare(2). The namespace ends with its last process.
+/// Moves this process into a new, empty IPC namespace with unshare(2). The kernel destroys the namespace with its last
+/// process.
 ///
 /// An unprivileged caller also gets a new user namespace, in which the caller keeps uid and gid. Commands executed
 /// there have no privilege. unshare(2) of a user namespace requires a single-threaded process: call this before threads

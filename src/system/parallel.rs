@@ -5,12 +5,12 @@ use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::thread::{Builder, ScopedJoinHandle, available_parallelism, scope};
 
-/// Runs `work` on shares of `all` of at least `few` elements, and returns the results in order.
+/// Runs `work` on shares of `all` of at least `min_share` elements, and returns the results in order.
 ///
 /// Each thread has its own namespaces (setns(2)), and starts in those of the thread that created it.
-pub(crate) fn in_shares<T: Sync, R: Send>(all: &[T], few: usize, work: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
+pub(crate) fn in_shares<T: Sync, R: Send>(all: &[T], min_share: usize, work: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
     let threads = available_parallelism().map_or(1, NonZero::get);
-    let share = all.len().div_ceil(threads).max(few);
+    let share = all.len().div_ceil(threads).max(min_share);
     if share >= all.len() {
         return vec![work(all)];
     }
@@ -32,10 +32,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_is_done_once_and_in_order() {
-        for (length, few) in [(0, 1), (1, 1), (7, 2), (1000, 3), (10, 100)] {
+    fn each_element_is_processed_once_and_in_order() {
+        for (length, min_share) in [(0, 1), (1, 1), (7, 2), (1000, 3), (10, 100)] {
             let all: Vec<u32> = (0..length).collect();
-            assert_eq!(in_shares(&all, few, <[u32]>::to_vec).concat(), all, "{length} {few}");
+            assert_eq!(in_shares(&all, min_share, <[u32]>::to_vec).concat(), all, "{length} {min_share}");
         }
     }
 }

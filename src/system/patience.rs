@@ -24,9 +24,9 @@ const PATIENCE: Duration = Duration::from_millis(150);
 /// The interval for checking whether a thread makes progress.
 const TICK: Duration = Duration::from_millis(3);
 /// The number of unanswered questions after which no more are asked.
-const MOST_UNANSWERED: usize = 32;
-/// Up to this many questions, a second thread is not worthwhile.
-const FEW: usize = 256;
+const MAX_UNANSWERED: usize = 32;
+/// The minimum number of questions for each further thread.
+const MIN_PER_THREAD: usize = 256;
 /// The size of a thread's stack in bytes. A question needs little.
 const STACK: usize = 256 << 10;
 
@@ -71,7 +71,7 @@ pub(crate) fn ask_all<T: Send + 'static>(
     let mut answers: Vec<Option<T>> = pids.iter().map(|_| None).collect();
     // A process that did not answer before would not answer now.
     let asked: Vec<usize> = silence(|silence| {
-        let may_ask = silence.pids.len() < MOST_UNANSWERED;
+        let may_ask = silence.pids.len() < MAX_UNANSWERED;
         (0..pids.len()).filter(|index| may_ask && !silence.pids.contains(&pids[*index])).collect()
     });
     let list = asked.iter().map(|index| pids[*index]).collect();
@@ -126,7 +126,7 @@ impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
     fn run(mut self, mut answered: impl FnMut(usize, T)) {
         let total = self.shared.pids.len();
         let processors = available_parallelism().map_or(1, NonZero::get);
-        for _ in 0..total.div_ceil(FEW).min(processors) {
+        for _ in 0..total.div_ceil(MIN_PER_THREAD).min(processors) {
             self.add_asker();
         }
         if self.askers.is_empty() {
@@ -197,7 +197,7 @@ impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
         }
         let stuck = self.askers.iter().filter(|asker| asker.is_stuck).count();
         let is_stalled = self.askers.iter().all(|asker| asker.is_stuck || asker.thread.is_finished());
-        if is_stalled && stuck < left && stuck < MOST_UNANSWERED {
+        if is_stalled && stuck < left && stuck < MAX_UNANSWERED {
             // Otherwise the remaining questions would wait for this thread.
             self.add_asker();
         }
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_answers_come_in_order() {
+    fn answers_are_in_the_order_of_the_processes() {
         for length in [0, 1, 7, 1000] {
             let pids: Vec<i32> = (1..=length).collect();
             let answers = ask_all(&pids, |pid| 2 * pid);

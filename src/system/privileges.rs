@@ -8,8 +8,11 @@ use crate::error::{Error, Result};
 /// Refuses to run setuid, setgid or with file capabilities (execve(2), capabilities(7)). Otherwise every user who can run
 /// this program would have the rights of its file, because no command protects them from its caller.
 ///
-/// The kernel's `AT_SECURE` is not used: under SELinux and AppArmor it is also set for a program that a service manager
-/// starts and that has gained no privilege.
+/// The kernel's `AT_SECURE` is not used. Under SELinux and AppArmor it is also set for programs that a service manager
+/// starts, although they have gained no privilege.
+///
+/// # Errors
+/// A failure (exit status 1) that names the foreign privilege and how to remove it.
 pub(crate) fn refuse_foreign() -> Result<()> {
     let refuse = |how: &str, whose: String, bit: &str| {
         Err(Error::failed(format!(

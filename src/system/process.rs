@@ -21,7 +21,7 @@ use crate::values::visible;
 
 /// The maximum number of bytes of a command line that is read. The process controls its length: PR_SET_MM can make it
 /// as long as the address space.
-const LONGEST_COMMAND: u64 = 4096;
+const MAX_COMMAND_BYTES: u64 = 4096;
 
 /// A live process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Processes {
         if !*self.proc_is_ours.get_or_init(proc_is_ours) {
             return None;
         }
-        Some(*self.running.borrow_mut().entry(pid).or_insert_with(|| look_at(pid)))
+        Some(*self.running.borrow_mut().entry(pid).or_insert_with(|| read_process(pid)))
     }
 
     /// Returns the command line of the process that [`Processes::running`] returns, escaped for display.
@@ -121,8 +121,7 @@ pub(crate) fn user_of(pid: i32) -> Option<u32> {
 
 /// Returns the value of a field in `/proc/PID/status` (proc_pid_status(5)); `None` if it is not visible.
 ///
-/// The procfs crate parses all 60 lines, which adds a hundredth to the size of our program. It also fails if a
-/// command's name is not UTF-8.
+/// The procfs crate is not used: it parses all 60 lines, and fails if a command's name is not UTF-8.
 pub(crate) fn status_line(pid: &str, name: &str) -> Option<String> {
     let status = fs::read(format!("/proc/{pid}/status")).ok()?;
     let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name.as_bytes()))?;
@@ -146,7 +145,7 @@ fn start_time(ticks: u64) -> Option<i64> {
 }
 
 /// Returns the process that has this pid; `None` if there is none, or only a zombie.
-fn look_at(pid: i32) -> Option<Running> {
+fn read_process(pid: i32) -> Option<Running> {
     // kill(2) finds a process even if /proc hides other users' processes (hidepid).
     if kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
         return None;
@@ -165,7 +164,7 @@ fn command_line(pid: i32, name: &[u8]) -> String {
     let arguments = ask(pid, |pid| {
         let mut arguments = Vec::new();
         let file = File::open(format!("/proc/{pid}/cmdline"));
-        file.and_then(|file| file.take(LONGEST_COMMAND).read_to_end(&mut arguments)).map(|_| arguments)
+        file.and_then(|file| file.take(MAX_COMMAND_BYTES).read_to_end(&mut arguments)).map(|_| arguments)
     });
     let arguments = arguments.and_then(io::Result::ok).unwrap_or_default();
     let words: Vec<&[u8]> = arguments.split(|b| *b == 0).filter(|word| !word.is_empty()).collect();

@@ -1,4 +1,4 @@
-//! Signals read through signalfd(2): those that request shutdown, and what is undone or forwarded when they arrive.
+//! Signals that request shutdown, read through signalfd(2), and the work that is undone when one arrives.
 
 mod blocked;
 mod shutdown;

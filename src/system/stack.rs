@@ -20,7 +20,7 @@ pub(crate) use module::{ModuleFile, Modules};
 pub(crate) use symbols::{Frame, describe};
 
 /// The maximum number of frames kept per stack.
-pub(crate) const MOST_FRAMES: usize = 64;
+pub(crate) const MAX_FRAMES: usize = 64;
 
 /// A place in a program: the address of a call, as found on the stack.
 #[derive(Debug, Clone)]
@@ -65,7 +65,7 @@ mod tests {
     use super::registers;
 
     #[test]
-    fn only_a_thread_that_waits_shows_its_registers() {
+    fn only_waiting_threads_show_registers() {
         for (line, expected) in [
             (&b"29 0x0 0x1000 0x3b6 0x0 0x0 0x7f 0x7ffc10 0x7f12\n"[..], Some((0x7f_fc10, 0x7f12))),
             (b"-1 0x7ffc10 0x7f12\n", Some((0x7f_fc10, 0x7f12))),

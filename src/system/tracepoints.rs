@@ -31,12 +31,12 @@ const RING: usize = 4 << 20;
 /// One wake-up per record would take ten times as long as the call.
 const WAKE: usize = 1 << 16;
 
-/// The maximum delay between a record's time stamp and its arrival in the ring, unless its CPU is held up. The rings
-/// are merged up to this long ago.
+/// The maximum delay between a record's time stamp and its arrival in the ring, unless its CPU is held up. Only records
+/// that are older than this are merged.
 const SETTLED: Duration = Duration::from_millis(1);
 
 /// The maximum number of records that are read before they are passed on. The others stay in the rings.
-const MOST: usize = 1 << 15;
+const MAX_RECORDS: usize = 1 << 15;
 
 /// The open tracepoints. `N` is the note taken for each record as soon as it is read.
 pub(crate) struct Tracepoints<N> {
@@ -90,7 +90,6 @@ impl<N> Tracepoints<N> {
     /// Starts recording all processes on all CPUs, except for calls of this thread.
     ///
     /// # Errors
-    ///
     /// `EACCES` and `EPERM` without CAP_SYS_ADMIN and CAP_PERFMON, `ENOENT` and `ENODEV` if the kernel lacks
     /// tracepoints, `ENOSYS` if it lacks perf events.
     pub(crate) fn open() -> io::Result<Tracepoints<N>> {
@@ -118,7 +117,7 @@ impl<N> Tracepoints<N> {
     }
 
     /// Returns the number of records lost so far because a ring was full. `None` before Linux 6.0: there only `What::Lost`
-    /// tells it, which follows with the next record.
+    /// reports it, with the next record.
     pub(crate) fn lost(&mut self) -> Option<u64> {
         let mut lost = 0;
         for Ring { records, events } in &mut self.rings {
@@ -134,7 +133,7 @@ impl<N> Tracepoints<N> {
     pub(crate) fn read(&mut self, mut note: impl FnMut(&Record) -> N) {
         self.settled = u64::try_from(now().saturating_sub(SETTLED).as_nanos()).unwrap_or(u64::MAX);
         self.is_behind = false;
-        let share = MOST / self.rings.len().max(1);
+        let share = MAX_RECORDS / self.rings.len().max(1);
         for ring in &mut self.rings {
             let mut count = 0;
             while let Some(record) = ring.records.next_record() {
@@ -154,7 +153,7 @@ impl<N> Tracepoints<N> {
         }
     }
 
-    /// Returns the next record in order of time, up to the time before which none is missing.
+    /// Returns the next record in order of time; `None` if an earlier record may still arrive.
     pub(crate) fn next(&mut self) -> Option<(Record, N)> {
         self.waiting.peek().filter(|Reverse(first)| first.order.0 <= self.settled)?;
         self.waiting.pop().map(|Reverse(Waiting { record, note, .. })| (record, note))

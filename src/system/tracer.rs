@@ -2,11 +2,11 @@
 //!
 //! A thread receives the waiting calls, inspects their processes, and lets them continue. Inspecting a process can
 //! block, for example if another of its threads waits for a file system that does not answer. A second thread then lets
-//! the call continue after [`LONGEST_LOOK`], and starts a new thread that replaces the first.
+//! the call continue after [`MAX_INSPECTION`], and starts a new thread that replaces the first.
 
 mod caller;
 mod environment;
-mod looker;
+mod inspector;
 mod proc;
 
 use std::io;
@@ -23,18 +23,18 @@ use crate::linux::seccomp::{CreatingCall, Listener, Notification};
 use crate::system::stack::Modules;
 
 pub(crate) use caller::{Caller, Process, Progress, progress};
-use looker::Looker;
+use inspector::Inspector;
 
 /// The maximum time that a process waits while it is inspected.
-const LONGEST_LOOK: Duration = Duration::from_secs(1);
-/// How often the second thread checks whether the first is stuck.
+const MAX_INSPECTION: Duration = Duration::from_secs(1);
+/// The interval at which the second thread checks whether the first is stuck.
 const TICK: Duration = Duration::from_millis(250);
 /// The time without a call after which the results of the last calls are checked, in milliseconds. Otherwise it is the
 /// interval for checking whether the tracer stops.
 const SOON: u8 = 1;
 const LATER: u8 = 100;
 /// The number of stuck inspections after which processes are no longer inspected.
-const MOST_STUCK: usize = 4;
+const MAX_STUCK: usize = 4;
 
 /// A call that is about to be executed, and its caller.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub(crate) trait Observer: Send + Sync + 'static {
     fn settle(&self) -> bool;
 }
 
-/// What to record of processes.
+/// The data to record about processes.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     /// The command whose descendants are traced. Ancestors are recorded up to this process.
@@ -90,7 +90,7 @@ struct Shared {
     work: Mutex<Work>,
 }
 
-/// What the answering thread is doing.
+/// The work of the answering thread.
 #[derive(Debug, Default)]
 struct Work {
     /// The call being inspected, and when that started.
@@ -180,7 +180,7 @@ fn answer_in_thread(shared: &Arc<Shared>, generation: usize) -> io::Result<JoinH
 
 /// Answers calls until the tracer stops, no process with the filter is left, or another thread replaces this one.
 fn answer_all(shared: &Shared, generation: usize) {
-    let mut looker = Looker::new(shared.wanted.clone(), Modules::default());
+    let mut inspector = Inspector::new(shared.wanted.clone(), Modules::default());
     let mut patience = SOON;
     while !shared.is_stopping.load(Ordering::SeqCst) {
         let notification = match shared.next(patience) {
@@ -202,7 +202,7 @@ fn answer_all(shared: &Shared, generation: usize) {
         let arrived = Instant::now();
         if let Some(call) = notification.call.filter(|_| !shared.is_done.load(Ordering::SeqCst)) {
             shared.work().call = Some((notification, arrived));
-            let caller = if generation < MOST_STUCK { looker.look(notification.tid, &call) } else { None };
+            let caller = if generation < MAX_STUCK { inspector.inspect(notification.tid, &call) } else { None };
             let mut work = shared.work();
             if work.stuck != generation {
                 // The inspection took too long: the call has already continued, and another thread answers now.
@@ -216,7 +216,7 @@ fn answer_all(shared: &Shared, generation: usize) {
                 shared.observer.creates(Creation { call, tid: notification.tid, after, caller });
             }
         }
-        shared.listener.let_go(notification.id);
+        shared.listener.resume(notification.id);
     }
 }
 
@@ -224,7 +224,9 @@ fn answer_all(shared: &Shared, generation: usize) {
 fn watch(shared: &Arc<Shared>, stopped: &mpsc::Receiver<()>, mut answering: JoinHandle<()>) {
     while stopped.recv_timeout(TICK) == Err(mpsc::RecvTimeoutError::Timeout) {
         let mut work = shared.work();
-        let Some((notification, _)) = work.call.take_if(|(_, since)| since.elapsed() > LONGEST_LOOK) else { continue };
+        let Some((notification, _)) = work.call.take_if(|(_, since)| since.elapsed() > MAX_INSPECTION) else {
+            continue;
+        };
         work.stuck += 1;
         let generation = work.stuck;
         drop(work);
@@ -232,11 +234,11 @@ fn watch(shared: &Arc<Shared>, stopped: &mpsc::Receiver<()>, mut answering: Join
             let after = shared.start.elapsed();
             shared.observer.creates(Creation { call, tid: notification.tid, after, caller: None });
         }
-        shared.listener.let_go(notification.id);
+        shared.listener.resume(notification.id);
         match answer_in_thread(shared, generation) {
             Ok(thread) => answering = thread,
             // No other thread can answer, so this one does.
-            Err(_) => return answer_all(shared, generation.max(MOST_STUCK)),
+            Err(_) => return answer_all(shared, generation.max(MAX_STUCK)),
         }
     }
     // A stuck thread is not joined.

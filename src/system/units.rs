@@ -17,7 +17,7 @@ pub(crate) struct Unit {
     name: Box<str>,
 }
 
-/// How precise a name is.
+/// The precision of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Precision {
     /// A group of units.

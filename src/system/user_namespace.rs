@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_map_of_the_first_namespace_has_all() {
+    fn the_map_of_the_initial_namespace_covers_all_ids() {
         for (map, all) in [
             ("         0          0 4294967295\n", true),
             ("0 0 65536\n65536 65536 4294901759\n", true),

@@ -66,7 +66,7 @@ pub(crate) fn attach(id: ShmId, access: Access, placement: Placement) -> Result<
         })?;
     }
     let mut attachment = Attachment { address, id, size: 0 };
-    // An attached segment keeps existing and keeps its size. A process that can attach it can read its state.
+    // An attached segment continues to exist with the same size. A process that can attach it can read its state.
     attachment.size = stat(id)?.size;
     Ok(attachment)
 }

@@ -27,9 +27,9 @@ pub(crate) use self::stream::Stream;
 use super::attachment::{Access, Attachment};
 use super::maps::{KernelMounts, Mapping};
 
-/// The most bytes that one call moves. A pipe can hold as much, and progress is reported between two calls.
+/// The maximum number of bytes that one call moves. A pipe can hold as many. Progress is reported between two calls.
 const PIECE: u64 = 1 << 20;
-/// The bytes that are copied at a time through a buffer, if the kernel cannot move them directly.
+/// The number of bytes that are copied at a time through a buffer, if the kernel cannot move them directly.
 const BUFFER: u64 = 128 << 10;
 
 /// A run of bytes from a given offset on.
@@ -41,7 +41,7 @@ pub(crate) struct Extent {
     pub is_hole: bool,
 }
 
-/// Which side of a move failed.
+/// The failure of a move, by the side that failed.
 #[derive(Debug)]
 pub(crate) enum MoveError {
     /// The segment: `EFAULT` if a page is unavailable, `InvalidInput` past its end.
@@ -54,19 +54,19 @@ pub(crate) enum MoveError {
 #[derive(Debug)]
 pub(crate) struct Contents<'a> {
     attachment: &'a Attachment,
-    way: Box<dyn Way + 'a>,
+    backend: Box<dyn Backend + 'a>,
 }
 
 /// An implementation of access to the bytes. Ranges lie within the segment and are not empty.
-trait Way: fmt::Debug {
+trait Backend: fmt::Debug {
     /// Returns the run of data, or the hole, at the beginning of a range. It ends within the range.
     fn extent(&self, range: Range<u64>) -> io::Result<Extent>;
-    /// Copies out of the segment.
+    /// Copies bytes from the segment.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
-    /// Copies into the segment.
+    /// Copies bytes into the segment.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Moves the first bytes of a range to a stream. Returns their number, or `None` if this implementation cannot serve the
-    /// stream.
+    /// Moves the first bytes of a range to a stream. Returns their number, or `None` if this implementation does not
+    /// support the stream.
     fn send(&self, range: Range<u64>, to: &Stream<'_>) -> io::Result<Option<usize>>;
     /// Moves bytes from a stream to the beginning of a range. Returns their number, 0 at the end of the stream, or `None` as
     /// above.
@@ -83,7 +83,7 @@ impl Attachment {
             let path = format!("/proc/self/map_files/{start:x}-{end:x}");
             OpenOptions::new().read(true).write(access == Access::ReadWrite).open(path)
         });
-        let way: Box<dyn Way> = match (file, access) {
+        let backend: Box<dyn Backend> = match (file, access) {
             (Ok(file), Access::Read) => Box::new(SegmentFile(file)),
             // hugetlbfs has no write(2). RLIMIT_FSIZE applies to every file, but it must not apply to a segment.
             (Ok(file), Access::ReadWrite) if is_on_tmpfs && !is_file_size_limited(self.size()) => {
@@ -91,7 +91,7 @@ impl Attachment {
             }
             _ => Box::new(MappedSegment::new(self, is_on_tmpfs)),
         };
-        Contents { attachment: self, way }
+        Contents { attachment: self, backend }
     }
 
     /// Opens the segment as a file through `/proc/self/map_files` (proc_pid_map_files(5)). The file can be mapped after the
@@ -107,13 +107,13 @@ impl Attachment {
 }
 
 impl Contents<'_> {
-    /// Copies `buffer.len()` bytes at `offset` out of the segment.
+    /// Copies `buffer.len()` bytes at `offset` from the segment.
     ///
     /// # Errors
     /// `EFAULT` if a page is unavailable, `InvalidInput` past the segment's end.
     pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.within(&range(offset, buffer.len()))?;
-        self.way.read_at(buffer, offset)
+        self.backend.read_at(buffer, offset)
     }
 
     /// Copies `bytes` into the segment at `offset`.
@@ -122,7 +122,7 @@ impl Contents<'_> {
     /// `EFAULT` if a page is unavailable, `InvalidInput` past the segment's end.
     pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.within(&range(offset, bytes.len()))?;
-        self.way.write_at(bytes, offset)
+        self.backend.write_at(bytes, offset)
     }
 
     /// Returns the run of data, or the hole, at the beginning of `range`. It ends within the range.
@@ -131,7 +131,7 @@ impl Contents<'_> {
     /// `InvalidInput` past the segment's end.
     pub(crate) fn extent(&self, range: Range<u64>) -> io::Result<Extent> {
         self.within(&range)?;
-        if range.is_empty() { Ok(Extent { end: range.end, is_hole: false }) } else { self.way.extent(range) }
+        if range.is_empty() { Ok(Extent { end: range.end, is_hole: false }) } else { self.backend.extent(range) }
     }
 
     /// Moves bytes from the beginning of `range` to the current position of a stream. Returns their number, which is at
@@ -139,9 +139,12 @@ impl Contents<'_> {
     ///
     /// A pipe gets the segment's pages, not copies. Until its reader has read them, it sees what other processes write to
     /// the segment.
+    ///
+    /// # Errors
+    /// Those of splice(2), sendfile(2), vmsplice(2), read(2) and write(2), by the side that failed.
     pub(crate) fn send(&self, range: Range<u64>, to: &Stream<'_>) -> Result<u64, MoveError> {
         let range = self.piece(range)?;
-        match self.way.send(range.clone(), to) {
+        match self.backend.send(range.clone(), to) {
             Ok(Some(count)) if count > 0 => Ok(count as u64),
             // Reading and writing separately also shows which of the two fails.
             Ok(_) | Err(_) => self.send_copied(range, to),
@@ -150,9 +153,12 @@ impl Contents<'_> {
 
     /// Moves bytes from the current position of a stream to the beginning of `range`. Returns their number, 0 at the end of
     /// the stream.
+    ///
+    /// # Errors
+    /// Those of [`Contents::send`].
     pub(crate) fn receive(&self, range: Range<u64>, from: &Stream<'_>) -> Result<u64, MoveError> {
         let range = self.piece(range)?;
-        match self.way.receive(range.clone(), from) {
+        match self.backend.receive(range.clone(), from) {
             Ok(Some(count)) => Ok(count as u64),
             Ok(None) | Err(_) => self.receive_copied(range, from),
         }
@@ -169,7 +175,7 @@ impl Contents<'_> {
 
     fn send_copied(&self, range: Range<u64>, to: &Stream<'_>) -> Result<u64, MoveError> {
         let mut buffer = vec![0; (range.end - range.start).min(BUFFER) as usize];
-        self.way.read_at(&mut buffer, range.start).map_err(MoveError::Segment)?;
+        self.backend.read_at(&mut buffer, range.start).map_err(MoveError::Segment)?;
         to.write_all(&buffer).map_err(MoveError::Stream)?;
         Ok(buffer.len() as u64)
     }
@@ -178,7 +184,7 @@ impl Contents<'_> {
         let mut buffer = vec![0; (range.end - range.start).min(BUFFER) as usize];
         let count = from.read(&mut buffer).map_err(MoveError::Stream)?;
         if count > 0 {
-            self.way.write_at(&buffer[..count], range.start).map_err(MoveError::Segment)?;
+            self.backend.write_at(&buffer[..count], range.start).map_err(MoveError::Segment)?;
         }
         Ok(count as u64)
     }
@@ -208,7 +214,7 @@ fn is_file_size_limited(size: u64) -> bool {
 
 /// Returns the end of the mapping of this process that begins at `address`, and whether it is on tmpfs.
 fn own_mapping(address: u64) -> io::Result<(u64, bool)> {
-    let kernel = KernelMounts::learn()?;
+    let kernel = KernelMounts::find()?;
     for line in BufReader::new(File::open("/proc/self/maps")?).split(b'\n') {
         match Mapping::from_line(&line?) {
             Some(mapping) if mapping.range.start == address => {

@@ -12,8 +12,8 @@ use super::{Segment, trace};
 use crate::values::{Mode, ShmId};
 
 // Linux's values (include/uapi/linux/shm.h), which libc does not have.
-const SHM_STAT: libc::c_int = 13;
-const SHM_STAT_ANY: libc::c_int = 15;
+pub(super) const SHM_STAT: libc::c_int = 13;
+pub(super) const SHM_STAT_ANY: libc::c_int = 15;
 
 /// The commands that read a `struct shmid_ds`.
 #[derive(Debug, Clone, Copy)]

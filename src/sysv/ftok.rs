@@ -11,6 +11,9 @@ use crate::values::{Key, ProjectId};
 /// project id.
 ///
 /// The C library's function is not used: it returns -1 both for a missing file and for key 0xffffffff.
+///
+/// # Errors
+/// Those of stat(2).
 pub(crate) fn ftok(path: &Path, project: ProjectId) -> io::Result<Key> {
     let file = fs::metadata(path)?;
     let low = |number: u64, bits: u32| (number & ((1 << bits) - 1)) as u32;

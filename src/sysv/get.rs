@@ -86,8 +86,7 @@ pub(crate) fn create(new: &NewSegment) -> Result<ShmId, Error> {
 }
 
 fn shmget(key: Key, size: u64, flags: libc::c_int) -> Result<ShmId, Errno> {
-    // A size is a size_t, which has 64 bits wherever this crate builds (src/lib.rs asserts it).
-    #[expect(clippy::cast_possible_truncation)]
+    #[expect(clippy::cast_possible_truncation, reason = "a size_t has 64 bits: src/lib.rs asserts it")]
     // SAFETY: shmget takes three numbers and does not access our memory.
     let ret = unsafe { libc::shmget(key.as_raw(), size as libc::size_t, flags) };
     let result = Errno::result(ret);

@@ -9,7 +9,7 @@ use super::error::{Error, Reason};
 use super::{Segments, page_size, trace};
 
 // Linux's value (include/uapi/linux/shm.h), which libc does not have.
-const SHM_INFO: libc::c_int = 14;
+pub(super) const SHM_INFO: libc::c_int = 14;
 
 /// The limits of the IPC namespace, as `IPC_INFO` returns them (Linux, ipc/shm.c).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

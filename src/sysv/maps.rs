@@ -87,8 +87,8 @@ impl<'a> Mapping<'a> {
 
     /// Returns the segment that is mapped, if it is one. The inode is its identifier.
     ///
-    /// Its name is `/SYSV` and the key with which it was created. Any user can give a file such a name. Only the device is
-    /// proof: on the kernel's own mounts only the kernel creates such names (ipc/shm.c, `newseg`).
+    /// Its name is `/SYSV` and the key with which it was created. Any user can give a file such a name. The device is what
+    /// counts: on the kernel's own mounts only the kernel creates such names (ipc/shm.c, `newseg`).
     pub fn segment(&self, kernel: &KernelMounts) -> Option<SegmentMapping> {
         let name = self.name.strip_suffix(b" (deleted)").unwrap_or(self.name);
         let digits = name.strip_prefix(b"/SYSV").filter(|digits| digits.len() == 8)?;
@@ -122,9 +122,12 @@ pub struct KernelMounts {
 }
 
 impl KernelMounts {
-    /// Finds the devices.
-    pub fn learn() -> Result<KernelMounts, Errno> {
-        // A sandbox can deny memfd_create(2), but hardly mmap(2).
+    /// Finds the devices: memfd_create(2) and fstat(2).
+    ///
+    /// # Errors
+    /// Those of memfd_create(2), if the device of an anonymous shared page is unknown as well.
+    pub fn find() -> Result<KernelMounts, Errno> {
+        // A sandbox can deny memfd_create(2). It can hardly deny mmap(2).
         let memfd = memfd_create(c"shmadm", MFdFlags::MFD_CLOEXEC).and_then(device);
         let tmpfs = memfd.or_else(|errno| shared_page_device().ok_or(errno))?;
         let sizes = [MFdFlags::empty(), MFdFlags::MFD_HUGE_2MB, MFdFlags::MFD_HUGE_1GB];
@@ -166,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_kernels_names_on_the_kernels_mounts_are_segments() {
+    fn only_kernel_names_on_kernel_mounts_are_segments() {
         let line = b"7f6e0af2c000-7f6e0af2d000 rw-s 00000000 00:01 5                          /SYSV0000002a (deleted)";
         assert_eq!(segment(line), Some(5));
         assert_eq!(Mapping::from_line(line).unwrap().range, 0x7f6e_0af2_c000..0x7f6e_0af2_d000);

@@ -163,10 +163,10 @@ pub(crate) fn remove_queue(id: i32) -> Result<(), Errno> {
     result.map(drop)
 }
 
-/// Returns the last process that operated on each of the first `most` semaphores of a set, without those that are not
-/// visible: semctl(2) `GETPID`. Returns none if the set may not be read.
-pub(crate) fn users_of_semaphores(set: &SemaphoreSet, most: i32) -> Vec<i32> {
-    let all = i32::try_from(set.nsems).unwrap_or(i32::MAX).min(most);
+/// Returns the last process that operated on each of the first `limit` semaphores of a set: semctl(2) `GETPID`.
+/// Processes that are not visible are left out. Returns no process if the set may not be read.
+pub(crate) fn users_of_semaphores(set: &SemaphoreSet, limit: i32) -> Vec<i32> {
+    let all = i32::try_from(set.nsems).unwrap_or(i32::MAX).min(limit);
     // SAFETY: GETPID does not access our memory.
     let pid = |semaphore| unsafe { libc::semctl(set.id, semaphore, libc::GETPID) };
     (0..all).map(pid).filter(|pid| *pid > 0).collect()
@@ -183,7 +183,7 @@ fn used_by_sets() -> Option<(i32, usize)> {
 
 /// Returns the highest index in use, and the number of queues.
 fn used_by_queues() -> Option<(i32, usize)> {
-    // struct msginfo (include/uapi/linux/msg.h), which ends with a 16-bit number; msgpool is the number of queues.
+    // struct msginfo (include/uapi/linux/msg.h): seven numbers and one of 16 bits; msgpool is the number of queues.
     let mut info = [0_i32; 8];
     // SAFETY: MSG_INFO writes one msginfo through the pointer, whatever its type; `info` has room for it.
     let highest = unsafe { libc::msgctl(0, libc::MSG_INFO, info.as_mut_ptr().cast()) };

@@ -24,24 +24,23 @@ pub(crate) struct MapsReader {
 impl MapsReader {
     /// Finds the kernel's mounts, and whether the kernel supports `PROCMAP_QUERY`.
     pub(crate) fn new() -> io::Result<MapsReader> {
-        let kernel = KernelMounts::learn()?;
+        let kernel = KernelMounts::find()?;
         // ENOENT also proves support: this process has no such mapping.
-        let asked = next_shared_file(&File::open("/proc/self/maps")?, 0);
-        let can_query = matches!(asked, Ok(_) | Err(Errno::ENOENT));
+        let probe = next_shared_file(&File::open("/proc/self/maps")?, 0);
+        let can_query = matches!(probe, Ok(_) | Err(Errno::ENOENT));
         Ok(MapsReader { kernel, can_query })
     }
 
-    /// Returns the segments in an open `/proc/PID/maps`, at most `most`. `None` if there is no address space: a zombie,
-    /// a kernel thread, or a process whose first thread has ended (another thread's file then shows it).
+    /// Returns at most `limit` segments in an open `/proc/PID/maps`. `None` if there is no address space: a zombie, a
+    /// kernel thread, or a process whose first thread has ended (then the file of another thread shows it).
     ///
     /// # Errors
-    /// Those of reading the file. `ESRCH` (the process has ended) is `None`, too.
-    pub(crate) fn segments(&self, maps: &File, most: usize) -> io::Result<Option<Vec<SegmentMapping>>> {
-        if self.can_query { self.by_query(maps, most) } else { self.by_text(maps, most) }
+    /// Those of reading the file. `ESRCH` (the process has ended) becomes `None`.
+    pub(crate) fn segments(&self, maps: &File, limit: usize) -> io::Result<Option<Vec<SegmentMapping>>> {
+        if self.can_query { self.by_query(maps, limit) } else { self.by_text(maps, limit) }
     }
 
-    /// Returns the kernel's data about the file of a mapping: its number, size and owner. Nobody can forge them: they
-    /// are those of the mapped segment.
+    /// Returns the kernel's data about the file of a mapping: its inode, size and owner. A process cannot forge them.
     ///
     /// # Errors
     /// `PermissionDenied` without CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN in the initial user namespace; `NotFound` if
@@ -62,11 +61,11 @@ impl MapsReader {
         })
     }
 
-    fn by_query(&self, maps: &File, most: usize) -> io::Result<Option<Vec<SegmentMapping>>> {
+    fn by_query(&self, maps: &File, limit: usize) -> io::Result<Option<Vec<SegmentMapping>>> {
         let mut segments = Vec::new();
         let mut address = 0;
         loop {
-            if segments.len() >= most {
+            if segments.len() >= limit {
                 return Ok(Some(segments));
             }
             let found = match next_shared_file(maps, address) {
@@ -76,21 +75,21 @@ impl MapsReader {
                 Err(errno) => return Err(errno.into()),
             };
             if self.kernel.has(found.device) {
-                let mut name = [0; LONGEST_NAME];
+                let mut name = [0; MAX_NAME_BYTES];
                 // Query the complete mapping again: it may have changed. A name that is too long is not a segment's.
                 if let Ok((mapping, name)) = mapping_at(maps, found.range.start, &mut name) {
-                    segments.extend(named(mapping, name).segment(&self.kernel));
+                    segments.extend(to_mapping(mapping, name).segment(&self.kernel));
                 }
             }
             address = found.range.end;
         }
     }
 
-    fn by_text(&self, maps: &File, most: usize) -> io::Result<Option<Vec<SegmentMapping>>> {
+    fn by_text(&self, maps: &File, limit: usize) -> io::Result<Option<Vec<SegmentMapping>>> {
         let mut lines = BufReader::new(maps);
         let (mut line, mut segments, mut any) = (Vec::new(), Vec::new(), false);
         loop {
-            if segments.len() >= most {
+            if segments.len() >= limit {
                 return Ok(Some(segments));
             }
             line.clear();
@@ -100,7 +99,7 @@ impl MapsReader {
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
                 Err(error) => return Err(error),
             }
-            // Few lines contain a segment, and the others can be malformed in many ways.
+            // Few lines contain a segment. The others need not be parsed.
             if memmem::find(&line, b"/SYSV").is_some() {
                 segments.extend(
                     Mapping::from_line(line.trim_ascii_end()).and_then(|mapping| mapping.segment(&self.kernel)),
@@ -130,10 +129,10 @@ impl SegmentFile {
     }
 }
 
-/// "/SYSV0000002a (deleted)" and its NUL take 24 bytes.
-const LONGEST_NAME: usize = 32;
+/// The size of the buffer for the name of a mapping, in bytes. "/SYSV0000002a (deleted)" and its NUL take 24.
+const MAX_NAME_BYTES: usize = 32;
 
-fn named<'a>(found: FileMapping, name: &'a [u8]) -> Mapping<'a> {
+fn to_mapping<'a>(found: FileMapping, name: &'a [u8]) -> Mapping<'a> {
     let FileMapping { range, is_readable, is_writable, is_executable, device, inode } = found;
     let protection = Protection { read: is_readable, write: is_writable, execute: is_executable };
     Mapping { range, protection, device, inode, name }

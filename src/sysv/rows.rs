@@ -5,7 +5,7 @@ use std::io::{self, BufReader};
 use std::vec;
 
 use super::error::Error;
-use super::{Segment, Segments, every, limits};
+use super::{Segment, Segments, limits, scan};
 
 /// All segments of an IPC namespace, in the kernel's order. This is not a snapshot: other processes may create and
 /// remove segments during iteration.
@@ -16,7 +16,7 @@ pub(crate) enum Rows {
     /// The kernel's table, read row by row.
     Table(Segments<BufReader<File>>),
     /// The results of shmctl(2), without [`Segment::rss`] and [`Segment::swap`].
-    Answers(vec::IntoIter<io::Result<Segment>>),
+    Results(vec::IntoIter<io::Result<Segment>>),
 }
 
 /// Opens /proc/sysvipc/shm. If it is missing, unreadable or masked by another file, calls shmctl(2) for each segment.
@@ -26,7 +26,7 @@ pub(crate) enum Rows {
 pub(crate) fn rows() -> Result<Rows, Error> {
     match table() {
         Some(table) => Ok(Rows::Table(table)),
-        None => every::without_table().map(|answers| Rows::Answers(answers.into_iter())),
+        None => scan::without_table().map(|results| Rows::Results(results.into_iter())),
     }
 }
 
@@ -44,7 +44,7 @@ impl Iterator for Rows {
     fn next(&mut self) -> Option<io::Result<Segment>> {
         match self {
             Self::Table(rows) => rows.next(),
-            Self::Answers(rows) => rows.next(),
+            Self::Results(rows) => rows.next(),
         }
     }
 }

@@ -50,8 +50,8 @@ pub struct Segment {
     pub namespace: Option<u64>,
 }
 
-/// The properties that never change. If an identifier is reused, another of these differs, as far as that is
-/// detectable. The key is not included, because marking clears it; nor is ctime, because IPC_SET updates it.
+/// The properties that never change. They distinguish a segment from a later one with the same identifier, unless all of
+/// them are equal. The key is not included, because marking clears it; nor is ctime, because IPC_SET updates it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity {
     pub id: ShmId,
@@ -90,9 +90,9 @@ impl Segment {
 
     /// Returns the resident bytes, unless they exceed the segment's size in whole pages: recent kernels count huge
     /// pages up to 512 times too high.
-    pub fn believable_rss(&self) -> Option<u64> {
-        let most = self.size.checked_next_multiple_of(super::page_size()).unwrap_or(u64::MAX);
-        self.rss.filter(|rss| *rss <= most)
+    pub fn plausible_rss(&self) -> Option<u64> {
+        let limit = self.size.checked_next_multiple_of(super::page_size()).unwrap_or(u64::MAX);
+        self.rss.filter(|rss| *rss <= limit)
     }
 
     /// Returns the latest of attach, detach and change, in seconds since the epoch.
@@ -100,7 +100,7 @@ impl Segment {
         self.atime.max(self.dtime).max(self.ctime)
     }
 
-    /// Returns what distinguishes it from a later segment with the same identifier.
+    /// Returns the properties that distinguish it from a later segment with the same identifier.
     pub fn identity(&self) -> Identity {
         let Segment { id, size, cpid, cuid, cgid, .. } = *self;
         Identity { id, size, cpid, cuid, cgid }
@@ -112,13 +112,13 @@ impl Segment {
     }
 
     /// Returns whether nobody attached or detached between the two snapshots, as far as they show.
-    pub fn attachments_are_as_in(&self, later: &Segment) -> bool {
+    pub fn has_same_attachments_as(&self, later: &Segment) -> bool {
         (self.nattch, self.lpid, self.atime, self.dtime) == (later.nattch, later.lpid, later.atime, later.dtime)
     }
 
-    /// Returns the segment as it was before anybody attached it or marked it for destruction. Owner, mode and key are
-    /// the current ones.
-    pub fn at_birth(&self) -> Segment {
+    /// Returns the segment as the kernel created it: never attached, and not marked for destruction. Owner, mode and key
+    /// are the current ones.
+    pub fn as_created(&self) -> Segment {
         Segment { raw_mode: self.raw_mode & !SHM_DEST, lpid: 0, nattch: 0, atime: 0, dtime: 0, ..self.clone() }
     }
 
@@ -159,8 +159,8 @@ mod tests {
     }
 
     #[test]
-    fn more_memory_than_a_segment_can_hold_is_not_believed() {
-        let of = |size, rss| segment(size, rss).believable_rss();
+    fn an_rss_above_the_size_is_ignored() {
+        let of = |size, rss| segment(size, rss).plausible_rss();
         let page = crate::sysv::page_size();
         assert_eq!(of(1, page), Some(page));
         assert_eq!(of(1, page + 1), None);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identifier_that_is_used_again_is_told_by_what_never_changes() {
+    fn a_reused_identifier_is_recognized() {
         let segment = segment(1, 0);
         for (other, what) in [
             (Segment { id: ShmId::new(4).unwrap(), ..segment.clone() }, "id"),

@@ -9,8 +9,8 @@ use super::Segment;
 use crate::values::{Key, ShmId};
 
 impl Segment {
-    /// Parses a line of the table. Columns have no fixed positions (long uids move them), so the line is split on
-    /// blanks. The key is signed decimal, the mode octal. Columns that a later kernel may append are ignored.
+    /// Parses a line of the table. Columns have no fixed positions (long uids move them), so the line is split at
+    /// spaces. The key is signed decimal, the mode octal. Columns that a later kernel may append are ignored.
     fn from_line(line: &[u8]) -> Option<Segment> {
         let mut fields = Fields(line);
         Some(Segment {
@@ -35,7 +35,7 @@ impl Segment {
     }
 }
 
-/// The numbers of a line, separated by blanks. A segment has 16 of them: splitting and parsing them as strings takes
+/// The numbers of a line, separated by spaces. A segment has 16 of them. To split and parse them as strings would take
 /// several times as long.
 struct Fields<'a>(&'a [u8]);
 
@@ -134,7 +134,7 @@ impl<R: BufRead> Iterator for Segments<R> {
             }
             let Some(segment) = Segment::from_line(&self.line) else {
                 let row = String::from_utf8_lossy(self.line.trim_ascii_end());
-                let message = format!("{} has a row that is no segment: {row:?}", Table::PATH);
+                let message = format!("{} has a malformed row: {row:?}", Table::PATH);
                 return Some(Err(io::Error::new(io::ErrorKind::InvalidData, message)));
             };
             // Linux 5.6 and 5.7 can return a row twice, at the border between two reads.
@@ -194,13 +194,13 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_is_repeated_counts_once() {
+    fn a_repeated_row_is_returned_once() {
         let row = "42 3 600 1 1 0 0 0 0 0 0 0 0 1 0 0\n";
         assert_eq!(rows(&format!("{TITLES}{row}{row}")).unwrap().len(), 1);
     }
 
     #[test]
-    fn a_table_that_cannot_be_read_on_ends_with_the_error() {
+    fn a_read_error_ends_the_iteration() {
         let table = format!("{TITLES}42 3 600 1 1 0 0 0 0 0 0 0 0 1 0 0\n");
         let rows = Segments::new(BufReader::new(table.as_bytes().chain(Unreadable))).unwrap();
         let ids: Vec<_> = rows.take(9).map(|row| row.ok().map(|segment| segment.id.as_raw())).collect();
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_is_none_is_an_error_and_names_it() {
+    fn malformed_rows_are_errors() {
         for row in [
             "nonsense\n",
             "42 3 600 1 1 0 0 0 0 0 0 0 0 1 0\n",

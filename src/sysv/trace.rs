@@ -6,7 +6,9 @@ use std::sync::OnceLock;
 
 use nix::errno::Errno;
 
+use super::control::{SHM_STAT, SHM_STAT_ANY};
 use super::get::SHM_HUGE_SHIFT;
+use super::limits::SHM_INFO;
 use crate::linux::cause;
 use crate::values::Key;
 
@@ -142,12 +144,7 @@ pub(crate) fn attach_flags(flags: libc::c_int) -> impl Display {
     AttachFlags(flags)
 }
 
-// Linux's values (include/uapi/linux/shm.h), which libc does not have.
-const SHM_STAT: libc::c_int = 13;
-const SHM_INFO: libc::c_int = 14;
-const SHM_STAT_ANY: libc::c_int = 15;
-
-/// Whether a shmctl(2) command takes an index instead of an identifier. `EINVAL` then means that the index is free.
+/// Returns whether a shmctl(2) command takes an index instead of an identifier. `EINVAL` then means that the index is free.
 pub(crate) fn control_by_index(command: libc::c_int) -> bool {
     matches!(command, SHM_STAT | SHM_STAT_ANY)
 }

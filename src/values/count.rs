@@ -5,12 +5,12 @@ use std::fmt::Display;
 /// Returns a number with its noun: `1 segment`, `2 segments`, `2 processes`.
 pub(crate) fn counted(count: impl Display, noun: &str) -> String {
     let count = count.to_string();
-    let ending = match noun.as_bytes().last() {
+    let suffix = match noun.as_bytes().last() {
         _ if count == "1" => "",
         Some(b's') => "es",
         _ => "s",
     };
-    format!("{count} {noun}{ending}")
+    format!("{count} {noun}{suffix}")
 }
 
 #[cfg(test)]

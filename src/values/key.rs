@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_notation_gives_the_same_bits() {
+    fn each_notation_gives_the_same_bits() {
         for (word, raw) in [
             ("0x2a", 42),
             ("42", 42),
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_that_does_not_parse_is_refused() {
+    fn malformed_and_large_numbers_are_refused() {
         for word in
             ["", "0x", "08", "4 2", " 42", "42 ", "+42", "--1", "-0x2a", "-052", "-00", "-", "0x-1", "1_0", "٤٢"]
         {

@@ -19,7 +19,7 @@ impl Mode {
     }
 
     /// Returns the bits in the notation of ls(1), `rw-r-----`.
-    pub fn words(self) -> impl Iterator<Item = char> {
+    pub fn letters(self) -> impl Iterator<Item = char> {
         "rwxrwxrwx".chars().enumerate().map(move |(i, letter)| if self.0 >> (8 - i) & 1 == 1 { letter } else { '-' })
     }
 }
@@ -67,7 +67,7 @@ mod tests {
         for word in ["", "1000", "01600", "8", "0o600", "+600", "-1", "rw", "600 ", "99999999"] {
             assert_eq!(word.parse::<Mode>(), Err(ParseModeError), "{word:?}");
         }
-        assert_eq!(Mode(0o641).words().collect::<String>(), "rw-r----x");
+        assert_eq!(Mode(0o641).letters().collect::<String>(), "rw-r----x");
         assert_eq!(Mode(0o41).to_string(), "0041");
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::visible;
 
-/// Decodes a path of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)), where a blank is written as `\040`.
+/// Decodes a path of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)), where a space is written as `\040`.
 pub(crate) fn unescaped_path(word: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(word.len());
     let mut rest = word;
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blanks_come_back() {
+    fn escapes_are_decoded() {
         for (word, path) in
             [(r"/a\040b\134c", "/a b\\c"), ("/a", "/a"), (r"/\04", r"/\04"), (r"\999", r"\999"), ("", "")]
         {

@@ -26,11 +26,11 @@ impl FromStr for Period {
     type Err = ParsePeriodError;
 
     fn from_str(word: &str) -> Result<Period, ParsePeriodError> {
-        // The library also accepts ISO 8601 ("PT5M"), clock times ("1:07:06"), "5m ago" and surrounding blanks. Here a
+        // The library also accepts ISO 8601 ("PT5M"), clock times ("1:07:06"), "5m ago" and surrounding spaces. Here a
         // duration begins with a digit, ends with a unit, and does not lie in the past.
-        let is_meant = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == ' ';
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == ' ';
         let begins = word.starts_with(|c: char| c.is_ascii_digit());
-        if !(begins && word.ends_with(|c: char| c.is_ascii_alphabetic()) && word.chars().all(is_meant)) {
+        if !(begins && word.ends_with(|c: char| c.is_ascii_alphabetic()) && word.chars().all(is_allowed)) {
             return Err(ParsePeriodError);
         }
         word.parse::<Span>()
@@ -60,7 +60,7 @@ mod tests {
         ] {
             assert_eq!(word.parse(), Ok(Period(Duration::from_millis(ms))), "{word}");
         }
-        // Words that an earlier version accepted; the fuzzer found them.
+        // jiff accepts these. The fuzzer found them.
         for word in ["1:7:6", "79:42000581414:0079070.01", "2h\r\n", "2h ", "0\u{c}d", "9w2d\t\t"] {
             assert_eq!(word.parse::<Period>(), Err(ParsePeriodError), "{word:?}");
         }

@@ -12,7 +12,7 @@ use crate::values::{Key, ParseKeyError, ShmId, visible_path};
 pub enum SegmentRef {
     /// `0x2a`, `052`.
     Key(Key),
-    /// `42`: a key that the user writes as a decimal, and so knows as one.
+    /// `42`. Messages show this key in decimal too, because the user knows it by that number.
     Decimal(Key),
     /// `id:5`.
     Id(ShmId),
@@ -75,7 +75,7 @@ impl std::str::FromStr for ProjectId {
 /// Why a word names no segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParseSegmentRefError {
-    /// Not a key, nor one of the prefixed forms.
+    /// Neither a key nor one of the prefixed forms.
     Key(ParseKeyError),
     /// Hexadecimal digits without `0x`.
     Hexadecimal(Key),
@@ -115,7 +115,7 @@ impl std::error::Error for ParseSegmentRefError {}
 impl TryFrom<&OsStr> for SegmentRef {
     type Error = ParseSegmentRefError;
 
-    /// Reads the whole word. A path may not be UTF-8, so `FromStr` cannot serve.
+    /// Reads the whole word. This is not `FromStr`, because a path need not be UTF-8.
     fn try_from(word: &OsStr) -> Result<SegmentRef, ParseSegmentRefError> {
         let bytes = word.as_bytes();
         if let Some(rest) = bytes.strip_prefix(b"ftok:") {
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_almost_right_is_recognized() {
+    fn near_misses_have_their_own_errors() {
         assert_eq!(parse("42"), Ok(SegmentRef::Decimal(Key::from_raw(42))));
         assert_eq!(parse("7a6d0001"), Err(ParseSegmentRefError::Hexadecimal(Key::from_raw(0x7a6d_0001))));
         assert_eq!(parse("/postgres"), Err(ParseSegmentRefError::Posix));
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_refused() {
+    fn malformed_words_are_refused() {
         for word in ["0", "0x0", "00", "-0"] {
             assert_eq!(parse(word), Err(ParseSegmentRefError::Private), "{word}");
         }

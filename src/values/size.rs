@@ -33,7 +33,7 @@ impl FromStr for Size {
         if word.starts_with("0x") || word.starts_with("0X") {
             return c_integer(word).map(Size).map_err(|_| ParseSizeError);
         }
-        // parse_size also accepts blanks, underscores and exponents. On a command line these are mistakes. `1E` is an
+        // parse_size also accepts spaces, underscores and exponents. On a command line these are mistakes. `1E` is an
         // exbibyte, and a fraction needs a unit.
         let digits_end = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
         let (number, unit) = word.split_at(digits_end);
@@ -64,8 +64,7 @@ fn is_unit(unit: &str) -> bool {
 
 /// Returns a number of bytes for people, in powers of 1024 with one letter: `512`, `4K`, `1.5M`.
 pub(crate) fn human(bytes: u128) -> String {
-    // A column of sizes needs three digits; an f64 has fifteen.
-    #[expect(clippy::cast_precision_loss)]
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown, and an f64 has fifteen")]
     let (prefix, number) = match NumberPrefix::binary(bytes as f64) {
         NumberPrefix::Standalone(_) => return bytes.to_string(),
         NumberPrefix::Prefixed(prefix, number) => (prefix, number),
@@ -81,7 +80,7 @@ pub(crate) fn human(bytes: u128) -> String {
     digits + &prefix.symbol()[..1]
 }
 
-/// Returns the same for a sentence, where a number without a letter needs a unit: `10 bytes`.
+/// Returns a number of bytes for a sentence. Unlike [`human`], it writes the unit where there is no letter: `10 bytes`.
 pub(crate) fn human_bytes(bytes: u128) -> String {
     if bytes < 1024 { counted(bytes, "byte") } else { human(bytes) }
 }
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_refused() {
+    fn malformed_and_large_sizes_are_refused() {
         for word in [
             "",
             " ",
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn people_read_one_letter() {
+    fn human_sizes_have_at_most_four_digits_and_one_letter() {
         for (bytes, text) in [
             (0, "0"),
             (1023, "1023"),

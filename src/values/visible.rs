@@ -43,7 +43,7 @@ fn is_unsafe(c: char) -> bool {
     match c.general_category() {
         // Directional marks, zero-width characters, tags, the soft hyphen.
         GeneralCategory::Format | GeneralCategory::Control => true,
-        // Blanks other than U+0020, and line separators.
+        // Spaces other than U+0020, and line separators.
         GeneralCategory::SpaceSeparator | GeneralCategory::LineSeparator | GeneralCategory::ParagraphSeparator => true,
         // How a terminal shows these is unknown.
         GeneralCategory::Unassigned | GeneralCategory::PrivateUse | GeneralCategory::Surrogate => true,
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_is_escaped() {
+    fn invisible_characters_are_escaped() {
         let ignorable =
             regex::Regex::new(r"\p{Default_Ignorable_Code_Point}|\p{White_Space}|\p{Cc}|\p{Cf}|\p{Co}").unwrap();
         // The planes in between have no characters.

@@ -125,7 +125,7 @@ proptest! {
         // The kernel's own mounts have no device, so their major number is 0.
         (major, minor, key) in (1_u32..4096, any::<u32>(), any::<u32>()),
     ) {
-        let kernel = KernelMounts::learn().expect("a memfd");
+        let kernel = KernelMounts::find().expect("a memfd");
         if let Some(mapping) = Mapping::from_line(&bytes) {
             let _ = mapping.segment(&kernel);
         }

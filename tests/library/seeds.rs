@@ -118,7 +118,7 @@ fn rows_of_the_kernels_table() {
 
 #[test]
 fn lines_of_memory_maps() {
-    let kernel = KernelMounts::learn().expect("a memfd");
+    let kernel = KernelMounts::find().expect("a memfd");
     for (line, is_mapping) in [
         (&b"5-e ras  0:0 0 /SYSV01024\x1c00"[..], true),
         (b"000-7 w-( 0 fff:11 00  /SYSV00000001 (deleted)", true),

@@ -144,7 +144,7 @@ impl Filters {
 }
 
 /// Reports how many segments `--orphaned` skipped because it cannot be determined whether they are orphans.
-pub(in crate::commands) fn tell_undecided(selection: &Selection) {
+pub(in crate::commands) fn report_undecided(selection: &Selection) {
     let (those, their) = match selection.undecided.load(Ordering::Relaxed) {
         0 => return,
         1 => ("1 segment".into(), "its"),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn each_filter_alone_is_one() {
+    fn each_filter_alone_is_not_empty() {
         let is_empty = |words: &[String]| {
             let line = ["".into()].iter().chain(words).cloned().collect::<Vec<_>>();
             Line::try_parse_from(line).unwrap_or_else(|error| panic!("{error}")).filters.is_empty()

@@ -36,7 +36,7 @@ pub(super) fn segments(word: &OsStr) -> Vec<CompletionCandidate> {
     named.collect()
 }
 
-/// Returns the existing keys, and the filter's word for no key.
+/// Returns the existing keys.
 pub(super) fn keys(word: &OsStr) -> Vec<CompletionCandidate> {
     let names = Names::default();
     let word = word.to_str().unwrap_or_default();
@@ -87,8 +87,8 @@ fn names_of(of_segments: impl Iterator<Item = String>, file: &str) -> Vec<Comple
 /// Returns a key in the notation that the word begins with: in full (`0x0000002a`), or short (`0x2a` or `42`).
 fn written(key: Key, word: &str) -> Option<String> {
     let number = key.as_raw().cast_unsigned();
-    let ways = [key.to_string(), format!("{number:#x}"), number.to_string()];
-    ways.into_iter().find(|way| !key.is_private() && way.starts_with(word))
+    let notations = [key.to_string(), format!("{number:#x}"), number.to_string()];
+    notations.into_iter().find(|notation| !key.is_private() && notation.starts_with(word))
 }
 
 /// Returns a description that distinguishes a segment from others, without its name.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::error::{Error, Result};
+use crate::linux::cause;
 use crate::linux::seccomp::Filter;
 use crate::output::leaks::CreatedBy;
 use crate::segments::creators::{Creators, ThisKernel};
@@ -21,7 +22,7 @@ use crate::system::stack;
 use crate::system::tracer::{Creation, Tracer, Wanted};
 
 /// The maximum time for looking up functions and lines.
-const LONGEST_LOOKUP: Duration = Duration::from_secs(20);
+const MAX_LOOKUP_TIME: Duration = Duration::from_secs(20);
 
 /// A command that has exited, and the recorded calls.
 pub(super) struct Traced {
@@ -114,7 +115,7 @@ fn untraced(error: &io::Error) -> String {
             "another guard, or another program with seccomp notifications, traces the command".to_owned()
         }
         Some(Errno::EINVAL | Errno::ENOSYS) => "it needs seccomp notifications (Linux 5.5 or later)".to_owned(),
-        _ => format!("the command could not be traced: {}", crate::linux::cause(error)),
+        _ => format!("the command could not be traced: {}", cause(error)),
     }
 }
 
@@ -129,7 +130,7 @@ pub(super) fn describe(leaks: &Leaks, directory: &Path) -> Described {
     });
     let calls: Vec<&Arc<Creation>> = calls.collect();
     let stack = |call: &&Arc<Creation>| call.caller.as_ref().map_or(Vec::new(), |caller| caller.stack.clone());
-    let frames = stack::describe(&calls.iter().map(stack).collect::<Vec<_>>(), LONGEST_LOOKUP);
+    let frames = stack::describe(&calls.iter().map(stack).collect::<Vec<_>>(), MAX_LOOKUP_TIME);
     let record = |(call, frames): (&Arc<Creation>, _)| (Arc::as_ptr(call), CreatedBy::new(call, frames, directory));
     Described(calls.into_iter().zip(frames).map(record).collect())
 }

@@ -16,7 +16,7 @@ struct Report<'a> {
 
 impl Remove {
     /// Reports the result for a segment at once, unless its destruction is still awaited.
-    pub(super) fn tell(&self, removal: &Removal, lookups: &Lookups, output: &mut Output) -> Result<()> {
+    pub(super) fn report(&self, removal: &Removal, lookups: &Lookups, output: &mut Output) -> Result<()> {
         let is_waited_for = self.wait.is_some() && removal.outcome == Outcome::Marked;
         if let Some(error) = &removal.error {
             say(error);
@@ -30,8 +30,8 @@ impl Remove {
 
     /// Returns whether a removal is reported as a line on standard output.
     fn is_line(&self, removal: &Removal) -> bool {
-        let is_told_otherwise = matches!(removal.outcome, Outcome::Missing | Outcome::WouldRemove);
-        !self.quiet && !self.wants_json() && !is_told_otherwise
+        let is_reported_otherwise = matches!(removal.outcome, Outcome::Missing | Outcome::WouldRemove);
+        !self.quiet && !self.wants_json() && !is_reported_otherwise
     }
 
     /// Waits if requested, and reports the remaining results. `left` were not reached before a signal.

@@ -23,7 +23,7 @@ const SOON: Duration = Duration::from_micros(300);
 /// The pause between two reads at the end, until the last records are complete.
 const COMPLETE: Duration = Duration::from_millis(5);
 
-/// How long to wait at the end for events that must be seen twice before they are reported.
+/// The time to wait at the end for events that must be seen twice before they are reported.
 const TWICE: Duration = Duration::from_millis(60);
 
 /// Reports every event until the watch ends.
@@ -48,11 +48,11 @@ pub(super) fn watch(
             }
             return Ok(signal.map_or(Status::Done, Status::Signal));
         }
-        if let Flow::Break(status) = tell(&mut watcher, report)? {
+        if let Flow::Break(status) = report_events(&mut watcher, report)? {
             return Ok(status);
         }
         if now >= compare {
-            if let Flow::Break(status) = report.happened(&watcher.compare()?)? {
+            if let Flow::Break(status) = report.occurred(&watcher.compare()?)? {
                 return Ok(status);
             }
             report.check_reader()?;
@@ -72,9 +72,9 @@ pub(super) fn watch(
 }
 
 /// Reports the recorded events.
-fn tell(watcher: &mut Watcher, report: &mut Report<'_>) -> Result<Flow> {
+fn report_events(watcher: &mut Watcher, report: &mut Report<'_>) -> Result<Flow> {
     let occurrences = watcher.read()?;
-    match report.happened(&occurrences)? {
+    match report.occurred(&occurrences)? {
         Flow::Continue(()) => report.lost(watcher.take_lost()),
         end => Ok(end),
     }
@@ -87,21 +87,21 @@ fn finish(watcher: &mut Watcher, report: &mut Report<'_>) -> Result<Flow> {
     // A record is complete once the earlier records of all CPUs have been read.
     while flow.is_continue() && watcher.settled() < end {
         sleep(COMPLETE);
-        flow = tell(watcher, report)?;
+        flow = report_events(watcher, report)?;
     }
     for pause in [TWICE, TWICE] {
         if flow.is_break() {
             break;
         }
-        flow = report.happened(&watcher.compare()?)?;
+        flow = report.occurred(&watcher.compare()?)?;
         if flow.is_break() || !watcher.has_suspects() {
             break;
         }
         sleep(pause);
-        flow = tell(watcher, report)?;
+        flow = report_events(watcher, report)?;
     }
     if flow.is_continue() && watcher.has_suspects() {
-        flow = report.happened(&watcher.compare()?)?;
+        flow = report.occurred(&watcher.compare()?)?;
     }
     if flow.is_continue() { report.lost(watcher.take_lost()) } else { Ok(flow) }
 }

@@ -29,7 +29,7 @@ pub(super) fn watch(
         let signal = shutdown.wait(Some(pause)).map_err(|error| Error::io("wait for a signal", &error))?;
         let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
         // One more snapshot at the end, so that earlier changes are reported.
-        if let Flow::Break(status) = report.looked(&snapshots.next()?)? {
+        if let Flow::Break(status) = report.changed(&snapshots.next()?)? {
             return Ok(status);
         }
         if let Some(signal) = signal {
@@ -63,10 +63,10 @@ impl Snapshots {
     fn next(&mut self) -> Result<Vec<Change>> {
         let mut tables = tables(self.scope)?;
         let mut changes = Vec::new();
-        for (namespace, look) in std::mem::take(&mut self.last) {
+        for (namespace, previous) in std::mem::take(&mut self.last) {
             let rows = tables.remove(&namespace);
             let is_gone = rows.is_none();
-            let (next, changed) = look.next(rows.unwrap_or_default());
+            let (next, changed) = previous.next(rows.unwrap_or_default());
             changes.extend(changed);
             if !is_gone {
                 self.last.insert(namespace, next);
@@ -87,10 +87,10 @@ fn tables(scope: Scope) -> Result<BTreeMap<u64, Vec<Segment>>> {
     }
     let unreadable = |error: io::Error| Error::io("read /proc", &error);
     let mut tables = BTreeMap::new();
-    for inhabited in survey().map_err(unreadable)?.namespaces {
+    for live in survey().map_err(unreadable)?.namespaces {
         // A namespace that may not be entered, or that vanishes, is skipped.
-        if let Ok(Some(rows)) = inhabited.rows() {
-            tables.insert(inhabited.inode(), rows.collect::<io::Result<_>>().map_err(unreadable)?);
+        if let Ok(Some(rows)) = live.rows() {
+            tables.insert(live.inode(), rows.collect::<io::Result<_>>().map_err(unreadable)?);
         }
     }
     Ok(tables)

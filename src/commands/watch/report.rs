@@ -56,7 +56,6 @@ impl<'a> Report<'a> {
     /// Resolves the named segments, users and files.
     ///
     /// # Errors
-    ///
     /// An unknown user or file, or key 0.
     pub(super) fn new(watch: &Watch, context: &'a mut Context, shutdown: &'a ShutdownSignals) -> Result<Report<'a>> {
         Ok(Report {
@@ -81,7 +80,7 @@ impl<'a> Report<'a> {
     }
 
     /// Reports the selected changes between two snapshots.
-    pub(super) fn looked(&mut self, changes: &[Change]) -> Result<Flow> {
+    pub(super) fn changed(&mut self, changes: &[Change]) -> Result<Flow> {
         if changes.is_empty() {
             return Ok(Flow::Continue(()));
         }
@@ -89,7 +88,7 @@ impl<'a> Report<'a> {
         // one.
         let lookups = Lookups::default();
         let now = lookups.clock();
-        self.selection.look_again();
+        self.selection.refresh();
         for change in changes {
             if self.is_chosen(change, &lookups) {
                 let clock = now.clone();
@@ -104,12 +103,12 @@ impl<'a> Report<'a> {
     }
 
     /// Reports the selected events.
-    pub(super) fn happened(&mut self, occurrences: &[Occurrence]) -> Result<Flow> {
+    pub(super) fn occurred(&mut self, occurrences: &[Occurrence]) -> Result<Flow> {
         if occurrences.is_empty() {
             return Ok(Flow::Continue(()));
         }
         let lookups = Lookups::default();
-        self.selection.look_again();
+        self.selection.refresh();
         for Occurrence { time, what, actor, cause } in occurrences {
             let what = match what {
                 Occurred::Changed(change) if self.is_chosen(change, &lookups) => What::Change(change),
@@ -198,7 +197,7 @@ impl<'a> Report<'a> {
 }
 
 /// The maximum number of cached processes.
-const MOST_PROCESSES: usize = 1024;
+const MAX_PROCESSES: usize = 1024;
 
 /// Processes that caused events, by pid and program. They are cached because they may have ended before their next
 /// event is reported.
@@ -208,12 +207,12 @@ struct Actors(HashMap<(i32, u32), Option<Rc<Program>>>);
 impl Actors {
     /// Describes a process. If it ended before it was inspected, only its name is known.
     fn describe(&mut self, actor: &events::Actor, lookups: &Lookups) -> Actor {
-        if self.0.len() >= MOST_PROCESSES {
+        if self.0.len() >= MAX_PROCESSES {
             self.0.clear();
         }
-        let look = || Program::of(actor.pid).map(Rc::new);
-        let met = || self.0.entry((actor.pid, actor.generation)).or_insert_with(look).clone();
-        let program = actor.program.clone().or_else(met);
+        let inspect = || Program::of(actor.pid).map(Rc::new);
+        let cached = || self.0.entry((actor.pid, actor.generation)).or_insert_with(inspect).clone();
+        let program = actor.program.clone().or_else(cached);
         let unknown = || format!("[{}]", actor.name).into();
         Actor {
             pid: actor.pid,

@@ -121,7 +121,7 @@ impl SavedSegment {
         self.parsed_key().unwrap_or(Key::PRIVATE)
     }
 
-    /// Returns the identifier that it had.
+    /// Returns the identifier that it had when it was saved.
     pub(crate) fn id(&self) -> ShmId {
         ShmId::from_kernel(self.id)
     }

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_is_read_back_and_any_other_byte_makes_it_none() {
+    fn only_unchanged_headers_are_read_back() {
         let id = ShmId::new(5).unwrap();
         for content in [Content::Extent { id, offset: u64::MAX }, Content::Manifest, Content::Digest] {
             let member = Member { content, size: 1 << 30, mtime: 1_795_000_000 };
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_not_ours_are_none() {
+    fn other_names_are_refused() {
         for name in [
             "shmadm/id-5/../../etc/passwd",
             "shmadm/id-5",

@@ -11,7 +11,7 @@ use super::{MEMBER, PIECE};
 use crate::contents::Advance;
 use crate::contents::part::Part;
 use crate::contents::sink::Sink;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::system::names::Names;
 use crate::sysv::Segment;
 
@@ -89,8 +89,7 @@ impl<'a> Writer<'a> {
 
     /// Completes the archive with its manifest.
     pub(crate) fn finish(mut self) -> Result<()> {
-        let text =
-            serde_json::to_vec_pretty(&self.manifest).map_err(|error| crate::error::Error::output(&error.into()))?;
+        let text = serde_json::to_vec_pretty(&self.manifest).map_err(|error| Error::output(&error.into()))?;
         self.put_file(Content::Manifest, &text)?;
         let sum = format!("{}  manifest.json\n", sha256::of(&text));
         self.put_file(Content::Digest, sum.as_bytes())?;

@@ -34,13 +34,13 @@ impl Temporary {
     pub(super) fn new(place: Place, mode: u32) -> io::Result<Temporary> {
         let blocked = BlockedSignals::shutdown();
         let directory = place.directory.try_clone()?;
-        let (file, name) = make(&directory)?;
+        let (file, name) = create(&directory)?;
         let removed = name.clone();
         let undo = Box::new(blocked.undo_with(move || {
             let _ = unlinkat(directory, removed, AtFlags::empty());
         }));
         let temporary = Temporary { file, name, place, _undo: undo };
-        // open(2) would apply the umask, but the mode is meant literally.
+        // open(2) would apply the umask to the mode.
         temporary.file.set_permissions(Permissions::from_mode(mode))?;
         Ok(temporary)
     }
@@ -63,19 +63,19 @@ impl Drop for Temporary {
     }
 }
 
-fn make(directory: &OwnedFd) -> io::Result<(File, OsString)> {
+fn create(directory: &OwnedFd) -> io::Result<(File, OsString)> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut tried = Errno::EXIST;
+    let mut last = Errno::EXIST;
     for _ in 0..TRIES {
         let name = OsString::from(format!(".shmadm-{:016x}", fastrand::u64(..)));
         match retry_on_intr(|| openat(directory, &name, flags, Mode::RUSR | Mode::WUSR)) {
             Ok(file) => return Ok((file.into(), name)),
             Err(Errno::EXIST) => {}
             Err(errno) => {
-                tried = errno;
+                last = errno;
                 break;
             }
         }
     }
-    Err(tried.into())
+    Err(last.into())
 }

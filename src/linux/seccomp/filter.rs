@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_that_wait_can_be_let_go_since_linux_5_5() {
+    fn filters_need_linux_5_5() {
         for (release, expected) in [
             (&b"6.18.44-fc-v669"[..], true),
             (b"5.5.0", true),

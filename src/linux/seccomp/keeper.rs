@@ -62,7 +62,7 @@ impl Listener {
             let waited = poll(&mut polled, None);
             if polled[0].revents().contains(PollFlags::IN) {
                 if let Ok(Some(notification)) = self.receive() {
-                    self.let_go(notification.id);
+                    self.resume(notification.id);
                 }
             } else if waited != Err(rustix::io::Errno::INTR) {
                 return;

@@ -135,7 +135,7 @@ impl Listener {
 
     /// Lets the call continue: ioctl(2) `SECCOMP_IOCTL_NOTIF_SEND` with SECCOMP_USER_NOTIF_FLAG_CONTINUE. The kernel
     /// then executes the call normally. It is no error if the thread is gone or the call has already continued.
-    pub(crate) fn let_go(&self, id: u64) {
+    pub(crate) fn resume(&self, id: u64) {
         let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
         let mut response = libc::seccomp_notif_resp { id, val: 0, error: 0, flags };
         // A call without an answer waits for ever, so retry. EINTR occurs while the kernel waits for the lock

@@ -1,4 +1,4 @@
-//! Writing cells, shared by several columns.
+//! Functions that write cells, for several columns.
 
 use std::fmt::{self, Write as _};
 
@@ -30,7 +30,7 @@ pub(super) fn joined(text: &mut String, values: impl IntoIterator<Item = impl fm
     }
 }
 
-/// Appends a number of bytes; nothing if it is not known.
+/// Appends a number of bytes; nothing if it is unknown.
 pub(super) fn bytes(text: &mut String, bytes: Option<u64>, view: &View<'_>) {
     match bytes {
         Some(bytes) if view.human_sizes => text.push_str(&human(bytes.into())),

@@ -1,4 +1,4 @@
-//! A column: what it shows of a segment, and where.
+//! A column: its title, its help, and how it shows a segment.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::sysv::Segment;
 pub struct Column {
     /// Its name: in the header line, and in `-o` and `--sort`, where case does not matter.
     pub title: &'static str,
-    /// What it shows, in at most 48 characters.
+    /// A description of its contents, in at most 48 characters.
     pub help: &'static str,
     /// The alignment of its text in a table.
     pub alignment: Alignment,
@@ -19,9 +19,9 @@ pub struct Column {
     pub is_expensive: bool,
     /// Whether a table may cut its text to fit the terminal.
     pub can_be_cut: bool,
-    /// Appends what it shows of a segment; nothing if there is nothing to show.
+    /// A function that appends the text for a segment; nothing if there is nothing to show.
     pub(super) write: fn(&Segment, &View<'_>, &mut String),
-    /// The order of two segments; by the text if `None`.
+    /// A function that compares two segments. If it is `None`, their texts are compared.
     pub(super) order: Option<fn(&Segment, &Segment) -> Ordering>,
 }
 
@@ -47,12 +47,12 @@ impl Column {
         COLUMNS.iter().find(|column| column.title.eq_ignore_ascii_case(title)).ok_or(UnknownColumn)
     }
 
-    /// Appends what it shows of a segment; nothing if there is nothing to show.
+    /// Appends the text for a segment; nothing if there is nothing to show.
     pub fn write(&self, segment: &Segment, view: &View<'_>, text: &mut String) {
         (self.write)(segment, view, text);
     }
 
-    /// Returns what it shows of a segment.
+    /// Returns the text for a segment.
     pub fn text(&self, segment: &Segment, view: &View<'_>) -> String {
         let mut text = String::new();
         self.write(segment, view, &mut text);

@@ -36,6 +36,37 @@ pub trait RowWriter {
     }
 }
 
+/// Writes rows as lines with one space between fields.
+pub(super) struct Lines<'a> {
+    line: String,
+    out: &'a mut dyn Write,
+    /// A function that appends a field, given its title and its text.
+    append: fn(&mut String, &str, &str),
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(out: &'a mut dyn Write, append: fn(&mut String, &str, &str)) -> Lines<'a> {
+        Lines { line: String::new(), out, append }
+    }
+}
+
+impl RowWriter for Lines<'_> {
+    fn field(&mut self, title: &str, text: &str) -> io::Result<()> {
+        if !self.line.is_empty() {
+            self.line.push(' ');
+        }
+        (self.append)(&mut self.line, title, text);
+        Ok(())
+    }
+
+    fn end_row(&mut self) -> io::Result<()> {
+        self.line.push('\n');
+        self.out.write_all(self.line.as_bytes())?;
+        self.line.clear();
+        Ok(())
+    }
+}
+
 impl<F: Delimited> Format for F {
     fn default_columns(&self) -> Vec<&'static Column> {
         if F::HAS_ALL_COLUMNS { Column::inexpensive() } else { Column::defaults() }

@@ -1,49 +1,32 @@
-//! `export`: for `eval` of the shell.
+//! `export`: assignments for `eval` of the shell.
 
-use std::io::{self, Write};
+use std::io::Write;
 
-use super::delimited::{Delimited, RowWriter};
+use super::delimited::{Delimited, Lines, RowWriter};
 use crate::values::escape;
 
 /// `KEY="0x0000002a" ID="5"`.
 pub struct Export;
-
-struct Line<'a> {
-    line: String,
-    out: &'a mut dyn Write,
-}
 
 impl Delimited for Export {
     const HAS_TITLES: bool = false;
     const HAS_ALL_COLUMNS: bool = true;
 
     fn writer<'a>(out: &'a mut dyn Write) -> Box<dyn RowWriter + 'a> {
-        Box::new(Line { line: String::new(), out })
+        Box::new(Lines::new(out, append))
     }
 }
 
-impl RowWriter for Line<'_> {
-    fn field(&mut self, title: &str, text: &str) -> io::Result<()> {
-        if !self.line.is_empty() {
-            self.line.push(' ');
-        }
-        self.line.push_str(title);
-        self.line.push_str("=\"");
-        push(&mut self.line, text);
-        self.line.push('"');
-        Ok(())
-    }
-
-    fn end_row(&mut self) -> io::Result<()> {
-        self.line.push('\n');
-        self.out.write_all(self.line.as_bytes())?;
-        self.line.clear();
-        Ok(())
-    }
+/// Appends `TITLE="TEXT"`.
+fn append(line: &mut String, title: &str, text: &str) {
+    line.push_str(title);
+    line.push_str("=\"");
+    push(line, text);
+    line.push('"');
 }
 
-/// Appends text, escaping what a shell interprets within double quotes, except the backslash of an already escaped
-/// byte.
+/// Appends text. Escapes what a shell interprets within double quotes, but not the backslash of an already
+/// escaped byte.
 fn push(line: &mut String, text: &str) {
     if !text.contains(['"', '$', '`', '\\']) {
         return line.push_str(text);
@@ -67,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shell_finds_nothing_to_act_on() {
+    fn characters_special_to_a_shell_are_escaped() {
         for (text, row) in [
             ("a \"$(b)\" `c` \\d", "COMMAND=\"a \\x22\\x24(b)\\x22 \\x60c\\x60 \\x5cd\"\n"),
             ("\\x1b \\xz", "COMMAND=\"\\x1b \\x5cxz\"\n"),

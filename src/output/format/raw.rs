@@ -1,45 +1,24 @@
-//! `raw`: for `read` of the shell, and for awk.
+//! `raw`: words for `read` of the shell, and for awk(1).
 
-use std::io::{self, Write};
+use std::io::Write;
 
-use super::delimited::{Delimited, RowWriter};
+use super::delimited::{Delimited, Lines, RowWriter};
 use crate::values::escape;
 
 /// One space between fields, spaces in a value as `\x20`, an empty value as `-`.
 pub struct Raw;
-
-struct Line<'a> {
-    line: String,
-    out: &'a mut dyn Write,
-}
 
 impl Delimited for Raw {
     const HAS_TITLES: bool = true;
     const HAS_ALL_COLUMNS: bool = false;
 
     fn writer<'a>(out: &'a mut dyn Write) -> Box<dyn RowWriter + 'a> {
-        Box::new(Line { line: String::new(), out })
+        Box::new(Lines::new(out, append))
     }
 }
 
-impl RowWriter for Line<'_> {
-    fn field(&mut self, _: &str, text: &str) -> io::Result<()> {
-        if !self.line.is_empty() {
-            self.line.push(' ');
-        }
-        push(&mut self.line, text);
-        Ok(())
-    }
-
-    fn end_row(&mut self) -> io::Result<()> {
-        self.line.push('\n');
-        self.out.write_all(self.line.as_bytes())?;
-        self.line.clear();
-        Ok(())
-    }
-}
-
-fn push(line: &mut String, text: &str) {
+/// Appends a value as one word.
+fn append(line: &mut String, _: &str, text: &str) {
     // Nearly every value needs no escaping.
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return line.push_str(text);
@@ -62,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_value_stays_one_word() {
+    fn each_value_is_one_word() {
         assert_eq!(row_of::<Raw>(&["a b", "", "c"]), "a\\x20b - c\n");
         assert_eq!(row_of::<Raw>(&["", "a"]), "- a\n");
     }

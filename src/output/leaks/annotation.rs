@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::LeakedObjects;
 use super::lines::details;
+use super::report::LeakSummary;
 
 /// Returns one workflow command for each object.
 pub(crate) fn annotations(objects: &LeakedObjects) -> Vec<String> {
@@ -13,13 +14,13 @@ pub(crate) fn annotations(objects: &LeakedObjects) -> Vec<String> {
         let below = workspace.as_ref().and_then(|workspace| Path::new(path).strip_prefix(workspace).ok());
         below.map_or(path.to_owned(), |path| path.display().to_string())
     };
-    let annotation = |told: super::report::Told<'_>| {
-        let place = told
+    let annotation = |leak: LeakSummary<'_>| {
+        let place = leak
             .created_by
             .and_then(|by| by.place())
             .map_or(String::new(), |(_, path, line)| format!("file={},line={line},", property(&relative(path))));
-        let mut message = format!("the command left {} behind", told.line);
-        for line in told.created_by.map(details).unwrap_or_default() {
+        let mut message = format!("the command left {} behind", leak.line);
+        for line in leak.created_by.map(details).unwrap_or_default() {
             message.push('\n');
             message.push_str(&line);
         }
@@ -43,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_others_chose_ends_neither_a_property_nor_the_command() {
+    fn properties_and_messages_are_escaped() {
         assert_eq!(property("a,b:c%\n::error"), "a%2Cb%3Ac%25%0A%3A%3Aerror");
         assert_eq!(data("100% of\r\n::stop"), "100%25 of%0D%0A::stop");
     }

@@ -34,15 +34,15 @@ fn cases<W: Write>(writer: &mut Writer<W>, objects: &LeakedObjects) -> io::Resul
         let name = ("name", "the command left nothing behind");
         writer.create_element("testcase").with_attributes([("classname", CLASS), name, ("time", "0")]).write_empty()?;
     }
-    for told in each {
+    for leak in each {
         let mut case = writer.create_element("testcase");
-        case = case.with_attributes([("classname", CLASS), ("name", told.name), ("time", "0")]);
-        if let Some((file, _, line)) = told.created_by.and_then(|by| by.place()) {
+        case = case.with_attributes([("classname", CLASS), ("name", leak.name), ("time", "0")]);
+        if let Some((file, _, line)) = leak.created_by.and_then(|by| by.place()) {
             case = case.with_attributes([("file", file), ("line", &*line.to_string())]);
         }
-        let message = format!("the command left {} behind", told.line);
+        let message = format!("the command left {} behind", leak.line);
         let mut text = vec![message.clone()];
-        text.extend(told.created_by.into_iter().flat_map(details));
+        text.extend(leak.created_by.into_iter().flat_map(details));
         let text = text.join("\n");
         case.write_inner_content(|writer| {
             let failure = writer.create_element("failure");

@@ -4,20 +4,20 @@ use super::{CreatedBy, LeakedObjects, StackFrame, command_line};
 use crate::values::counted;
 
 /// The maximum number of objects that are described. One line summarizes the rest.
-const MOST_DETAILED: usize = 100;
+const MAX_DETAILED: usize = 100;
 
 /// Returns the lines about everything that was left behind; none if there is nothing.
 pub(crate) fn lines(objects: &LeakedObjects) -> Vec<String> {
     let Some(summary) = summary(objects) else { return Vec::new() };
     let mut lines = vec![format!("the command left {summary} behind:")];
-    for (index, told) in objects.each().enumerate() {
-        lines.push(format!("  {}", told.line));
-        if index < MOST_DETAILED {
-            lines.extend(told.created_by.iter().flat_map(|by| details(by)).map(|line| format!("    {line}")));
+    for (index, leak) in objects.each().enumerate() {
+        lines.push(format!("  {}", leak.line));
+        if index < MAX_DETAILED {
+            lines.extend(leak.created_by.iter().flat_map(|by| details(by)).map(|line| format!("    {line}")));
         }
     }
-    if objects.each().count() > MOST_DETAILED {
-        lines.push(format!("  the creators of the first {MOST_DETAILED} are shown; --report has all"));
+    if objects.each().count() > MAX_DETAILED {
+        lines.push(format!("  the creators of the first {MAX_DETAILED} are shown; --report has all"));
     }
     lines
 }
@@ -43,7 +43,7 @@ pub(super) fn details(by: &CreatedBy) -> Vec<String> {
     lines
 }
 
-/// Returns `create_pool (pool.c:7)`, or whatever else is known about a frame.
+/// Returns `create_pool (pool.c:7)`, or the other known data about a frame.
 fn place(frame: &StackFrame) -> String {
     let StackFrame { function, file, line, module, offset, .. } = frame;
     let source = match (file, line) {

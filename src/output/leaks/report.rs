@@ -12,7 +12,7 @@ use crate::segments::state;
 use crate::sysv::{MessageQueue, SemaphoreSet};
 use crate::values::{Mode, counted};
 
-/// Everything that a command left behind, recorded before anything is removed.
+/// The objects that a command left behind, recorded before any of them is removed.
 #[derive(Debug, Serialize)]
 pub(crate) struct LeakedObjects {
     pub(super) leaked: Vec<Leaked<SegmentRecord>>,
@@ -23,10 +23,10 @@ pub(crate) struct LeakedObjects {
 /// The report.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report<'a> {
-    /// What was left behind.
+    /// The objects that were left behind.
     #[serde(flatten)]
     pub objects: &'a LeakedObjects,
-    /// Whether all of it was removed.
+    /// Whether all of them were removed.
     pub removed: bool,
     /// The exit status.
     pub status: u8,
@@ -68,7 +68,7 @@ pub(super) struct QueueRecord {
 }
 
 impl LeakedObjects {
-    /// Creates the records of what was left behind. `created_by` returns the record of an object's creator.
+    /// Creates the records of leaked objects. `created_by` returns the record of an object's creator.
     pub(crate) fn new(
         leaks: &Leaks,
         lookups: &Lookups,
@@ -121,18 +121,18 @@ impl LeakedObjects {
     }
 
     /// Returns for each object its name, its line and its creator.
-    pub(super) fn each(&self) -> impl Iterator<Item = Told<'_>> {
-        fn told<T>(leaked: &Leaked<T>) -> Told<'_> {
-            Told { name: &leaked.name, line: &leaked.line, created_by: leaked.created_by.as_ref() }
+    pub(super) fn each(&self) -> impl Iterator<Item = LeakSummary<'_>> {
+        fn summary<T>(leaked: &Leaked<T>) -> LeakSummary<'_> {
+            LeakSummary { name: &leaked.name, line: &leaked.line, created_by: leaked.created_by.as_ref() }
         }
-        let segments = self.leaked.iter().map(told);
-        segments.chain(self.semaphores.iter().map(told)).chain(self.queues.iter().map(told))
+        let segments = self.leaked.iter().map(summary);
+        segments.chain(self.semaphores.iter().map(summary)).chain(self.queues.iter().map(summary))
     }
 }
 
-/// The common data of any kind of object.
+/// The data that objects of all kinds have.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Told<'a> {
+pub(super) struct LeakSummary<'a> {
     pub name: &'a str,
     pub line: &'a str,
     pub created_by: Option<&'a CreatedBy>,

@@ -95,14 +95,14 @@ fn continues(one: &SegmentMapping, next: &SegmentMapping) -> bool {
     (one.range.end, one.id, one.key) == (next.range.start, next.id, next.key)
 }
 
-/// Returns at most `most` mappings, and the inode of the process's IPC namespace.
-fn mappings(reader: &MapsReader, pid: i32, most: usize) -> io::Result<Option<(u64, Vec<SegmentMapping>)>> {
-    let read = |path: &str| reader.segments(&File::open(path)?, most);
-    let looked = match read(&format!("/proc/{pid}/maps")) {
+/// Returns at most `limit` mappings, and the inode of the process's IPC namespace.
+fn mappings(reader: &MapsReader, pid: i32, limit: usize) -> io::Result<Option<(u64, Vec<SegmentMapping>)>> {
+    let read = |path: &str| reader.segments(&File::open(path)?, limit);
+    let result = match read(&format!("/proc/{pid}/maps")) {
         Ok(None) => of_threads(pid, read),
-        looked => looked,
+        result => result,
     };
-    let found = gone_is_none(looked)?.unwrap_or_default();
+    let found = gone_is_none(result)?.unwrap_or_default();
     if found.is_empty() {
         return Ok(None);
     }
@@ -130,10 +130,10 @@ fn identity_of_threads(pid: i32) -> Option<Identity> {
 }
 
 /// Converts the errors that /proc returns for an exiting process to `None`.
-fn gone_is_none<T>(looked: io::Result<Option<T>>) -> io::Result<Option<T>> {
-    match looked {
+fn gone_is_none<T>(result: io::Result<Option<T>>) -> io::Result<Option<T>> {
+    match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
-        looked => looked,
+        result => result,
     }
 }

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_kernel_counts_bounds_what_was_removed() {
+    fn the_kernels_counts_bound_the_shares() {
         for (own, removed, bytes, shares) in [
             // Version 1: everything is the cgroup's own, or everything was removed.
             (Some(100), 0, 100, Some((100, 0))),

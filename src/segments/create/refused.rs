@@ -13,32 +13,32 @@ const MAX_SEGMENTS: u64 = 32768;
 
 /// Returns the error for a failed shmget(2): the limit that was reached, its value, and how to raise it.
 pub(crate) fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error) -> Error {
-    let told = if key.is_private() {
+    let failure = if key.is_private() {
         Error::call(format_args!("create a private segment of {}", counted(size, "byte")), error)
     } else {
         Error::call(format_args!("create segment {key} of {}", counted(size, "byte")), error)
     };
     let limits = sysv::limits().ok();
     match (error.reason, limits) {
-        (Reason::SizeOutOfRange, _) if size == 0 => told.hint("a segment has at least one byte"),
-        (Reason::SizeOutOfRange, Some(limits)) if size > limits.max_bytes => told.hint(format_args!(
+        (Reason::SizeOutOfRange, _) if size == 0 => failure.hint("a segment has at least one byte"),
+        (Reason::SizeOutOfRange, Some(limits)) if size > limits.max_bytes => failure.hint(format_args!(
             "SHMMAX allows {}; root can raise it: {}",
             counted(limits.max_bytes, "byte"),
             advice::sysctl("kernel.shmmax", size, None)
         )),
         (Reason::LimitReached, Some(limits)) => match limit_reached(size, &limits) {
-            Some(hint) => told.hint(hint),
-            None => told,
+            Some(hint) => failure.hint(hint),
+            None => failure,
         },
-        (Reason::NoMemory, _) if huge => told.hint(
+        (Reason::NoMemory, _) if huge => failure.hint(
             "too few huge pages of that size are free; sysctl vm.nr_hugepages reserves them, and \
              /proc/meminfo shows how many there are",
         ),
         (Reason::HugePagesDenied, _) => {
-            told.hint("they need root, or membership in the group of sysctl vm.hugetlb_shm_group")
+            failure.hint("they need root, or membership in the group of sysctl vm.hugetlb_shm_group")
         }
-        (Reason::NoMemory, _) => told.hint("--no-reserve creates it without reserving memory for all of it"),
-        _ => told,
+        (Reason::NoMemory, _) => failure.hint("--no-reserve creates it without reserving memory for all of it"),
+        _ => failure,
     }
 }
 
@@ -74,15 +74,15 @@ fn limit_reached(size: u64, limits: &Limits) -> Option<String> {
 
 /// Returns the error for a key that is taken.
 pub(crate) fn exists(key: Key, existing: Option<&Segment>, wanted: u64) -> Error {
-    let told =
+    let failure =
         |cause| Error { errno: Some(Errno::EEXIST), ..Error::cannot(format_args!("create segment {key}"), cause) };
     match existing {
         Some(existing) if existing.size < wanted => {
             let cause =
                 format!("{}, too small for the {} that are wanted", taken(Some(existing)), counted(wanted, "byte"));
-            told(cause).hint(make_room(existing))
+            failure(cause).hint(make_room(existing))
         }
-        _ => told(taken(existing)).hint("use --exist-ok to take it as it is"),
+        _ => failure(taken(existing)).hint("use --exist-ok to take it as it is"),
     }
 }
 

@@ -28,14 +28,14 @@ pub(crate) fn create_with_id(new: &NewSegment, id: ShmId) -> Result<Created, Not
         return Ok(created);
     }
     let got = Named::from(created.segment()).to_string();
-    let cause = format!("another segment has it or its index, so the kernel made {got} instead");
+    let cause = format!("another segment has it or its index, so the kernel created {got} instead");
     // The step cannot succeed, so the segment is removed again.
     let Err(error) = created.finish(|_| Err::<Infallible, _>(Error::cannot(action, cause)));
     Err(NotCreated::Failed(error))
 }
 
-/// Uses up a requested identifier that was not used. Otherwise the next segment of any process would get it. The kernel
-/// accepts no negative number, so this must create a segment.
+/// Uses up a requested identifier that was not used. Otherwise the next segment of any process would get it. Writing -1
+/// would not withdraw the request, because the kernel accepts no negative number. So this creates a segment.
 fn take_back() {
     let mode = Mode::from_raw(0o600);
     let new = NewSegment { key: Key::PRIVATE, size: 1, mode, huge: None, no_reserve: false };

@@ -9,7 +9,7 @@ use crate::system::tracer::{Creation, Progress};
 use crate::values::ObjectKind;
 
 /// The number of single lookups after which the whole table is read, so that removed objects are forgotten.
-const MOST_PROBES: usize = 1024;
+const MAX_PROBES: usize = 1024;
 
 /// What is known about the calls and objects of one kind.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct Ledger {
     last: i32,
     /// Calls whose result is unknown.
     open: Vec<Open>,
-    /// The number of objects found by index since the table was last read.
+    /// The number of objects that were found by index after the table was last read.
     probes: usize,
 }
 
@@ -57,14 +57,14 @@ impl Ledger {
         }
         let is_earlier = |open: &Open| open.creation.tid == tid;
         if self.open.iter().any(is_earlier) {
-            self.look(kernel);
+            self.read_table(kernel);
             self.open.retain(|open| !is_earlier(open));
         }
     }
 
     /// Returns whether a call could be confused with one whose result is unknown. First checks the results of those.
     pub(super) fn is_in_doubt(&mut self, creation: &Creation, kernel: &impl Kernel) -> bool {
-        let could_be = |open: &Open| may_be_taken_for(&open.creation, creation);
+        let could_be = |open: &Open| could_be_confused(&open.creation, creation);
         if !self.open.iter().any(could_be) {
             return false;
         }
@@ -77,7 +77,7 @@ impl Ledger {
 
     /// Stops waiting for the calls that this one could be confused with, because they took too long.
     pub(super) fn give_up(&mut self, creation: &Creation) {
-        for open in self.open.iter_mut().filter(|open| may_be_taken_for(&open.creation, creation)) {
+        for open in self.open.iter_mut().filter(|open| could_be_confused(&open.creation, creation)) {
             open.is_given_up = true;
         }
     }
@@ -98,7 +98,7 @@ impl Ledger {
     }
 
     /// Reads the whole table, and finds the creators of all new objects.
-    pub(super) fn look(&mut self, kernel: &impl Kernel) {
+    pub(super) fn read_table(&mut self, kernel: &impl Kernel) {
         let Ok(mut objects) = kernel.objects(self.kind) else { return };
         self.probes = 0;
         // Identifiers ascend from one creation to the next (ipc/util.c, `ipc_idr_alloc`).
@@ -127,14 +127,14 @@ impl Ledger {
                 Progress::Running => {}
             }
         }
-        self.look(kernel);
+        self.read_table(kernel);
         self.open.retain(|open| !returned.iter().any(|creation| Arc::ptr_eq(creation, &open.creation)));
     }
 
     /// Reads the objects at the next indices. The kernel places new objects there until it restarts from 0.
     fn probe(&mut self, kernel: &impl Kernel) {
-        if self.probes > MOST_PROBES {
-            return self.look(kernel);
+        if self.probes > MAX_PROBES {
+            return self.read_table(kernel);
         }
         while let Some(object) = self.last.checked_add(1).and_then(|index| kernel.object_at(self.kind, index)) {
             if self.seen.contains_key(&object.id) || object.id < self.last {
@@ -173,11 +173,12 @@ fn may_have_created(creation: &Creation, object: &Object) -> bool {
 }
 
 /// Returns whether the objects that two calls create could be confused.
-fn may_be_taken_for(one: &Creation, other: &Creation) -> bool {
+fn could_be_confused(one: &Creation, other: &Creation) -> bool {
     let is_other_process = match (&one.caller, &other.caller) {
         (Some(one), Some(other)) => one.process.pid != other.process.pid,
         _ => false,
     };
-    let kernel_tells = one.call.kind == ObjectKind::Segment && is_other_process;
-    (one.call.kind, one.call.key, one.call.size) == (other.call.kind, other.call.key, other.call.size) && !kernel_tells
+    let is_distinguished = one.call.kind == ObjectKind::Segment && is_other_process;
+    (one.call.kind, one.call.key, one.call.size) == (other.call.kind, other.call.key, other.call.size)
+        && !is_distinguished
 }

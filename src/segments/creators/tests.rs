@@ -64,7 +64,7 @@ fn creator(creators: &Creators<Fake>, object: &Object) -> Option<Option<i32>> {
 }
 
 #[test]
-fn what_was_there_before_has_no_creator() {
+fn earlier_objects_have_no_creator() {
     let creators = creators();
     calls(&creators, 1, 7);
     creators.finish();
@@ -72,7 +72,7 @@ fn what_was_there_before_has_no_creator() {
 }
 
 #[test]
-fn each_call_gets_what_appears_before_the_next_one_alike() {
+fn each_call_gets_the_object_that_appears_before_the_next_equal_call() {
     let creators = creators();
     calls(&creators, 1, 0);
     appears(&creators, &queue(1, 0));
@@ -86,7 +86,7 @@ fn each_call_gets_what_appears_before_the_next_one_alike() {
 }
 
 #[test]
-fn a_call_that_created_nothing_is_not_named_for_another_ones_object() {
+fn a_call_that_created_nothing_is_not_the_creator_of_another_calls_object() {
     let creators = creators();
     calls(&creators, 1, 0);
     creators.kernel.returned.lock().unwrap().push(1);
@@ -97,7 +97,7 @@ fn a_call_that_created_nothing_is_not_named_for_another_ones_object() {
 }
 
 #[test]
-fn where_two_calls_cannot_be_told_apart_none_is_named() {
+fn two_indistinguishable_calls_are_one_of_several() {
     let creators = creators();
     calls(&creators, 1, 0);
     // The first thread gets no processor for longer than the second one waits.
@@ -108,7 +108,7 @@ fn where_two_calls_cannot_be_told_apart_none_is_named() {
 }
 
 #[test]
-fn an_identifier_that_is_used_again_is_not_the_same_object() {
+fn a_reused_identifier_is_another_object() {
     let creators = creators();
     calls(&creators, 1, 0);
     appears(&creators, &queue(1, 0));

@@ -1,4 +1,4 @@
-//! The check of what systemd-logind removes at logout.
+//! The check whether systemd-logind removes segments at logout.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,7 +31,8 @@ pub(super) fn remove_ipc() -> Check {
         let finding = "systemd-logind does not run here, so nothing is removed when a user logs out";
         return Check::new(name, Health::Ok, finding);
     }
-    // logind is in the namespace of the first process. A user who may not ask that process is rather warned in vain.
+    // logind is in the namespace of the first process. A user who may not inspect that process gets the warning: a needless
+    // warning is better than none.
     if let (Ok(ours), Ok(first)) = (Identity::ours(), Identity::of_process(1))
         && ours != first
     {

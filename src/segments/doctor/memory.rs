@@ -16,7 +16,8 @@ const LITTLE: u64 = 64 << 20;
 /// In version 1 of cgroups, a limit near 2^63 means no limit.
 const UNLIMITED: u64 = 1 << 60;
 
-/// Checks what the memory cgroup leaves. Pages of a segment are charged to the process that first touches them.
+/// Checks how much memory the memory cgroup leaves. Pages of a segment are charged to the process that first touches
+/// them.
 pub(super) fn cgroup() -> Check {
     let name = "memory";
     let left = memory_left_in_cgroups().into_iter().filter(|left| left.bytes < UNLIMITED);

@@ -35,8 +35,8 @@ pub(super) struct Machine {
     out: Vec<Occurrence>,
 }
 
-/// The cause of a change, a call or a process's end, and the process.
-struct Doer {
+/// The cause of a change, with the process and the time.
+struct Trigger {
     actor: Option<Actor>,
     cause: Cause,
     now: Moment,
@@ -58,7 +58,7 @@ impl Machine {
     }
 
     /// Restarts with the processes that /proc shows.
-    pub(super) fn learn(&mut self, found: Vec<Found>) {
+    pub(super) fn restart_with(&mut self, found: Vec<Found>) {
         self.tasks = Tasks::new(found);
         self.is_confused = false;
     }
@@ -147,12 +147,12 @@ impl Machine {
                 let ended = self.tasks.end(tid);
                 let is_last = ended.is_some();
                 let process = ended.as_ref().map(|(process, _)| process.clone());
-                let doer = self.doer(pid, process.as_ref(), Cause::Exit, time);
+                let trigger = self.trigger(pid, process.as_ref(), Cause::Exit, time);
                 for place in ended.into_iter().flat_map(|(_, attached)| attached) {
-                    self.detached(place, pid, &doer);
+                    self.detached(place, pid, &trigger);
                 }
                 if let Some(namespace) = creator {
-                    self.orphaned(namespace, pid, tid, is_last, &doer);
+                    self.orphaned(namespace, pid, tid, is_last, &trigger);
                 }
             }
             What::Named(name) => {
@@ -162,9 +162,9 @@ impl Machine {
             }
             What::Executed(name) => {
                 let left = self.tasks.execute(pid, tid);
-                let doer = self.doer(pid, None, Cause::Exec, time);
+                let trigger = self.trigger(pid, None, Cause::Exec, time);
                 for place in left {
-                    self.detached(place, pid, &doer);
+                    self.detached(place, pid, &trigger);
                 }
                 if let Some(process) = self.tasks.process(pid) {
                     process.name = name;
@@ -186,24 +186,24 @@ impl Machine {
     }
 
     fn attached_by_fork(&mut self, child: i32, copied: &[Place], time: u64) {
-        let doer = self.doer(child, None, Cause::Fork, time);
+        let trigger = self.trigger(child, None, Cause::Fork, time);
         for place in copied {
             let Some(table) = self.tables.get_mut(&place.namespace) else { continue };
-            let change = table.attach(place.id, child, doer.now);
-            self.told(change, &doer, place.namespace);
+            let change = table.attach(place.id, child, trigger.now);
+            self.report(change, &trigger, place.namespace);
         }
     }
 
-    fn detached(&mut self, place: Place, pid: i32, doer: &Doer) {
+    fn detached(&mut self, place: Place, pid: i32, trigger: &Trigger) {
         let Some(table) = self.tables.get_mut(&place.namespace) else { return };
-        for change in table.detach(place.id, pid, doer.now).collect::<Vec<_>>() {
-            self.told(Some(change), doer, place.namespace);
+        for change in table.detach(place.id, pid, trigger.now).collect::<Vec<_>>() {
+            self.report(Some(change), trigger, place.namespace);
         }
     }
 
     /// Handles the end of a thread. If kernel.shm_rmid_forced is 1, this destroys the segments that the thread created
     /// and nobody has attached (ipc/shm.c, `exit_shm`).
-    fn orphaned(&mut self, namespace: u64, pid: i32, tid: i32, is_last: bool, doer: &Doer) {
+    fn orphaned(&mut self, namespace: u64, pid: i32, tid: i32, is_last: bool, trigger: &Trigger) {
         let Some(table) = self.tables.get_mut(&namespace).filter(|table| table.is_forced) else { return };
         let made = |known: &Known| match known.creator {
             Some(creator) => creator == tid,
@@ -211,19 +211,19 @@ impl Machine {
         };
         let going = table.segments.values().filter(|known| known.segment.nattch == 0 && made(known));
         for id in going.map(|known| known.segment.id).collect::<Vec<_>>() {
-            let change = self.tables.get_mut(&namespace).and_then(|table| table.remove(id, doer.now));
-            self.told(change, doer, namespace);
+            let change = self.tables.get_mut(&namespace).and_then(|table| table.remove(id, trigger.now));
+            self.report(change, trigger, namespace);
         }
     }
 
-    fn told(&mut self, change: Option<Change>, doer: &Doer, namespace: u64) {
+    fn report(&mut self, change: Option<Change>, trigger: &Trigger, namespace: u64) {
         let Some(mut change) = change else { return };
-        change.process = doer.actor.as_ref().map(|actor| actor.pid).or(change.process);
+        change.process = trigger.actor.as_ref().map(|actor| actor.pid).or(change.process);
         if self.all_namespaces {
             change.segment.namespace = Some(namespace);
         }
-        let (actor, cause) = (doer.actor.clone(), doer.cause);
-        let time = self.since_epoch(doer.now.time);
+        let (actor, cause) = (trigger.actor.clone(), trigger.cause);
+        let time = self.since_epoch(trigger.now.time);
         self.out.push(Occurrence { time, what: Occurred::Changed(change), actor, cause });
     }
 
@@ -231,7 +231,7 @@ impl Machine {
         i128::from(time) + self.epoch
     }
 
-    fn doer(&mut self, pid: i32, process: Option<&Process>, cause: Cause, time: u64) -> Doer {
+    fn trigger(&mut self, pid: i32, process: Option<&Process>, cause: Cause, time: u64) -> Trigger {
         let actor = process.or(self.tasks.process(pid).as_deref()).map(|process| Actor {
             pid,
             uid: process.user.map(|user: User| user.uid),
@@ -240,7 +240,7 @@ impl Machine {
             generation: process.space,
         });
         let second = self.since_epoch(time).div_euclid(1_000_000_000);
-        Doer { actor, cause, now: Moment { time, second: i64::try_from(second).unwrap_or(0) } }
+        Trigger { actor, cause, now: Moment { time, second: i64::try_from(second).unwrap_or(0) } }
     }
 }
 

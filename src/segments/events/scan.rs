@@ -17,11 +17,11 @@ use crate::system::namespace::Identity;
 use crate::sysv::{MapsReader, Segment};
 use crate::values::ShmId;
 
-/// Returns all processes, with what they have attached of these segments. Some may start or exit during the scan: the records of that time are more precise.
+/// Returns all processes, with what they have attached of these segments. Some may start or exit during
+/// the scan: the records of that time are more precise.
 ///
 /// # Errors
-///
-/// That of reading /proc.
+/// /proc cannot be read.
 pub(super) fn processes(segments: &HashMap<Place, Segment>) -> Result<Vec<Found>> {
     let reader = MapsReader::new().map(Arc::new).map_err(unreadable)?;
     let mut found: Vec<Found> = Vec::new();

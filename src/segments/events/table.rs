@@ -139,7 +139,7 @@ impl Table {
         let known = self.segments.get_mut(&id)?;
         let before = known.segment.clone();
         alter(&mut known.segment);
-        // After that the resident memory is unknown.
+        // The record does not contain the resident memory.
         (known.segment.rss, known.segment.swap) = (None, None);
         known.touched = now.time;
         self.suspected.remove(&id);

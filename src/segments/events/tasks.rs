@@ -119,7 +119,7 @@ impl Tasks {
     }
 
     /// Returns whether a thread is in this IPC namespace.
-    pub(super) fn inhabit(&self, namespace: u64) -> bool {
+    pub(super) fn any_in_namespace(&self, namespace: u64) -> bool {
         self.threads.values().any(|thread| thread.namespace == namespace)
     }
 

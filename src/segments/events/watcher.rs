@@ -1,4 +1,4 @@
-//! Feeds the state machine, and reads what no record reports.
+//! Feeds the state machine with records, and reads the data that no record contains.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -23,7 +23,7 @@ use crate::sysv::Segment;
 const BETWEEN_SCANS: Duration = Duration::from_secs(2);
 
 /// The maximum number of processes inspected to find out which one has detached a segment without a call.
-const HOLDERS: usize = 64;
+const MAX_HOLDERS: usize = 64;
 
 /// The pause between two reads until the records of this moment are complete.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -60,7 +60,6 @@ impl Watcher {
     /// Starts recording. Events are reported from now on.
     ///
     /// # Errors
-    ///
     /// `EPERM` and `EACCES` without privilege; other errors if this kernel does not support it.
     pub(crate) fn open(scope: Scope, wants_failures: bool) -> io::Result<Watcher> {
         let all_namespaces = scope == Scope::All;
@@ -82,7 +81,6 @@ impl Watcher {
     /// Reads the initial state: the processes, then the segments.
     ///
     /// # Errors
-    ///
     /// A table cannot be read.
     pub(crate) fn begin(&mut self) -> Result<()> {
         // Events from here on are recorded, so that nothing is missing between this scan and the records.
@@ -97,7 +95,7 @@ impl Watcher {
                 break;
             }
         }
-        self.learn_forced();
+        self.read_forced();
         Ok(())
     }
 
@@ -133,7 +131,6 @@ impl Watcher {
     /// Returns the events, in order.
     ///
     /// # Errors
-    ///
     /// Records are missing, and /proc cannot be read.
     pub(crate) fn read(&mut self) -> Result<Vec<Occurrence>> {
         self.drain();
@@ -143,16 +140,15 @@ impl Watcher {
         Ok(self.machine.take())
     }
 
-    /// Compares the state with the kernel's table, and returns what no record explains. A difference is reported when
-    /// it is seen twice.
+    /// Compares the state with the kernel's table, and returns the changes that no record explains. A difference is
+    /// reported when it is seen twice.
     ///
     /// # Errors
-    ///
     /// The table cannot be read.
     pub(crate) fn compare(&mut self) -> Result<Vec<Occurrence>> {
         let began = nanoseconds(now());
         let tables = self.tables()?;
-        self.learn_forced();
+        self.read_forced();
         self.drain();
         self.is_loss_due = true;
         let alive: Vec<u64> = tables.iter().map(|(namespace, _)| *namespace).collect();
@@ -164,7 +160,7 @@ impl Watcher {
         }
         let occurrences = self.machine.take();
         for occurrence in &occurrences {
-            self.look_at_holders(occurrence)?;
+            self.update_holders(occurrence)?;
         }
         Ok(occurrences)
     }
@@ -183,7 +179,7 @@ impl Watcher {
         }
     }
 
-    /// Returns the time up to which all records have been processed, on the clock of [`now`].
+    /// Returns a time, on the clock of [`now`]. All records before it have been processed.
     pub(crate) fn settled(&self) -> Duration {
         self.tracepoints.settled()
     }
@@ -199,13 +195,13 @@ impl Watcher {
         });
         while let Some((record, note)) = tracepoints.next() {
             if let Some((_, found)) = found.take_if(|(began, _)| *began <= record.time) {
-                machine.learn(found);
+                machine.restart_with(found);
             }
             machine.record(&record, note);
         }
         let settled = nanoseconds(tracepoints.settled());
         if let Some((_, found)) = found.take_if(|(began, _)| *began <= settled) {
-            machine.learn(found);
+            machine.restart_with(found);
         }
     }
 
@@ -228,31 +224,31 @@ impl Watcher {
             return Ok(vec![(self.ours, rows()?.collect::<Result<_>>()?)]);
         }
         let mut tables = Vec::new();
-        for inhabited in survey().map_err(scan::unreadable)?.namespaces {
+        for live in survey().map_err(scan::unreadable)?.namespaces {
             // A namespace that is gone has no table.
-            if let Ok(Some(rows)) = inhabited.rows() {
-                tables.push((inhabited.inode(), rows.collect::<io::Result<_>>().map_err(scan::unreadable)?));
+            if let Ok(Some(rows)) = live.rows() {
+                tables.push((live.inode(), rows.collect::<io::Result<_>>().map_err(scan::unreadable)?));
             }
         }
         Ok(tables)
     }
 
     /// Reads whether the kernel destroys segments that nobody has attached.
-    fn learn_forced(&mut self) {
+    fn read_forced(&mut self) {
         let forced = std::fs::read_to_string("/proc/sys/kernel/shm_rmid_forced");
         self.machine.set_forced(self.ours, forced.is_ok_and(|text| text.trim() == "1"));
     }
 
     /// Handles a count that changed without a call, as by munmap(2): records which processes have the segment attached
     /// now.
-    fn look_at_holders(&mut self, occurrence: &Occurrence) -> Result<()> {
+    fn update_holders(&mut self, occurrence: &Occurrence) -> Result<()> {
         let (Occurrence { cause: Cause::Table, .. }, Occurred::Changed(change)) = (occurrence, &occurrence.what) else {
             return Ok(());
         };
         let place = Place { namespace: change.segment.namespace.unwrap_or(self.ours), id: change.segment.id };
         let mut pids = self.machine.holders(place);
         pids.extend((change.segment.lpid > 0).then_some(change.segment.lpid));
-        for pid in pids.into_iter().take(HOLDERS) {
+        for pid in pids.into_iter().take(MAX_HOLDERS) {
             if let Ok(attached) = attachments::of_process(pid) {
                 let segment = |id| Some(&change.segment).filter(|segment| segment.id == id);
                 let proved = attached.iter().flat_map(|holding| scan::proved(holding, segment));

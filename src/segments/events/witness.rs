@@ -20,14 +20,14 @@ const FRESH: Duration = Duration::from_millis(100);
 const SHORT_LIVED: Duration = Duration::from_millis(3);
 
 /// The maximum number of processes that are remembered.
-const MOST: usize = 1 << 16;
+const MAX_PROCESSES: usize = 1 << 16;
 
-/// What was seen when a record was read.
+/// The data that was read together with a record.
 #[derive(Debug, Default)]
 pub(super) struct Note {
     /// The user of the process.
     pub user: Option<User>,
-    /// What it runs, when seen for the first time.
+    /// Its program, if the process is seen for the first time.
     pub program: Option<Rc<Program>>,
     /// The segment on which the call was made.
     pub sight: Option<Sight>,
@@ -77,18 +77,18 @@ impl Witness {
                     Call::Control => int(command) == libc::IPC_SET,
                     Call::Get | Call::Detach => false,
                 };
-                if let Some(id) = ShmId::new(int(id)).filter(|_| is_of_interest && self.inside.len() < MOST) {
+                if let Some(id) = ShmId::new(int(id)).filter(|_| is_of_interest && self.inside.len() < MAX_PROCESSES) {
                     self.inside.insert(tid, id);
                 }
                 self.ask(pid)
             }
             What::Return(Call::Get, id) => {
                 let id = i32::try_from(id).ok().and_then(ShmId::new);
-                Note { sight: id.and_then(|id| self.look(tid, id)), ..Note::default() }
+                Note { sight: id.and_then(|id| self.inspect(tid, id)), ..Note::default() }
             }
             What::Return(_, result) => {
                 let id = self.inside.remove(&tid).filter(|_| result >= 0);
-                Note { sight: id.and_then(|id| self.look(tid, id)), ..Note::default() }
+                Note { sight: id.and_then(|id| self.inspect(tid, id)), ..Note::default() }
             }
             What::Ended => {
                 self.asked.remove(&tid);
@@ -104,7 +104,7 @@ impl Witness {
         self.executed.is_some_and(|executed| executed.elapsed() < SHORT_LIVED)
     }
 
-    /// Reads a process's user, and the first time also what it runs.
+    /// Reads a process's user, and the first time also its program.
     fn ask(&mut self, pid: i32) -> Note {
         let now = Instant::now();
         let asked = self.asked.get(&pid);
@@ -112,7 +112,7 @@ impl Witness {
             return Note::default();
         }
         let program = if asked.is_none() { Program::of(pid).map(Rc::new) } else { None };
-        if self.asked.len() >= MOST {
+        if self.asked.len() >= MAX_PROCESSES {
             self.asked.clear();
         }
         self.asked.insert(pid, now);
@@ -120,21 +120,21 @@ impl Witness {
     }
 
     /// Reads a segment of the caller's namespace.
-    fn look(&self, tid: i32, id: ShmId) -> Option<Sight> {
-        let Some(home) = &self.home else { return Some(look(id)) };
+    fn inspect(&self, tid: i32, id: ShmId) -> Option<Sight> {
+        let Some(home) = &self.home else { return Some(inspect(id)) };
         // The descriptor is closed at once: it would keep the namespace and its segments alive.
         let theirs = Namespace::open(&NamespaceRef::Process(tid)).ok()?;
         if theirs.identity == home.identity {
-            return Some(look(id));
+            return Some(inspect(id));
         }
         theirs.enter().ok()?;
-        let sight = look(id);
+        let sight = inspect(id);
         home.enter().ok()?;
         Some(sight)
     }
 }
 
-fn look(id: ShmId) -> Sight {
+fn inspect(id: ShmId) -> Sight {
     sysv::stat_any(id).map_or(Sight::Gone, |segment| Sight::Found(segment.into()))
 }
 

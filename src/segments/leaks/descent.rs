@@ -4,7 +4,7 @@ use nix::unistd::Pid;
 use procfs::process::Process;
 
 /// The maximum number of ancestors that are followed.
-const MOST_ANCESTORS: usize = 4096;
+const MAX_ANCESTORS: usize = 4096;
 
 /// Makes descendants whose parents exit our children, instead of children of the first process: prctl(2)
 /// `PR_SET_CHILD_SUBREAPER`. So they remain our descendants.
@@ -17,7 +17,7 @@ pub(crate) fn adopt_orphans(adopt: bool) {
 pub(crate) fn is_descendant(pid: i32) -> Option<bool> {
     let us = Pid::this().as_raw();
     let mut current = pid;
-    for _ in 0..MOST_ANCESTORS {
+    for _ in 0..MAX_ANCESTORS {
         if current == us {
             return Some(true);
         }

@@ -1,4 +1,4 @@
-//! Removing what was left behind.
+//! Removing the objects that were left behind.
 
 use std::fmt;
 

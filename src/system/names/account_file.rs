@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader, Read};
 
 use super::Database;
 
-/// Larger than any real file, in bytes. A file that grows while it is read must not block us.
-const MOST_BYTES: u64 = 64 << 20;
+/// The maximum number of bytes read: more than any real file has. A file that grows while it is read must not block us.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// A name and its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) fn read(database: Database) -> impl Iterator<Item = Account> {
 
 /// Reads accounts from lines like `root:x:0:…`. Lines of another form are skipped.
 pub(super) fn parse(lines: impl Read) -> impl Iterator<Item = Account> {
-    let lines = BufReader::new(lines.take(MOST_BYTES)).split(b'\n');
+    let lines = BufReader::new(lines.take(MAX_BYTES)).split(b'\n');
     lines.map_while(Result::ok).filter_map(|line| account(&line))
 }
 

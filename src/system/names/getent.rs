@@ -11,18 +11,18 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::Database;
 use super::account_file::{self, Account};
 
-/// Never searched in PATH, because root runs this.
+/// The program. It is not searched in PATH, because root runs it.
 const PROGRAM: &str = "/usr/bin/getent";
-/// How long a directory server may take. A list without names is better than no list.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The maximum time that a directory server may take. A list without names is better than no list.
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// The maximum number of ids in one query: more would not fit on a command line.
-const MOST_NUMBERS: usize = 8192;
+const MAX_NUMBERS: usize = 8192;
 /// The maximum number of bytes read of an answer.
-const MOST_BYTES: u64 = 16 << 20;
+const MAX_BYTES: u64 = 16 << 20;
 
 /// Returns the accounts with these ids. `None` if there is no getent, or it does not answer in time.
 pub(super) fn by_number(database: Database, numbers: &BTreeSet<u32>) -> Option<Vec<Account>> {
-    ask(database, numbers.iter().take(MOST_NUMBERS).map(u32::to_string))
+    ask(database, numbers.iter().take(MAX_NUMBERS).map(u32::to_string))
 }
 
 /// Returns the account with this name. `None` as for [`by_number`].
@@ -58,10 +58,9 @@ fn reap(child: &mut Child) {
 /// Reads all of the answer.
 ///
 /// # Errors
-///
-/// `TimedOut` after [`PATIENCE`], and those of poll(2) and read(2).
+/// `TimedOut` after [`TIMEOUT`], and those of poll(2) and read(2).
 fn read_in_time(mut output: ChildStdout) -> io::Result<Vec<u8>> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let mut answer = Vec::new();
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -75,7 +74,7 @@ fn read_in_time(mut output: ChildStdout) -> io::Result<Vec<u8>> {
         }
         match output.read(&mut buffer)? {
             0 => return Ok(answer),
-            _ if answer.len() as u64 > MOST_BYTES => return Err(io::ErrorKind::FileTooLarge.into()),
+            _ if answer.len() as u64 > MAX_BYTES => return Err(io::ErrorKind::FileTooLarge.into()),
             count => answer.extend_from_slice(&buffer[..count]),
         }
     }

@@ -13,28 +13,28 @@ use super::named::{Identity, Namespace};
 use crate::system::process::{is_kernel_thread, status_line};
 use crate::system::units::{Unit, unit_of};
 
-/// The maximum number of processes per namespace that are checked for being the first of their pid namespace.
-const ASKED: usize = 64;
+/// The maximum number of processes per namespace that are checked: each may be the first one of its pid namespace.
+const MAX_CHECKED: usize = 64;
 
 /// The namespaces found: our own first, then the others by their inodes.
 #[derive(Debug)]
 pub(crate) struct Survey {
     /// Each namespace once.
-    pub namespaces: Vec<Inhabited>,
+    pub namespaces: Vec<LiveNamespace>,
     /// The number of processes that may not be inspected.
     pub unseen: usize,
 }
 
 /// A namespace, and what keeps it alive.
 #[derive(Debug)]
-pub(crate) struct Inhabited {
+pub(crate) struct LiveNamespace {
     identity: Identity,
     is_ours: bool,
     /// Processes first, in ascending order of pid. This process itself is left out.
     keepers: Vec<Keeper>,
 }
 
-impl fmt::Display for Inhabited {
+impl fmt::Display for LiveNamespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "IPC namespace {}", self.inode())?;
         self.keepers.first().map_or(Ok(()), |keeper| write!(f, " ({keeper})"))
@@ -79,7 +79,7 @@ pub(crate) fn survey() -> io::Result<Survey> {
     }
     let namespaces = found.into_iter().map(|((is_another, identity), mut keepers)| {
         keepers.sort_unstable();
-        Inhabited { identity, is_ours: !is_another, keepers }
+        LiveNamespace { identity, is_ours: !is_another, keepers }
     });
     Ok(Survey { namespaces: namespaces.collect(), unseen })
 }
@@ -98,7 +98,7 @@ pub(super) fn find(inode: u64) -> io::Result<Option<Namespace>> {
     }
 }
 
-impl Inhabited {
+impl LiveNamespace {
     /// Returns the inode number, as lsns(8) shows it.
     pub(crate) fn inode(&self) -> u64 {
         self.identity.inode
@@ -118,7 +118,7 @@ impl Inhabited {
             let pids = status_line(&keeper.pid().to_string(), "NSpid:").unwrap_or_default();
             pids.split_ascii_whitespace().next_back() == Some("1")
         };
-        let first = processes().take(ASKED).find(is_first);
+        let first = processes().take(MAX_CHECKED).find(is_first);
         let lowest = || processes().find(|keeper| !is_kernel_thread(keeper.pid()));
         first.or_else(lowest).or_else(|| self.keepers.first())
     }

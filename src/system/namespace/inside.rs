@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 use procfs::Current;
 
-use super::all::Inhabited;
+use super::all::LiveNamespace;
 use super::named::Namespace;
 use super::owners::Owners;
 use crate::linux::written_by_child;
@@ -19,7 +19,7 @@ pub(crate) type Rows = Box<dyn Iterator<Item = io::Result<Segment>>>;
 
 /// No function below changes the namespace of this thread. Call them while the process has one thread: the owner of the
 /// user namespace around another namespace enters it in a forked process.
-impl Inhabited {
+impl LiveNamespace {
     /// Returns the namespace's segments; `None` if the namespace is gone.
     ///
     /// # Errors

@@ -16,13 +16,13 @@ use memchr::memmem;
 use super::named::{Identity, Namespace, NamespaceRef};
 use crate::values::{unescaped_path, visible};
 
-/// How long to wait for a mount: its file system's server may not answer.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// The maximum time to wait for a mount: its file system's server may not answer.
+const TIMEOUT: Duration = Duration::from_millis(250);
 /// The maximum number of bytes read of a list of mounts. The owner of the process controls its length.
-const MOST_MOUNTS: u64 = 16 << 20;
-const MOST_DESCRIPTORS: usize = 1 << 16;
+const MAX_MOUNTS_BYTES: u64 = 16 << 20;
+const MAX_DESCRIPTORS: usize = 1 << 16;
 
-/// One thing that keeps a namespace alive. Without any, the kernel destroys the namespace and its segments.
+/// Something that keeps a namespace alive. Without a keeper, the kernel destroys the namespace and its segments.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Keeper {
     /// A process in the namespace.
@@ -59,7 +59,7 @@ impl Keeper {
                 let opening = move || sender.send(Namespace::open(&NamespaceRef::Path(path)));
                 let thread = thread::Builder::new().spawn(opening)?;
                 // After a timeout the thread is not joined: it ends with this process.
-                let opened = receiver.recv_timeout(PATIENCE).map_err(|_| io::ErrorKind::TimedOut)?;
+                let opened = receiver.recv_timeout(TIMEOUT).map_err(|_| io::ErrorKind::TimedOut)?;
                 // The thread has sent its answer, so it is about to end.
                 let _ = thread.join();
                 opened
@@ -95,7 +95,7 @@ impl Mounts {
             return Vec::new();
         }
         let Ok(file) = File::open(format!("/proc/{pid}/mountinfo")) else { return Vec::new() };
-        let lines = BufReader::new(file.take(MOST_MOUNTS)).split(b'\n').map_while(Result::ok);
+        let lines = BufReader::new(file.take(MAX_MOUNTS_BYTES)).split(b'\n').map_while(Result::ok);
         let mounts = lines.filter_map(|line| mount(&line));
         mounts.map(|(identity, path)| (identity, Keeper::Mount { pid, path })).collect()
     }
@@ -119,7 +119,7 @@ fn inode(name: &[u8]) -> Option<u64> {
 /// Returns a process's open descriptors of IPC namespaces. Returns none for a process that may not be inspected.
 pub(super) fn descriptors(pid: i32) -> Vec<(Identity, Keeper)> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().filter_map(Result::ok);
-    let found = entries.take(MOST_DESCRIPTORS).filter_map(|entry| {
+    let found = entries.take(MAX_DESCRIPTORS).filter_map(|entry| {
         inode(fs::read_link(entry.path()).ok()?.as_os_str().as_bytes())?;
         let number = entry.file_name().to_str()?.parse().ok()?;
         Some((Identity::of_file(&entry.path()).ok()?, Keeper::Descriptor { pid, number }))

@@ -127,7 +127,10 @@ pub(crate) struct Namespace {
 }
 
 impl Namespace {
-    /// Opens a namespace file. Whether it really is one shows only when it is entered.
+    /// Opens a namespace file. Only entering it shows whether it is an IPC namespace.
+    ///
+    /// # Errors
+    /// Those of open(2), and `ENOTTY` for a file that is not a namespace.
     pub(crate) fn open(named: &NamespaceRef) -> io::Result<Namespace> {
         let path = match named {
             NamespaceRef::Process(pid) => format!("/proc/{pid}/ns/ipc").into(),
@@ -148,7 +151,7 @@ impl Namespace {
     /// Moves this thread into the namespace with setns(2).
     ///
     /// # Errors
-    /// `EINVAL` if it is no IPC namespace, `EPERM` without the privilege to enter it.
+    /// `EINVAL` if it is not an IPC namespace, `EPERM` without the privilege to enter it.
     pub(crate) fn enter(&self) -> Result<(), Errno> {
         setns(&self.file, CloneFlags::CLONE_NEWIPC)
     }
@@ -235,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_a_process_or_an_inode_and_all_else_a_path() {
+    fn a_number_is_a_process_or_an_inode_and_other_words_are_paths() {
         let parse = |word: &str| NamespaceRef::try_from(OsString::from(word));
         assert_eq!(parse("1"), Ok(NamespaceRef::Process(1)));
         assert_eq!(parse("4194304"), Ok(NamespaceRef::Process(4_194_304)));

@@ -80,38 +80,38 @@ mod tests {
     /// succeed.
     fn attempts(name: &str, path: &str, errors: &[(&str, Errno)]) -> (Vec<String>, Result<(), Errno>) {
         let program = Program::in_path(&[name.into(), "a".into()], OsStr::new(path)).expect("a command");
-        let mut made = Vec::new();
+        let mut attempted = Vec::new();
         let result = program.execute(|path, arguments| {
             let words = arguments.iter().map(|word| word.to_string_lossy());
-            made.push(format!("{} {}", path.to_string_lossy(), words.collect::<Vec<_>>().join(",")));
+            attempted.push(format!("{} {}", path.to_string_lossy(), words.collect::<Vec<_>>().join(",")));
             let error = errors.iter().find(|(failing, _)| path.to_str() == Ok(failing));
             error.map_or(Ok(()), |(_, errno)| Err(*errno))
         });
-        (made, result)
+        (attempted, result)
     }
 
     #[test]
-    fn the_first_file_that_can_be_executed_is() {
-        let (made, result) = attempts("t", "/a:/b:/c", &[("/a/t", Errno::ENOENT)]);
-        assert_eq!((made, result), (vec!["/a/t t,a".into(), "/b/t t,a".into()], Ok(())));
+    fn the_first_executable_file_is_executed() {
+        let (attempted, result) = attempts("t", "/a:/b:/c", &[("/a/t", Errno::ENOENT)]);
+        assert_eq!((attempted, result), (vec!["/a/t t,a".into(), "/b/t t,a".into()], Ok(())));
     }
 
     #[test]
-    fn a_script_without_an_interpreter_is_the_one_that_was_found() {
-        let (made, result) = attempts("t", "/a:/b", &[("/a/t", Errno::EACCES), ("/b/t", Errno::ENOEXEC)]);
-        assert_eq!(made[2], "/bin/sh /bin/sh,/b/t,a");
+    fn the_shell_executes_the_script_that_was_found() {
+        let (attempted, result) = attempts("t", "/a:/b", &[("/a/t", Errno::EACCES), ("/b/t", Errno::ENOEXEC)]);
+        assert_eq!(attempted[2], "/bin/sh /bin/sh,/b/t,a");
         assert_eq!(result, Ok(()));
     }
 
     #[test]
-    fn the_current_directory_only_counts_where_path_names_it() {
+    fn the_current_directory_is_searched_only_if_path_names_it() {
         assert_eq!(attempts("t", "/a", &[("/a/t", Errno::ENOENT)]).1, Err(Errno::ENOENT));
         assert_eq!(attempts("t", ":/a", &[]).0, ["t t,a"]);
         assert_eq!(attempts("./t", "/a", &[]).0, ["./t ./t,a"]);
     }
 
     #[test]
-    fn a_file_that_was_denied_is_told_before_one_that_is_missing() {
+    fn a_denied_file_takes_precedence_over_a_missing_one() {
         let denied = [("/a/t", Errno::EACCES), ("/b/t", Errno::ENOENT)];
         assert_eq!(attempts("t", "/a:/b", &denied).1, Err(Errno::EACCES));
         assert_eq!(attempts("t", "/a:/b", &[("/a/t", Errno::E2BIG)]).1, Err(Errno::E2BIG));

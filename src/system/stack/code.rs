@@ -6,7 +6,7 @@ use super::maps::Mappings;
 use super::memory::Memory;
 
 /// The maximum size of a function's code that is searched, in bytes.
-const LONGEST_FUNCTION: u64 = 64 << 10;
+const MAX_FUNCTION_BYTES: u64 = 64 << 10;
 
 /// The target of the call instruction before a return address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(super) fn call_before(address: u64, mappings: &Mappings, memory: &mut Memory
 /// Returns where a function jumps to another function at its end instead of calling it (a tail call). `None` if it does
 /// not, or if it does so in more than one place.
 pub(super) fn jump_to(function: u64, from: u64, length: u64, memory: &mut Memory) -> Option<u64> {
-    let mut code = vec![0; usize::try_from(length.min(LONGEST_FUNCTION)).ok()?];
+    let mut code = vec![0; usize::try_from(length.min(MAX_FUNCTION_BYTES)).ok()?];
     memory.read(from, &mut code)?;
     let mut found = None;
     for index in 0..code.len().saturating_sub(4) {
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_instruction_before_a_return_address_says_what_is_called() {
+    fn the_call_before_a_return_address_is_decoded() {
         for (instruction, expected) in [
             (&[0x90, 0x90, 0xe8, 0, 1, 0, 0][..], Some("itself")),
             (&[0x90, 0x90, 0x90, 0x90, 0x90, 0xff, 0xd0], Some("anything")),

@@ -2,9 +2,9 @@
 //!
 //! The kernel shows only the stack pointer and the program counter of a waiting thread. The functions called since have
 //! not changed the frame pointer, but have not saved it either. The function's first instructions may show how far the
-//! frame pointer is above the stack pointer. Otherwise it is derived from the only place on the stack that a call of
-//! this very function can have left. In both cases the place must hold such a return address. If none or several do,
-//! the walk ends here.
+//! frame pointer is above the stack pointer. Otherwise it is derived from the only return address on the stack that a
+//! call of this very function can have left. In both cases a return address must be found at the expected place. If none
+//! or several are found, the walk ends here.
 
 #![cfg(target_arch = "x86_64")]
 
@@ -13,7 +13,7 @@ use super::maps::Mappings;
 use super::memory::Memory;
 use super::unwind::Frame;
 
-/// How many words of the stack are searched.
+/// The number of words of the stack that are searched.
 const SEARCHED: u64 = 2048;
 
 /// Returns the frame pointer of this frame, whose function starts at `start`. The frame ends `size` bytes above the

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_code_is_kept_and_an_address_finds_its_mapping() {
+    fn only_executable_mappings_are_found() {
         let mappings = Mappings::parse(
             b"00400000-00401000 r--p 00000000 fe:01 42         /srv/a case\n\
               00401000-00402000 r-xp 00001000 fe:01 42         /srv/a case\n\

@@ -5,10 +5,10 @@ use std::io::IoSliceMut;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 
-/// How much is read at once, in bytes: the smallest page size. A page is mapped completely or not at all.
+/// The number of bytes read at once: the smallest page size. A page is mapped completely or not at all.
 const PAGE: u64 = 4096;
 /// The maximum number of pages read from one process.
-const MOST_PAGES: usize = 512;
+const MAX_PAGES: usize = 512;
 
 /// The memory of a process. The process waits, so that cached pages stay valid.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct Memory {
 impl Memory {
     /// Returns the memory of this process. Nothing is read yet.
     pub(crate) fn of(pid: i32) -> Memory {
-        Memory { pid: Pid::from_raw(pid), pages: Vec::new(), left: MOST_PAGES }
+        Memory { pid: Pid::from_raw(pid), pages: Vec::new(), left: MAX_PAGES }
     }
 
     /// Returns the 64-bit word at an address; `None` if nothing is mapped there.
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_own_memory_is_read_and_what_is_not_mapped_is_none() {
+    fn only_mapped_memory_is_read() {
         let text = b"a name\0behind";
         let address = text.as_ptr() as u64;
         let mut memory = Memory::of(Pid::this().as_raw());
@@ -104,8 +104,8 @@ mod tests {
     }
 
     #[test]
-    fn reading_ends_at_its_bound() {
-        let bytes = vec![1_u8; (MOST_PAGES + 2) * PAGE as usize];
+    fn reading_ends_at_the_limit() {
+        let bytes = vec![1_u8; (MAX_PAGES + 2) * PAGE as usize];
         let mut memory = Memory::of(Pid::this().as_raw());
         let read = memory.string(bytes.as_ptr() as u64, bytes.len());
         assert_eq!(read, None);

@@ -17,11 +17,11 @@ use object::{Endianness, Object, ObjectSection, ReadCache, ReadRef};
 use super::maps::CodeMapping;
 
 /// The largest section that is read, in bytes.
-pub(super) const LARGEST_SECTION: u64 = 512 << 20;
+pub(super) const MAX_SECTION_BYTES: u64 = 512 << 20;
 /// The largest unwind table, in bytes. It is read while the process waits.
-const LARGEST_UNWIND_TABLE: u64 = 64 << 20;
+const MAX_UNWIND_TABLE_BYTES: u64 = 64 << 20;
 /// The maximum number of files kept open.
-const MOST_OPEN: usize = 200;
+const MAX_OPEN_FILES: usize = 200;
 
 /// A section of an ELF file.
 #[derive(Debug, Clone)]
@@ -85,7 +85,7 @@ impl Module {
         let loads =
             elf.elf_program_headers().iter().filter(|header| header.p_type(endian) == PT_LOAD).map(load).collect();
         let section = |name| {
-            let section = elf.section_by_name(name).filter(|section| section.size() <= LARGEST_UNWIND_TABLE)?;
+            let section = elf.section_by_name(name).filter(|section| section.size() <= MAX_UNWIND_TABLE_BYTES)?;
             Some(Section { address: section.address(), bytes: section.data().ok()?.into() })
         };
         let (eh_frame, eh_frame_hdr) = (section(".eh_frame"), section(".eh_frame_hdr"));
@@ -156,7 +156,8 @@ pub(super) fn each_definition<'data, R: ReadRef<'data>>(
     table: &SymbolTable<'data, FileHeader64<Endianness>, R>,
     mut visit: impl FnMut(&Sym64<Endianness>, &[u8]),
 ) {
-    let strings = elf.section_by_index(table.string_section()).ok().filter(|section| section.size() <= LARGEST_SECTION);
+    let strings =
+        elf.section_by_index(table.string_section()).ok().filter(|section| section.size() <= MAX_SECTION_BYTES);
     let Some(strings) = strings.and_then(|section| section.data().ok()) else { return };
     let endian = elf.endian();
     for symbol in table.iter().filter(|symbol| symbol.st_shndx(endian) != SHN_UNDEF) {
@@ -199,7 +200,7 @@ impl Modules {
         if let Some(known) = self.known.get(&key) {
             return known.clone();
         }
-        if self.known.len() >= MOST_OPEN {
+        if self.known.len() >= MAX_OPEN_FILES {
             self.close_all();
         }
         let module = open(mapping, tid).map(Arc::new);

@@ -5,14 +5,14 @@ use std::fmt::{self, Write};
 use crate::values::visible;
 
 /// The longest symbol that is demangled, in bytes. C++ template names can expand to a multiple of their length.
-const LONGEST_SYMBOL: usize = 4096;
+const MAX_SYMBOL_BYTES: usize = 4096;
 /// The longest name that is shown, in bytes.
-const LONGEST_NAME: usize = 1024;
+const MAX_NAME_BYTES: usize = 1024;
 
 /// Returns a symbol's readable name. A symbol that cannot be demangled is returned unchanged.
 pub(super) fn demangled(symbol: &[u8]) -> String {
-    let name = str::from_utf8(symbol).ok().filter(|name| name.len() <= LONGEST_SYMBOL).and_then(demangle);
-    let name = name.unwrap_or_else(|| visible(&symbol[..symbol.len().min(LONGEST_NAME)]).into_owned());
+    let name = str::from_utf8(symbol).ok().filter(|name| name.len() <= MAX_SYMBOL_BYTES).and_then(demangle);
+    let name = name.unwrap_or_else(|| visible(&symbol[..symbol.len().min(MAX_NAME_BYTES)]).into_owned());
     visible(name.as_bytes()).into_owned()
 }
 
@@ -35,7 +35,7 @@ struct Bounded(String);
 
 impl Write for Bounded {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.0.len() + text.len() > LONGEST_NAME {
+        if self.0.len() + text.len() > MAX_NAME_BYTES {
             return Err(fmt::Error);
         }
         self.0.push_str(text);
@@ -48,7 +48,7 @@ mod tests {
     use super::demangled;
 
     #[test]
-    fn names_are_as_their_authors_wrote_them() {
+    fn symbols_are_demangled() {
         for (symbol, name) in [
             (&b"create_pool"[..], "create_pool"),
             (b"_ZN4pool6createEi", "pool::create(int)"),
@@ -63,10 +63,10 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_grows_without_bounds_is_shown_mangled() {
+    fn demangled_names_have_a_maximum_length() {
         // Each substitution doubles the name before it.
         let mut bomb = "_Z1fI".to_owned();
         bomb.push_str(&"St4pairIS_S_E".repeat(300));
-        assert!(demangled(bomb.as_bytes()).len() <= 4 * super::LONGEST_NAME);
+        assert!(demangled(bomb.as_bytes()).len() <= 4 * super::MAX_NAME_BYTES);
     }
 }

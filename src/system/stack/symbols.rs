@@ -14,7 +14,7 @@ use object::read::elf::{ElfFile64, Sym};
 use object::{Endianness, Object, ObjectSection, ReadCache};
 
 use super::Place;
-use super::module::{LARGEST_SECTION, ModuleFile, each_definition, open_regular};
+use super::module::{MAX_SECTION_BYTES, ModuleFile, each_definition, open_regular};
 use super::names::demangled;
 use crate::values::visible;
 
@@ -182,7 +182,7 @@ fn debug_information<'data, R: object::ReadRef<'data>>(
     elf.section_by_name(".debug_info")?;
     let endian = if elf.is_little_endian() { RunTimeEndian::Little } else { RunTimeEndian::Big };
     let load = |id: gimli::SectionId| -> Result<Bytes, gimli::Error> {
-        let section = elf.section_by_name(id.name()).filter(|section| section.size() <= LARGEST_SECTION);
+        let section = elf.section_by_name(id.name()).filter(|section| section.size() <= MAX_SECTION_BYTES);
         let bytes = section.and_then(|section| section.data().ok()).unwrap_or_default();
         Ok(EndianArcSlice::new(bytes.into(), endian))
     };

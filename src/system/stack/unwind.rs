@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::maps::{CodeMapping, Mappings};
 use super::memory::Memory;
 use super::module::Module;
-use super::{MOST_FRAMES, Place};
+use super::{MAX_FRAMES, Place};
 
 /// A function that returns the module of a mapping.
 pub(super) type Find<'a> = dyn FnMut(&CodeMapping) -> Option<Arc<Module>> + 'a;
@@ -16,7 +16,7 @@ pub(super) fn unwind(pc: u64, sp: u64, mappings: &Mappings, memory: &mut Memory,
     let mut places = Vec::new();
     let mut frame = Frame { pc, sp, fp: None, is_return: false };
     let mut context = machine::Context::default();
-    while places.len() < MOST_FRAMES {
+    while places.len() < MAX_FRAMES {
         // If the callee never returns, the call may be a function's last instruction. The return address then belongs
         // to the next function.
         let inside = frame.pc - u64::from(frame.is_return);
@@ -108,7 +108,7 @@ mod machine {
     type Bytes<'a> = EndianSlice<'a, LittleEndian>;
 
     /// The maximum number of steps in evaluating an expression of an unwind table.
-    const MOST_STEPS: u32 = 1000;
+    const MAX_STEPS: u32 = 1000;
 
     /// Buffers for the rows of an unwind table, allocated once per stack.
     #[derive(Default)]
@@ -228,7 +228,7 @@ mod machine {
         memory: &mut Memory,
     ) -> Option<u64> {
         let mut evaluation = expression.get(table).ok()?.evaluation(ENCODING);
-        evaluation.set_max_iterations(MOST_STEPS);
+        evaluation.set_max_iterations(MAX_STEPS);
         if let Some(value) = initial {
             evaluation.set_initial_value(value);
         }

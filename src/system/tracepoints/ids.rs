@@ -18,8 +18,8 @@ pub(super) enum Point {
     Return(Call),
     /// clone(2), with its flags.
     NewTask,
-    /// execve(2). The execution is reported by a record of another type. This tracepoint only wakes us: who executes a
-    /// program can only be seen while the program runs.
+    /// execve(2). The execution is reported by a record of another type. This tracepoint only wakes us: the process can be
+    /// inspected only while the program runs.
     Execute,
 }
 
@@ -46,7 +46,6 @@ impl Ids {
     /// descriptor.
     ///
     /// # Errors
-    ///
     /// `EPERM` without CAP_SYS_ADMIN, `ENODEV` if the kernel lacks tracefs, `ENOENT` if it lacks these tracepoints
     /// (CONFIG_FTRACE_SYSCALLS).
     pub(super) fn read() -> io::Result<Ids> {

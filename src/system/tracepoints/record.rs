@@ -186,17 +186,17 @@ mod tests {
         let parse = |kind, misc, words: &[u32]| {
             Record::parse(kind, misc, &bytes(&[words, &TRAILER].concat()), &Ids::numbered_from(100))
         };
-        let told = |pid, tid, what| Some(Record { time: 99, pid, tid, what });
+        let record = |pid, tid, what| Some(Record { time: 99, pid, tid, what });
         let fork = What::Forked { parent: 2, parent_thread: 4 };
-        assert_eq!(parse(FORK, 0, &[1, 2, 3, 4, 98, 0]), told(1, 3, fork));
-        assert_eq!(parse(EXIT, 0, &[1, 2, 3, 4, 98, 0]), told(1, 3, What::Ended));
-        assert_eq!(parse(LOST, 0, &[5, 0, 6, 0]), told(7, 8, What::Lost(6)));
+        assert_eq!(parse(FORK, 0, &[1, 2, 3, 4, 98, 0]), record(1, 3, fork));
+        assert_eq!(parse(EXIT, 0, &[1, 2, 3, 4, 98, 0]), record(1, 3, What::Ended));
+        assert_eq!(parse(LOST, 0, &[5, 0, 6, 0]), record(7, 8, What::Lost(6)));
         let name = *b"cat\0\0\0\0\0\0\0\0\0\0\0\0\0";
         let cat = [1, 3, u32::from_ne_bytes(*b"cat\0"), 0];
-        assert_eq!(parse(COMM, 0, &cat), told(1, 3, What::Named(name)));
-        assert_eq!(parse(COMM, MISC_COMM_EXEC, &cat), told(1, 3, What::Executed(name)));
+        assert_eq!(parse(COMM, 0, &cat), record(1, 3, What::Named(name)));
+        assert_eq!(parse(COMM, MISC_COMM_EXEC, &cat), record(1, 3, What::Executed(name)));
         let namespaces: Vec<u32> = [1, 3, 7, 0].into_iter().chain((0..7).flat_map(|n| [0, 0, 40 + n, 0])).collect();
-        assert_eq!(parse(NAMESPACES, 0, &namespaces), told(1, 3, What::Namespace(42)));
+        assert_eq!(parse(NAMESPACES, 0, &namespaces), record(1, 3, What::Namespace(42)));
         // Records of another type, and truncated records.
         assert_eq!(parse(1, 0, &[1, 2, 3, 4]), None);
         assert_eq!(parse(FORK, 0, &[1, 2, 3]), None);
@@ -211,14 +211,14 @@ mod tests {
             let words = [&[7, 8, 99, 0, length][..], raw].concat();
             Record::parse(SAMPLE, 0, &bytes(&words), &Ids::numbered_from(100))
         };
-        let told = |what| Some(Record { time: 99, pid: 7, tid: 8, what });
+        let record = |what| Some(Record { time: 99, pid: 7, tid: 8, what });
         // The upper half of the word with common_type contains flags.
         let enter = [100, 8, 29, 0, 1, 0, 2, 0, 3, 0];
-        assert_eq!(parse(&enter), told(What::Enter(Call::Get, [1, 2, 3])));
+        assert_eq!(parse(&enter), record(What::Enter(Call::Get, [1, 2, 3])));
         let exit = [101, 8, 29, 0, (-22_i32).cast_unsigned(), u32::MAX];
-        assert_eq!(parse(&exit), told(What::Return(Call::Get, -22)));
-        assert_eq!(parse(&[104, 8, 67, 0, 5, 0]), told(What::Enter(Call::Detach, [5, 0, 0])));
-        assert_eq!(parse(&[108, 8, 9, 0, 0, 0, 0, 0, 0x100, 0, 0, 0]), told(What::Cloned(0x100)));
+        assert_eq!(parse(&exit), record(What::Return(Call::Get, -22)));
+        assert_eq!(parse(&[104, 8, 67, 0, 5, 0]), record(What::Enter(Call::Detach, [5, 0, 0])));
+        assert_eq!(parse(&[108, 8, 9, 0, 0, 0, 0, 0, 0x100, 0, 0, 0]), record(What::Cloned(0x100)));
         assert_eq!(parse(&[99, 8, 29, 0, 1, 0]), None, "another tracepoint");
         assert_eq!(parse(&exit[..3]), None);
     }

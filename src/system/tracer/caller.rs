@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::proc::{MOST_OF_FILE, read, stat};
+use super::proc::{MAX_FILE_BYTES, read, stat};
 use crate::system::stack::Place;
 
 /// The process that makes a call.
@@ -62,7 +62,7 @@ pub(crate) fn progress(caller: &Caller) -> Progress {
         Some(stat) if stat.started == *started && !stat.is_ended => {
             // Blocked elsewhere. The line includes the stack pointer and the program counter, so it identifies the
             // call.
-            let now = read(*tid, "syscall", MOST_OF_FILE).unwrap_or_default();
+            let now = read(*tid, "syscall", MAX_FILE_BYTES).unwrap_or_default();
             match now.starts_with(b"running") || now.is_empty() || now == *call {
                 false => Progress::Returned,
                 true if stat.is_stopped => Progress::Stopped,

@@ -9,11 +9,11 @@ use super::proc::read as read_file;
 use crate::system::stack::{Mappings, Memory, Modules};
 
 /// The maximum number of bytes read of the initial environment.
-const MOST_OF_ENVIRONMENT: u64 = 256 << 10;
+const MAX_ENVIRONMENT_BYTES: u64 = 256 << 10;
 /// The maximum number of variables that are examined.
-const MOST_VARIABLES: u64 = 4096;
+const MAX_VARIABLES: u64 = 4096;
 /// The maximum length of a value that is kept, in bytes.
-const LONGEST_VALUE: usize = 4096;
+const MAX_VALUE_BYTES: usize = 4096;
 
 /// Returns the values of these variables in a waiting process.
 pub(super) fn read(
@@ -29,7 +29,7 @@ pub(super) fn read(
     match pointers(tid, mappings, memory, modules) {
         Some(pointers) => pointers.iter().filter_map(|pointer| named_at(names, *pointer, memory)).collect(),
         None => {
-            let first = read_file(tid, "environ", MOST_OF_ENVIRONMENT).unwrap_or_default();
+            let first = read_file(tid, "environ", MAX_ENVIRONMENT_BYTES).unwrap_or_default();
             first.split(|byte| *byte == 0).filter_map(|string| named(names, string)).collect()
         }
     }
@@ -46,7 +46,7 @@ fn pointers(tid: i32, mappings: &Mappings, memory: &mut Memory, modules: &mut Mo
     });
     let array = memory.word(variables.next()?)?;
     let mut pointers = Vec::new();
-    for index in 0..MOST_VARIABLES {
+    for index in 0..MAX_VARIABLES {
         match memory.word(array.checked_add(8 * index)?)? {
             0 => break,
             pointer => pointers.push(pointer),
@@ -67,7 +67,7 @@ fn named_at(names: &[String], pointer: u64, memory: &mut Memory) -> Option<(Stri
         let mut bytes = name.bytes().chain([b'=']).zip(0..);
         bytes.all(|(byte, offset)| pointer.checked_add(offset).and_then(|at| memory.byte(at)) == Some(byte))
     })?;
-    let value = memory.string(pointer.checked_add(name.len() as u64 + 1)?, LONGEST_VALUE)?;
+    let value = memory.string(pointer.checked_add(name.len() as u64 + 1)?, MAX_VALUE_BYTES)?;
     Some((name.clone(), value))
 }
 
@@ -76,5 +76,5 @@ fn named(names: &[String], string: &[u8]) -> Option<(String, Vec<u8>)> {
     let name =
         names.iter().find(|name| string.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"=")))?;
     let value = &string[name.len() + 1..];
-    Some((name.clone(), value[..value.len().min(LONGEST_VALUE)].to_vec()))
+    Some((name.clone(), value[..value.len().min(MAX_VALUE_BYTES)].to_vec()))
 }

@@ -5,9 +5,9 @@ use std::fs::File;
 use std::io::{self, Read};
 
 /// The maximum number of bytes read of a command line.
-const MOST_OF_COMMAND: u64 = 4 << 10;
+const MAX_COMMAND_BYTES: u64 = 4 << 10;
 /// The maximum number of bytes read of any other file in /proc, by default.
-pub(super) const MOST_OF_FILE: u64 = 64 << 10;
+pub(super) const MAX_FILE_BYTES: u64 = 64 << 10;
 
 /// The fields of `/proc/PID/stat` that we use (proc_pid_stat(5)).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(super) struct Stat {
 }
 
 pub(super) fn command(pid: i32, name: &[u8]) -> Vec<Vec<u8>> {
-    let mut line = read(pid, "cmdline", MOST_OF_COMMAND).unwrap_or_default();
+    let mut line = read(pid, "cmdline", MAX_COMMAND_BYTES).unwrap_or_default();
     while line.last() == Some(&0) {
         line.pop();
     }
@@ -36,13 +36,13 @@ pub(super) fn command(pid: i32, name: &[u8]) -> Vec<Vec<u8>> {
 
 /// Returns the process that a thread belongs to.
 pub(super) fn process_of(tid: i32) -> Option<i32> {
-    let status = read(tid, "status", MOST_OF_FILE).ok()?;
+    let status = read(tid, "status", MAX_FILE_BYTES).ok()?;
     let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Tgid:"))?;
     str::from_utf8(line).ok()?.trim().parse().ok()
 }
 
 pub(super) fn stat(pid: i32) -> Option<Stat> {
-    let line = read(pid, "stat", MOST_OF_FILE).ok()?;
+    let line = read(pid, "stat", MAX_FILE_BYTES).ok()?;
     // The name can contain any character, including parentheses: it ends at the last one.
     let open = line.iter().position(|byte| *byte == b'(')?;
     let close = line.iter().rposition(|byte| *byte == b')')?;
@@ -64,11 +64,11 @@ pub(super) fn stat(pid: i32) -> Option<Stat> {
     })
 }
 
-/// Reads at most `most` bytes of a file in /proc.
-pub(super) fn read(pid: i32, name: &str, most: u64) -> io::Result<Vec<u8>> {
+/// Reads at most `limit` bytes of a file in /proc.
+pub(super) fn read(pid: i32, name: &str, limit: u64) -> io::Result<Vec<u8>> {
     // With room for all of a small file, one read returns it and a second one finds the end.
     let mut contents = Vec::with_capacity(8 << 10);
     let path = format!("/proc/{pid}/{name}");
-    File::open(OsStr::new(&path))?.take(most).read_to_end(&mut contents)?;
+    File::open(OsStr::new(&path))?.take(limit).read_to_end(&mut contents)?;
     Ok(contents)
 }

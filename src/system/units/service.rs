@@ -6,7 +6,7 @@ use super::Precision;
 const TYPES: [&str; 6] = [".service", ".scope", ".socket", ".mount", ".swap", ".slice"];
 
 /// The maximum length of a unit's name in bytes (UNIT_NAME_MAX).
-const MOST_BYTES: usize = 255;
+const MAX_BYTES: usize = 255;
 
 /// Returns the unit below the slices, or the innermost slice. A unit of a user's own service manager is prefixed with
 /// the manager's name, as in `user@1000.service/foo.service`: several users may have a unit of the same name.
@@ -36,7 +36,7 @@ fn unit(component: &str) -> Option<&str> {
     let name = component.strip_prefix('_').unwrap_or(component);
     let stem = TYPES.iter().find_map(|suffix| name.strip_suffix(suffix))?;
     let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
-    (!stem.is_empty() && name.len() <= MOST_BYTES && stem.bytes().all(is_valid)).then_some(name)
+    (!stem.is_empty() && name.len() <= MAX_BYTES && stem.bytes().all(is_valid)).then_some(name)
 }
 
 fn is_user_manager(unit: &str) -> bool {

@@ -166,7 +166,7 @@ fn machines_and_jobs() {
 }
 
 #[test]
-fn what_others_chose_is_visible_and_a_pod_is_named_without_its_container() {
+fn names_are_escaped_and_a_pod_is_named_without_its_container() {
     let unit = Unit::of_cgroup(b"/lxc/a\x1b[31m\xff\xe2\x80\xae").expect("a unit");
     assert_eq!(unit.to_string(), r"lxc:a\x1b[31m\xff\xe2\x80\xae");
     let unit = Unit::of_cgroup(format!("/kubepods/burstable/pod{POD}/{ID}").as_bytes()).expect("a unit");

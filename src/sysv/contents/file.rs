@@ -9,14 +9,14 @@ use rustix::fs::{SeekFrom, seek, sendfile};
 use rustix::io::Errno;
 use rustix::pipe::{SpliceFlags, splice};
 
-use super::{Extent, Stream, Way};
+use super::{Backend, Extent, Stream};
 use crate::linux::uninterrupted;
 
 /// The file of our own attachment. Nothing else shares it, so its position is ours to move.
 #[derive(Debug)]
 pub(super) struct SegmentFile(pub(super) File);
 
-impl Way for SegmentFile {
+impl Backend for SegmentFile {
     fn extent(&self, range: Range<u64>) -> io::Result<Extent> {
         match seek(&self.0, SeekFrom::Data(range.start)) {
             Ok(data) if data > range.start => Ok(Extent { end: data.min(range.end), is_hole: true }),

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use rustix::io::ioctl_fionread;
 
 use super::residency::Residency;
-use super::{Extent, Stream, Way};
+use super::{Backend, Extent, Stream};
 use crate::linux::uninterrupted;
 use crate::sysv::{Attachment, page_size};
 
@@ -23,9 +23,9 @@ const WINDOW: u64 = 512 << 10;
 #[derive(Debug)]
 pub(super) struct MappedSegment<'a> {
     attachment: &'a Attachment,
-    /// The resident pages of the stretch inspected last. `None` if absent pages cannot be distinguished from holes. For
-    /// tmpfs mincore(2) checks the page cache, but for huge pages only our own page table, which is empty in a new
-    /// attachment.
+    /// The resident pages of the stretch inspected last. `None` if absent pages cannot be distinguished from holes: for
+    /// tmpfs mincore(2) checks the page cache, but for huge pages only our own page table. In a new attachment that is
+    /// empty.
     residency: Option<RefCell<Residency>>,
 }
 
@@ -43,7 +43,7 @@ impl<'a> MappedSegment<'a> {
     /// Removes a window from our page table: moving 1 GiB must not make 1 GiB of this process resident. The segment
     /// keeps its pages. For huge pages this fails unless the window consists of whole ones (`EINVAL`): they are few and
     /// may stay.
-    fn forget(&self, window: &Range<u64>) {
+    fn release(&self, window: &Range<u64>) {
         let _ = advise(self.attachment, window, libc::MADV_DONTNEED);
     }
 
@@ -66,20 +66,20 @@ impl<'a> MappedSegment<'a> {
                     count => at += count as u64,
                 }
             }
-            self.forget(&window);
+            self.release(&window);
         }
         Ok(())
     }
 }
 
-impl Way for MappedSegment<'_> {
+impl Backend for MappedSegment<'_> {
     fn extent(&self, range: Range<u64>) -> io::Result<Extent> {
         let Some(residency) = &self.residency else {
             return Ok(Extent { end: range.end, is_hole: false });
         };
         let mut residency = residency.borrow_mut();
         if !residency.covers(range.start) {
-            *residency = Residency::look(self.attachment, range.start)?;
+            *residency = Residency::inspect(self.attachment, range.start)?;
         }
         Ok(residency.extent(range))
     }
@@ -119,7 +119,7 @@ impl Way for MappedSegment<'_> {
                 Err(error) => result = Err(error),
             }
         }
-        self.forget(&window);
+        self.release(&window);
         // Bytes moved before an error are reported first. The next call fails with the error again.
         if at == window.start {
             result?;
@@ -136,7 +136,7 @@ impl Way for MappedSegment<'_> {
             self.populate(&(window.start..window.start + ready), libc::MADV_POPULATE_WRITE);
         }
         let received = uninterrupted(|| read(self.attachment, window.clone(), from));
-        self.forget(&window);
+        self.release(&window);
         Ok(Some(received?))
     }
 }
@@ -166,8 +166,8 @@ pub(super) fn advise(attachment: &Attachment, range: &Range<u64>, advice: libc::
     let start = range.start - range.start % page_size();
     let length = (range.end - start) as usize;
     // SAFETY: the range belongs to this attachment, which stays mapped until dropped, and no reference into it exists.
-    // On a shared mapping MADV_DONTNEED drops page table entries but no data; MADV_REMOVE clears data by intention;
-    // MADV_COLD changes no data.
+    // On a shared mapping MADV_DONTNEED drops page table entries but no data; only MADV_REMOVE clears data, and its
+    // caller asks for that; MADV_COLD changes no data.
     let ret = unsafe { libc::madvise(pointer(attachment, start), length, advice) };
     Ok(Errno::result(ret).map(drop)?)
 }

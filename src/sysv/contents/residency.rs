@@ -9,7 +9,7 @@ use super::Extent;
 use super::mapping::pointer;
 use crate::sysv::{Attachment, page_size, usage};
 
-/// The size of the part that one call inspects, in bytes.
+/// The size of the stretch that one call inspects, in bytes.
 const STRETCH: u64 = 64 << 20;
 
 /// The resident pages of a stretch of a segment, at the time of inspection.
@@ -24,7 +24,7 @@ impl Residency {
     ///
     /// An absent page is certainly a hole only if nothing is swapped out. So the namespace's swap count (`SHM_INFO`) is
     /// checked before and after. If it is not 0, every page is treated as data.
-    pub(super) fn look(attachment: &Attachment, offset: u64) -> io::Result<Residency> {
+    pub(super) fn inspect(attachment: &Attachment, offset: u64) -> io::Result<Residency> {
         let start = offset - offset % page_size();
         let stretch = start..start.saturating_add(STRETCH).min(attachment.size());
         let length = (stretch.end - stretch.start) as usize;

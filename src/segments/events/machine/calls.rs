@@ -6,7 +6,7 @@ use super::super::table::Known;
 use super::super::tasks::Place;
 use super::super::witness::Sight;
 use super::super::{Cause, Failure, Occurred, Occurrence, UNKNOWN_ID, call};
-use super::{Doer, Machine};
+use super::{Machine, Trigger};
 use crate::system::tracepoints::{Call, Record};
 use crate::sysv::{Segment, control_by_index};
 use crate::values::ShmId;
@@ -26,35 +26,35 @@ impl Machine {
         if self.all_namespaces {
             self.tables.entry(namespace).or_default();
         }
-        let doer = self.doer(pid, None, Cause::Call(call), time);
+        let trigger = self.trigger(pid, None, Cause::Call(call), time);
         if let Ok(errno @ 1..4096) = i32::try_from(-i128::from(result)) {
-            return self.failed(namespace, call, arguments, Errno::from_raw(errno), doer);
+            return self.failed(namespace, call, arguments, Errno::from_raw(errno), trigger);
         }
         let [first, second, third] = arguments;
         match call {
-            Call::Get => self.got(namespace, record, [first, second, third], result, sight, &doer),
+            Call::Get => self.got(namespace, record, [first, second, third], result, sight, &trigger),
             Call::Attach => {
                 let Some(id) = ShmId::new(call::int(first)) else { return };
                 let place = Place { namespace, id };
                 let replaced = self.tasks.attach(pid, result.cast_unsigned(), place);
                 if let Some(replaced) = replaced {
-                    self.detached(replaced, pid, &doer);
+                    self.detached(replaced, pid, &trigger);
                 }
                 let Some(table) = self.tables.get_mut(&namespace) else { return };
                 if let (None, Some(Sight::Found(segment))) = (table.segments.get(&id), sight) {
                     // A 32-bit program created the segment; such calls are not recorded.
-                    table.adopt(Segment { nattch: segment.nattch.saturating_sub(1), ..*segment }, doer.now);
+                    table.adopt(Segment { nattch: segment.nattch.saturating_sub(1), ..*segment }, trigger.now);
                 }
-                let change = table.attach(id, pid, doer.now);
-                self.told(change, &doer, namespace);
+                let change = table.attach(id, pid, trigger.now);
+                self.report(change, &trigger, namespace);
             }
             Call::Detach => match self.tasks.detach(pid, first) {
-                Some(place) => self.detached(place, pid, &doer),
+                Some(place) => self.detached(place, pid, &trigger),
                 None => self.is_confused = true,
             },
             Call::Control => {
                 if let Some(id) = ShmId::new(call::int(first)) {
-                    self.controlled(Place { namespace, id }, call::int(second), sight, &doer);
+                    self.controlled(Place { namespace, id }, call::int(second), sight, &trigger);
                 }
             }
         }
@@ -68,7 +68,7 @@ impl Machine {
         [key, size, flags]: [u64; 3],
         result: i64,
         sight: Option<Sight>,
-        doer: &Doer,
+        trigger: &Trigger,
     ) {
         let (key, flags) = (call::key(key), call::int(flags));
         let Some(table) = self.tables.get_mut(&namespace) else { return };
@@ -107,18 +107,18 @@ impl Machine {
             cgid: gid,
             atime: 0,
             dtime: 0,
-            ctime: doer.now.second,
+            ctime: trigger.now.second,
             rss: None,
             swap: None,
             namespace: self.all_namespaces.then_some(namespace),
         };
-        let change = self.tables.get_mut(&namespace).map(|table| table.create(segment, record.tid, doer.now));
-        self.told(change, doer, namespace);
+        let change = self.tables.get_mut(&namespace).map(|table| table.create(segment, record.tid, trigger.now));
+        self.report(change, trigger, namespace);
     }
 
-    fn controlled(&mut self, place: Place, command: i32, sight: Option<Sight>, doer: &Doer) {
+    fn controlled(&mut self, place: Place, command: i32, sight: Option<Sight>, trigger: &Trigger) {
         let Some(table) = self.tables.get_mut(&place.namespace) else { return };
-        let now = doer.now;
+        let now = trigger.now;
         let is_locked = table.segments.get(&place.id).is_some_and(|known| known.segment.is_locked());
         let change = match command {
             libc::IPC_RMID => table.remove_or_mark(place.id, now),
@@ -134,13 +134,13 @@ impl Machine {
             libc::SHM_UNLOCK if is_locked => table.set(place.id, now, |segment| *segment = segment.locked(false)),
             _ => None,
         };
-        self.told(change, doer, place.namespace);
+        self.report(change, trigger, place.namespace);
     }
 
-    fn failed(&mut self, namespace: u64, call: Call, arguments: [u64; 3], errno: Errno, doer: Doer) {
+    fn failed(&mut self, namespace: u64, call: Call, arguments: [u64; 3], errno: Errno, trigger: Trigger) {
         let Some(table) = self.tables.get(&namespace).filter(|_| self.wants_failures) else { return };
         if errno == Errno::EINVAL && call == Call::Control && control_by_index(call::int(arguments[1])) {
-            // Nothing has this index: how ipcs(1) and others go through the table.
+            // Nothing has this index. ipcs(1) and others try each index in this way.
             return;
         }
         let key = (call == Call::Get).then(|| call::key(arguments[0]));
@@ -156,6 +156,11 @@ impl Machine {
         let call = call::text(call, arguments);
         let namespace = self.all_namespaces.then_some(namespace);
         let what = Occurred::Failed(Failure { call, errno, key, segment, namespace });
-        self.out.push(Occurrence { time: self.since_epoch(doer.now.time), what, actor: doer.actor, cause: doer.cause });
+        self.out.push(Occurrence {
+            time: self.since_epoch(trigger.now.time),
+            what,
+            actor: trigger.actor,
+            cause: trigger.cause,
+        });
     }
 }

@@ -1,4 +1,4 @@
-//! Comparing the kernel's table with the state that the records have led to, to find what no record explains.
+//! Comparing the kernel's table with the state derived from the records, to find changes that no record explains.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use crate::system::tracepoints::Call;
 use crate::sysv::Segment;
 use crate::values::{Key, ShmId};
 
-/// How long a segment must have been unchanged before the kernel's table is read, in nanoseconds. A process detaches
-/// its segments slightly before its end is recorded.
+/// The time for which a segment must have been unchanged before the kernel's table is read, in nanoseconds. A process
+/// detaches its segments slightly before its end is recorded.
 const SETTLED: u64 = 50_000_000;
 
 impl Machine {
@@ -85,8 +85,8 @@ impl Machine {
         let (_, changes) = Snapshot::first(before.into_iter().collect()).next(after.into_iter().collect());
         for mut change in changes {
             change.original_key = change.original_key.or(key);
-            let doer = self.doer(0, None, Cause::Table, time);
-            self.told(Some(change), &doer, namespace);
+            let trigger = self.trigger(0, None, Cause::Table, time);
+            self.report(Some(change), &trigger, namespace);
         }
     }
 
@@ -94,16 +94,16 @@ impl Machine {
     pub(in super::super) fn retain(&mut self, alive: &[u64], time: u64) {
         let gone: Vec<u64> = self.tables.keys().copied().filter(|namespace| !alive.contains(namespace)).collect();
         for namespace in gone {
-            if self.tasks.inhabit(namespace) {
+            if self.tasks.any_in_namespace(namespace) {
                 continue;
             }
-            let doer = self.doer(0, None, Cause::Namespace, time);
+            let trigger = self.trigger(0, None, Cause::Namespace, time);
             let Some(mut table) = self.tables.remove(&namespace) else { continue };
             let mut ids: Vec<ShmId> = table.segments.keys().copied().collect();
             ids.sort_unstable();
             for id in ids {
-                let change = table.remove(id, doer.now);
-                self.told(change, &doer, namespace);
+                let change = table.remove(id, trigger.now);
+                self.report(change, &trigger, namespace);
             }
         }
     }

@@ -17,7 +17,7 @@ const EXCLUSIVE: u64 = 0o3600;
 /// Flag of clone(2): the child shares its parent's address space.
 const CLONE_VM: u64 = 0x100;
 
-/// A machine with process 1 in our namespace, and the records of what happens there.
+/// A machine with process 1 in our namespace, to which a test adds records.
 struct Story {
     machine: Machine,
     time: u64,
@@ -27,7 +27,7 @@ impl Story {
     fn new(rows: Vec<Segment>) -> Story {
         let mut machine = Machine::new(false, true);
         machine.set_tables([(OURS, rows)]);
-        machine.learn(vec![found(1, OURS, &[])]);
+        machine.restart_with(vec![found(1, OURS, &[])]);
         Story { machine, time: 1_000_000_000 }
     }
 
@@ -58,8 +58,8 @@ impl Story {
     }
 
     /// Returns the events since the last call: event, identifier, count, pid of the actor, cause.
-    fn told(&mut self) -> Vec<String> {
-        let tell = |occurrence: Occurrence| {
+    fn events(&mut self) -> Vec<String> {
+        let describe = |occurrence: Occurrence| {
             let actor = occurrence.actor.map_or_else(|| "?".into(), |actor| format!("{} {}", actor.pid, actor.name));
             match occurrence.what {
                 Occurred::Changed(change) => {
@@ -71,7 +71,7 @@ impl Story {
                 Occurred::Failed(failure) => format!("{} = {:?} by {actor}", failure.call, failure.errno),
             }
         };
-        self.machine.take().into_iter().map(tell).collect()
+        self.machine.take().into_iter().map(describe).collect()
     }
 }
 
@@ -138,21 +138,21 @@ fn a_segments_life_within_microseconds() {
 }
 
 #[test]
-fn found_is_not_created() {
+fn a_found_segment_is_not_created() {
     let mut story = Story::new(vec![segment(3)]);
     story.call(1, Call::Get, [103, 4096, CREATE], 3).call(1, Call::Get, [103, 0, 0], 3);
-    assert_eq!(story.told(), [""; 0]);
+    assert_eq!(story.events(), [""; 0]);
     // Two processes request the same key at the same time: the creator's call returns later.
     story.fork(1, 2, 0);
     let seen = || Note { sight: Some(Sight::Found(Segment { cpid: 2, ..segment(4) }.into())), ..Note::default() };
     story.record(1, 1, What::Enter(Call::Get, [104, 4096, CREATE]));
     story.record(2, 2, What::Enter(Call::Get, [104, 4096, CREATE]));
     story.with(1, 1, What::Return(Call::Get, 4), seen()).with(2, 2, What::Return(Call::Get, 4), seen());
-    assert_eq!(story.told(), ["created 4 by 2 sh, shmget"]);
+    assert_eq!(story.events(), ["created 4 by 2 sh, shmget"]);
 }
 
 #[test]
-fn a_marked_segment_goes_with_its_last_detach() {
+fn the_last_detach_removes_a_marked_segment() {
     let mut story = Story::new(vec![segment(3)]);
     story
         .call(1, Call::Attach, [3, 0, 0], 0x7000)
@@ -170,18 +170,18 @@ fn a_marked_segment_goes_with_its_last_detach() {
         "detached 3 1->0 by 1 sh, exit",
         "removed 3 by 1 sh, exit",
     ];
-    assert_eq!(story.told(), expected);
+    assert_eq!(story.events(), expected);
 }
 
 #[test]
-fn a_child_of_vfork_shares_what_is_attached() {
+fn a_child_of_vfork_shares_the_attachments() {
     let mut story = Story::new(vec![segment(3)]);
     story.call(1, Call::Attach, [3, 0, 0], 0x7000).fork(1, 2, CLONE_VM);
     story.call(2, Call::Attach, [3, 0, 0], 0x8000).execute(2, "true").record(2, 2, What::Ended);
-    assert_eq!(story.told(), ["attached 3 0->1 by 1 sh, shmat", "attached 3 1->2 by 2 sh, shmat"]);
+    assert_eq!(story.events(), ["attached 3 0->1 by 1 sh, shmat", "attached 3 1->2 by 2 sh, shmat"]);
     // The child's attachments are the parent's as well.
     story.call(1, Call::Detach, [0x8000, 0, 0], 0).record(1, 1, What::Ended);
-    assert_eq!(story.told(), ["detached 3 2->1 by 1 sh, shmdt", "detached 3 1->0 by 1 sh, exit"]);
+    assert_eq!(story.events(), ["detached 3 2->1 by 1 sh, shmdt", "detached 3 1->0 by 1 sh, exit"]);
 }
 
 #[test]
@@ -191,23 +191,23 @@ fn threads_end_one_after_the_other_and_exec_ends_all_but_one() {
     story.record(1, 7, thread).record(1, 7, What::Namespace(OURS)).record(1, 1, What::Cloned(CLONE_VM));
     story.record(1, 7, What::Enter(Call::Attach, [3, 0, 0])).record(1, 7, What::Return(Call::Attach, 0x7000));
     story.record(1, 1, What::Ended);
-    assert_eq!(story.told(), ["attached 3 0->1 by 1 sh, shmat"]);
+    assert_eq!(story.events(), ["attached 3 0->1 by 1 sh, shmat"]);
     // The thread takes over the id of the first one.
     story.execute(1, "cat");
-    assert_eq!(story.told(), ["detached 3 1->0 by 1 sh, exec"]);
+    assert_eq!(story.events(), ["detached 3 1->0 by 1 sh, exec"]);
     story.call(1, Call::Attach, [3, 0, 0], 0x7000).record(1, 1, What::Ended);
-    assert_eq!(story.told(), ["attached 3 0->1 by 1 cat, shmat", "detached 3 1->0 by 1 cat, exit"]);
+    assert_eq!(story.events(), ["attached 3 0->1 by 1 cat, shmat", "detached 3 1->0 by 1 cat, exit"]);
 }
 
 #[test]
-fn another_namespace_is_left_alone_but_not_what_was_attached_before() {
+fn only_earlier_attachments_are_followed_into_another_namespace() {
     let mut story = Story::new(vec![segment(3)]);
     story.call(1, Call::Attach, [3, 0, 0], 0x7000).record(1, 1, What::Namespace(THEIRS));
     story.call(1, Call::Get, [42, 4096, CREATE], 5).call(1, Call::Control, [3, 0, 0], 0);
-    assert_eq!(story.told(), ["attached 3 0->1 by 1 sh, shmat"]);
+    assert_eq!(story.events(), ["attached 3 0->1 by 1 sh, shmat"]);
     // The address space keeps its attachments.
     story.call(1, Call::Detach, [0x7000, 0, 0], 0);
-    assert_eq!(story.told(), ["detached 3 1->0 by 1 sh, shmdt"]);
+    assert_eq!(story.events(), ["detached 3 1->0 by 1 sh, shmdt"]);
 }
 
 #[test]
@@ -225,28 +225,28 @@ fn settings_and_locks() {
     for command in [11, 11, 12, 2] {
         story.call(1, Call::Control, [3, command, 0], 0);
     }
-    assert_eq!(story.told(), ["changed 3 by 1 sh, shmctl"; 2]);
+    assert_eq!(story.events(), ["changed 3 by 1 sh, shmctl"; 2]);
 }
 
 #[test]
 fn failures_have_their_arguments() {
     let mut story = Story::new(vec![segment(3)]);
     story.call(1, Call::Get, [0x65, 4096, CREATE], -28).call(1, Call::Attach, [3, 0, 0], -13);
-    // How ipcs(1) goes through the table.
+    // ipcs(1) tries each index in this way.
     story.call(1, Call::Control, [7, 13, 0], -22).call(1, Call::Control, [7, 15, 0], -22);
     let expected = ["shmget(0x00000065, 4096, IPC_CREAT|0600) = ENOSPC by 1 sh", "shmat(3, NULL, 0) = EACCES by 1 sh"];
-    assert_eq!(story.told(), expected);
+    assert_eq!(story.events(), expected);
 }
 
 #[test]
-fn what_was_attached_before_the_watch_is_known_from_proc() {
+fn attachments_from_before_the_watch_come_from_proc() {
     let mut story = Story::new(vec![Segment { nattch: 2, ..segment(3) }]);
-    story.machine.learn(vec![found(1, OURS, &[(0x7000, 3), (0x9000, 3)])]);
+    story.machine.restart_with(vec![found(1, OURS, &[(0x7000, 3), (0x9000, 3)])]);
     story.call(1, Call::Detach, [0x9000, 0, 0], 0).record(1, 1, What::Ended);
-    assert_eq!(story.told(), ["detached 3 2->1 by 1 sh, shmdt", "detached 3 1->0 by 1 sh, exit"]);
+    assert_eq!(story.events(), ["detached 3 2->1 by 1 sh, shmdt", "detached 3 1->0 by 1 sh, exit"]);
     assert!(!story.machine.is_confused);
     // An unknown address is a reason to read /proc again.
-    story.machine.learn(vec![found(1, OURS, &[])]);
+    story.machine.restart_with(vec![found(1, OURS, &[])]);
     story.call(1, Call::Detach, [0x9000, 0, 0], 0);
     assert!(story.machine.is_confused);
 }
@@ -266,7 +266,7 @@ fn forced_removal_at_the_last_detach_and_at_the_creators_end() {
         "removed 1 by 1 sh, shmdt",
         "removed 2 by 1 sh, exit",
     ];
-    assert_eq!(story.told(), expected);
+    assert_eq!(story.events(), expected);
 }
 
 #[test]
@@ -277,41 +277,41 @@ fn lost_records_are_counted() {
 }
 
 #[test]
-fn what_no_call_explains_is_told_when_it_is_seen_twice() {
+fn an_unexplained_difference_is_reported_when_it_is_seen_twice() {
     let mut story = Story::new(vec![segment(3)]);
     // A time long after all records.
     let later = || u64::MAX;
     let rows = || vec![segment(3), Segment { nattch: 1, lpid: 10, atime: 9, ..segment(4) }];
     story.machine.compare(OURS, rows(), later());
-    assert_eq!(story.told(), [""; 0]);
+    assert_eq!(story.events(), [""; 0]);
     story.machine.compare(OURS, rows(), later());
-    assert_eq!(story.told(), ["created 4 by ?, table", "attached 4 0->1 by ?, table"]);
+    assert_eq!(story.events(), ["created 4 by ?, table", "attached 4 0->1 by ?, table"]);
     story.machine.compare(OURS, rows(), later());
-    assert_eq!(story.told(), [""; 0]);
+    assert_eq!(story.events(), [""; 0]);
     // Missing in one comparison and back in the next: its record was late.
     story.machine.compare(OURS, vec![segment(3)], later());
     story.machine.compare(OURS, rows(), later());
     story.machine.compare(OURS, vec![segment(3)], later());
-    assert_eq!(story.told(), [""; 0]);
+    assert_eq!(story.events(), [""; 0]);
     story.machine.compare(OURS, vec![segment(3)], later());
-    assert_eq!(story.told(), ["detached 4 1->0 by ?, table", "removed 4 by ?, table"]);
+    assert_eq!(story.events(), ["detached 4 1->0 by ?, table", "removed 4 by ?, table"]);
 }
 
 #[test]
-fn a_table_that_is_older_than_a_record_tells_nothing() {
+fn a_table_that_is_older_than_a_record_is_ignored() {
     let mut story = Story::new(vec![]);
     story.call(1, Call::Get, [103, 4096, CREATE], 3);
     drop(story.machine.take());
     for _ in 0..3 {
         story.machine.compare(OURS, vec![], story.time);
     }
-    assert_eq!(story.told(), [""; 0]);
+    assert_eq!(story.events(), [""; 0]);
 }
 
 #[test]
-fn an_unknown_owner_is_learned_from_the_table() {
+fn an_unknown_owner_is_read_from_the_table() {
     let mut story = Story::new(vec![]);
-    story.machine.learn(vec![Found { user: None, ..found(1, OURS, &[]) }]);
+    story.machine.restart_with(vec![Found { user: None, ..found(1, OURS, &[]) }]);
     story.call(1, Call::Get, [103, 4096, CREATE], 3);
     let unknown = |machine: &Machine| machine.segments().next().map(|segment| segment.uid) == Some(UNKNOWN_ID);
     assert!(unknown(&story.machine));
@@ -319,12 +319,12 @@ fn an_unknown_owner_is_learned_from_the_table() {
     let row = Segment { cpid: 1, ..segment(3) };
     story.machine.compare(OURS, vec![row], u64::MAX);
     story.machine.compare(OURS, vec![Segment { cpid: 1, ..segment(3) }], u64::MAX);
-    assert_eq!(story.told(), [""; 0]);
+    assert_eq!(story.events(), [""; 0]);
     assert!(!unknown(&story.machine));
 }
 
 #[test]
-fn nothing_is_kept_of_processes_that_have_ended() {
+fn ended_processes_are_dropped() {
     let mut story = Story::new(vec![segment(3)]);
     for child in 2..1000 {
         story.fork(1, child, 0).call(child, Call::Attach, [3, 0, 0], 0x7000).record(child, child, What::Ended);

@@ -1,4 +1,4 @@
-//! Checks of what is visible from here, and of what shmadm cannot do.
+//! Checks of what is visible to this process, and of the commands that cannot work here.
 
 use std::io;
 
@@ -41,7 +41,7 @@ pub(super) fn processes() -> Check {
                        whether its creator is alive is unknown";
         return Check::new(name, Health::Warning, finding).remedy("mount /proc in this pid namespace");
     }
-    let attachments = Attachments::look();
+    let attachments = Attachments::find();
     let is_nested = status_line("self", "NSpid:").is_some_and(|pids| pids.split_ascii_whitespace().count() > 1);
     match (attachments.unreadable, attachments.error, is_nested) {
         (_, Some(error), _) => Check::new(name, Health::Unknown, format!("processes cannot be inspected: {error}")),

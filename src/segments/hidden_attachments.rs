@@ -1,5 +1,5 @@
-//! Attachments of segments whose IPC namespace is not visible: their process has left it, and no other process is in
-//! it.
+//! Attachments of segments in IPC namespaces that are not visible. Such a namespace has no process: the one with the
+//! attachment has left it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,37 +21,37 @@ pub(crate) struct Unknown {
 
 /// The attachments of the machine whose segments have not been found yet in any namespace.
 #[derive(Debug)]
-pub(crate) struct OutOfSight {
+pub(crate) struct HiddenAttachments {
     /// By the segment's identifier.
-    unseen: RefCell<BTreeMap<ShmId, Vec<Unseen>>>,
+    hidden: RefCell<BTreeMap<ShmId, Vec<Hidden>>>,
 }
 
 #[derive(Debug)]
-struct Unseen {
+struct Hidden {
     unknown: Unknown,
     mapping: SegmentMapping,
     /// The kernel's data about the segment's file. Only root may request it.
     file: Option<SegmentFile>,
 }
 
-impl OutOfSight {
-    /// Starts with all attachments.
-    pub(crate) fn new(attachments: &Attachments) -> OutOfSight {
-        let mut unseen = BTreeMap::<_, Vec<_>>::new();
+impl HiddenAttachments {
+    /// Creates the set of all attachments. [`HiddenAttachments::remove`] removes those whose segments are found.
+    pub(crate) fn new(attachments: &Attachments) -> HiddenAttachments {
+        let mut hidden = BTreeMap::<_, Vec<_>>::new();
         for (namespace, pid, mapping, file) in attachments.iter() {
             let size = file.map_or(mapping.range.end - mapping.range.start, |file| file.size);
             let unknown = Unknown { pid, namespace, size };
-            unseen.entry(mapping.id).or_default().push(Unseen { unknown, mapping: mapping.clone(), file });
+            hidden.entry(mapping.id).or_default().push(Hidden { unknown, mapping: mapping.clone(), file });
         }
-        OutOfSight { unseen: unseen.into() }
+        HiddenAttachments { hidden: hidden.into() }
     }
 
     /// Removes the attachments of a segment that was found, whatever namespace their processes are in now.
-    pub(crate) fn see(&self, segment: &Segment) {
+    pub(crate) fn remove(&self, segment: &Segment) {
         if segment.nattch > 0
-            && let Some(unseen) = self.unseen.borrow_mut().get_mut(&segment.id)
+            && let Some(hidden) = self.hidden.borrow_mut().get_mut(&segment.id)
         {
-            unseen.retain(|one| !one.is_of(segment));
+            hidden.retain(|one| !one.is_of(segment));
         }
     }
 
@@ -59,18 +59,18 @@ impl OutOfSight {
     /// are skipped, because those namespaces may be newer. Attachments that are gone by now are skipped, too.
     pub(crate) fn rest(self, known: &BTreeSet<u64>) -> Vec<Unknown> {
         let mut rest = Vec::new();
-        for mut unseen in self.unseen.into_inner().into_values() {
-            unseen.retain(|one| known.contains(&one.unknown.namespace) && one.is_still_attached());
-            unseen.sort_by_key(|one| one.unknown);
-            unseen.dedup_by_key(|one| one.unknown);
-            rest.extend(unseen.into_iter().map(|one| one.unknown));
+        for mut hidden in self.hidden.into_inner().into_values() {
+            hidden.retain(|one| known.contains(&one.unknown.namespace) && one.is_still_attached());
+            hidden.sort_by_key(|one| one.unknown);
+            hidden.dedup_by_key(|one| one.unknown);
+            rest.extend(hidden.into_iter().map(|one| one.unknown));
         }
         rest.sort_unstable();
         rest
     }
 }
 
-impl Unseen {
+impl Hidden {
     fn is_still_attached(&self) -> bool {
         let now = attachments::of_process(self.unknown.pid).ok().flatten();
         now.is_some_and(|now| now.namespace == self.unknown.namespace && now.mappings.contains(&self.mapping))

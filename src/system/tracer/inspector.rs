@@ -17,16 +17,16 @@ use crate::linux::seccomp::CreatingCall;
 use crate::system::stack::{Mappings, Memory, Modules, walk};
 
 /// The maximum number of bytes read of a maps file.
-const MOST_OF_MAPS: u64 = 4 << 20;
+const MAX_MAPS_BYTES: u64 = 4 << 20;
 /// The maximum number of ancestors that are recorded.
-const MOST_ANCESTORS: usize = 64;
+const MAX_ANCESTORS: usize = 64;
 /// The maximum number of cached processes. Beyond it the cache is cleared.
-const MOST_PROCESSES: usize = 4096;
+const MAX_PROCESSES: usize = 4096;
 /// The maximum number of threads whose files are kept open.
-const MOST_RECENT: usize = 16;
+const MAX_RECENT: usize = 16;
 
 /// Inspects processes, and caches what does not change.
-pub(super) struct Looker {
+pub(super) struct Inspector {
     wanted: Wanted,
     modules: Modules,
     root_started: u64,
@@ -49,25 +49,25 @@ struct Recent {
     started: u64,
 }
 
-impl Looker {
-    pub(super) fn new(wanted: Wanted, modules: Modules) -> Looker {
+impl Inspector {
+    pub(super) fn new(wanted: Wanted, modules: Modules) -> Inspector {
         let root_started = stat(wanted.root).map_or(0, |stat| stat.started);
-        Looker { wanted, modules, root_started, known: HashMap::new(), recent: HashMap::new() }
+        Inspector { wanted, modules, root_started, known: HashMap::new(), recent: HashMap::new() }
     }
 
     /// Inspects the process of a thread that waits in this call; `None` if it is not visible.
-    pub(super) fn look(&mut self, tid: i32, call: &CreatingCall) -> Option<Caller> {
+    pub(super) fn inspect(&mut self, tid: i32, call: &CreatingCall) -> Option<Caller> {
         if tid <= 0 {
             return None;
         }
-        if let Some(caller) = self.look_again(tid, call) {
+        if let Some(caller) = self.inspect_again(tid, call) {
             return Some(caller);
         }
         self.recent.remove(&tid);
-        if self.recent.len() >= MOST_RECENT {
+        if self.recent.len() >= MAX_RECENT {
             self.recent.clear();
         }
-        let recent = self.look_for_the_first_time(tid)?;
+        let recent = self.inspect_first(tid)?;
         let caller = self.caller(tid, call, &recent)?;
         self.recent.insert(tid, recent);
         Some(caller)
@@ -75,7 +75,7 @@ impl Looker {
 
     /// Inspects a thread that has made a call before. `None` if it has executed another program, or if its code
     /// mappings have changed. PROCMAP_QUERY (Linux 6.11) shows whether the mappings on the stack are unchanged.
-    fn look_again(&mut self, tid: i32, call: &CreatingCall) -> Option<Caller> {
+    fn inspect_again(&mut self, tid: i32, call: &CreatingCall) -> Option<Caller> {
         let recent = self.recent.remove(&tid)?;
         recent.mappings.forget_found();
         let caller = self.caller(tid, call, &recent)?;
@@ -91,15 +91,15 @@ impl Looker {
         Some(caller)
     }
 
-    fn look_for_the_first_time(&mut self, tid: i32) -> Option<Recent> {
-        if self.known.len() > MOST_PROCESSES {
+    fn inspect_first(&mut self, tid: i32) -> Option<Recent> {
+        if self.known.len() > MAX_PROCESSES {
             self.known.clear();
         }
         let path = format!("/proc/{tid}");
         let directory = open(&path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()?;
         let syscall = File::open(format!("{path}/syscall")).ok()?;
         let maps = File::open(format!("{path}/maps")).ok()?;
-        let mappings = Mappings::parse(&read(tid, "maps", MOST_OF_MAPS).ok()?);
+        let mappings = Mappings::parse(&read(tid, "maps", MAX_MAPS_BYTES).ok()?);
         let thread = stat(tid)?;
         let is_known = self.known.get(&tid).is_some_and(|(stat, _)| stat.started == thread.started);
         let pid = if is_known { tid } else { process_of(tid)? };
@@ -113,7 +113,7 @@ impl Looker {
         Some(Recent { directory, syscall, maps, mappings, process, ancestors, started: thread.started })
     }
 
-    /// Reads what belongs to the call itself.
+    /// Reads the data that belongs to the call itself.
     fn caller(&mut self, tid: i32, call: &CreatingCall, recent: &Recent) -> Option<Caller> {
         let mut registers = vec![0; 512];
         let length = recent.syscall.read_at(&mut registers, 0).ok().filter(|length| *length > 0)?;
@@ -138,7 +138,7 @@ impl Looker {
     /// Returns the parent of a process, its grandparent and so on.
     fn ancestors(&mut self, mut child: i32, mut parent: i32) -> Vec<Arc<Process>> {
         let mut ancestors = Vec::new();
-        while child != self.wanted.root && parent > 1 && ancestors.len() < MOST_ANCESTORS {
+        while child != self.wanted.root && parent > 1 && ancestors.len() < MAX_ANCESTORS {
             // A parent that started before the command has only adopted a descendant of the command.
             let Some(stat_of_parent) = stat(parent).filter(|stat| stat.started >= self.root_started) else { break };
             let process = self.process(parent, &stat_of_parent);
@@ -152,7 +152,7 @@ impl Looker {
         ancestors
     }
 
-    /// Returns what a process executes. Its command line is read again only after an exec.
+    /// Returns the program that a process executes. Its command line is read again only after an exec.
     fn process(&mut self, pid: i32, stat: &Stat) -> Arc<Process> {
         if let Some((known, process)) = self.known.get(&pid)
             && known.started == stat.started

@@ -1,4 +1,4 @@
-//! All segments of an IPC namespace, by shmctl(2).
+//! All segments of an IPC namespace, found by asking shmctl(2) for each index.
 
 use std::io;
 
@@ -89,10 +89,10 @@ impl Scan {
     }
 }
 
-/// Returns the highest index that a segment can have, if the kernel does not say which is in use.
+/// Returns the highest index that a segment can have. Used if the kernel does not report the highest index in use.
 fn highest_possible() -> i32 {
-    let most = limits::limits().map_or(INDICES, |limits| limits.max_segments.max(INDICES));
-    i32::try_from(most - 1).unwrap_or(i32::MAX)
+    let limit = limits::limits().map_or(INDICES, |limits| limits.max_segments.max(INDICES));
+    i32::try_from(limit - 1).unwrap_or(i32::MAX)
 }
 
 fn unseen(missing: Option<u64>) -> io::Error {
