@@ -14,7 +14,7 @@ const ROWS: usize = 1000;
 const TITLES: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      \
                       atime      dtime      ctime                   rss                  swap\n";
 
-/// A table as the kernel writes it (ipc/shm.c, `sysvipc_shm_proc_show`). Nobody is looked up but root and process 1.
+/// Returns a table as the kernel writes it (ipc/shm.c, `sysvipc_shm_proc_show`). It names only root and process 1.
 fn table() -> String {
     let rows = (0..ROWS).map(|row| {
         format!(

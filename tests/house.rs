@@ -10,12 +10,12 @@ use regex::Regex;
 const ROOMS: [&str; 10] =
     ["commands", "demo", "contents", "output", "segments", "system", "error", "sysv", "linux", "values"];
 
-/// The files of src, by their paths in it, and their text.
+/// Returns the files of src, by their paths in it, and their text.
 fn sources() -> Vec<(String, String)> {
     rust_files("src")
 }
 
-/// The Rust files of a directory, by their paths in it, and their text.
+/// Returns the Rust files of a directory, by their paths in it, and their text.
 fn rust_files(directory: &str) -> Vec<(String, String)> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
     let files = walkdir::WalkDir::new(&src).into_iter().map(|file| file.expect("src").into_path());
@@ -27,7 +27,7 @@ fn rust_files(directory: &str) -> Vec<(String, String)> {
     rust.map(read).collect()
 }
 
-/// The room that a file belongs to; `None` for main.rs and lib.rs.
+/// Returns the index of the room of a file; `None` for main.rs and lib.rs.
 fn room_of(file: &str) -> Option<usize> {
     ROOMS.iter().position(|room| file.split(['/', '.']).next() == Some(room))
 }

@@ -94,7 +94,7 @@ impl Remove {
         let mut seen = HashSet::new();
         // All are looked up before the first is removed. A segment named twice is removed once.
         let chosen: Vec<_> = (self.segment.iter())
-            .map(|word| (word, choose(word)))
+            .map(|word| (word, lookup::find_current("remove", word)))
             .filter(|(_, choice)| choice.as_ref().map_or(true, |segment| seen.insert(segment.id)))
             .collect();
         let mut saved = HashMap::new();
@@ -225,14 +225,4 @@ impl Remove {
 /// Catches signals: a signal ends the work between two segments, and the removed ones are reported.
 fn catch() -> Result<ShutdownSignals> {
     ShutdownSignals::catch().map_err(|error| Error::io("catch signals", &error))
-}
-
-/// Returns the current state of a named segment.
-fn choose(word: &SegmentRef) -> Result<Segment> {
-    let named = lookup::find("remove", word)?;
-    match lookup::current(named.id) {
-        Ok(Some(segment)) => Ok(segment),
-        Ok(None) => Err(lookup::missing("remove", &named, Some(sysv::Errno::EINVAL))),
-        Err(error) => Err(Error::call(format_args!("remove {named}"), error)),
-    }
 }

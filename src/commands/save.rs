@@ -10,7 +10,7 @@ use crate::contents::save;
 use crate::error::{Error, Kind, Result, Status};
 use crate::output::{Progress, say};
 use crate::segments::lookup::{self, Named, rows};
-use crate::sysv::{self, Segment};
+use crate::sysv::Segment;
 use crate::values::{SegmentRef, counted, visible_path};
 
 /// Save segments into one archive
@@ -127,7 +127,7 @@ impl Save {
         let mut seen = HashSet::new();
         let mut chosen = Vec::new();
         for word in &self.segment {
-            match find(word) {
+            match lookup::find_current("save", word) {
                 Ok(segment) if !seen.insert(segment.id) => {}
                 Ok(segment) if selection.matches(&segment, &context.lookups) => chosen.push(segment),
                 Ok(segment) => {
@@ -158,15 +158,5 @@ impl Record {
         let id = if let SegmentRef::Id(id) = word { Some(id.as_raw()) } else { None };
         let key = lookup::key_of(word).ok().flatten().map(|key| key.to_string());
         Record { key, id, size: None, bytes: None, outcome, error: Some(error.clone()) }
-    }
-}
-
-/// Returns the current state of a named segment.
-fn find(word: &SegmentRef) -> Result<Segment> {
-    let named = lookup::find("save", word)?;
-    match lookup::current(named.id) {
-        Ok(Some(segment)) => Ok(segment),
-        Ok(None) => Err(lookup::missing("save", &named, Some(sysv::Errno::EINVAL))),
-        Err(error) => Err(Error::call(format_args!("save {named}"), error)),
     }
 }

@@ -75,6 +75,19 @@ pub(crate) fn find(verb: &str, segment: &SegmentRef) -> Result<Named> {
     }
 }
 
+/// Finds a named segment, and returns its current state.
+///
+/// # Errors
+/// Those of [`find`] and [`current`]; an identifier without a segment.
+pub(crate) fn find_current(verb: &str, segment: &SegmentRef) -> Result<Segment> {
+    let named = find(verb, segment)?;
+    match current(named.id) {
+        Ok(Some(segment)) => Ok(segment),
+        Ok(None) => Err(missing(verb, &named, Some(sysv::Errno::EINVAL))),
+        Err(error) => Err(Error::call(format_args!("{verb} {named}"), error)),
+    }
+}
+
 /// Returns a segment's current state, whatever its mode: shmctl(2) `SHM_STAT_ANY`. On a kernel before 4.17, or if that is
 /// denied, it uses `IPC_STAT`; without read permission, the segment's row of the table. Returns `None` only if the kernel
 /// reports that there is no such segment.

@@ -9,7 +9,7 @@ fn sysctl(ns: &Namespace, name: &str, value: &str) {
     ns.run("sh", ["-c", &format!("echo {value} > /proc/sys/kernel/{name}")]);
 }
 
-/// The commands in an error, which stand between backquotes.
+/// Returns the commands in an error, which stand between backquotes.
 fn commands(error: &str) -> Vec<String> {
     error.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }

@@ -30,7 +30,7 @@ fn crosses(ns: &Namespace, size: usize) {
     ns.shmadm(["create", "5", "--from", "crosses"]).ok();
 }
 
-/// The first bytes of a segment, as perl reads them.
+/// Returns the first bytes of a segment, as perl reads them.
 #[track_caller]
 fn contents_of(ns: &Namespace, id: i32, length: usize) -> Vec<u8> {
     let read = "shmread($ARGV[0], my $bytes, 0, $ARGV[1]) or die $!; print $bytes";
@@ -39,13 +39,13 @@ fn contents_of(ns: &Namespace, id: i32, length: usize) -> Vec<u8> {
     perl.bytes
 }
 
-/// The first bytes of segment 0.
+/// Returns the first bytes of segment 0.
 #[track_caller]
 fn contents(ns: &Namespace, length: usize) -> Vec<u8> {
     contents_of(ns, 0, length)
 }
 
-/// A column of segment 0 in the kernel's table.
+/// Returns a column of segment 0 in the kernel's table.
 #[track_caller]
 fn column(ns: &Namespace, column: fn(Row) -> String) -> String {
     column(ns.row(0).expect("segment 0"))

@@ -43,7 +43,7 @@ fn stat(ns: &Namespace, id: i32) -> Value {
     ns.shmadm(["stat", &format!("id:{id}"), "-f", "json"]).json()[0].take()
 }
 
-/// Each attachment as `pid address access`.
+/// Returns each attachment as `pid address access`.
 #[track_caller]
 fn attachments(stat: &Value) -> BTreeSet<String> {
     let text = |one: &Value, name: &str| one[name].as_str().unwrap_or_else(|| panic!("{name} of {one}")).to_owned();
@@ -51,7 +51,7 @@ fn attachments(stat: &Value) -> BTreeSet<String> {
     attachments.map(|one| format!("{} {} {}", one["pid"], text(one, "address"), text(one, "access"))).collect()
 }
 
-/// The same as grep and awk find it in the maps of these processes.
+/// Returns the same attachments as grep and awk find them in the maps of these processes.
 fn by_grep(ns: &Namespace, pids: &[i32]) -> BTreeSet<String> {
     let awk = r#"{ split($1, range, "-"); access = $2; gsub(/[-sp]/, "", access);
                    print pid, "0x" range[1], access == "" ? "none" : access }"#;

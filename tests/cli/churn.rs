@@ -23,7 +23,7 @@ fn json_id(segment: &Value) -> String {
     segment["id"].to_string()
 }
 
-/// The identifiers in a list, each line of which is what the format has.
+/// Returns the identifiers in a list, whose lines must be valid in its format.
 fn ids(format: &str, ended: Ended) -> Vec<String> {
     let out = ended.ok();
     let lines = || out.lines();

@@ -123,7 +123,7 @@ impl Terminal {
     }
 }
 
-/// The end of what was shown, without the blanks that a shell fills lines with.
+/// Returns the end of the shown text, without the spaces with which a shell fills lines.
 fn tail(shown: &str) -> String {
     let words: Vec<_> = shown.split_whitespace().collect();
     words[words.len().saturating_sub(40)..].join(" ")

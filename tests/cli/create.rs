@@ -10,13 +10,13 @@ use serde_json::Value;
 
 use crate::support::{Ended, Namespace, Row, Running, ended, in_namespace, in_namespace_as_root, line_of, shmadm_path};
 
-/// The kernel's row of a segment that must be there.
+/// Returns the kernel's row of a segment that must exist.
 #[track_caller]
 fn row(ns: &Namespace, id: i32) -> Row {
     ns.row(id).unwrap_or_else(|| panic!("no segment {id}"))
 }
 
-/// A segment's key in the kernel's table, bit for bit.
+/// Returns a segment's key in the kernel's table, bit for bit.
 #[track_caller]
 fn key_of(ns: &Namespace, id: i32) -> u32 {
     row(ns, id).key.parse::<i32>().expect("a signed decimal").cast_unsigned()

@@ -39,7 +39,7 @@ struct Example {
     shown: String,
 }
 
-/// The examples of a block.
+/// Returns the examples of a block.
 fn examples(block: &str) -> Vec<Example> {
     let mut examples: Vec<Example> = Vec::new();
     for line in block.lines() {
@@ -56,7 +56,7 @@ fn examples(block: &str) -> Vec<Example> {
     examples
 }
 
-/// The README and the pages of docs/, each with its name.
+/// Returns the README and the pages of docs/, each with its name.
 fn documents() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let pages = std::fs::read_dir(root.join("docs")).expect("docs/");
@@ -70,14 +70,14 @@ fn documents() -> Vec<(String, String)> {
     paths.into_iter().filter(|path| path.extension().is_some_and(|end| end == "md")).map(read).collect()
 }
 
-/// A document's blocks of this language.
+/// Returns a document's blocks of this language.
 fn fenced<'a>(document: &'a str, language: &str) -> Vec<&'a str> {
     let fence = format!("```{language}\n");
     let blocks: Vec<_> = document.split(fence.as_str()).skip(1).collect();
     blocks.into_iter().map(|rest| rest.split_once("```").expect("its end").0).collect()
 }
 
-/// The C programs of a document: each block of C is the file that was named last before it.
+/// Returns the C programs of a document: each block of C is the file that was named last before it.
 fn c_files(document: &str) -> Vec<(&str, &str)> {
     let mut before = document;
     let mut files = Vec::new();
@@ -90,7 +90,7 @@ fn c_files(document: &str) -> Vec<(&str, &str)> {
     files
 }
 
-/// The pages of the manual, each with the text of its `.Bd -literal` blocks and of its `.Dl` lines.
+/// Returns the pages of the manual, each with the text of its `.Bd -literal` blocks and of its `.Dl` lines.
 fn manual() -> Vec<(PathBuf, Vec<String>)> {
     let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("man")).expect("man/");
     let mut pages: Vec<_> =
@@ -272,8 +272,8 @@ fn the_manuals_sessions_show_what_it_says() {
     });
 }
 
-/// The calls of shmadm in a line of shell. What stands behind `--` belongs to another program, and
-/// what stands behind two blanks explains.
+/// Returns the calls of shmadm in a line of shell. Words after `--` belong to another program, and
+/// text after two spaces is an explanation.
 fn calls(line: &str) -> Vec<&str> {
     let line = line.split(" -- ").next().and_then(|line| line.split("  ").next()).expect("a line");
     let starts = line.match_indices("shmadm ").map(|(at, _)| at);

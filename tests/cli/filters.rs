@@ -28,7 +28,7 @@ const NONE: [i32; 0] = [];
 /// Makes a segment with perl, and prints its identifier.
 const MAKE: &str = "$| = 1; print 0 + shmget($ARGV[0], $ARGV[1], 01666), qq{\\n};";
 
-/// The identifier that perl prints as `5`, and shmadm as `id:5`.
+/// Returns the identifier that perl prints as `5`, and shmadm as `id:5`.
 #[track_caller]
 fn number(printed: &str) -> i32 {
     printed.trim_start_matches("id:").parse().expect("an identifier")
@@ -40,19 +40,19 @@ fn id_of(printed: Ended) -> i32 {
     number(printed.ok().trim_end())
 }
 
-/// A segment of ours, whose creator has exited.
+/// Creates a segment as this user. Its creator has exited.
 #[track_caller]
 fn make(ns: &Namespace, words: &str) -> i32 {
     id_of(ns.shmadm(["create", "-q"].into_iter().chain(words.split(' '))))
 }
 
-/// A segment of the user 1234, whose creator has exited.
+/// Creates a segment as user 1234. Its creator has exited.
 #[track_caller]
 fn make_as_other(ns: &Namespace, key: &str, size: &str) -> i32 {
     id_of(ended(ns.unprivileged("perl").args(["-e", MAKE, key, size])))
 }
 
-/// A segment, and a process that goes on after this: with `MAKE;` it is the creator.
+/// Creates a segment in a process that continues to run; with `MAKE;` this process is the creator.
 #[track_caller]
 fn make_and_stay(ns: &Namespace, program: &str) -> (i32, Running) {
     let mut perl = ns.program("perl");
@@ -81,7 +81,7 @@ fn sorted(ids: impl IntoIterator<Item = i32>) -> Vec<i32> {
     ids
 }
 
-/// The identifiers in the kernel's table.
+/// Returns the identifiers in the kernel's table.
 fn existing(ns: &Namespace) -> Vec<i32> {
     sorted(ns.table().iter().map(|row| row.id.parse().expect("an identifier")))
 }

@@ -56,8 +56,8 @@ fn ways() -> impl Iterator<Item = Way> {
     [false, true].into_iter().flat_map(|ordinary| [false, true].map(|shared| Way { ordinary, shared }))
 }
 
-/// A program that uid and gid 1234 start, without any privilege. Where the test itself is in a user namespace they are
-/// those of another one, for root without privilege could not make a user namespace (CAP_SETFCAP, user_namespaces(7)).
+/// Returns a program that runs as uid and gid 1234, without any privilege. If the test itself is in a user namespace, it
+/// runs in another one: root without privilege cannot create a user namespace (CAP_SETFCAP, user_namespaces(7)).
 fn ordinary(ns: &Namespace, program: &str) -> Command {
     if ns.is_root {
         return ns.unprivileged(program);
@@ -111,7 +111,7 @@ fn leaks(ns: &Namespace, way: Way, ended: &Ended, status: i32, before: &[Row]) -
     id.parse().expect("an identifier")
 }
 
-/// The report that was written last, which is removed.
+/// Reads the report that was written last, and removes it.
 fn report(ns: &Namespace) -> Value {
     serde_json::from_str(&ns.run("sh", ["-c", "cat report && rm report"])).expect("JSON")
 }

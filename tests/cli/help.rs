@@ -10,7 +10,7 @@ fn shmadm(args: &[&str]) -> Command {
     command
 }
 
-/// Every command, as `--help` names it.
+/// Returns every command, as `--help` names it.
 fn commands() -> Vec<String> {
     let help = ended(&mut shmadm(&["--help"])).ok();
     let (_, list) = help.split_once("Commands:\n").expect("the commands");
@@ -20,14 +20,14 @@ fn commands() -> Vec<String> {
     commands
 }
 
-/// The lines below `Examples:` in a command's `--help`.
+/// Returns the lines below `Examples:` in a command's `--help`.
 fn examples(command: &str) -> Vec<String> {
     let help = ended(&mut shmadm(&[command, "--help"])).ok();
     let (_, examples) = help.split_once("\nExamples:\n").unwrap_or_else(|| panic!("{command} has no examples: {help}"));
     examples.lines().take_while(|line| line.starts_with("  ")).map(str::to_owned).collect()
 }
 
-/// The long options of a command that are worth a typo.
+/// Returns the long options of a command that are long enough for a test with a typo.
 fn options(command: &str) -> Vec<String> {
     let help = ended(&mut shmadm(&[command, "--help"])).ok();
     let entries = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));

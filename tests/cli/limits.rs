@@ -29,14 +29,14 @@ fn limits(ns: &Namespace) -> Value {
     ns.shmadm(["limits", "-f", "json"]).json()
 }
 
-/// The limit of this name.
+/// Returns the limit of this name.
 #[track_caller]
 fn named<'a>(limits: &'a Value, name: &str) -> &'a Value {
     let all = limits["limits"].as_array().expect("an array");
     all.iter().find(|limit| limit["name"] == name).unwrap_or_else(|| panic!("no {name} in {limits}"))
 }
 
-/// The number behind these words in `ipcs -mu`.
+/// Returns the number after these words in `ipcs -mu`.
 #[track_caller]
 fn ipcs(ns: &Namespace, words: &str) -> u64 {
     let summary = ns.run("ipcs", ["-mu"]);

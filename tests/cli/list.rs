@@ -57,7 +57,7 @@ fn list(ns: &Namespace, words: &str) -> String {
     ns.shmadm(["list"].into_iter().chain(words.split_whitespace())).ok()
 }
 
-/// The names that perl knows for the owners; those without a name are left out.
+/// Returns the names that perl knows for the owners; those without a name are left out.
 fn names(ns: &Namespace, function: &str) -> HashMap<String, String> {
     let program = format!("for (@ARGV) {{ my $name = {function}($_); print qq($_ $name\n) if defined $name }}");
     let found = ns.run("perl", ["-e", &program].iter().chain(&OWNERS));
@@ -72,7 +72,7 @@ fn permissions(mode: &str) -> String {
     format!("{:0>4}", &mode[mode.len().saturating_sub(3)..])
 }
 
-/// The words for the two flags in the kernel's mode.
+/// Returns the words for the two flags in the kernel's mode.
 fn flags(mode: &str) -> Vec<&'static str> {
     let mode = u32::from_str_radix(mode, 8).expect("an octal mode");
     [(0o1000, "dest"), (0o2000, "locked")].iter().filter(|flag| mode & flag.0 != 0).map(|flag| flag.1).collect()
@@ -87,7 +87,7 @@ fn csv(out: &str) -> Vec<Vec<String>> {
     reader.records().map(|row| row.expect("CSV").iter().map(str::to_owned).collect()).collect()
 }
 
-/// The fields of each line, with "" for an empty one (which a table cannot show: there they are missing).
+/// Returns the fields of each line, with "" for an empty one. In a table empty fields are missing.
 fn fields(format: &str, out: &str) -> Vec<Vec<String>> {
     let split = |separator| out.lines().map(move |line| line.split(separator).map(str::to_owned).collect::<Vec<_>>());
     match format {

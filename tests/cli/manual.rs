@@ -59,14 +59,14 @@ impl Help {
     }
 }
 
-/// The names in `Show them [aliases: ls, dir]`.
+/// Returns the names in `Show them [aliases: ls, dir]`.
 fn aliases(about: &str) -> Vec<String> {
     let list = about.rsplit_once("[alias").and_then(|(_, list)| list.trim_end().strip_suffix(']'));
     let names = list.and_then(|list| list.split_once(": ")).map_or("", |(_, names)| names);
     names.split(", ").filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-/// The flag in `-s, --size <SIZE>` or `--hold[=<DURATION>]`.
+/// Returns the flag in `-s, --size <SIZE>` or `--hold[=<DURATION>]`.
 fn flag_of_help(entry: &str) -> (String, Option<char>) {
     let (short, long) = match entry.split_once(", ") {
         Some((short, long)) if !short.starts_with("--") => (short.strip_prefix('-'), long),
@@ -97,7 +97,7 @@ impl Page {
         Page { name, lines: lines.collect() }
     }
 
-    /// Whether this line is there to the letter.
+    /// Returns whether the page has exactly this line.
     fn has_line(&self, wanted: &str) -> bool {
         self.lines.iter().any(|line| line == wanted)
     }
@@ -116,7 +116,7 @@ impl Page {
         flags
     }
 
-    /// Every long option that this page names: `Fl \-size` anywhere, and `\-\-size` in an example.
+    /// Returns every long option that this page names: `Fl \-size` anywhere, and `\-\-size` in an example.
     fn named(&self) -> BTreeSet<String> {
         let mut flags = BTreeSet::new();
         for line in &self.lines {
@@ -129,14 +129,14 @@ impl Page {
         flags
     }
 
-    /// Every `Xr shmadm-…`.
+    /// Returns every `Xr shmadm-…`.
     fn references(&self) -> BTreeSet<&str> {
         let words = self.lines.iter().flat_map(|line| line.split("Xr ").skip(1));
         words.filter_map(|rest| rest.split(' ').next()).filter(|name| name.starts_with("shmadm")).collect()
     }
 }
 
-/// Whether an example's line runs another program, whose options are its own.
+/// Returns whether an example's line runs another program, whose options are its own.
 fn is_other_program(line: &str) -> bool {
     ["nsenter ", "unshare ", "docker "].iter().any(|program| line.contains(program))
 }
@@ -152,18 +152,18 @@ fn paths() -> Vec<PathBuf> {
     paths
 }
 
-/// The pages of the whole manual, by their names.
+/// Returns the pages of the whole manual, by their names.
 fn pages() -> BTreeMap<String, Page> {
     paths().iter().map(|path| Page::open(path)).map(|page| (page.name.clone(), page)).collect()
 }
 
-/// The pages of section 1, by their names.
+/// Returns the pages of section 1, by their names.
 fn pages_of_commands() -> BTreeMap<String, Page> {
     let is_of_command = |path: &&PathBuf| path.extension().is_some_and(|section| section == "1");
     paths().iter().filter(is_of_command).map(|path| Page::open(path)).map(|page| (page.name.clone(), page)).collect()
 }
 
-/// The commands, without clap's own `help`.
+/// Returns the commands, without clap's own `help`.
 fn commands() -> BTreeMap<String, Vec<String>> {
     let mut commands = Help::of(None).commands;
     assert!(commands.remove("help").is_some(), "clap's own command is gone from --help");

@@ -21,7 +21,7 @@ const PAGE: &str = include_str!("../../docs/prometheus.md");
 /// Samples by their names and labels, as they are written.
 type Samples = BTreeMap<String, f64>;
 
-/// The page's blocks of one language.
+/// Returns the page's blocks of one language.
 fn blocks(language: &str) -> Vec<&'static str> {
     let begin = format!("\n```{language}\n");
     PAGE.split(&begin).skip(1).map(|block| block.split_once("```").expect("its end").0).collect()
@@ -241,7 +241,7 @@ fn test_rules(ns: &Namespace, expected: &str) {
     assert!(tested.code == Some(0) && tested.out.contains("SUCCESS"), "{}\n{}\n{test}", tested.out, tested.err);
 }
 
-/// An alert that is expected at some time, or is not.
+/// Returns a promtool test that expects an alert at some time, or expects none.
 fn alert(name: &str, at: &str, labels_and_annotations: Option<(&str, &str, &str)>) -> String {
     let expected = labels_and_annotations.map_or("[]".to_owned(), |(owner, summary, action)| {
         let owner = if owner.is_empty() { String::new() } else { format!(", owner: '{owner}'") };

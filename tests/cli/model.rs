@@ -44,7 +44,7 @@ impl Model {
         answer.trim_end().to_owned()
     }
 
-    /// The segments in the kernel's order, each as its identifier and all the rest.
+    /// Returns the segments in the kernel's order: for each its identifier and all else.
     fn state(&mut self) -> Vec<(String, String)> {
         let state = self.ask("state");
         let rows = state.split_terminator(';').map(|row| row.split_once(' ').expect("an id and more"));
@@ -83,7 +83,7 @@ impl Sides<'_> {
         Named { to_shmadm: format!("id:{ours}"), to_model: format!("i {theirs}") }
     }
 
-    /// One random step on both sides: what was done, and what came of it here and there.
+    /// Does one random step on both sides. Returns its description and the result of each side.
     fn step(&mut self) -> (String, &'static str, String) {
         let (line, asked) = match self.rng.u8(..22) {
             0..=3 => self.create(),
@@ -135,7 +135,7 @@ impl Sides<'_> {
         (line, format!("take {key} {} {mode:o}", size.map_or(-1, u64::cast_signed)))
     }
 
-    /// A file of random bytes, and these in hexadecimal.
+    /// Writes a file of random bytes. Returns its name and these bytes in hexadecimal.
     fn file(&mut self, length: usize) -> (String, String) {
         let bytes: Vec<_> = std::iter::repeat_with(|| self.rng.u8(..)).take(length).collect();
         (self.ns.file("input", &bytes).to_str().expect("a path").into(), hex(&bytes))

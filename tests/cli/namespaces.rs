@@ -17,7 +17,7 @@ use crate::support::{
     wait_until,
 };
 
-/// The inode of a process's, or a thread's, IPC namespace.
+/// Returns the inode of a process's, or a thread's, IPC namespace.
 #[track_caller]
 fn inode(pid: Pid) -> u64 {
     fs::metadata(format!("/proc/{pid}/ns/ipc")).expect("a process").ino()
@@ -53,7 +53,7 @@ impl Elsewhere {
         ns.run("nsenter", [&[ipc.as_str(), "--"], words].concat())
     }
 
-    /// The kernel's rows there.
+    /// Returns the kernel's rows there.
     #[track_caller]
     fn table(&self, ns: &Namespace) -> Vec<Row> {
         let table = self.run(ns, &["cat", "/proc/sysvipc/shm"]);
@@ -61,12 +61,12 @@ impl Elsewhere {
     }
 }
 
-/// The segments in an answer of `list --all-namespaces -f json` that are of this namespace.
+/// Returns the segments in an answer of `list --all-namespaces -f json` that are of this namespace.
 fn segments(list: &Value, inode: u64) -> Vec<&Value> {
     list["segments"].as_array().expect("an array").iter().filter(|segment| segment["ns"] == inode).collect()
 }
 
-/// The namespace in such an answer.
+/// Returns the namespace in such an answer.
 #[track_caller]
 fn namespace(list: &Value, inode: u64) -> &Value {
     let mut namespaces = list["namespaces"].as_array().expect("an array").iter().filter(|known| known["ns"] == inode);

@@ -44,13 +44,13 @@ fn words(line: &str) -> Vec<String> {
     line.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
-/// The columns of a list, as words.
+/// Returns the columns of a list, as words.
 fn list(ns: &Namespace, columns: &str) -> Vec<Vec<String>> {
     let out = ns.shmadm(["list", "-f", "csv", "--no-headings", "-o", columns]).ok();
     out.lines().map(|line| words(&line.replace([',', '"'], " "))).collect()
 }
 
-/// The rows that ipcs prints: those that have an identifier in this column.
+/// Returns the rows that ipcs prints: those that have an identifier in this column.
 fn ipcs(ns: &Namespace, option: &str, id: usize) -> Vec<Vec<String>> {
     let rows = ns.run("ipcs", ["-m", option]);
     let is_row = |row: &Vec<String>| row.get(id).is_some_and(|word| word.bytes().all(|byte| byte.is_ascii_digit()));

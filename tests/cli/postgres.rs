@@ -36,7 +36,7 @@ struct Cluster<'a> {
 /// A server, and all processes of its own; they are ended by their pids when the test is over.
 struct Server(Running);
 
-/// The newest PostgreSQL that is installed.
+/// Returns the newest PostgreSQL that is installed.
 fn installed() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").ok()?.filter_map(Result::ok);
     let number = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
@@ -64,7 +64,7 @@ impl<'a> Cluster<'a> {
         self.home.join("data")
     }
 
-    /// One of PostgreSQL's own programs, as that user.
+    /// Returns one of PostgreSQL's own programs, as that user.
     fn program(&self, name: &str) -> Command {
         let mut command = self.ns.program("setpriv");
         let (uid, gid) = (self.user.uid.to_string(), self.user.gid.to_string());
@@ -103,7 +103,7 @@ impl<'a> Cluster<'a> {
         server
     }
 
-    /// The kernel's rows of that user's segments.
+    /// Returns the kernel's rows of that user's segments.
     fn segments(&self) -> Vec<Row> {
         let uid = self.user.uid.to_string();
         self.ns.table().into_iter().filter(|row| row.uid == uid).collect()
@@ -111,7 +111,7 @@ impl<'a> Cluster<'a> {
 }
 
 impl Server {
-    /// The postmaster, and the children that it has: each has a session of its own, so there is no group to signal.
+    /// Returns the postmaster and its children. Each has a session of its own, so there is no group to signal.
     fn pids(&self) -> Vec<Pid> {
         let postmaster = self.0.pid();
         [vec![postmaster], children(postmaster)].concat()

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::{Ended, Namespace, Need, ended, in_namespace_as_root, needs, shmadm_path, skip};
 
-/// A copy of a program that everyone may run.
+/// Copies a program for everyone to run.
 fn copy(ns: &Namespace, program: &str, name: &str) -> PathBuf {
     let copy = ns.copy(program, name);
     ns.open_to_all();

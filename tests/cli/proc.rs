@@ -60,7 +60,7 @@ fn shmadm(ns: &Namespace, mount: &str, before: &str, line: &str) -> Ended {
     ended(sh.arg(shmadm_path()).args(line.split_whitespace()).stdin(Stdio::null()))
 }
 
-/// The line in which a command says what it lacks, or `None` where it did its work.
+/// Returns the line in which a command reports what it lacks, or `None` if it succeeded.
 #[track_caller]
 fn complaint(line: &str, ended: Ended) -> Option<String> {
     if ended.code == Some(0) {

@@ -86,7 +86,7 @@ fn expect_fair(line: &[&str], ended: &Ended) {
     }
 }
 
-/// The identifier that has the key now.
+/// Returns the identifier that has the key now.
 fn current(ns: &Namespace) -> Option<String> {
     ns.table().into_iter().find(|row| row.key == "42").map(|row| row.id.clone())
 }

@@ -54,7 +54,7 @@ fn random(count: usize) -> Vec<u8> {
     std::iter::repeat_with(|| fastrand::u8(..)).take(count).collect()
 }
 
-/// The bytes that a program prints, which must end well.
+/// Returns the bytes that a program prints. The program must succeed.
 #[track_caller]
 fn printed(command: &mut Command) -> Vec<u8> {
     let ended = ended(command);
@@ -62,7 +62,7 @@ fn printed(command: &mut Command) -> Vec<u8> {
     ended.bytes
 }
 
-/// The bytes that `shmadm read` prints.
+/// Returns the bytes that `shmadm read` prints.
 #[track_caller]
 fn read<A: AsRef<OsStr>>(ns: &Namespace, args: impl IntoIterator<Item = A>) -> Vec<u8> {
     printed(ns.command(["read"]).args(args))
@@ -75,7 +75,7 @@ fn script(ns: &Namespace, script: &str) -> String {
         .expect("UTF-8")
 }
 
-/// The bytes of a file in the test's directory.
+/// Returns the bytes of a file in the test's directory.
 #[track_caller]
 fn contents(ns: &Namespace, name: &str) -> Vec<u8> {
     fs::read(ns.path(name)).expect("the file")

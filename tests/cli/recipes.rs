@@ -6,7 +6,7 @@ use crate::support::{Ended, Namespace, ended, in_namespace, shmadm_path, wait_un
 
 const PAGE: &str = include_str!("../../docs/recipes.md");
 
-/// The block of shell below a heading.
+/// Returns the block of shell below a heading.
 fn recipe(heading: &str) -> &'static str {
     let (_, section) = PAGE.split_once(&format!("\n## {heading}\n")).expect("the heading");
     let (_, block) = section.split_once("```sh\n").expect("a block of shell");

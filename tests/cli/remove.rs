@@ -18,7 +18,7 @@ fn make(ns: &Namespace, keys: impl IntoIterator<Item = i32>) {
     ns.run("perl", args.into_iter().chain(words));
 }
 
-/// The keys in the kernel's table.
+/// Returns the keys in the kernel's table.
 fn keys(ns: &Namespace) -> Vec<String> {
     ns.table().into_iter().map(|row| row.key.clone()).collect()
 }

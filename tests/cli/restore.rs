@@ -14,7 +14,7 @@ use crate::support::{
     Namespace, Need, Running, ended, in_namespace, in_namespace_as_root, needs, shmadm_path, wait_until,
 };
 
-/// Two segments, saved and removed.
+/// Creates two segments, saves and removes them. Returns the archive.
 fn archive(ns: &Namespace) -> Vec<u8> {
     ns.shmadm(["write", "1", "first", "--create", "9000", "--fill", "1"]).ok();
     ns.shmadm(["write", "2", "second", "--create", "1M", "-m", "640"]).ok();

@@ -44,7 +44,7 @@ fn hundred(ns: &Namespace) -> u64 {
     data + 4096 + (1 << 20)
 }
 
-/// The first 64 KiB of each segment, in the order of the table.
+/// Returns the first 64 KiB of each segment, in the order of the table.
 fn contents(ns: &Namespace) -> Vec<Vec<u8>> {
     let read = |row: Row| {
         let length = row.size.parse().map_or(0, |size: u64| size.min(64 << 10)).to_string();

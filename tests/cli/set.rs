@@ -39,7 +39,7 @@ fn changes(ns: &Namespace, words: &str, change: impl Fn(&mut Row)) {
     assert_eq!(table(ns), expected, "{words}");
 }
 
-/// A user's or group's number, as id(1) and getent(1) know it.
+/// Returns a user's or group's number, as id(1) and getent(1) know it.
 fn number(ns: &Namespace, flag: &str) -> String {
     ns.run("id", [flag, "nobody"]).trim_end().to_owned()
 }
@@ -279,7 +279,7 @@ fn only_owner_creator_and_root_may() {
     });
 }
 
-/// An earlier table with another mode of the first segment, and the time of its last change as it is now.
+/// Returns an earlier table, changed so: the first segment has this mode, and its current time of last change.
 fn before_with(ns: &Namespace, before: &[Row], mode: &str) -> Vec<Row> {
     let mut expected = before.to_vec();
     mode.clone_into(&mut expected[0].mode);

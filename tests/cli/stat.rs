@@ -20,14 +20,14 @@ fn perl(ns: &Namespace, program: &str) {
     ns.run("perl", ["-e", program]);
 }
 
-/// The value on the line of text that has this name.
+/// Returns the value on the line of text that has this name.
 #[track_caller]
 fn field<'a>(text: &'a str, name: &str) -> &'a str {
     let named = |line: &'a str| line.trim_start().strip_prefix(name)?.strip_prefix("  ");
     text.lines().find_map(named).unwrap_or_else(|| panic!("no line {name:?} in {text}"))
 }
 
-/// The row of the kernel's table.
+/// Returns the row of the kernel's table.
 #[track_caller]
 fn row(ns: &Namespace, id: i32) -> Row {
     ns.row(id).expect("a row")

@@ -23,7 +23,7 @@ fn compare(ns: &Namespace, words: &str, unprivileged: bool) -> Vec<String> {
     seen
 }
 
-/// A line of strace's as shmadm writes it: without the pid and the blanks before the result, and with keys in full.
+/// Returns a line of strace as shmadm writes it: without the pid and the spaces before the result, and with full keys.
 fn normal(line: &str) -> String {
     let (pid, call) = line.split_once(' ').expect("a pid and a call");
     assert!(pid.parse::<u32>().is_ok(), "{line}");

@@ -35,7 +35,8 @@ fn start(ns: &Namespace, key: i32, words: &[u8]) -> Running {
     Running(child)
 }
 
-/// One process with a hostile command line, one with as long a word as the kernel takes, and one with an empty word.
+/// Starts three processes: one with a hostile command line, one with the longest argument that the kernel accepts, and
+/// one with an empty argument.
 fn strangers(ns: &Namespace) -> [Running; 3] {
     [start(ns, 1, HOSTILE), start(ns, 2, &[b'x'; 131_071]), start(ns, 3, b"")]
 }

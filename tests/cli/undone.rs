@@ -22,7 +22,7 @@ const FILLED: [&str; 4] = [
     "write 0x2a --create 4K --file fifo --hold",
 ];
 
-/// A FIFO with a writer who writes nothing so far.
+/// Creates a FIFO and opens it for writing. Nothing is written yet.
 fn fifo(ns: &Namespace) -> File {
     let path = ns.path("fifo");
     let _ = fs::remove_file(&path);

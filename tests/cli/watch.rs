@@ -39,7 +39,7 @@ impl Watch {
         watch
     }
 
-    /// The lines that are there by now.
+    /// Returns the lines so far.
     fn lines(&self) -> Vec<String> {
         fs::read_to_string(&self.out).expect("its output").lines().map(str::to_owned).collect()
     }
@@ -92,7 +92,7 @@ fn records(lines: &[String]) -> Vec<Value> {
     lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-/// Each event with the identifier of its segment.
+/// Returns each event with the identifier of its segment.
 fn events(lines: &[String]) -> Vec<(String, i64)> {
     let event = |record: &Value| {
         let word = record["event"].as_str().expect("an event");

@@ -10,7 +10,7 @@ fn section() -> &'static str {
     section.split_once("\n## ").map_or(section, |(section, _)| section)
 }
 
-/// The C program that the page shows as the file of this name.
+/// Returns the C program that the page shows as the file of this name.
 fn source(name: &str) -> &'static str {
     let (_, rest) = section().split_once(&format!("`{name}.c`")).expect("its name");
     let (_, block) = rest.split_once("```c\n").expect("a block of C");

@@ -27,7 +27,7 @@ struct Line {
     filters: Filters,
 }
 
-/// Filters as they are written.
+/// Parses filters from the words of a command line.
 fn filters(words: &[&OsStr]) -> Result<Selection, String> {
     let line = [OsStr::new("list")].iter().chain(words).copied().collect::<Vec<_>>();
     let parsed = Line::try_parse_from(line).map_err(|error| error.to_string())?;
@@ -60,7 +60,7 @@ prop_compose! {
     }
 }
 
-/// A row as the kernel prints it (ipc/shm.c, `sysvipc_shm_proc_show`).
+/// Returns a row as the kernel prints it (ipc/shm.c, `sysvipc_shm_proc_show`).
 fn row(s: &Segment) -> String {
     format!(
         "{:10} {:10}  {:4o} {:21} {:5} {:5}  {:5} {:5} {:5} {:5} {:5} {:10} {:10} {:10} {:21} {:21}\n",

@@ -151,7 +151,7 @@ const NOW: &[u8] = b"       key      shmid perms                  size  cpid  lp
          2          1   600                  8192 19765     0      0     0     0     0     0 0 0 0 0 0
          3 2147483647   600  18446744073709551615     2     0      0     0     0 4294967295 4294967295 0 0 0 0 0\n";
 
-/// The identifiers of those that are not in a snapshot, or what is wrong with it.
+/// Returns the identifiers of the segments that are not in a snapshot, or the error in it.
 fn new_since(snapshot: &[u8]) -> Result<Vec<String>, String> {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("snapshot");

@@ -75,7 +75,7 @@ impl Cgroup {
         bytes.trim().parse().expect("a number")
     }
 
-    /// A shell script in the inner one.
+    /// Returns a shell script in the inner one.
     pub(super) fn sh(&self, ns: &Namespace, line: &str) -> Command {
         let mut sh = ns.program("sh");
         sh.args(["-ec", &format!("echo $$ > $1/cgroup.procs; {line}"), shmadm_path()]).arg(self.inner());

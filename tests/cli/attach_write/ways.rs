@@ -190,7 +190,7 @@ fn a_huge_page_that_is_not_to_be_had_is_an_error_and_no_signal() {
     });
 }
 
-/// Whether it went well, as it does where there are huge pages; where there are none it must have failed for that.
+/// Returns whether a write succeeded. Without huge pages it must have failed for that reason.
 #[track_caller]
 fn as_the_pool_is(written: &Ended) -> bool {
     let there = huge_pages();

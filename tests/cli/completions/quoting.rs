@@ -21,7 +21,7 @@ const NAMES: [&str; 14] = [
     "a:b=c",
 ];
 
-/// Lines in which such a file is completed, for a directory.
+/// Returns command lines that complete a file in this directory, one for each way of quoting.
 fn lines(shell: &str, directory: &str) -> Vec<String> {
     let quotes: &[&str] = if shell == "elvish" { &[""] } else { &["", "\"", "'"] };
     quotes.iter().map(|quote| format!("shmadm stat {quote}ftok:A:{directory}/")).collect()

@@ -15,7 +15,7 @@ fn build(ns: &Namespace, source: &str, compiler: &str) {
     ns.run("sh", ["-c", compiler]);
 }
 
-/// The report of a guarded command that must leave something behind.
+/// Returns the report of a guarded command that must leave something behind.
 #[track_caller]
 fn leaky(ns: &Namespace, way: Way, words: &[&str]) -> (Value, String) {
     ns.open_to_all();
@@ -24,13 +24,13 @@ fn leaky(ns: &Namespace, way: Way, words: &[&str]) -> (Value, String) {
     (report(ns), ended.err)
 }
 
-/// The functions of a stack, innermost first.
+/// Returns the functions of a stack, innermost first.
 fn functions(leak: &Value) -> Vec<&str> {
     let stack = leak["created_by"]["stack"].as_array().expect("a stack");
     stack.iter().map(|frame| frame["function"].as_str().unwrap_or("?")).collect()
 }
 
-/// The ways in which a command can be traced: in this user namespace, root alone can with --shared.
+/// Returns the ways in which a command can be traced: in this user namespace, root alone can with --shared.
 fn traced(ns: &Namespace) -> impl Iterator<Item = Way> {
     let has_privilege = ns.is_root;
     ways().filter(move |way| !way.shared || (has_privilege && !way.ordinary))

@@ -9,7 +9,7 @@ use crate::support::{Need, in_namespace_as_root, needs};
 const PAGE: &str = include_str!("../../../docs/recipes-ci.md");
 const POOL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs/leaky/pool.c");
 
-/// The block in this language, counted from 0, below a heading.
+/// Returns the block in this language, counted from 0, below a heading.
 fn recipe(heading: &str, language: &str, index: usize) -> &'static str {
     let (_, section) = PAGE.split_once(&format!("\n## {heading}\n")).expect("the heading");
     let section = section.split("\n## ").next().expect("its end");

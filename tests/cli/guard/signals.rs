@@ -18,7 +18,7 @@ fn start(ns: &Namespace, way: Way, options: &str, perl: &str) -> Running {
     Running(command(ns, way, options, &["perl", "-e", perl]).stderr(log).spawn().expect("shmadm"))
 }
 
-/// The pid that the command has told.
+/// Returns the pid that the command has printed.
 #[track_caller]
 fn told(ns: &Namespace) -> Pid {
     wait_until("the command runs", || ns.path("pid").exists());

@@ -11,7 +11,7 @@ fn injected(ns: &Namespace, line: &str, call: &str, path: &str, when: &str) -> E
     run
 }
 
-/// The same, but none need be interrupted. Returns strace's log, too.
+/// Does the same, but expects no interrupted call. Also returns strace's log.
 #[track_caller]
 fn traced(ns: &Namespace, line: &str, call: &str, path: &str, when: &str) -> (Ended, String) {
     // The whole path, as the line has it: strace compares words.

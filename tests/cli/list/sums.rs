@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Two segments of ours, one attached; one of another owner that only root can make.
+/// Creates two segments of this user, one of them attached; and, as root, one of another owner.
 fn segments(ns: &Namespace) -> Running {
     for words in ["create 1 --size 64K", "create 2 --size 4K", "create 3 --size 8M"] {
         ns.shmadm(words.split(' ')).ok();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The first line that is too wide, if one is.
+/// Returns the first line that is too wide, if one is.
 fn wider_than(columns: usize, out: &str) -> Option<&str> {
     out.lines().find(|line| line.chars().count() > columns)
 }

@@ -16,7 +16,7 @@ pub(super) fn kept(ns: &Namespace, keep: &str) -> Running {
     running
 }
 
-/// The one namespace that is kept in this way.
+/// Returns the one namespace that is kept in this way.
 #[track_caller]
 pub(super) fn only(list: &Value, how: &str) -> Value {
     let namespaces = list["namespaces"].as_array().expect("an array").iter();

@@ -12,7 +12,7 @@ const SHM_STAT_ANY: u32 = 15;
 
 const MASK: &str = "mount --bind /dev/null /proc/sysvipc/shm";
 
-/// The words that run a program without these commands.
+/// Returns the words that run a program to which these commands of shmctl(2) are denied.
 fn without(ns: &Namespace, commands: &[u32]) -> String {
     let program = ns.compile("denies");
     let commands: Vec<_> = commands.iter().map(u32::to_string).collect();

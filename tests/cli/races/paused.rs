@@ -91,12 +91,12 @@ struct Round {
     has_stopped: bool,
 }
 
-/// The kernel's row without what the kernel does by itself.
+/// Returns the kernel's row without the fields that the kernel changes by itself.
 fn identity(row: &Row) -> Row {
     Row { rss: String::new(), swap: String::new(), ..row.clone() }
 }
 
-/// The traced processes in the order in which they came.
+/// Returns the traced processes in the order in which they came.
 fn processes(log: &str) -> Vec<&str> {
     let mut pids = Vec::new();
     for pid in log.lines().filter_map(|line| line.split(' ').next()) {
@@ -107,7 +107,7 @@ fn processes(log: &str) -> Vec<&str> {
     pids
 }
 
-/// The steps of a command, as strace saw them: its calls for segments, and its reads of the table.
+/// Returns the steps of a command, as strace saw them: its calls for segments, and its reads of the table.
 fn steps(log: &str) -> Vec<Step> {
     let pids = processes(log);
     let mut counts = HashMap::new();
@@ -129,7 +129,7 @@ fn steps(log: &str) -> Vec<Step> {
     steps
 }
 
-/// Whether a process has made the call of a step.
+/// Returns whether a process has made the call of a step.
 fn has_made(log: &str, pid: &str, step: &Step) -> bool {
     let call = format!("{}(", step.call);
     let calls = log.lines().filter_map(|line| line.split_once(' '));
@@ -280,7 +280,7 @@ fn judge(ns: &Namespace, line: &Line, step: &Step, act: Act, round: &Round) {
     }
 }
 
-/// The segments in output that is JSON.
+/// Returns the segments in output that is JSON.
 fn shown(out: &str) -> Vec<Value> {
     let values =
         out.lines().filter(|line| line.starts_with(['{', '['])).filter_map(|line| serde_json::from_str(line).ok());

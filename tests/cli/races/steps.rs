@@ -6,7 +6,7 @@ use crate::support::in_namespace;
 
 const BOTH: &[Act] = &[Act::Remove, Act::Take];
 
-/// Those of the command itself, and not of one that it runs.
+/// Returns whether a step is one of the command itself, not of a program that it runs.
 fn own(step: &Step) -> bool {
     step.process == 0
 }

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use super::*;
 use crate::support::{Need, needs, shmadm_path};
 
-/// The process that strace has started.
+/// Returns the process that strace started, once it is there.
 fn tracee(strace: &Running) -> Option<Pid> {
     let pid = strace.pid();
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;

@@ -38,7 +38,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A segment with this data, as a manifest has it.
+/// Returns a segment with this data as an entry of a manifest.
 fn segment(id: i64, size: u64, extents: &[(u64, &[u8])]) -> Value {
     let mut digest = Sha256::new();
     for (offset, bytes) in extents {

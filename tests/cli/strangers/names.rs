@@ -5,8 +5,8 @@ use nix::unistd::geteuid;
 use super::*;
 use crate::support::{Ended, shmadm_path, with_input};
 
-/// Names of users: one that steers a terminal, turns the direction of text and is no UTF-8; one that ends labels,
-/// strings, fields and lines of shells; and one that is longer than most buffers.
+/// Returns names of users. One has terminal control sequences, changes the direction of text and is not UTF-8; one
+/// ends labels, strings, fields and lines of shells; one is longer than most buffers.
 fn names() -> [Vec<u8>; 3] {
     [
         b"e\x1b[2J\x1b]0;pwned\x07\xe2\x80\xae\xe2\x81\xa6\xc2\x9b31m\xff\r\x7f".to_vec(),
@@ -22,7 +22,7 @@ fn call(ns: &Namespace, name: &[u8]) {
     ns.file("group", [name, b":x:0:\n"].concat());
 }
 
-/// A line of sh where `$0` is shmadm, and where those are the names.
+/// Returns a line of sh in which `$0` is shmadm and the users have those names.
 fn named(ns: &Namespace, line: &str) -> Command {
     let mut sh = ns.program("unshare");
     sh.args(["--mount", "sh", "-c"]);

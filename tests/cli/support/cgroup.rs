@@ -37,7 +37,7 @@ impl Cgroup {
         Ok(Cgroup { directory, path })
     }
 
-    /// The file of its processes, for a shell that moves itself there.
+    /// Returns the cgroup.procs file, for a shell that moves itself there.
     pub(crate) fn procs(&self) -> PathBuf {
         self.directory.join("cgroup.procs")
     }

@@ -63,7 +63,7 @@ impl From<Output> for Ended {
     }
 }
 
-/// The line on standard error for a failure that is this in JSON.
+/// Returns the line on standard error for a failure, from its JSON.
 pub(crate) fn line_of(error: &serde_json::Value) -> String {
     let message = error["message"].as_str().expect("a message");
     let hint = error["hint"].as_str().map_or(String::new(), |hint| format!("; {hint}"));

@@ -12,8 +12,8 @@ pub(crate) fn huge_segment(ns: &Namespace, key: i32) -> Result<(), String> {
     if made.code == Some(0) { Ok(()) } else { Err(format!("cannot make a segment of huge pages: {}", made.err.trim())) }
 }
 
-/// Whether there are huge pages of 2 MiB: enough for every test that takes one, or none at all. `None` where that is
-/// unclear.
+/// Returns whether there are huge pages of 2 MiB: `true` if enough for every test, `false` if none at all, `None` if
+/// neither is certain.
 pub(crate) fn huge_pages() -> Option<bool> {
     let number = |name: &str| -> Option<i64> {
         let path = format!("/sys/kernel/mm/hugepages/hugepages-2048kB/{name}_hugepages");

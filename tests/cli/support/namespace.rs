@@ -70,7 +70,7 @@ impl Namespace {
         if self.is_root { "" } else { "?" }
     }
 
-    /// A path below the test's own directory.
+    /// Returns a path below the test's own directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -101,15 +101,15 @@ impl Namespace {
         ended(command.args(args).stdin(Stdio::null()))
     }
 
-    /// The command shmadm, in this namespace and directory.
+    /// Returns the command shmadm, in this namespace and directory.
     pub(crate) fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
         let mut command = self.program(shmadm_path());
         command.args(args);
         command
     }
 
-    /// Another program, in this namespace and directory, with an environment that changes nothing it prints. If it is
-    /// not installed, the test is skipped.
+    /// Returns another program, in this namespace and directory. Its environment does not affect what it prints. If it
+    /// is not installed, the test is skipped.
     pub(crate) fn program(&self, program: impl AsRef<OsStr>) -> Command {
         let program = program.as_ref();
         if let Some(name) = program.to_str().filter(|name| !name.contains('/')) {
@@ -121,7 +121,7 @@ impl Namespace {
         command
     }
 
-    /// Another program, as somebody without any privilege.
+    /// Returns another program, as a user without any privilege.
     pub(crate) fn unprivileged(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = self.program("setpriv");
         if self.is_root {
@@ -153,14 +153,14 @@ impl Namespace {
         running
     }
 
-    /// The rows of the kernel's own table.
+    /// Returns the rows of the kernel's own table.
     #[track_caller]
     pub(crate) fn table(&self) -> Vec<Row> {
         // The table is that of the thread which opens it, and this thread is in the test's namespace.
         rows(&std::fs::read_to_string("/proc/sysvipc/shm").expect("the kernel's table"))
     }
 
-    /// The kernel's row of the segment with this id.
+    /// Returns the kernel's row of the segment with this id.
     pub(crate) fn row(&self, id: i32) -> Option<Row> {
         self.table().into_iter().find(|row| row.id == id.to_string())
     }

@@ -39,7 +39,7 @@ pub(crate) fn needs(need: Need) {
     }
 }
 
-/// Whether a program is installed, for tests that only leave out a part.
+/// Returns whether a program is installed, for tests that only leave out a part.
 pub(crate) fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|directory| Path::new(&directory).join(program).is_file())
@@ -56,7 +56,7 @@ pub(crate) fn skippable<F: FnOnce()>(test: F) {
     skippable_as(&name_of::<F>(), test);
 }
 
-/// The name of a test as the test program takes it: the path of its closure without the crate and `{{closure}}`.
+/// Returns the name of a test for the test program: the path of its closure without the crate and `{{closure}}`.
 pub(super) fn name_of<F>() -> String {
     let path = std::any::type_name::<F>();
     let path = path.strip_suffix("::{{closure}}").unwrap_or(path);

@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 /// Names the program in the copy of the test program that runs inside a user namespace.
 pub(super) const PROGRAM: &str = "SHMADM_TEST_PROGRAM";
 
-/// The path of the program under test. Tests run it as several users, and the directory that cargo builds in may be
-/// root's alone: then this is a copy in the directory for temporary files, which goes when the test program ends.
+/// Returns the path of the program under test. Tests run it as several users, and only root may be able to open cargo's
+/// target directory: then this is a copy in the directory for temporary files, removed when the test program ends.
 pub(crate) fn shmadm_path() -> &'static str {
     static FOUND: OnceLock<String> = OnceLock::new();
     FOUND.get_or_init(|| {
@@ -22,7 +22,7 @@ pub(crate) fn shmadm_path() -> &'static str {
     })
 }
 
-/// Whether every user can reach and run this program.
+/// Returns whether every user can reach and run this program.
 fn is_open_to_all(program: &Path) -> bool {
     program.ancestors().all(|path| std::fs::metadata(path).is_ok_and(|it| it.permissions().mode() & 0o005 == 0o005))
 }

@@ -23,7 +23,7 @@ pub(crate) struct Row {
     pub swap: String,
 }
 
-/// The rows of the table, without the line of titles.
+/// Returns the rows of the table, without the line of titles.
 #[track_caller]
 pub(crate) fn rows(table: &str) -> Vec<Row> {
     table.lines().skip(1).map(Row::new).collect()
@@ -38,7 +38,7 @@ impl Row {
         Row { key, id, mode, size, cpid, lpid, nattch, uid, gid, cuid, cgid, atime, dtime, ctime, rss, swap }
     }
 
-    /// All fields, in the order of the table.
+    /// Returns all fields, in the order of the table.
     pub(crate) fn fields(&self) -> [&str; 16] {
         let Row { key, id, mode, size, cpid, lpid, nattch, uid, gid, cuid, cgid, atime, dtime, ctime, rss, swap } =
             self;

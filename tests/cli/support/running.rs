@@ -50,14 +50,14 @@ impl Drop for Running {
     }
 }
 
-/// The children of a process, as the kernel lists them.
+/// Returns the children of a process, as the kernel lists them.
 #[track_caller]
 pub(crate) fn children(pid: Pid) -> Vec<Pid> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("a process");
     children.split_whitespace().map(|pid| Pid::from_raw(pid.parse().expect("a pid"))).collect()
 }
 
-/// The state of a process, as a letter: S for one that sleeps, Z for a zombie.
+/// Returns the state of a process, as a letter: S for one that sleeps, Z for a zombie.
 #[track_caller]
 pub(crate) fn state_of(pid: i32) -> String {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
@@ -84,7 +84,7 @@ pub(crate) fn on_terminal(ns: &Namespace, settings: &str, line: &str) -> String 
     ended(script.args(["-qec", &format!("stty {settings}; {line}"), "/dev/null"])).ok().replace('\r', "")
 }
 
-/// Whether any process has this file open.
+/// Returns whether any process has this file open.
 pub(crate) fn is_open(file: &Path) -> bool {
     let descriptors = fs::read_dir("/proc").expect("/proc").flatten();
     descriptors.filter_map(|process| fs::read_dir(process.path().join("fd")).ok()).any(|descriptors| {
