@@ -12,6 +12,7 @@ pub(crate) mod parallel;
 pub(crate) mod patience;
 pub(crate) mod privileges;
 pub(crate) mod process;
+mod process_stat;
 pub(crate) mod signals;
 pub(crate) mod spawn;
 pub(crate) mod stack;

@@ -21,6 +21,7 @@ mod scan;
 mod segment;
 mod table;
 mod trace;
+mod uapi;
 
 pub(crate) use nix::errno::Errno;
 

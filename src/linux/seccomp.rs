@@ -4,6 +4,7 @@
 //! Nothing is traced: ptrace(2) remains free for debuggers, strace and sanitizers.
 
 mod filter;
+mod interface;
 mod keeper;
 mod listener;
 

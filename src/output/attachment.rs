@@ -7,8 +7,9 @@ use serde::{Serialize, Serializer};
 
 use crate::segments::attachments::Proof;
 use crate::segments::cache::Lookups;
+use crate::system::cgroup::unit_of;
 use crate::system::process::{command_of, user_of};
-use crate::system::units::{Unit, unit_of};
+use crate::system::units::Unit;
 use crate::sysv::{Protection, Segment};
 
 /// One attachment of a segment.

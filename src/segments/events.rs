@@ -17,9 +17,10 @@ use std::rc::Rc;
 use nix::errno::Errno;
 
 use crate::segments::changes::Change;
+use crate::system::cgroup::unit_of;
 use crate::system::process::command_of;
 use crate::system::tracepoints::Call;
-use crate::system::units::{Unit, unit_of};
+use crate::system::units::Unit;
 use crate::sysv::Segment;
 use crate::values::Key;
 

@@ -21,6 +21,11 @@ pub(crate) struct Cgroups {
     unit: Option<Unit>,
 }
 
+/// Returns the unit of a process; `None` if the process is gone or hidden, or if no known manager created its cgroup.
+pub(crate) fn unit_of(pid: i32) -> Option<Unit> {
+    Cgroups::of(pid)?.unit().cloned()
+}
+
 impl Cgroups {
     /// Reads `/proc/PID/cgroup`. Returns `None` if the process is gone or hidden.
     pub(crate) fn of(pid: i32) -> Option<Cgroups> {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::SigSet;
 use nix::unistd::gettid;
 
-use super::process::is_waiting;
+use super::process_stat::Stat;
 
 /// The total time that this process waits for answers without any progress.
 const PATIENCE: Duration = Duration::from_millis(150);
@@ -192,7 +192,8 @@ impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
         for asker in &mut self.askers {
             let place = asker.progress.place.load(Ordering::Relaxed);
             let is_same = place > 0 && place == asker.seen;
-            asker.is_stuck = is_same && is_waiting(asker.progress.tid.load(Ordering::Relaxed));
+            let tid = asker.progress.tid.load(Ordering::Relaxed);
+            asker.is_stuck = is_same && Stat::of_thread(tid).is_ok_and(|stat| stat.is_waiting());
             asker.seen = place;
         }
         let stuck = self.askers.iter().filter(|asker| asker.is_stuck).count();

@@ -1,7 +1,5 @@
 //! What /proc shows about other processes.
 
-mod stat;
-
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,9 +12,9 @@ use nix::sys::signal::kill;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
-use self::stat::Stat;
-use crate::system::cgroup::Cgroups;
-use crate::system::patience::ask;
+use super::cgroup::Cgroups;
+use super::patience::ask;
+use super::process_stat::Stat;
 use crate::values::visible;
 
 /// The maximum number of bytes of a command line that is read. The process controls its length: PR_SET_MM can make it
@@ -174,11 +172,6 @@ fn command_line(pid: i32, name: &[u8]) -> String {
     } else {
         visible(&words.join(&b' ')).into_owned()
     }
-}
-
-/// Returns whether a thread of this process waits in the kernel for something.
-pub(super) fn is_waiting(tid: i32) -> bool {
-    Stat::read_file(Path::new(&format!("/proc/self/task/{tid}/stat"))).is_ok_and(|stat| stat.is_waiting())
 }
 
 fn all_threads_have_ended(pid: i32) -> bool {

@@ -4,6 +4,7 @@
 //! microseconds. Names, source files and lines take longer, so [`describe`] looks them up afterwards.
 
 mod code;
+mod frame;
 mod frame_pointer;
 mod maps;
 mod memory;

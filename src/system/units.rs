@@ -7,7 +7,6 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::cgroup::Cgroups;
 use crate::values::visible;
 
 /// A systemd unit, container, pod or batch job, under the name that its own tools accept. `Display` escapes it.
@@ -26,11 +25,6 @@ pub(crate) enum Precision {
     Service,
     /// A container, pod, machine or job, which may run services of its own.
     Container,
-}
-
-/// Returns the unit of a process; `None` if the process is gone or hidden, or if no known manager created its cgroup.
-pub(crate) fn unit_of(pid: i32) -> Option<Unit> {
-    Cgroups::of(pid)?.unit().cloned()
 }
 
 impl Unit {

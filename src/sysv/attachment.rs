@@ -109,6 +109,11 @@ impl Attachment {
         self.address.addr()
     }
 
+    /// Returns the address of an offset. It is only for system calls, which check it.
+    pub(super) fn at(&self, offset: u64) -> *mut c_void {
+        ptr::without_provenance_mut(self.address() + offset as usize)
+    }
+
     /// Returns the segment's size in bytes. Only these bytes are used, although the last page is longer.
     pub(crate) fn size(&self) -> u64 {
         self.size

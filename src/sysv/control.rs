@@ -8,12 +8,9 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::geteuid;
 
 use super::error::{Error, Reason, by_id};
+use super::uapi::{SHM_STAT, SHM_STAT_ANY};
 use super::{Segment, trace};
 use crate::values::{Mode, ShmId};
-
-// Linux's values (include/uapi/linux/shm.h), which libc does not have.
-pub(super) const SHM_STAT: libc::c_int = 13;
-pub(super) const SHM_STAT_ANY: libc::c_int = 15;
 
 /// The commands that read a `struct shmid_ds`.
 #[derive(Debug, Clone, Copy)]

@@ -4,10 +4,8 @@ use nix::errno::Errno;
 
 use super::error::{Error, Reason};
 use super::trace;
+use super::uapi::SHM_HUGE_SHIFT;
 use crate::values::{Key, Mode, ShmId};
-
-// Linux's value (include/uapi/linux/shm.h), which libc does not have.
-pub(super) const SHM_HUGE_SHIFT: libc::c_int = 26;
 
 /// The page sizes that `SHM_HUGETLB` can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,10 +6,8 @@ use std::mem::MaybeUninit;
 use nix::errno::Errno;
 
 use super::error::{Error, Reason};
+use super::uapi::SHM_INFO;
 use super::{Segments, page_size, trace};
-
-// Linux's value (include/uapi/linux/shm.h), which libc does not have.
-pub(super) const SHM_INFO: libc::c_int = 14;
 
 /// The limits of the IPC namespace, as `IPC_INFO` returns them (Linux, ipc/shm.c).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,10 +7,9 @@ use std::ptr;
 use nix::errno::Errno;
 
 use super::trace;
+use super::uapi::MSG_STAT_ANY;
 use crate::values::Key;
 
-/// Linux's value (include/uapi/linux/msg.h), which libc does not have.
-const MSG_STAT_ANY: libc::c_int = 13;
 const SEMAPHORES: &str = "/proc/sysvipc/sem";
 const QUEUES: &str = "/proc/sysvipc/msg";
 

@@ -6,9 +6,7 @@ use std::sync::OnceLock;
 
 use nix::errno::Errno;
 
-use super::control::{SHM_STAT, SHM_STAT_ANY};
-use super::get::SHM_HUGE_SHIFT;
-use super::limits::SHM_INFO;
+use super::uapi::{SHM_HUGE_SHIFT, SHM_INFO, SHM_STAT, SHM_STAT_ANY};
 use crate::linux::cause;
 use crate::values::Key;
 

@@ -8,74 +8,13 @@ use std::{mem, ptr};
 use nix::errno::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
-use super::listener::CreatingCall;
+use super::interface::{INTERFACES, IPC_CALLS, flags_index};
 use crate::values::ObjectKind;
 
 // Offsets in struct seccomp_data (include/uapi/linux/seccomp.h).
 const OFFSET_NUMBER: u32 = mem::offset_of!(libc::seccomp_data, nr) as u32;
 const OFFSET_ARCH: u32 = mem::offset_of!(libc::seccomp_data, arch) as u32;
 const OFFSET_ARGUMENTS: u32 = mem::offset_of!(libc::seccomp_data, args) as u32;
-
-/// A system call interface of the machine: the native one, or that of 32-bit programs.
-pub(super) struct Interface {
-    /// AUDIT_ARCH_* (include/uapi/linux/audit.h).
-    pub arch: u32,
-    /// Whether its programs are 32-bit.
-    pub is_32bit: bool,
-    /// The significant bits of the number. x32 programs share the interface of x86-64 and set bit 30.
-    pub number_mask: u32,
-    /// The numbers of the calls that create objects.
-    pub calls: [(u32, ObjectKind); 3],
-    /// The number of ipc(2), the multiplexer, if there is one.
-    pub ipc: Option<u32>,
-}
-
-/// The sub-calls of ipc(2) that create objects (include/uapi/linux/ipc.h). Their arguments follow the sub-call's
-/// number, whose upper half is a version.
-pub(super) const IPC_CALLS: [(u32, ObjectKind); 3] =
-    [(23, ObjectKind::Segment), (2, ObjectKind::Semaphores), (13, ObjectKind::Queue)];
-
-/// The numbers are from arch/*/entry/syscalls and include/uapi/asm-generic/unistd.h.
-#[cfg(target_arch = "x86_64")]
-pub(super) const INTERFACES: [Interface; 2] = [
-    Interface {
-        arch: 0xc000_003e,
-        is_32bit: false,
-        number_mask: !0x4000_0000,
-        calls: [(29, ObjectKind::Segment), (64, ObjectKind::Semaphores), (68, ObjectKind::Queue)],
-        ipc: None,
-    },
-    Interface {
-        arch: 0x4000_0003,
-        is_32bit: true,
-        number_mask: !0,
-        calls: [(395, ObjectKind::Segment), (393, ObjectKind::Semaphores), (399, ObjectKind::Queue)],
-        ipc: Some(117),
-    },
-];
-
-/// The numbers are from include/uapi/asm-generic/unistd.h and arch/arm/tools/syscall.tbl.
-#[cfg(target_arch = "aarch64")]
-pub(super) const INTERFACES: [Interface; 2] = [
-    Interface {
-        arch: 0xc000_00b7,
-        is_32bit: false,
-        number_mask: !0,
-        calls: [(194, ObjectKind::Segment), (190, ObjectKind::Semaphores), (186, ObjectKind::Queue)],
-        ipc: None,
-    },
-    Interface {
-        arch: 0x4000_0028,
-        is_32bit: true,
-        number_mask: !0,
-        calls: [(307, ObjectKind::Segment), (299, ObjectKind::Semaphores), (303, ObjectKind::Queue)],
-        ipc: None,
-    },
-];
-
-/// The system call numbers of other architectures are not known here: no call waits.
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub(super) const INTERFACES: [Interface; 0] = [];
 
 /// A classic BPF program that stops calls that may create a System V IPC object: those with `IPC_CREAT` or
 /// `IPC_PRIVATE`. Calls that only look up an object continue.
@@ -167,24 +106,15 @@ fn is_since_5_5(release: &[u8]) -> bool {
     major > Some(5) || (major == Some(5) && minor >= Some(5))
 }
 
-/// Returns the index of `flags` among the arguments of the call that creates this kind of object. The key is argument
-/// 0.
-pub(super) fn flags_index(kind: ObjectKind) -> usize {
-    match kind {
-        ObjectKind::Segment | ObjectKind::Semaphores => 2,
-        ObjectKind::Queue => 1,
-    }
-}
-
 /// Returns instructions that stop a call with this number if it can create an object, and otherwise continue after
 /// them.
 fn waits(number: u32, kind: ObjectKind, first: usize) -> [libc::sock_filter; 7] {
     [
         skip_unless_equal(number, 6),
         load(argument(first + flags_index(kind))),
-        jump(libc::BPF_JSET, CreatingCall::IPC_CREAT, 2, 0),
+        jump(libc::BPF_JSET, libc::IPC_CREAT as u32, 2, 0),
         load(argument(first)),
-        jump(libc::BPF_JEQ, CreatingCall::IPC_PRIVATE, 0, 1),
+        jump(libc::BPF_JEQ, libc::IPC_PRIVATE as u32, 0, 1),
         answer(libc::SECCOMP_RET_USER_NOTIF),
         answer(libc::SECCOMP_RET_ALLOW),
     ]

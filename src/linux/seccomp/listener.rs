@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-use super::filter::{INTERFACES, IPC_CALLS, flags_index};
+use super::interface::{INTERFACES, IPC_CALLS, flags_index};
 use crate::values::{Key, ObjectKind};
 
 // include/uapi/linux/seccomp.h
@@ -34,9 +34,6 @@ pub(crate) struct CreatingCall {
 }
 
 impl CreatingCall {
-    pub(super) const IPC_CREAT: u32 = libc::IPC_CREAT as u32;
-    pub(super) const IPC_PRIVATE: u32 = libc::IPC_PRIVATE as u32;
-
     fn decode(data: &libc::seccomp_data) -> Option<CreatingCall> {
         let interface = INTERFACES.iter().find(|interface| interface.arch == data.arch)?;
         let number = data.nr.cast_unsigned() & interface.number_mask;

@@ -10,8 +10,9 @@ use nix::errno::Errno;
 
 use super::keeper::{Keeper, Mounts, descriptors};
 use super::named::{Identity, Namespace};
+use crate::system::cgroup::unit_of;
 use crate::system::process::{is_kernel_thread, status_line};
-use crate::system::units::{Unit, unit_of};
+use crate::system::units::Unit;
 
 /// The maximum number of processes per namespace that are checked: each may be the first one of its pid namespace.
 const MAX_CHECKED: usize = 64;

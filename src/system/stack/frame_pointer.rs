@@ -9,9 +9,9 @@
 #![cfg(target_arch = "x86_64")]
 
 use super::code::{Call, call_before};
+use super::frame::Frame;
 use super::maps::Mappings;
 use super::memory::Memory;
-use super::unwind::Frame;
 
 /// The number of words of the stack that are searched.
 const SEARCHED: u64 = 2048;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::frame::Frame;
 use super::maps::{CodeMapping, Mappings};
 use super::memory::Memory;
 use super::module::Module;
@@ -46,17 +47,6 @@ pub(super) fn unwind(pc: u64, sp: u64, mappings: &Mappings, memory: &mut Memory,
         frame = caller;
     }
     places
-}
-
-/// The registers of a frame.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Frame {
-    pub pc: u64,
-    pub sp: u64,
-    /// The frame pointer. The kernel does not show it for a waiting thread: it is known once a function has saved it.
-    pub fp: Option<u64>,
-    /// Whether `pc` is a return address.
-    pub is_return: bool,
 }
 
 /// On this architecture a call leaves the return address in a register, which the kernel does not show for a waiting

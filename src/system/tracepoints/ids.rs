@@ -7,7 +7,18 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
-use super::record::Call;
+/// A System V shared memory call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// shmget(2)
+    Get,
+    /// shmat(2)
+    Attach,
+    /// shmdt(2)
+    Detach,
+    /// shmctl(2)
+    Control,
+}
 
 /// A tracepoint that shmadm uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The records that the kernel writes into a ring (perf_event_open(2), "MMAP layout"), limited to those that shmadm
 //! requests.
 
-use super::ids::{Ids, Point};
+use super::ids::{Call, Ids, Point};
 
 /// perf_event_open(2): marks a `PERF_RECORD_COMM` that results from execve(2).
 const MISC_COMM_EXEC: u16 = 1 << 13;
@@ -16,19 +16,6 @@ const NAMESPACES: u32 = 16;
 
 /// The index of the IPC namespace in a `PERF_RECORD_NAMESPACES` (`IPC_NS_INDEX`).
 const IPC: usize = 2;
-
-/// A System V shared memory call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Call {
-    /// shmget(2)
-    Get,
-    /// shmat(2)
-    Attach,
-    /// shmdt(2)
-    Detach,
-    /// shmctl(2)
-    Control,
-}
 
 /// An event of a thread. Pids and thread ids are those of our own pid namespace; 0 means not visible from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

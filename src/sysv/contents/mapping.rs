@@ -1,7 +1,6 @@
 //! Access to a segment's bytes through the mapping.
 
 use std::cell::RefCell;
-use std::ffi::c_void;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
@@ -59,7 +58,7 @@ impl<'a> MappedSegment<'a> {
             let window = at..range.end.min(next_window(at));
             self.populate(&window, populate);
             while at < window.end {
-                let remote = RemoteIoVec { base: pointer(self.attachment, at).addr(), len: (window.end - at) as usize };
+                let remote = RemoteIoVec { base: self.attachment.at(at).addr(), len: (window.end - at) as usize };
                 match call((at - range.start) as usize, remote)? {
                     // Retrying would loop for ever.
                     0 => return Err(Errno::EFAULT.into()),
@@ -146,11 +145,6 @@ fn next_window(offset: u64) -> u64 {
     (offset - offset % WINDOW).saturating_add(WINDOW)
 }
 
-/// Returns the address of an offset. It is only for system calls, which check it.
-pub(super) fn pointer(attachment: &Attachment, offset: u64) -> *mut c_void {
-    std::ptr::without_provenance_mut(attachment.address() + offset as usize)
-}
-
 /// Returns whether a new attachment is on tmpfs and not of huge pages, without using /proc. `MADV_COLD` (Linux 5.4)
 /// refuses huge pages (mm/madvise.c, `can_madv_lru_vma`), and does nothing while our page table has no page.
 ///
@@ -168,13 +162,13 @@ pub(super) fn advise(attachment: &Attachment, range: &Range<u64>, advice: libc::
     // SAFETY: the range belongs to this attachment, which stays mapped until dropped, and no reference into it exists.
     // On a shared mapping MADV_DONTNEED drops page table entries but no data; only MADV_REMOVE clears data, and its
     // caller asks for that; MADV_COLD changes no data.
-    let ret = unsafe { libc::madvise(pointer(attachment, start), length, advice) };
+    let ret = unsafe { libc::madvise(attachment.at(start), length, advice) };
     Ok(Errno::result(ret).map(drop)?)
 }
 
 /// Passes pages of a range to a pipe with vmsplice(2).
 fn vmsplice(attachment: &Attachment, range: Range<u64>, to: &Stream<'_>) -> nix::Result<usize> {
-    let pages = libc::iovec { iov_base: pointer(attachment, range.start), iov_len: (range.end - range.start) as usize };
+    let pages = libc::iovec { iov_base: attachment.at(range.start), iov_len: (range.end - range.start) as usize };
     // SAFETY: one iovec is passed, for a range of this attachment. The kernel takes references to its pages and writes
     // nothing. Contents::send documents that other processes may change them until the pipe is read.
     let ret = unsafe { libc::vmsplice(to.as_fd().as_raw_fd(), &raw const pages, 1, 0) };
@@ -186,7 +180,7 @@ fn write(attachment: &Attachment, range: Range<u64>, to: &Stream<'_>) -> nix::Re
     let length = (range.end - range.start) as usize;
     // SAFETY: the range belongs to this attachment; the kernel reads it as bytes, whatever other processes write
     // meanwhile.
-    let ret = unsafe { libc::write(to.as_fd().as_raw_fd(), pointer(attachment, range.start), length) };
+    let ret = unsafe { libc::write(to.as_fd().as_raw_fd(), attachment.at(range.start), length) };
     Errno::result(ret).map(isize::cast_unsigned)
 }
 
@@ -194,6 +188,6 @@ fn write(attachment: &Attachment, range: Range<u64>, to: &Stream<'_>) -> nix::Re
 fn read(attachment: &Attachment, range: Range<u64>, from: &Stream<'_>) -> nix::Result<usize> {
     let length = (range.end - range.start) as usize;
     // SAFETY: the range belongs to this attachment and no reference into it exists; any byte may be written there.
-    let ret = unsafe { libc::read(from.as_fd().as_raw_fd(), pointer(attachment, range.start), length) };
+    let ret = unsafe { libc::read(from.as_fd().as_raw_fd(), attachment.at(range.start), length) };
     Errno::result(ret).map(isize::cast_unsigned)
 }

@@ -6,7 +6,6 @@ use std::ops::Range;
 use nix::errno::Errno;
 
 use super::Extent;
-use super::mapping::pointer;
 use crate::sysv::{Attachment, page_size, usage};
 
 /// The size of the stretch that one call inspects, in bytes.
@@ -33,7 +32,7 @@ impl Residency {
         let before = none_swapped();
         // SAFETY: the range belongs to the attachment, and `pages` has one byte for each of its pages, which mincore
         // fills in.
-        let ret = unsafe { libc::mincore(pointer(attachment, start), length, pages.as_mut_ptr()) };
+        let ret = unsafe { libc::mincore(attachment.at(start), length, pages.as_mut_ptr()) };
         Errno::result(ret)?;
         if !(before && none_swapped()) {
             pages.fill(1);

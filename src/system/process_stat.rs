@@ -32,6 +32,14 @@ impl Stat {
         Stat::parse(&fs::read(path)?).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
+    /// Reads the `stat` file of a thread of this process.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such thread.
+    pub(super) fn of_thread(tid: i32) -> io::Result<Stat> {
+        Stat::read_file(Path::new(&format!("/proc/self/task/{tid}/stat")))
+    }
+
     /// Returns whether the process or thread is a zombie.
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.state, b'Z' | b'X')
