@@ -16,6 +16,7 @@ mod perf;
 mod procmap;
 pub(crate) mod seccomp;
 mod shared_page;
+mod user_namespace;
 
 pub(crate) use descriptor::duplicate_inherited;
 pub(crate) use disposition::{ignore, is_ignored, restore_default};
@@ -28,3 +29,4 @@ pub(crate) use page_frames::PageFrames;
 pub(crate) use perf::{descriptor, filter, share_ring};
 pub(crate) use procmap::{FileMapping, mapping_at, next_shared_file};
 pub(crate) use shared_page::line_of_a_shared_page;
+pub(crate) use user_namespace::{may_be_unmapped_gid, may_be_unmapped_uid};

@@ -19,4 +19,3 @@ pub(crate) mod stack;
 pub(crate) mod tracepoints;
 pub(crate) mod tracer;
 pub(crate) mod units;
-pub(crate) mod user_namespace;

@@ -5,7 +5,7 @@ use crate::error::{Error, Result, Status};
 use crate::output::say;
 use crate::segments::lookup::{self, Named};
 use crate::system::names::{gid_of, uid_and_gid_of};
-use crate::system::user_namespace::{may_be_unmapped_gid, may_be_unmapped_uid};
+use crate::linux::{may_be_unmapped_gid, may_be_unmapped_uid};
 use crate::sysv::{self, Segment};
 use crate::values::{Mode, SegmentRef};
 
