@@ -29,4 +29,6 @@ pub(crate) use page_frames::PageFrames;
 pub(crate) use perf::{descriptor, filter, share_ring};
 pub(crate) use procmap::{FileMapping, mapping_at, next_shared_file};
 pub(crate) use shared_page::line_of_a_shared_page;
-pub(crate) use user_namespace::{may_be_unmapped_gid, may_be_unmapped_uid};
+pub(crate) use user_namespace::{
+    covers_all, forget_maps, known_gid, known_uid, may_be_unmapped_gid, may_be_unmapped_uid, overflow_gid, overflow_uid,
+};

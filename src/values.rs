@@ -9,6 +9,7 @@ mod period;
 mod segment_ref;
 mod shm_id;
 mod size;
+mod unknown_id;
 mod visible;
 
 pub(crate) use count::counted;
@@ -24,5 +25,6 @@ pub use segment_ref::{ProjectId, SegmentRef};
 pub use shm_id::ShmId;
 pub use size::Size;
 pub(crate) use size::{human, human_bytes};
+pub(crate) use unknown_id::{UNKNOWN_ID, known_id};
 pub(crate) use visible::escape;
 pub use visible::visible;

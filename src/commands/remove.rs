@@ -83,6 +83,11 @@ impl Remove {
         }
         let mut selection = self.filters.resolve()?;
         selection.needs_proof = true;
+        if let Some((what, id)) = selection.ambiguous_owner() {
+            let cause = format!("in this user namespace, {id} also stands for each {what} without a number here");
+            return Err(Error::cannot(format_args!("remove segments of {what} {id}"), cause)
+                .hint("name the segments (id:N), or run it outside of the user namespace"));
+        }
         match self.segment[..] {
             [] => self.remove_matching(&selection, context),
             _ => self.remove_named(&selection, context),

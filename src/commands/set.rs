@@ -2,10 +2,10 @@ use clap::{ArgGroup, Args};
 
 use super::args::segment_parser;
 use crate::error::{Error, Result, Status};
+use crate::linux::{may_be_unmapped_gid, may_be_unmapped_uid};
 use crate::output::say;
 use crate::segments::lookup::{self, Named};
 use crate::system::names::{gid_of, uid_and_gid_of};
-use crate::linux::{may_be_unmapped_gid, may_be_unmapped_uid};
 use crate::sysv::{self, Segment};
 use crate::values::{Mode, SegmentRef};
 

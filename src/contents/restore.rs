@@ -114,14 +114,18 @@ impl Restorer {
         {
             warnings.push(format!("it cannot be locked: {error}"));
         }
-        let (uid, gid, mode) = (self.uid(saved), self.gid(saved), saved.mode());
+        if saved.uid.is_none() || saved.gid.is_none() {
+            warnings.push("its owner or group had no id where it was saved".to_owned());
+        }
+        let (uid, gid) = (self.uid(saved).unwrap_or(segment.uid), self.gid(saved).unwrap_or(segment.gid));
+        let mode = saved.mode();
         let set = |uid, gid| sysv::set(segment.id, uid, gid, mode);
         if (uid, gid) != (segment.uid, segment.gid) {
             match set(uid, gid) {
                 Ok(()) => return Ok(sentence(name, &warnings)),
                 Err(error) => {
-                    let owner = saved.user.clone().unwrap_or_else(|| saved.uid.to_string());
-                    let group = saved.group.clone().unwrap_or_else(|| saved.gid.to_string());
+                    let owner = saved.user.clone().unwrap_or_else(|| uid.to_string());
+                    let group = saved.group.clone().unwrap_or_else(|| gid.to_string());
                     warnings.push(format!("it cannot be given to {owner}:{group}: {error}"));
                 }
             }
@@ -133,22 +137,25 @@ impl Restorer {
         Ok(sentence(name, &warnings))
     }
 
-    /// Returns the owner's uid on this machine: by name if the name is known, else the saved uid.
-    fn uid(&mut self, saved: &SavedSegment) -> u32 {
+    /// Returns the owner's uid on this machine: by name if the name is known, else the saved uid. `None` if the owner
+    /// was unknown.
+    fn uid(&mut self, saved: &SavedSegment) -> Option<u32> {
+        let uid = saved.uid?;
         match &saved.user {
-            Some(name) if self.names.user(saved.uid).as_deref() != Some(name) => {
-                by_name(&mut self.users, name, uid_of).unwrap_or(saved.uid)
+            Some(name) if self.names.user(uid).as_deref() != Some(name) => {
+                by_name(&mut self.users, name, uid_of).or(Some(uid))
             }
-            _ => saved.uid,
+            _ => Some(uid),
         }
     }
 
-    fn gid(&mut self, saved: &SavedSegment) -> u32 {
+    fn gid(&mut self, saved: &SavedSegment) -> Option<u32> {
+        let gid = saved.gid?;
         match &saved.group {
-            Some(name) if self.names.group(saved.gid).as_deref() != Some(name) => {
-                by_name(&mut self.groups, name, gid_of).unwrap_or(saved.gid)
+            Some(name) if self.names.group(gid).as_deref() != Some(name) => {
+                by_name(&mut self.groups, name, gid_of).or(Some(gid))
             }
-            _ => saved.gid,
+            _ => Some(gid),
         }
     }
 }

@@ -1,34 +1,124 @@
 //! Users and groups without an id in this user namespace (user_namespaces(7)).
+//!
+//! For such a user the kernel shows the overflow id, 65534, which is also the id of the user `nobody`.
 
 use std::fs;
+use std::sync::{Mutex, PoisonError};
 
-/// The id that the kernel shows for a user or group without an id here, by default.
+use crate::values::UNKNOWN_ID;
+
+/// The overflow id, unless a sysctl changes it.
 const OVERFLOW: u32 = 65534;
 
-/// Returns whether this uid may stand for a user without an id in this user namespace.
+/// Returns a uid that the kernel has shown to this process, or [`UNKNOWN_ID`] if it stands for users without an id
+/// here, and certainly not for a user who has one.
+pub(crate) fn known_uid(uid: u32) -> u32 {
+    with(&USERS, |ids| ids.known(uid))
+}
+
+/// Returns the same as [`known_uid`] for a group.
+pub(crate) fn known_gid(gid: u32) -> u32 {
+    with(&GROUPS, |ids| ids.known(gid))
+}
+
+/// Returns whether this uid may stand for a user without an id here.
 pub(crate) fn may_be_unmapped_uid(uid: u32) -> bool {
-    may_be_unmapped(uid, "/proc/sys/kernel/overflowuid", "/proc/self/uid_map")
+    uid == UNKNOWN_ID || with(&USERS, |ids| ids.may_be_unmapped(uid))
 }
 
-/// Returns whether this gid may stand for a group without an id in this user namespace.
+/// Returns whether this gid may stand for a group without an id here.
 pub(crate) fn may_be_unmapped_gid(gid: u32) -> bool {
-    may_be_unmapped(gid, "/proc/sys/kernel/overflowgid", "/proc/self/gid_map")
+    gid == UNKNOWN_ID || with(&GROUPS, |ids| ids.may_be_unmapped(gid))
 }
 
-/// Returns whether this id may be the overflow id. The kernel shows that id for all users without one, but it can also
-/// be a real id. It is certainly real only if the map covers all ids.
-fn may_be_unmapped(id: u32, overflow: &str, map: &str) -> bool {
-    let overflow = fs::read_to_string(overflow).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(OVERFLOW);
-    id == overflow && !fs::read_to_string(map).is_ok_and(|map| maps_all(&map))
-}
-
-/// Returns whether a map covers all ids, as in the initial user namespace.
-fn maps_all(map: &str) -> bool {
-    let mut count = 0_u64;
-    for line in map.lines() {
-        count += line.split_whitespace().nth(2).and_then(|count| count.parse().ok()).unwrap_or(0);
+/// Forgets the maps. Call it after this process has entered another user namespace.
+pub(crate) fn forget_maps() {
+    for kind in [&USERS, &GROUPS] {
+        *kind.ids.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
-    count == u64::from(u32::MAX)
+}
+
+/// Returns the overflow uid.
+pub(crate) fn overflow_uid() -> u32 {
+    overflow(USERS.overflow)
+}
+
+/// Returns the overflow gid.
+pub(crate) fn overflow_gid() -> u32 {
+    overflow(GROUPS.overflow)
+}
+
+/// Returns whether a map with these ranges covers an id; each has a first id and a length.
+pub(crate) fn covers(ranges: impl IntoIterator<Item = (u32, u32)>, id: u32) -> bool {
+    ranges.into_iter().any(|(first, length)| id.checked_sub(first).is_some_and(|offset| offset < length))
+}
+
+/// Returns whether a map with these ranges covers all ids, as in the initial user namespace.
+pub(crate) fn covers_all(ranges: impl IntoIterator<Item = (u32, u32)>) -> bool {
+    ranges.into_iter().map(|(_, length)| u64::from(length)).sum::<u64>() == u64::from(u32::MAX)
+}
+
+/// Users or groups.
+struct Kind {
+    overflow: &'static str,
+    map: &'static str,
+    ids: Mutex<Option<Ids>>,
+}
+
+static USERS: Kind =
+    Kind { overflow: "/proc/sys/kernel/overflowuid", map: "/proc/self/uid_map", ids: Mutex::new(None) };
+static GROUPS: Kind =
+    Kind { overflow: "/proc/sys/kernel/overflowgid", map: "/proc/self/gid_map", ids: Mutex::new(None) };
+
+/// What the overflow id means here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ids {
+    /// All users have an id.
+    All,
+    /// The id belongs to a user, but other users may have none.
+    Ambiguous(u32),
+    /// No user has this id.
+    Nobody(u32),
+}
+
+impl Ids {
+    fn read(kind: &Kind) -> Ids {
+        let Ok(map) = fs::read_to_string(kind.map) else { return Ids::Ambiguous(overflow(kind.overflow)) };
+        Ids::of_map(&map, || overflow(kind.overflow))
+    }
+
+    fn of_map(map: &str, overflow: impl FnOnce() -> u32) -> Ids {
+        let ranges = || map.lines().filter_map(range);
+        if covers_all(ranges()) {
+            return Ids::All;
+        }
+        let overflow = overflow();
+        if covers(ranges(), overflow) { Ids::Ambiguous(overflow) } else { Ids::Nobody(overflow) }
+    }
+
+    fn known(self, id: u32) -> u32 {
+        if self == Ids::Nobody(id) { UNKNOWN_ID } else { id }
+    }
+
+    fn may_be_unmapped(self, id: u32) -> bool {
+        self == Ids::Nobody(id) || self == Ids::Ambiguous(id)
+    }
+}
+
+fn with<T>(kind: &Kind, act: impl FnOnce(Ids) -> T) -> T {
+    let mut ids = kind.ids.lock().unwrap_or_else(PoisonError::into_inner);
+    act(*ids.get_or_insert_with(|| Ids::read(kind)))
+}
+
+fn overflow(path: &str) -> u32 {
+    fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(OVERFLOW)
+}
+
+/// Parses the first id and the length of the line `inside outside length`.
+fn range(line: &str) -> Option<(u32, u32)> {
+    let mut fields = line.split_ascii_whitespace().map(|field| field.parse().ok());
+    let (first, _, length) = (fields.next()??, fields.next()?, fields.next()??);
+    Some((first, length))
 }
 
 #[cfg(test)]
@@ -36,14 +126,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_map_of_the_initial_namespace_covers_all_ids() {
-        for (map, all) in [
-            ("         0          0 4294967295\n", true),
-            ("0 0 65536\n65536 65536 4294901759\n", true),
-            ("0 1234 1\n65534 65534 1\n", false),
-            ("", false),
+    fn the_map_tells_what_the_overflow_id_means() {
+        let (nobody, ambiguous) = (Ids::Nobody(OVERFLOW), Ids::Ambiguous(OVERFLOW));
+        for (map, ids) in [
+            ("         0          0 4294967295\n", Ids::All),
+            ("0 0 65536\n65536 65536 4294901759\n", Ids::All),
+            ("0 1234 1\n65534 65534 1\n", ambiguous),
+            ("0 100000 65536\n", ambiguous),
+            ("0 100000 65534\n", nobody),
+            ("0 1234 1\n", nobody),
+            ("65535 1234 1\n", nobody),
+            // The outer user namespace has no id for it either.
+            ("65534 4294967295 1\n", ambiguous),
+            ("", nobody),
         ] {
-            assert_eq!(maps_all(map), all, "{map:?}");
+            assert_eq!(Ids::of_map(map, || OVERFLOW), ids, "{map:?}");
         }
+        let id = 65534;
+        assert_eq!([Ids::All, ambiguous, nobody].map(|ids| ids.known(id)), [id, id, UNKNOWN_ID]);
+        assert_eq!([Ids::All, ambiguous, nobody].map(|ids| ids.may_be_unmapped(id)), [false, true, true]);
+        assert_eq!((nobody.known(0), nobody.may_be_unmapped(0)), (0, false));
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::record::SegmentRecord;
 use crate::segments::cache::Lookups;
 use crate::segments::changes::{Change, Event as Kind};
-use crate::segments::events::{Failure, UNKNOWN_ID};
+use crate::segments::events::Failure;
 use crate::system::clock::Clock;
 use crate::system::names::Names;
 use crate::system::units::Unit;
@@ -146,7 +146,7 @@ pub(crate) fn event_line(event: &Event<'_>, began: &Clock, lookups: &Lookups, co
                 change.original_key.unwrap_or(segment.key),
                 format!("id:{}", segment.id),
                 human(segment.size.into()),
-                user(segment.uid, &lookups.names),
+                lookups.names.user_or_uid(segment.uid),
             )
         }
         What::Failure(failure) => {
@@ -178,10 +178,6 @@ fn by(event: &Event<'_>, names: &Names) -> String {
         text = format!("{text} ({cause})").trim_start().to_owned();
     }
     text
-}
-
-fn user(uid: u32, names: &Names) -> Rc<str> {
-    if uid == UNKNOWN_ID { "?".into() } else { names.user_or_uid(uid) }
 }
 
 /// Returns the details of a change, without the name of the segment.

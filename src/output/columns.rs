@@ -88,7 +88,7 @@ pub static COLUMNS: &[Column] = &[
         // Numbers are written directly, without a temporary string for each row of a long list.
         write: |segment, view, text| match view.lookups.names.user(segment.uid) {
             Some(user) => text.push_str(&user),
-            None => cell::value(text, segment.uid),
+            None => cell::id_or_mark(text, segment.uid),
         },
         ..TEXT
     },
@@ -101,7 +101,7 @@ pub static COLUMNS: &[Column] = &[
     Column {
         title: "UID",
         help: "Owner's number",
-        write: |segment, _, text| cell::value(text, segment.uid),
+        write: |segment, view, text| cell::id(text, segment.uid, view),
         order: Some(|a, b| a.uid.cmp(&b.uid)),
         ..NUMBER
     },
@@ -114,7 +114,7 @@ pub static COLUMNS: &[Column] = &[
     Column {
         title: "GID",
         help: "Number of the owner's group",
-        write: |segment, _, text| cell::value(text, segment.gid),
+        write: |segment, view, text| cell::id(text, segment.gid, view),
         order: Some(|a, b| a.gid.cmp(&b.gid)),
         ..NUMBER
     },
@@ -127,7 +127,7 @@ pub static COLUMNS: &[Column] = &[
     Column {
         title: "CUID",
         help: "Creator's number",
-        write: |segment, _, text| cell::value(text, segment.cuid),
+        write: |segment, view, text| cell::id(text, segment.cuid, view),
         order: Some(|a, b| a.cuid.cmp(&b.cuid)),
         ..NUMBER
     },
@@ -140,7 +140,7 @@ pub static COLUMNS: &[Column] = &[
     Column {
         title: "CGID",
         help: "Number of the creator's group",
-        write: |segment, _, text| cell::value(text, segment.cgid),
+        write: |segment, view, text| cell::id(text, segment.cgid, view),
         order: Some(|a, b| a.cgid.cmp(&b.cgid)),
         ..NUMBER
     },

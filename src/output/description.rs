@@ -18,7 +18,7 @@ use crate::segments::charge::Charges;
 use crate::segments::state::{self, Presence};
 use crate::system::clock::Clock;
 use crate::sysv::{self, Segment};
-use crate::values::{Mode, counted, human, human_bytes};
+use crate::values::{Mode, counted, human, human_bytes, known_id};
 
 const HEADING: Style = Style::new().bold();
 /// On a terminal narrower than this, the bar is half as long and the lines have fewer spaces.
@@ -256,8 +256,12 @@ fn permissions(mode: Mode) -> String {
 }
 
 fn account(uid: u32, gid: u32, lookups: &Lookups) -> String {
-    let shown = |name: Option<Rc<str>>| name.unwrap_or_else(|| "no name".into());
-    format!("{} (uid {uid}), group {} (gid {gid})", shown(lookups.names.user(uid)), shown(lookups.names.group(gid)))
+    let shown = |name: Option<Rc<str>>, what: &str, id: u32| match (known_id(id), name) {
+        (None, _) => format!("unknown (no {what} in this user namespace)"),
+        (Some(id), name) => format!("{} ({what} {id})", name.as_deref().unwrap_or("no name")),
+    };
+    let (user, group) = (lookups.names.user(uid), lookups.names.group(gid));
+    format!("{}, group {}", shown(user, "uid", uid), shown(group, "gid", gid))
 }
 
 fn creator(segment: &Segment, lookups: &Lookups) -> String {

@@ -9,11 +9,10 @@ use serde::{Serialize, Serializer};
 use super::time::{TimeFormat, timestamp};
 use crate::segments::attachments::Proof;
 use crate::segments::cache::Lookups;
-use crate::segments::events::UNKNOWN_ID;
 use crate::segments::state::{self, Presence};
 use crate::system::units::Unit;
 use crate::sysv::Segment;
-use crate::values::{Key, Mode};
+use crate::values::{Key, Mode, known_id};
 
 /// How a segment is shown as text.
 #[derive(Debug, Clone, Copy)]
@@ -85,13 +84,13 @@ impl SegmentRecord {
             mode: segment.mode(),
             status: state::status_words(segment, lookups).collect(),
             nattch: segment.nattch,
-            uid: known(segment.uid),
+            uid: known_id(segment.uid),
             user: names.user(segment.uid),
-            gid: known(segment.gid),
+            gid: known_id(segment.gid),
             group: names.group(segment.gid),
-            cuid: known(segment.cuid),
+            cuid: known_id(segment.cuid),
             cuser: names.user(segment.cuid),
-            cgid: known(segment.cgid),
+            cgid: known_id(segment.cgid),
             cgroup: names.group(segment.cgid),
             cpid: segment.cpid,
             creator: state::creator(segment, lookups),
@@ -108,11 +107,6 @@ impl SegmentRecord {
             ns: segment.namespace,
         }
     }
-}
-
-/// Returns a user or group id, unless it is unknown.
-fn known(id: u32) -> Option<u32> {
-    Some(id).filter(|id| *id != UNKNOWN_ID)
 }
 
 fn text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {

@@ -9,6 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 pub(crate) use self::process::{Holding, Proof};
+pub(crate) use self::twins::by_memory;
 use self::twins::{Member, Twins};
 use crate::system::namespace::Identity;
 use crate::system::patience::{ask, ask_all, note_missed};

@@ -26,9 +26,6 @@ use crate::values::Key;
 
 pub(crate) use watcher::{Scope, Watcher};
 
-/// An unknown effective uid or gid: the kernel assigns this number to nobody.
-pub(crate) const UNKNOWN_ID: u32 = u32::MAX;
-
 /// An event.
 #[derive(Debug, Clone)]
 pub(crate) struct Occurrence {

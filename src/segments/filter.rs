@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::linux::{may_be_unmapped_gid, may_be_unmapped_uid};
 use crate::segments::attachments::{self, Holding, Proof};
 use crate::segments::cache::Lookups;
 use crate::segments::snapshot::Snapshot;
@@ -50,6 +51,15 @@ impl Selection {
                 process.attached = attached;
             }
         }
+    }
+
+    /// Returns an id among the owners, creators and groups that may be shown for several users or groups, with the
+    /// noun for them.
+    pub(crate) fn ambiguous_owner(&self) -> Option<(&'static str, u32)> {
+        let mut users = self.owners.iter().chain(&self.creators).chain(&self.mine).copied();
+        let mut groups = self.groups.iter().copied();
+        let user = users.find(|uid| may_be_unmapped_uid(*uid)).map(|uid| ("user", uid));
+        user.or_else(|| groups.find(|gid| may_be_unmapped_gid(*gid)).map(|gid| ("group", gid)))
     }
 
     /// Returns whether all filters match a segment. The expensive ones, which inspect processes, come last.

@@ -10,11 +10,20 @@ use serde::de::IgnoredAny;
 
 use crate::error::{Error, Result};
 use crate::sysv::{Identity, Segment};
-use crate::values::{ShmId, visible_path};
+use crate::values::{known_id, visible_path};
 
-/// The segments of a snapshot, each with the IPC namespaces in which it was seen, if the snapshot contains them.
+/// The segments of a snapshot, by identifier, size and creator's pid.
 #[derive(Debug)]
-pub(crate) struct Snapshot(HashMap<Identity, Vec<Option<u64>>>);
+pub(crate) struct Snapshot(HashMap<(i32, u64, i32), Vec<Seen>>);
+
+/// What else identifies a segment of a snapshot. `None` is unknown, and can be any.
+#[derive(Debug)]
+struct Seen {
+    cuid: Option<u32>,
+    cgid: Option<u32>,
+    /// Its IPC namespace.
+    ns: Option<u64>,
+}
 
 /// The document. The flattened field matters: without one, serde also accepts an array for a struct, and would read
 /// `[[]]` as a snapshot without segments.
@@ -30,8 +39,9 @@ struct Known {
     id: i32,
     size: u64,
     cpid: i32,
-    cuid: u32,
-    cgid: u32,
+    /// Null if the creator had no id in the user namespace of the list.
+    cuid: Option<u32>,
+    cgid: Option<u32>,
     /// Only a list of all namespaces has it.
     ns: Option<u64>,
     #[serde(flatten)]
@@ -51,18 +61,24 @@ impl Snapshot {
         })?;
         let mut known = HashMap::<_, Vec<_>>::new();
         for Known { id, size, cpid, cuid, cgid, ns, .. } in document.segments {
-            if let Some(id) = ShmId::new(id) {
-                known.entry(Identity { id, size, cpid, cuid, cgid }).or_default().push(ns);
-            }
+            known.entry((id, size, cpid)).or_default().push(Seen { cuid, cgid, ns });
         }
         Ok(Snapshot(known))
     }
 
     /// Returns whether the snapshot contains a segment.
     pub(crate) fn has(&self, segment: &Segment) -> bool {
-        let namespace = segment.namespace;
-        // If the namespace is unknown on one side, it may be the same.
-        let can_be_here = |seen: &Option<u64>| seen.is_none() || namespace.is_none() || *seen == namespace;
-        self.0.get(&segment.identity()).is_some_and(|seen| seen.iter().any(can_be_here))
+        let Identity { id, size, cpid, cuid, cgid } = segment.identity();
+        let can_be_it = |seen: &Seen| {
+            may_be_equal(seen.ns, segment.namespace)
+                && may_be_equal(seen.cuid, known_id(cuid))
+                && may_be_equal(seen.cgid, known_id(cgid))
+        };
+        self.0.get(&(id.as_raw(), size, cpid)).is_some_and(|seen| seen.iter().any(can_be_it))
     }
+}
+
+/// Returns whether two values are equal, or one of them is unknown.
+fn may_be_equal<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
+    one.is_none() || other.is_none() || one == other
 }

@@ -53,7 +53,8 @@ pub(crate) fn creator(segment: &Segment, lookups: &Lookups) -> Presence {
     // The segment existed at each of these times. IPC_SET changes ctime, so the time of creation is not known exactly.
     let times = [segment.ctime, segment.atime, segment.dtime];
     let existed = times.into_iter().filter(|time| *time != 0).min().unwrap_or(segment.ctime);
-    let was_set = existed < segment.ctime || (segment.uid, segment.gid) != (segment.cuid, segment.cgid);
+    let is_creators = (segment.uid, segment.gid) == (segment.cuid, segment.cgid) && segment.has_known_owner();
+    let was_set = existed < segment.ctime || !is_creators;
     match start(&running, existed, lookups) {
         Start::Later => Presence::Exited,
         Start::Unclear => Presence::Unknown,

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use self::account_file::Account;
 use crate::error::{Error, Result};
 use crate::sysv::{self, Segment};
-use crate::values::visible;
+use crate::values::{UNKNOWN_ID, visible};
 
 /// The maximum number of queries to the name services. One query covers every segment of the namespace. More queries
 /// mean that a user keeps creating segments with new ids.
@@ -77,15 +77,20 @@ impl Names {
         self.groups.name(gid)
     }
 
-    /// Returns a user's name, or else the number.
+    /// Returns a user's name, or else the number; `?` for [`UNKNOWN_ID`].
     pub(crate) fn user_or_uid(&self, uid: u32) -> Rc<str> {
-        self.user(uid).unwrap_or_else(|| uid.to_string().into())
+        self.user(uid).unwrap_or_else(|| number(uid))
     }
 
-    /// Returns a group's name, or else the number.
+    /// Returns a group's name, or else the number; `?` for [`UNKNOWN_ID`].
     pub(crate) fn group_or_gid(&self, gid: u32) -> Rc<str> {
-        self.group(gid).unwrap_or_else(|| gid.to_string().into())
+        self.group(gid).unwrap_or_else(|| number(gid))
     }
+}
+
+/// Returns an id as text.
+fn number(id: u32) -> Rc<str> {
+    if id == UNKNOWN_ID { "?".into() } else { id.to_string().into() }
 }
 
 /// The accounts of one database looked up so far.
@@ -105,6 +110,9 @@ impl Accounts {
     }
 
     fn name(&self, number: u32) -> Option<Rc<str>> {
+        if number == UNKNOWN_ID {
+            return None;
+        }
         if let Some(name) = self.local().get(&number) {
             return Some(Rc::clone(name));
         }
@@ -134,7 +142,7 @@ impl Accounts {
         if calls == 0 {
             let all = sysv::stat_all().unwrap_or_default();
             unknown.extend(all.iter().flat_map(|segment| self.database.numbers_of(segment)));
-            unknown.retain(|number| !self.local().contains_key(number));
+            unknown.retain(|number| *number != UNKNOWN_ID && !self.local().contains_key(number));
         }
         let mut asked = self.asked.borrow_mut();
         asked.extend(unknown.iter().map(|number| (*number, None)));

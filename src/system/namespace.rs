@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
-use crate::linux::cause;
+use crate::linux::{cause, forget_maps};
 
 pub(crate) use all::{LiveNamespace, Survey, survey};
 pub(crate) use keeper::Keeper;
@@ -66,5 +66,7 @@ pub(crate) fn enter_private() -> Result<(), Refused> {
     // user_namespaces(7): an unprivileged process may map its own gid only after it has disabled setgroups(2).
     write("/proc/self/setgroups", "deny".into())?;
     write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
-    write("/proc/self/gid_map", format!("{gid} {gid} 1"))
+    write("/proc/self/gid_map", format!("{gid} {gid} 1"))?;
+    forget_maps();
+    Ok(())
 }

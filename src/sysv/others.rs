@@ -8,6 +8,7 @@ use nix::errno::Errno;
 
 use super::trace;
 use super::uapi::MSG_STAT_ANY;
+use crate::linux::{known_gid, known_uid};
 use crate::values::Key;
 
 const SEMAPHORES: &str = "/proc/sysvipc/sem";
@@ -111,9 +112,9 @@ pub(crate) fn semaphore_set_at(index: i32) -> Result<SemaphoreSet, Errno> {
         id,
         mode: perm.mode as u16,
         nsems,
-        uid: perm.uid,
-        cuid: perm.cuid,
-        cgid: perm.cgid,
+        uid: known_uid(perm.uid),
+        cuid: known_uid(perm.cuid),
+        cgid: known_gid(perm.cgid),
     })
 }
 
@@ -134,9 +135,9 @@ pub(crate) fn queue_at(index: i32) -> Result<MessageQueue, Errno> {
         bytes,
         messages,
         users,
-        uid: perm.uid,
-        cuid: perm.cuid,
-        cgid: perm.cgid,
+        uid: known_uid(perm.uid),
+        cuid: known_uid(perm.cuid),
+        cgid: known_gid(perm.cgid),
     })
 }
 

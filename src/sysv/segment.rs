@@ -1,7 +1,8 @@
 //! A segment's state.
 
 use super::ShmId;
-use crate::values::{Key, Mode};
+use crate::linux::{known_gid, known_uid};
+use crate::values::{Key, Mode, UNKNOWN_ID};
 
 /// Flag: marked for destruction (include/linux/shm.h).
 const SHM_DEST: u16 = 0o1000;
@@ -27,7 +28,7 @@ pub struct Segment {
     pub lpid: i32,
     /// The number of its mappings.
     pub nattch: u64,
-    /// Owner.
+    /// Owner. Like the following three it is [`UNKNOWN_ID`] if it has no id in this user namespace.
     pub uid: u32,
     /// Owner's group.
     pub gid: u32,
@@ -65,6 +66,18 @@ impl Segment {
     /// Returns the permission bits.
     pub fn mode(&self) -> Mode {
         Mode::from_raw(self.raw_mode)
+    }
+
+    /// Returns whether its owner, its creator and their groups are known.
+    pub(crate) fn has_known_owner(&self) -> bool {
+        ![self.uid, self.gid, self.cuid, self.cgid].contains(&UNKNOWN_ID)
+    }
+
+    /// Returns the segment with ids that this process has read from the kernel. Ids without a meaning in this user
+    /// namespace become [`UNKNOWN_ID`].
+    pub(super) fn with_ids_of_here(self) -> Segment {
+        let Segment { uid, gid, cuid, cgid, .. } = self;
+        Segment { uid: known_uid(uid), gid: known_gid(gid), cuid: known_uid(cuid), cgid: known_gid(cgid), ..self }
     }
 
     /// Returns whether it was removed and waits for its last detach.
@@ -144,6 +157,7 @@ impl Segment {
             swap: None,
             namespace: None,
         }
+        .with_ids_of_here()
     }
 }
 

@@ -28,10 +28,24 @@ impl Segment {
             atime: fields.number()?,
             dtime: fields.number()?,
             ctime: fields.number()?,
-            rss: Some(fields.number()?),
-            swap: Some(fields.number()?),
+            rss: fields.number_or_dash()?,
+            swap: fields.number_or_dash()?,
             namespace: None,
         })
+    }
+}
+
+impl Segment {
+    /// Returns the segment as a line of a table that [`Segments`] reads, with a dash for what is not known.
+    pub(crate) fn to_line(&self) -> String {
+        let memory = |bytes: Option<u64>| bytes.map_or("-".to_owned(), |bytes| bytes.to_string());
+        let Segment { id, raw_mode, size, cpid, lpid, nattch, uid, gid, cuid, cgid, atime, dtime, ctime, .. } = self;
+        format!(
+            "{} {id} {raw_mode:o} {size} {cpid} {lpid} {nattch} {uid} {gid} {cuid} {cgid} {atime} {dtime} {ctime} {} {}\n",
+            self.key.as_raw(),
+            memory(self.rss),
+            memory(self.swap),
+        )
     }
 }
 
@@ -42,6 +56,14 @@ struct Fields<'a>(&'a [u8]);
 impl Fields<'_> {
     fn number<T: TryFrom<u64>>(&mut self) -> Option<T> {
         self.digits(10)?.try_into().ok()
+    }
+
+    fn number_or_dash(&mut self) -> Option<Option<u64>> {
+        if let Some(rest) = self.0.trim_ascii_start().strip_prefix(b"-") {
+            self.0 = rest;
+            return self.0.first().is_none_or(u8::is_ascii_whitespace).then_some(None);
+        }
+        self.number().map(Some)
     }
 
     fn octal(&mut self) -> Option<u16> {
@@ -83,6 +105,8 @@ pub struct Segments<R> {
     table: R,
     line: Vec<u8>,
     last: Option<ShmId>,
+    /// Whether the ids are those of this process's user namespace.
+    was_read_here: bool,
     failed: bool,
 }
 
@@ -92,7 +116,8 @@ impl Segments<BufReader<File>> {
     /// # Errors
     /// `NotFound` if /proc is not mounted or the kernel has no System V IPC.
     pub fn open() -> io::Result<Self> {
-        File::open(Table::PATH).and_then(|file| Segments::new(BufReader::new(file)))
+        let segments = Segments::new(BufReader::new(File::open(Table::PATH)?))?;
+        Ok(Segments { was_read_here: true, ..segments })
     }
 }
 
@@ -108,7 +133,7 @@ impl<R: BufRead> Segments<R> {
             let message = format!("{} does not begin with its line of titles", Table::PATH);
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
-        Ok(Segments { table, line, last: None, failed: false })
+        Ok(Segments { table, line, last: None, was_read_here: false, failed: false })
     }
 
     /// Returns whether there are no more rows.
@@ -139,7 +164,7 @@ impl<R: BufRead> Iterator for Segments<R> {
             };
             // Linux 5.6 and 5.7 can return a row twice, at the border between two reads.
             if self.last.replace(segment.id) != Some(segment.id) {
-                return Some(Ok(segment));
+                return Some(Ok(if self.was_read_here { segment.with_ids_of_here() } else { segment }));
             }
         }
         None

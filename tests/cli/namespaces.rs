@@ -3,6 +3,7 @@
 mod all;
 mod containers;
 mod kept;
+mod owners;
 mod single;
 
 use std::fs;

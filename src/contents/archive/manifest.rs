@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::SEGMENTS;
 use crate::system::names::Names;
 use crate::sysv::Segment;
-use crate::values::{Key, Mode, ShmId};
+use crate::values::{Key, Mode, ShmId, known_id};
 
 /// The version that this program writes and reads.
 const VERSION: u32 = 1;
@@ -29,13 +29,14 @@ pub(crate) struct SavedSegment {
     /// In bytes.
     pub(crate) size: u64,
     mode: String,
-    pub(crate) uid: u32,
+    /// Null if the owner had no id in the user namespace of `save`.
+    pub(crate) uid: Option<u32>,
     pub(crate) user: Option<String>,
-    pub(crate) gid: u32,
+    pub(crate) gid: Option<u32>,
     pub(crate) group: Option<String>,
-    cuid: u32,
+    cuid: Option<u32>,
     cuser: Option<String>,
-    cgid: u32,
+    cgid: Option<u32>,
     cgroup: Option<String>,
     cpid: i32,
     lpid: i32,
@@ -96,13 +97,13 @@ impl SavedSegment {
             id: segment.id.as_raw(),
             size: segment.size,
             mode: segment.mode().to_string(),
-            uid: segment.uid,
+            uid: known_id(segment.uid),
             user: user(segment.uid),
-            gid: segment.gid,
+            gid: known_id(segment.gid),
             group: group(segment.gid),
-            cuid: segment.cuid,
+            cuid: known_id(segment.cuid),
             cuser: user(segment.cuid),
-            cgid: segment.cgid,
+            cgid: known_id(segment.cgid),
             cgroup: group(segment.cgid),
             cpid: segment.cpid,
             lpid: segment.lpid,

@@ -8,12 +8,27 @@ use crate::segments::attachments::{Attached, Proof};
 use crate::segments::cache::Lookups;
 use crate::segments::state;
 use crate::sysv::Segment;
-use crate::values::human;
+use crate::values::{human, known_id};
 
 /// Appends a number or another displayable value.
 pub(super) fn value(text: &mut String, value: impl fmt::Display) {
     // Writing to a String does not fail.
     let _ = write!(text, "{value}");
+}
+
+/// Appends a uid or gid. One that is not known is a question mark for people, and nothing for programs.
+pub(super) fn id(text: &mut String, id: u32, view: &View<'_>) {
+    if known_id(id).is_some() || view.human_sizes {
+        id_or_mark(text, id);
+    }
+}
+
+/// Appends a uid or gid, or a question mark if it is not known.
+pub(super) fn id_or_mark(text: &mut String, id: u32) {
+    match known_id(id) {
+        Some(id) => value(text, id),
+        None => text.push('?'),
+    }
 }
 
 /// Appends a name, if there is one.

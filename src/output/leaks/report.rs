@@ -10,7 +10,7 @@ use crate::segments::cache::Lookups;
 use crate::segments::leaks::{Leaks, Origin};
 use crate::segments::state;
 use crate::sysv::{MessageQueue, SemaphoreSet};
-use crate::values::{Mode, counted};
+use crate::values::{Mode, counted, known_id};
 
 /// The objects that a command left behind, recorded before any of them is removed.
 #[derive(Debug, Serialize)]
@@ -50,7 +50,7 @@ pub(super) struct Leaked<T> {
 pub(super) struct SemaphoreRecord {
     key: String,
     id: i32,
-    uid: u32,
+    uid: Option<u32>,
     user: Option<Rc<str>>,
     mode: String,
     nsems: u64,
@@ -60,7 +60,7 @@ pub(super) struct SemaphoreRecord {
 pub(super) struct QueueRecord {
     key: String,
     id: i32,
-    uid: u32,
+    uid: Option<u32>,
     user: Option<Rc<str>>,
     mode: String,
     messages: u64,
@@ -101,7 +101,14 @@ impl LeakedObjects {
                 counted(nsems, "semaphore")
             );
             let name = format!("semaphore set {key} (id {id})");
-            let record = SemaphoreRecord { key: key.to_string(), id, uid, user: lookups.names.user(uid), mode, nsems };
+            let record = SemaphoreRecord {
+                key: key.to_string(),
+                id,
+                uid: known_id(uid),
+                user: lookups.names.user(uid),
+                mode,
+                nsems,
+            };
             Leaked { record, created_by: created_by(&leak.origin), line, name }
         });
         let semaphores = semaphores.collect();
@@ -113,7 +120,7 @@ impl LeakedObjects {
             let line = format!("message queue {key} (id {id}, {contents}), mode {mode}, owned by {owner}");
             let name = format!("message queue {key} (id {id})");
             let user = lookups.names.user(uid);
-            let record = QueueRecord { key: key.to_string(), id, uid, user, mode, messages, bytes };
+            let record = QueueRecord { key: key.to_string(), id, uid: known_id(uid), user, mode, messages, bytes };
             Leaked { record, created_by: created_by(&leak.origin), line, name }
         });
         let queues = queues.collect();

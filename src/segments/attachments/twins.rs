@@ -2,6 +2,7 @@
 //! attachments, but the kernel counts them once.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use nix::unistd::Pid;
 
@@ -13,21 +14,36 @@ pub(super) type Member = (i32, u64);
 /// The processes of one address space: for each IPC namespace the first one found.
 pub(super) type Twins = Vec<Member>;
 
-/// Groups processes by their address spaces, with about n log n comparisons. If the kernel cannot compare a process,
-/// that process forms its own group.
+/// Groups processes by their address spaces. This blocks if a process is stuck: see [`crate::system::patience`].
 pub(super) fn distinct(processes: &[Member]) -> Vec<Twins> {
-    // Sorted by the kernel's order, which is not that of the pids.
-    let mut ordered: Vec<Twins> = Vec::new();
-    let mut incomparable = Vec::new();
-    for &(pid, namespace) in processes {
-        match place(&ordered, pid) {
-            Some(Ok(place)) => {
-                if !ordered[place].iter().any(|(_, other)| *other == namespace) {
-                    ordered[place].push((pid, namespace));
-                }
+    let namespaces: BTreeMap<i32, u64> = processes.iter().copied().collect();
+    let pids: Vec<i32> = processes.iter().map(|(pid, _)| *pid).collect();
+    let groups = by_memory(&pids).into_iter();
+    let first_of_each = |pids: Vec<i32>| {
+        let mut twins: Twins = Vec::new();
+        for (pid, namespace) in pids.iter().filter_map(|pid| Some((*pid, *namespaces.get(pid)?))) {
+            if !twins.iter().any(|(_, other)| *other == namespace) {
+                twins.push((pid, namespace));
             }
-            Some(Err(place)) => ordered.insert(place, vec![(pid, namespace)]),
-            None => incomparable.push(vec![(pid, namespace)]),
+        }
+        twins
+    };
+    groups.map(first_of_each).collect()
+}
+
+/// Groups processes by their address spaces, with about n log n comparisons; each group is in the order of `pids`. If
+/// the kernel cannot compare a process, that process forms its own group.
+///
+/// This blocks if a process is stuck in execve(2): kcmp(2) waits for it. See [`crate::system::patience`].
+pub(crate) fn by_memory(pids: &[i32]) -> Vec<Vec<i32>> {
+    // Sorted by the kernel's order, which is not that of the pids.
+    let mut ordered: Vec<Vec<i32>> = Vec::new();
+    let mut incomparable = Vec::new();
+    for &pid in pids {
+        match place(&ordered, pid) {
+            Some(Ok(place)) => ordered[place].push(pid),
+            Some(Err(place)) => ordered.insert(place, vec![pid]),
+            None => incomparable.push(vec![pid]),
         }
     }
     ordered.append(&mut incomparable);
@@ -36,11 +52,11 @@ pub(super) fn distinct(processes: &[Member]) -> Vec<Twins> {
 
 /// Returns the position of a process, or where to insert it, as a binary search does; `None` if the kernel cannot
 /// compare.
-fn place(ordered: &[Twins], pid: i32) -> Option<Result<usize, usize>> {
+fn place(ordered: &[Vec<i32>], pid: i32) -> Option<Result<usize, usize>> {
     let (mut low, mut high) = (0, ordered.len());
     while low < high {
         let middle = low.midpoint(high);
-        let (other, _) = *ordered[middle].first()?;
+        let other = *ordered[middle].first()?;
         match compare_memory(Pid::from_raw(other), Pid::from_raw(pid))? {
             Ordering::Equal => return Some(Ok(middle)),
             Ordering::Less => low = middle + 1,

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::segments::attachments::Attachments;
 use crate::segments::lookup::Named;
 use crate::segments::rmid_forced::outlives_a_detach;
+use crate::system::patience::ask;
 use crate::sysv::{Access, Placement, Segment, attach, page_size};
 
 /// The maximum number of attachments tried: one is enough, unless its process exits.
@@ -48,9 +49,10 @@ impl SegmentFile {
         action: &str,
     ) -> Result<SegmentFile> {
         for attached in attachments.of(segment).into_iter().take(TRIES) {
-            let range = &attached.mapping.range;
-            let path = format!("/proc/{}/map_files/{:x}-{:x}", attached.pid, range.start, range.end);
-            if let Ok(file) = File::open(path)
+            let range = attached.mapping.range.clone();
+            // Finding the mapping takes the lock of the process's memory map.
+            let open = move |pid| File::open(format!("/proc/{pid}/map_files/{:x}-{:x}", range.start, range.end));
+            if let Some(Ok(file)) = ask(attached.pid, open)
                 && let Ok(Some(file)) = SegmentFile::of(file, segment)
             {
                 return Ok(file);

@@ -9,6 +9,7 @@ use crate::system::logind::{self, RemoveIpc};
 use crate::system::names::Names;
 use crate::system::namespace::Identity;
 use crate::system::process::status_line;
+use crate::values::UNKNOWN_ID;
 
 /// The inode of the initial IPC namespace (include/linux/proc_ns.h, `PROC_IPC_INIT_INO`).
 const INITIAL: u64 = 0xEFFF_FFFF;
@@ -65,6 +66,9 @@ fn at_risk(system_uid_max: u32) -> String {
     let names = Names::default();
     let mut owners = BTreeMap::<u32, u64>::new();
     for row in rows().into_iter().flatten().flatten() {
+        if row.uid == UNKNOWN_ID {
+            continue;
+        }
         let user = names.user(row.uid);
         let lingers = user.is_some_and(|user| logind::lingers(&user));
         if row.uid > system_uid_max && row.nattch == 0 && !lingers {

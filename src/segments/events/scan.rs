@@ -1,19 +1,16 @@
 //! The processes that exist when the watch begins, as /proc shows them.
 
-use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::sync::Arc;
 
-use nix::unistd::Pid;
-
 use super::tasks::{Found, Place};
 use super::witness::user_of;
 use crate::error::{Error, Result};
-use crate::linux::compare_memory;
-use crate::segments::attachments::{self, Holding};
+use crate::segments::attachments::{self, Holding, by_memory};
 use crate::system::namespace::Identity;
+use crate::system::patience::ask;
 use crate::sysv::{MapsReader, Segment};
 use crate::values::ShmId;
 
@@ -28,11 +25,9 @@ pub(super) fn processes(segments: &HashMap<Place, Segment>) -> Result<Vec<Found>
     for entry in fs::read_dir("/proc").map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        if let Some(mut process) = process(&reader, segments, pid) {
-            process.shares_with = sharer(&found, &process);
-            found.push(process);
-        }
+        found.extend(process(&reader, segments, pid));
     }
+    find_sharers(&mut found);
     Ok(found)
 }
 
@@ -81,12 +76,20 @@ pub(super) fn proved<'a>(
     })
 }
 
-/// Returns an earlier process with the same address space, such as the parent of a vfork(2) child.
-fn sharer(found: &[Found], process: &Found) -> Option<i32> {
-    if process.attached.is_empty() {
-        return None;
+/// Finds for each process an earlier one with the same address space, such as the parent of a vfork(2) child.
+fn find_sharers(found: &mut [Found]) {
+    let mut alike: HashMap<&BTreeMap<u64, Place>, Vec<i32>> = HashMap::new();
+    for process in found.iter().filter(|process| !process.attached.is_empty()) {
+        alike.entry(&process.attached).or_default().push(process.pid);
     }
-    let alike = found.iter().filter(|other| other.attached == process.attached);
-    let (pid, own) = (|found: &Found| Pid::from_raw(found.pid), Pid::from_raw(process.pid));
-    alike.into_iter().find(|other| compare_memory(pid(other), own) == Some(Ordering::Equal)).map(|other| other.pid)
+    let mut sharers = HashMap::new();
+    for pids in alike.into_values().filter(|pids| pids.len() > 1) {
+        // If the comparison takes too long, each process counts as having its own address space.
+        for group in ask(pids[0], move |_| by_memory(&pids)).unwrap_or_default() {
+            sharers.extend(group[1..].iter().map(|pid| (*pid, group[0])));
+        }
+    }
+    for process in found {
+        process.shares_with = sharers.get(&process.pid).copied();
+    }
 }

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use super::keeper::{Keeper, Mounts, descriptors};
 use super::named::{Identity, Namespace};
 use crate::system::cgroup::unit_of;
+use crate::system::patience::{ask_all, note_missed};
 use crate::system::process::{is_kernel_thread, status_line};
 use crate::system::units::Unit;
 
@@ -49,28 +50,41 @@ impl fmt::Display for LiveNamespace {
 /// That of reading /proc.
 pub(crate) fn survey() -> io::Result<Survey> {
     let ours = Identity::ours().ok();
-    let (mut unseen, mut any, mut mounts) = (0, false, Mounts::default());
+    let (mut unseen, mut any, mounts) = (0, false, Mounts::default());
     // false sorts before true, so our own namespace comes first.
     let mut found = BTreeMap::<_, Vec<Keeper>>::new();
     let place = |identity| (Some(identity) != ours, identity);
     let me = fs::read_link("/proc/self").ok().and_then(|link| link.to_str()?.parse().ok());
+    let mut pids: Vec<i32> = Vec::new();
     for entry in fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        match Identity::of_process(pid) {
-            Ok(identity) => {
+        pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+    }
+    // What a descriptor refers to changes at any time, perhaps to a file whose file system does not answer.
+    let answers = ask_all(&pids, move |pid| {
+        Identity::of_process(pid).map(|identity| (identity, [mounts.of_process(pid), descriptors(pid)].concat()))
+    });
+    for (pid, answer) in pids.into_iter().zip(answers) {
+        let Some(answer) = answer else {
+            note_missed(&[pid]);
+            // Only what it has open, and the mounts that it sees, were not found.
+            if let Ok(identity) = Identity::of_process(pid) {
                 any = true;
                 found.entry(place(identity)).or_default().extend((me != Some(pid)).then_some(Keeper::Process(pid)));
             }
-            // A process that has ended, or a zombie, is in no namespace.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
-            Err(_) => {
-                unseen += 1;
-                continue;
+            continue;
+        };
+        match answer {
+            Ok((identity, others)) => {
+                any = true;
+                found.entry(place(identity)).or_default().extend((me != Some(pid)).then_some(Keeper::Process(pid)));
+                for (identity, keeper) in others {
+                    found.entry(place(identity)).or_default().push(keeper);
+                }
             }
-        }
-        for (identity, keeper) in mounts.of_process(pid).into_iter().chain(descriptors(pid)) {
-            found.entry(place(identity)).or_default().push(keeper);
+            // A process that has ended, or a zombie, is in no namespace.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            Err(_) => unseen += 1,
         }
     }
     // Our own process is always in a namespace. If /proc shows no process at all, it is not mounted, and an empty

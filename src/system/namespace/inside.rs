@@ -1,18 +1,17 @@
 //! Reading another namespace's segments and limits.
 
 use std::fs::File;
-use std::io::{self, Cursor, Write};
+use std::io::{self, BufWriter, Cursor, Write};
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
-use procfs::Current;
 
 use super::all::LiveNamespace;
 use super::named::Namespace;
 use super::owners::Owners;
 use crate::linux::written_by_child;
 use crate::system::process::proc_is_ours;
-use crate::sysv::{self, Limits, Segment, Segments, Table, Usage};
+use crate::sysv::{self, Limits, Segment, Segments, Usage};
 
 /// The rows of a namespace's table.
 pub(crate) type Rows = Box<dyn Iterator<Item = io::Result<Segment>>>;
@@ -95,6 +94,9 @@ fn from_bytes(bytes: &[u8]) -> Option<(Limits, Usage)> {
     Some((limits, Usage { segments, pages, resident_pages, swapped_pages }))
 }
 
+/// The line of titles: [`Segments`] expects one.
+const TITLES: &[u8] = b"key\n";
+
 /// Copies a namespace's table for the owner of the user namespace around it, in a forked process: a multithreaded
 /// process cannot enter it, and this process must stay where it is. The uids in this table are those of that user
 /// namespace.
@@ -105,8 +107,12 @@ fn copy_table(namespace: &Namespace) -> io::Result<(Vec<u8>, Owners)> {
     }
     let copy = |mut out: File| {
         namespace.enter_as_owner()?;
-        io::copy(&mut File::open(Table::PATH)?, &mut out)?;
-        out.flush()
+        let mut table = BufWriter::new(&mut out);
+        table.write_all(TITLES)?;
+        for row in rows_here()? {
+            table.write_all(row?.to_line().as_bytes())?;
+        }
+        table.flush()
     };
     written_by_child(copy, |child: Pid| Owners::of_process(child.as_raw()))
 }

@@ -7,17 +7,14 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
 use memchr::memmem;
 
 use super::named::{Identity, Namespace, NamespaceRef};
+use crate::system::patience::ask;
 use crate::values::{unescaped_path, visible};
 
-/// The maximum time to wait for a mount: its file system's server may not answer.
-const TIMEOUT: Duration = Duration::from_millis(250);
 /// The maximum number of bytes read of a list of mounts. The owner of the process controls its length.
 const MAX_MOUNTS_BYTES: u64 = 16 << 20;
 const MAX_DESCRIPTORS: usize = 1 << 16;
@@ -48,24 +45,20 @@ impl Keeper {
     pub(super) fn open(&self) -> io::Result<Namespace> {
         match self {
             Self::Process(pid) => Namespace::open(&NamespaceRef::Process(*pid)),
-            Self::Descriptor { pid, number } => {
-                Namespace::open(&NamespaceRef::Path(format!("/proc/{pid}/fd/{number}").into()))
-            }
+            // By now the process can have any other file there.
+            Self::Descriptor { pid, number } => open_theirs(*pid, format!("/proc/{pid}/fd/{number}").into()),
             Self::Mount { pid, path } => {
                 // The links in /proc lead into the process's own mounts, so the path must be relative.
                 let relative = path.strip_prefix("/").unwrap_or(path);
-                let path = Path::new(&format!("/proc/{pid}/root")).join(relative);
-                let (sender, receiver) = mpsc::channel();
-                let opening = move || sender.send(Namespace::open(&NamespaceRef::Path(path)));
-                let thread = thread::Builder::new().spawn(opening)?;
-                // After a timeout the thread is not joined: it ends with this process.
-                let opened = receiver.recv_timeout(TIMEOUT).map_err(|_| io::ErrorKind::TimedOut)?;
-                // The thread has sent its answer, so it is about to end.
-                let _ = thread.join();
-                opened
+                open_theirs(*pid, Path::new(&format!("/proc/{pid}/root")).join(relative))
             }
         }
     }
+}
+
+/// Opens a namespace at a path that a process controls: its file system may not answer, and the file can be any.
+fn open_theirs(pid: i32, path: PathBuf) -> io::Result<Namespace> {
+    ask(pid, move |_| Namespace::open_unopened(&path)).unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
 }
 
 impl fmt::Display for Keeper {
@@ -83,15 +76,16 @@ impl fmt::Display for Keeper {
 /// Finds mounts of IPC namespaces, and reads each mount namespace only once.
 #[derive(Debug, Default)]
 pub(super) struct Mounts {
-    seen: BTreeSet<u64>,
+    seen: Mutex<BTreeSet<u64>>,
 }
 
 impl Mounts {
     /// Returns the mounts that a process sees, unless another process in the same mount namespace was read before.
     /// Returns none for a process that may not be inspected.
-    pub(super) fn of_process(&mut self, pid: i32) -> Vec<(Identity, Keeper)> {
+    pub(super) fn of_process(&self, pid: i32) -> Vec<(Identity, Keeper)> {
         let mount_namespace = fs::metadata(format!("/proc/{pid}/ns/mnt")).map(|metadata| metadata.ino());
-        if !mount_namespace.is_ok_and(|inode| self.seen.insert(inode)) {
+        let is_first = |inode| self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(inode);
+        if !mount_namespace.is_ok_and(is_first) {
             return Vec::new();
         }
         let Ok(file) = File::open(format!("/proc/{pid}/mountinfo")) else { return Vec::new() };

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 
 use crate::error::{Error, Result};
-use crate::linux::NamespaceFile;
+use crate::linux::{NamespaceFile, forget_maps};
 use crate::system::process::is_hidden;
 use crate::values::visible_path;
 
@@ -143,6 +144,14 @@ impl Namespace {
         Ok(Namespace { file: NamespaceFile::new(file)?, identity })
     }
 
+    /// Opens a namespace file at a path that another user controls. Any other file there is not opened, which could
+    /// have an effect.
+    pub(super) fn open_unopened(path: &Path) -> io::Result<Namespace> {
+        let named = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
+        NamespaceFile::new(named.try_clone()?)?;
+        Namespace::open(&NamespaceRef::Path(format!("/proc/self/fd/{}", named.as_raw_fd()).into()))
+    }
+
     /// Opens the namespace of this thread.
     pub(super) fn of_this_thread() -> io::Result<Namespace> {
         Namespace::open(&NamespaceRef::Path("/proc/thread-self/ns/ipc".into()))
@@ -178,7 +187,10 @@ impl Namespace {
     pub(crate) fn enter_as_owner(&self) -> Result<(), Errno> {
         let owner = self.file.owner()?;
         match setns(owner, CloneFlags::CLONE_NEWUSER) {
-            Ok(()) => self.enter(),
+            Ok(()) => {
+                forget_maps();
+                self.enter()
+            }
             // `EINVAL` means that we are already in that user namespace, and lack the privilege there.
             Err(Errno::EINVAL) => Err(Errno::EPERM),
             Err(errno) => Err(errno),

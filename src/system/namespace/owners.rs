@@ -3,10 +3,9 @@
 use std::fs;
 use std::io;
 
+use crate::linux::{covers_all, overflow_gid, overflow_uid};
 use crate::sysv::Segment;
-
-/// The id that the kernel shows for a user without one here (/proc/sys/kernel/overflowuid).
-const NOBODY: u32 = 65534;
+use crate::values::UNKNOWN_ID;
 
 /// The id maps of a user namespace below ours (user_namespaces(7)).
 #[derive(Debug)]
@@ -30,9 +29,12 @@ impl Owners {
         Ok(Owners { users: read("uid_map")?, groups: read("gid_map")? })
     }
 
-    /// Returns a segment that was read in that namespace, with owner and creator translated to our ids.
+    /// Returns a segment that was read in that namespace, with owner and creator translated to our ids. Those without
+    /// an id there, or here, are [`UNKNOWN_ID`].
     pub(super) fn as_seen_here(&self, segment: Segment) -> Segment {
-        let (user, group) = (|id| translate(&self.users, id), |id| translate(&self.groups, id));
+        let (no_user, no_group) = (overflow_uid(), overflow_gid());
+        let user = |id| translate(&self.users, id, no_user);
+        let group = |id| translate(&self.groups, id, no_group);
         Segment {
             uid: user(segment.uid),
             gid: group(segment.gid),
@@ -53,12 +55,17 @@ fn ranges(map: &str) -> Vec<Range> {
     map.lines().filter_map(range).collect()
 }
 
-fn translate(ranges: &[Range], inside: u32) -> u32 {
+/// Translates an id. In the other namespace the overflow id can be a user's, but it also stands for all users without
+/// an id there.
+fn translate(ranges: &[Range], inside: u32, overflow: u32) -> u32 {
+    if inside == overflow && !covers_all(ranges.iter().map(|range| (range.inside, range.length))) {
+        return UNKNOWN_ID;
+    }
     let here = |range: &Range| {
         let offset = inside.checked_sub(range.inside).filter(|offset| *offset < range.length)?;
         range.here.checked_add(offset)
     };
-    ranges.iter().find_map(here).unwrap_or(NOBODY)
+    ranges.iter().find_map(here).unwrap_or(UNKNOWN_ID)
 }
 
 #[cfg(test)]
@@ -68,10 +75,24 @@ mod tests {
     #[test]
     fn users_are_translated_by_the_map() {
         let map = ranges("         0       1000          1\n         1     100000      65536\n");
-        for (inside, here) in [(0, 1000), (1, 100_000), (33, 100_032), (65536, 165_535), (65537, NOBODY)] {
-            assert_eq!(translate(&map, inside), here, "{inside}");
+        let overflow = 65534;
+        for (inside, here) in [
+            (0, 1000),
+            (1, 100_000),
+            (33, 100_032),
+            (65536, 165_535),
+            (65537, UNKNOWN_ID),
+            // It has an id here, but others than this user are shown so, too.
+            (overflow, UNKNOWN_ID),
+        ] {
+            assert_eq!(translate(&map, inside, overflow), here, "{inside}");
         }
-        assert_eq!(translate(&ranges("0 0 4294967295\n"), 4_294_967_294), 4_294_967_294);
-        assert_eq!(translate(&[], 0), NOBODY);
+        let all = ranges("0 0 4294967295\n");
+        for id in [overflow, 4_294_967_294] {
+            assert_eq!(translate(&all, id, overflow), id);
+        }
+        assert_eq!(translate(&[], 0, overflow), UNKNOWN_ID);
+        // The user in between has no id here.
+        assert_eq!(translate(&ranges("0 4294967295 2\n"), 1, overflow), UNKNOWN_ID);
     }
 }

@@ -5,11 +5,11 @@ use nix::errno::Errno;
 use super::super::table::Known;
 use super::super::tasks::Place;
 use super::super::witness::Sight;
-use super::super::{Cause, Failure, Occurred, Occurrence, UNKNOWN_ID, call};
+use super::super::{Cause, Failure, Occurred, Occurrence, call};
 use super::{Machine, Trigger};
 use crate::system::tracepoints::{Call, Record};
 use crate::sysv::{Segment, control_by_index};
-use crate::values::ShmId;
+use crate::values::{ShmId, UNKNOWN_ID};
 
 impl Machine {
     /// Processes the return of a call.

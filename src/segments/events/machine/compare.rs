@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::super::table::{Known, material};
-use super::super::{Cause, UNKNOWN_ID, call};
+use super::super::{Cause, call};
 use super::Machine;
 use crate::segments::changes::Snapshot;
 use crate::system::tracepoints::Call;
 use crate::sysv::Segment;
-use crate::values::{Key, ShmId};
+use crate::values::{Key, ShmId, UNKNOWN_ID};
 
 /// The time for which a segment must have been unchanged before the kernel's table is read, in nanoseconds. A process
 /// detaches its segments slightly before its end is recorded.

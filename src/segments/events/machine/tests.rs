@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::segments::changes::Event;
-use crate::segments::events::UNKNOWN_ID;
 use crate::segments::events::tasks::User;
 use crate::segments::events::witness::Sight;
 use crate::system::tracepoints::Call;
+use crate::values::UNKNOWN_ID;
 use crate::values::{Key, ShmId};
 
 const OURS: u64 = 4_026_531_839;
