@@ -35,9 +35,10 @@ use crate::system::namespace::NamespaceRef;
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "SEGMENT is a key (0x2a, 42, 052), an identifier (id:5), or ftok:PROJECT:PATH.\n\
-    SIZE is in bytes or has a unit: 4K, 1.5MiB, 10MB, 0x1000. DURATION is like 100ms, 90s, 2h 30m, 3d.\n\n\
-    Exit status: 0 done, 1 something failed, 2 bad usage, 3 a named segment does not exist.\n\n\
-    New to segments? `shmadm demo --pause` shows the life of one, with every system call.")]
+    SIZE is in bytes or has a unit: 4096, 0x1000, 4K, 1.5MiB, 10MB.\n\
+    DURATION is a number with a unit, or several: 100ms, 90s, 2h30m, 3d.\n\n\
+    Exit status: 0 done, 1 failed, 2 bad usage, 3 a named segment does not exist.\n\n\
+    New to segments? `shmadm demo --pause` shows the life of one.")]
 struct Cli {
     #[command(flatten)]
     global: Global,

@@ -25,10 +25,10 @@ use crate::values::{Mode, SegmentRef, ShmId, Size, c_integer, counted, visible_p
 /// input is known to be too long, nothing is written.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    shmadm attach-write 0x2a 'hello'                 the six bytes of a C string\n  \
+    shmadm attach-write 0x2a hello                   the six bytes of a C string\n  \
     shmadm write 0x2a --file table.bin --offset 4K\n  \
     date | shmadm write 0x2a --zero                  clears the segment first\n  \
-    shmadm write 42 --create 1M --fill 0xff ''       creates it if it does not exist\n  \
+    shmadm write 42 --create 1M --fill 0xff ''       creates it if missing\n  \
     shmadm write 42 hello --hold                     stays attached until Ctrl-C")]
 pub(super) struct AttachWrite {
     /// The segment: a key (0x2a, 42, 052), id:N, or ftok:PROJECT:PATH
@@ -170,7 +170,7 @@ impl AttachWrite {
             return Err(Error::usage("the kernel chooses the identifier of a new segment; name a key with --create"));
         };
         let new = NewSegment { key, size, mode: self.mode, huge: None, no_reserve: false };
-        let may_create = || check_fit(&format!("a new segment {key}"), input, self.offset.0, size);
+        let may_create = || check_fit(&format!("the new segment {key}"), input, self.offset.0, size);
         match create::find_or_create(&new, may_create)? {
             Found::Existing(existing) if existing.size < size => Err(create::too_small("write to", &existing, size)),
             Found::Existing(existing) => {
@@ -193,7 +193,7 @@ fn check_fit(name: &str, input: Option<&Input>, offset: u64, size: u64) -> Resul
         Some(length) if length > size - offset => Err(Error::failed(format!(
             "cannot write {} to {name}: it has room for {} from byte {offset} on; nothing was written",
             counted(length, "byte"),
-            size - offset
+            counted(size - offset, "byte")
         ))),
         _ => Ok(()),
     }

@@ -26,9 +26,9 @@ use crate::values::{Key, Mode, ParseKeyError, ParseSegmentRefError, SegmentRef, 
 /// fails, such as setting the owner or the contents, the segment is removed again.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    shmadm create 0x2a --size 64K              a segment of 64 KiB, for its owner only\n  \
+    shmadm create 0x2a --size 64K              64 KiB, for its owner only\n  \
     shmadm create 42 -s 1M -m 660 --owner postgres:postgres\n  \
-    shmadm create random --from table.bin -q   as large as the file and filled from it; prints the id\n  \
+    shmadm create random --from table.bin -q   a copy of the file; prints the id\n  \
     shmadm create ftok:A:/srv/app -s 4K --exist-ok")]
 pub(super) struct Create {
     /// The key: 0x2a, 42, 052, ftok:PROJECT:PATH, `private` (IPC_PRIVATE), or `random` (an unused key)
@@ -52,7 +52,7 @@ pub(super) struct Create {
     /// Use huge pages (SHM_HUGETLB), of size PAGE or of the default size
     #[arg(long, value_name = "PAGE", num_args = 0..=1, require_equals = true, default_missing_value = "default")]
     huge: Option<HugePageSize>,
-    /// Reserve no swap space for it (SHM_NORESERVE)
+    /// Reserve no memory for it (SHM_NORESERVE)
     #[arg(long)]
     no_reserve: bool,
     /// Keep its pages in memory (SHM_LOCK)

@@ -14,7 +14,7 @@ use crate::error::{Result, Status};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     shmadm demo                    all eight steps at once\n  \
-    shmadm demo --pause            one at a time; meanwhile, look from another terminal with\n                                 \
+    shmadm demo --pause            one at a time; meanwhile, look with\n                                 \
                                    `shmadm list` or `ipcs -m`\n  \
     shmadm demo | less")]
 pub(super) struct Demo {

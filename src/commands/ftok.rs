@@ -49,7 +49,7 @@ impl Ftok {
             [] => Some(DEFAULT_PROJECT),
             [word] => ProjectId::from_bytes(word.as_bytes()),
             [_, second, ..] => {
-                return Err(Error::usage(format!("{second:?} is one word too many"))
+                return Err(Error::usage(format!("{second:?} is one argument too many"))
                     .hint("`shmadm ftok PATH [PROJECT]` shows a key, `shmadm ftok --find KEY DIR...` finds paths"));
             }
         };
@@ -85,7 +85,7 @@ fn find<'a>(output: &mut Output, key: Key, directories: impl Iterator<Item = &'a
                     // The only other error is a loop of links, which cannot occur because no link is followed.
                     let Some(error) = error.into_io_error() else { continue };
                     if is_named {
-                        say(Error::io(format_args!("look below {}", visible_path(directory)), &error));
+                        say(Error::io(format_args!("search {}", visible_path(directory)), &error));
                         status = Status::Failed;
                     } else {
                         unreadable.count(path, error);
@@ -109,12 +109,12 @@ fn find<'a>(output: &mut Output, key: Key, directories: impl Iterator<Item = &'a
             1 => String::new(),
             number => format!(" and {} more", number - 1),
         };
-        say(Error::io(format_args!("look at {}{others}", visible_path(path)), error)
+        say(Error::io(format_args!("read {}{others}", visible_path(path)), error)
             .hint("paths with this key may be there, and are not shown"));
         status = Status::Failed;
     }
     if !found && status == Status::Done {
-        return Err(Error::failed(format!("no path there has key {key}")));
+        return Err(Error::failed(format!("no path in these directories has key {key}")));
     }
     Ok(status)
 }

@@ -29,8 +29,9 @@ use traced::Traced;
 /// The command runs in a new IPC namespace, so all objects there at its end belong to it, and existing objects are not
 /// changed. With --shared it runs in the current namespace.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit status: the command's own (128+N if signal N ended it) if that is not 0. Otherwise\n\
-    that of --exit-code if objects were left behind, or 0. 127: command not found, 126: it cannot be run.\n\n\
+#[command(after_help = "Exit status: that of the command, if it is not 0 (128+N if signal N ended it).\n\
+    Otherwise that of --exit-code if objects were left behind, else 0.\n\
+    127: the command was not found. 126: the command cannot be run.\n\n\
     Examples:\n  \
     shmadm guard -- make test\n  \
     shmadm guard --report leaks.json --junit leaks.xml -- ./run-tests --all\n  \

@@ -20,7 +20,7 @@ use crate::system::meminfo::shmem;
     shmadm limits\n  \
     shmadm limits --check 80 || echo 'shared memory is running out'\n  \
     shmadm limits -f json | jq '.usage.resident'\n  \
-    sudo shmadm limits --all-namespaces              which namespace uses shared memory")]
+    sudo shmadm limits --all-namespaces              which namespace uses most")]
 pub(super) struct Limits {
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]

@@ -26,7 +26,7 @@ const EXAMPLES: &str = "Examples:
   shmadm list --sum owner                  how much each user owns
   shmadm list -o key,id,owner,ctime --time-format iso
   shmadm list -f json | jq '.segments[] | select(.nattch == 0)'
-  shmadm list -q --unattached --min-size 8M | xargs shmadm remove";
+  shmadm list -q --unattached --min-size 8M | xargs -r shmadm remove";
 
 /// List the segments
 ///
@@ -77,7 +77,7 @@ enum FormatName {
     Table,
     /// One space between fields, spaces in a value as \x20, an empty value as -
     Raw,
-    /// KEY="0x0000002a" ID="5"
+    /// For the shell's eval: KEY="0x0000002a" ID="5"
     Export,
     /// One JSON object
     Json,

@@ -23,10 +23,10 @@ use crate::values::{SegmentRef, Size, counted};
 /// unallocated.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    shmadm read 0x2a                        text or a hexdump on a terminal, the bytes in a pipe\n  \
-    shmadm read 0x2a -f string              the text before the first NUL, as C programs print it\n  \
+    shmadm read 0x2a                        text or hex on a terminal, else bytes\n  \
+    shmadm read 0x2a -f string              the text before the first NUL\n  \
     shmadm read id:5 --offset 4K --length 64 -f hex\n  \
-    shmadm read 42 -o snapshot.bin          replaced when complete; holes stay holes")]
+    shmadm read 42 -o snapshot.bin          replaces the file when complete")]
 pub(super) struct Read {
     /// The segment: a key (0x2a, 42, 052), id:N, or ftok:PROJECT:PATH
     #[arg(value_parser = segment_parser(), allow_negative_numbers = true)]

@@ -35,13 +35,13 @@ const BATCH: usize = 4096;
     shmadm rm 0x2a --ignore-missing               for scripts that clean up\n  \
     shmadm remove --mine --unattached --idle 10m -y\n  \
     shmadm remove --orphaned --idle 1d --dry-run\n  \
-    shmadm remove --orphaned --idle 1d --save undo.shm     undone by `shmadm restore undo.shm`\n  \
-    shmadm list -f json >before; make test; shmadm remove --not-in before --mine -y")]
+    shmadm remove --orphaned --idle 1d --save undo.shm    can be restored\n  \
+    shmadm list -f json >old; make test; shmadm rm --not-in old --mine -y")]
 pub(super) struct Remove {
     /// The segments: a key (0x2a, 42, 052), id:N, or ftok:PROJECT:PATH
     #[arg(value_parser = segment_parser(), allow_negative_numbers = true)]
     segment: Vec<SegmentRef>,
-    /// Remove all segments (without a named segment or a filter)
+    /// Remove all segments, if no segment is named and no filter is given
     #[arg(long, conflicts_with = "segment")]
     all: bool,
     /// Also remove attached segments, if none is named: they are marked for destruction

@@ -21,7 +21,7 @@ use crate::values::counted;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     shmadm restore undo.shm\n  \
-    shmadm restore undo.shm --dry-run             what it contains, and which keys are in use\n  \
+    shmadm restore undo.shm --dry-run             its contents, and keys in use\n  \
     ssh other shmadm save - 0x2a | shmadm restore -")]
 pub(super) struct Restore {
     /// The archive; `-` is standard input

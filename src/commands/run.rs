@@ -8,7 +8,7 @@ use clap::{ColorChoice, Parser};
 use nix::unistd::geteuid;
 use serde::Serialize;
 
-use super::{Cli, Command, Context, usage};
+use super::{Cli, Command, Context, all_commands, usage};
 use crate::error::{Error, Kind, Result, Status, advice};
 use crate::output::{Output, note_raw, say};
 use crate::segments::cache::Lookups;
@@ -65,8 +65,8 @@ fn report_unanswered() {
     let (Some(first), others) = (silent.first(), silent.len().saturating_sub(1)) else { return };
     let others = if others == 0 { String::new() } else { format!(" and {} more", others) };
     say(format_args!(
-        "cannot look into process {first}{others}: stuck in the kernel; [NAME] stands for the command line, and what is \
-         attached there is not known"
+        "cannot inspect process {first}{others}: stuck in the kernel; [NAME] replaces the command line, and the \
+         attachments there are unknown"
     ));
 }
 
@@ -74,7 +74,7 @@ fn report_unanswered() {
 fn report_unreadable(processes: usize) {
     if processes > 0 && !geteuid().is_root() {
         say(format_args!(
-            "cannot find all attachments: {} may not be looked at; root may",
+            "cannot find all attachments: {} cannot be inspected; run as root",
             counted(processes, "process")
         ));
     }
@@ -120,6 +120,13 @@ fn exit(status: Status) -> u8 {
 
 /// Prints help, or a usage error. Help is not printed by clap, which exits with status 0 even if the disk is full.
 fn help_or_usage(message: clap::Error) -> u8 {
+    // While clap parses, it knows only the names of the commands that it has not built. Their help is part of the list.
+    let message = match message.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            all_commands().try_get_matches().err().unwrap_or(message)
+        }
+        _ => message,
+    };
     if message.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         // If standard error is closed, nothing can be reported.
         let _ = message.print();

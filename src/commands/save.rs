@@ -21,7 +21,7 @@ use crate::values::{SegmentRef, counted, visible_path};
 #[command(after_help = "Examples:\n  \
     shmadm save tables.shm 0x2a id:5\n  \
     shmadm save mine.shm --mine\n  \
-    shmadm remove --orphaned --idle 1h --save undo.shm -y       undone by `shmadm restore undo.shm`\n  \
+    shmadm remove --orphaned --idle 1h --save undo.shm    save first, then remove\n  \
     shmadm save - 0x2a | ssh other shmadm restore -")]
 pub(super) struct Save {
     /// The archive, which is replaced when the new one is complete; `-` is standard output
@@ -30,7 +30,7 @@ pub(super) struct Save {
     /// The segments: a key (0x2a, 42, 052), id:N, or ftok:PROJECT:PATH
     #[arg(value_parser = segment_parser(), allow_negative_numbers = true)]
     segment: Vec<SegmentRef>,
-    /// Save all segments (without a named segment or a filter)
+    /// Save all segments, if no segment is named and no filter is given
     #[arg(long, conflicts_with = "segment")]
     all: bool,
     /// Do not print what was saved
@@ -101,9 +101,10 @@ impl Save {
             } else if !(self.quiet || to_stdout || self.wants_json()) {
                 let bytes = saved.as_ref().map_or(0, |saved| saved.bytes);
                 context.output.line(format_args!(
-                    "saved {}: {}, {bytes} of them data",
+                    "saved {}: {}, {} of data",
                     Named::from(segment),
-                    counted(segment.size, "byte")
+                    counted(segment.size, "byte"),
+                    counted(bytes, "byte")
                 ))?;
             }
             records.push(Record::of(segment, saved.map(|saved| saved.bytes)));

@@ -1,4 +1,4 @@
-use clap::{ArgGroup, Args};
+use clap::Args;
 
 use super::args::segment_parser;
 use crate::error::{Error, Result, Status};
@@ -13,7 +13,6 @@ use crate::values::{Mode, SegmentRef};
 ///
 /// Uses IPC_SET and SHM_LOCK. What no option names stays unchanged. Only the owner, the creator and root may do this.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("change").args(["owner", "segment_group", "mode", "lock", "unlock"]).required(true).multiple(true))]
 #[command(after_help = "Examples:\n  \
     shmadm set 0x2a --mode 660 --group postgres\n  \
     shmadm set id:5 id:6 --owner www-data:www-data\n  \
@@ -71,6 +70,9 @@ impl Set {
             return Err(Error::usage("--owner USER:GROUP and --group both name a group; use one of them"));
         }
         let lock = if self.lock { Some(true) } else { self.unlock.then_some(false) };
+        if uid.is_none() && group.is_none() && self.mode.is_none() && lock.is_none() {
+            return Err(Error::usage("name what to change: --owner, --group, --mode, --lock or --unlock"));
+        }
         Ok(Changes { uid, gid: gid.or(group), mode: self.mode, lock })
     }
 }

@@ -27,14 +27,14 @@ const MIN_INTERVAL: Duration = Duration::from_millis(10);
 /// readings is not seen. It ends when it is interrupted, or by --count or --for.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    shmadm watch                                    as root: every call and its process\n  \
-    shmadm watch 0x2a --count 1 --for 10m           wait until something happens to it\n  \
+    shmadm watch                               as root: every call and its process\n  \
+    shmadm watch 0x2a --count 1 --for 10m      wait until something happens to it\n  \
     shmadm watch --owner postgres --interval 100ms\n  \
-    shmadm watch --failures                         which calls fail, and why\n  \
-    shmadm watch -f jsonl | jq --unbuffered -r 'select(.event == \"removed\") | .actor.command'")]
+    shmadm watch --failures                    which calls fail, and why\n  \
+    shmadm watch -f jsonl | jq --unbuffered '[.event, .actor.command]'")]
 pub(super) struct Watch {
     /// Watch only these segments, which need not exist yet
-    #[arg(value_parser = segment_parser(), allow_negative_numbers = true)]
+    #[arg(value_name = "SEGMENT", value_parser = segment_parser(), allow_negative_numbers = true)]
     segments: Vec<SegmentRef>,
     /// Source of the events
     #[arg(long, value_name = "SOURCE", value_enum, default_value_t)]
@@ -117,7 +117,7 @@ impl Watch {
         };
         if let Some(error) = missing {
             let better = match error.kind() {
-                io::ErrorKind::PermissionDenied => "as root, watch shows every call and who made it",
+                io::ErrorKind::PermissionDenied => "polling instead; as root, watch shows every call and who made it",
                 _ => "polling instead, which shows changes but not every call",
             };
             let error = Error::io("listen to the kernel's tracepoints", &error);

@@ -35,7 +35,7 @@ pub(crate) fn attach(id: ShmId, name: &str, verb: &str, access: Access, placemen
             },
             Reason::BadAddress if error.errno != Errno::EINVAL => failure,
             Reason::BadAddress if access == Access::Read => {
-                failure.hint(format_args!("name a multiple of {} where nothing is mapped", sysv::page_size()))
+                failure.hint(format_args!("use a multiple of {} bytes where nothing is mapped", sysv::page_size()))
             }
             Reason::BadAddress => failure.hint("--round rounds it down to a page; without --at the kernel chooses"),
             Reason::NoSuchSegment => failure.hint("`shmadm list` shows those that exist"),
@@ -47,10 +47,8 @@ pub(crate) fn attach(id: ShmId, name: &str, verb: &str, access: Access, placemen
 /// Returns a mode with which the caller could attach the segment; `None` if the caller neither owns nor created it.
 fn own_mode(id: ShmId) -> Option<String> {
     let segment = lookup::current(id).ok().flatten()?;
-    let me = geteuid().as_raw();
-    // ipcperms() in ipc/util.c applies the owner's bits to the creator too, and both may use IPC_SET.
-    let is_mine = me == segment.uid || me == segment.cuid;
-    is_mine.then(|| format!("{:o}", segment.mode().bits() | 0o600))
+    // ipcperms() in ipc/util.c applies the owner's bits to the creator too.
+    segment.is_controlled_by(geteuid().as_raw()).then(|| format!("{:o}", segment.mode().bits() | 0o600))
 }
 
 /// The advice for a soft limit that the caller may remove.

@@ -77,6 +77,23 @@ pub(crate) fn sysctl(name: &str, value: u64, inode: Option<u64>) -> String {
     }
 }
 
+/// The largest SHMMNI of a kernel without the boot option ipcmni_extend (IPCMNI, include/linux/ipc_namespace.h).
+const MAX_SEGMENTS: u64 = 32768;
+
+/// Returns how to raise a limit of which nothing is left, so that it is twice as large as now or as what is used.
+pub(crate) fn raise(name: &str, limit: u64, used: u64, inode: Option<u64>) -> String {
+    let wanted = limit.max(used).saturating_mul(2).max(1);
+    match name {
+        "kernel.shmmni" if limit == MAX_SEGMENTS => {
+            format!("boot a kernel with ipcmni_extend, because others allow no more than {MAX_SEGMENTS} segments")
+        }
+        "kernel.shmmni" if limit < MAX_SEGMENTS => {
+            format!("root can raise it: {}", sysctl(name, wanted.min(MAX_SEGMENTS), inode))
+        }
+        _ => format!("root can raise it: {}", sysctl(name, wanted, inode)),
+    }
+}
+
 /// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+:@".contains(&b);
@@ -90,6 +107,20 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_limit_of_segments_is_raised_as_far_as_the_kernel_allows() {
+        for (limit, used, told) in [
+            (4096, 4096, "kernel.shmmni=8192"),
+            (2, 4096, "kernel.shmmni=8192"),
+            (20_000, 20_000, "kernel.shmmni=32768"),
+            (32_768, 32_768, "boot a kernel with ipcmni_extend"),
+            (40_000, 40_000, "kernel.shmmni=80000"),
+        ] {
+            let raise = raise("kernel.shmmni", limit, used, None);
+            assert!(raise.contains(told), "{raise}");
+        }
+    }
 
     #[test]
     fn only_words_with_special_characters_are_quoted() {

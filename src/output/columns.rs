@@ -46,7 +46,7 @@ pub static COLUMNS: &[Column] = &[
     },
     Column {
         title: "SIZE",
-        help: "Size",
+        help: "Size that was requested",
         write: |segment, view, text| cell::bytes(text, Some(segment.size), view),
         order: Some(|a, b| a.size.cmp(&b.size)),
         ..NUMBER
@@ -84,7 +84,7 @@ pub static COLUMNS: &[Column] = &[
     },
     Column {
         title: "OWNER",
-        help: "Owner's name, or uid without a name",
+        help: "Owner's name, or the uid if it has no name",
         // Numbers are written directly, without a temporary string for each row of a long list.
         write: |segment, view, text| match view.lookups.names.user(segment.uid) {
             Some(user) => text.push_str(&user),
@@ -215,13 +215,13 @@ pub static COLUMNS: &[Column] = &[
     },
     Column {
         title: "CREATOR",
-        help: "Whether the creator is alive, exited or unknown",
+        help: "State of the creator: alive, exited or unknown",
         write: |segment, view, text| text.push_str(state::creator(segment, view.lookups).as_str()),
         ..TEXT
     },
     Column {
         title: "LASTUSER",
-        help: "Whether the last user is alive or exited",
+        help: "State of the last user, in the same words",
         write: |segment, view, text| {
             cell::name(text, state::last_user(segment, view.lookups).map(Presence::as_str));
         },

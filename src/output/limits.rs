@@ -100,12 +100,11 @@ impl LimitsRecord {
         }
         let UsageRecord { segments, pages, resident, swapped } = self.usage;
         output.line(format_args!(
-            "{} of {} ({}): {resident} resident ({}), {swapped} swapped out ({})",
+            "{} of {}: {resident} resident{}, {swapped} swapped out{}",
             counted(segments, "segment"),
-            counted(pages, "page"),
-            size(pages),
-            size(resident),
-            size(swapped)
+            format_args!("{}{}", counted(pages, "page"), in_bytes(pages)),
+            in_bytes(resident),
+            in_bytes(swapped)
         ))?;
         self.conclusions().into_iter().try_for_each(|line| output.line(line))
     }
@@ -144,16 +143,15 @@ impl LimitRecord {
     /// Returns the consequence of a reached limit. `namespace` is the inode of another namespace than this one.
     pub(super) fn conclusion(&self, namespace: Option<u64>) -> Option<String> {
         let LimitRecord { name, sysctl, .. } = self;
-        let raise = |value| advice::sysctl(sysctl, value, namespace);
         match (*name, self.limit, self.free) {
             ("SHMMAX", 0, _) => Some(format!(
                 "{name} is 0: each shmget that creates a segment fails with EINVAL; root can raise it: {}",
-                raise(self.used.unwrap_or(0).max(1 << 30))
+                advice::sysctl(sysctl, self.used.unwrap_or(0).max(1 << 30), namespace)
             )),
             (_, limit, Some(0)) => Some(format!(
-                "{name} is full: the next shmget fails with ENOSPC; remove segments ({}), or root can raise it: {}",
+                "{name} is full: the next shmget fails with ENOSPC; remove segments ({}), or {}",
                 advice::command("list", namespace),
-                raise(limit.saturating_mul(2).max(1))
+                advice::raise(sysctl, limit, self.used.unwrap_or(0), namespace)
             )),
             _ => None,
         }
@@ -165,7 +163,7 @@ impl Unit {
         match self {
             _ if number >= UNLIMITED => "unlimited".into(),
             Self::Bytes => human(number.into()),
-            Self::Pages => format!("{number} ({})", size(number)),
+            Self::Pages => format!("{number}{}", in_bytes(number)),
             Self::Segments => number.to_string(),
         }
     }
@@ -177,6 +175,11 @@ pub(super) fn held_of_machine(who: &str, held: u128, shmem: Option<u64>) -> Opti
     let shmem = shmem.filter(|shmem| held <= u128::from(*shmem))?;
     let (held, shmem) = (human_bytes(held), human_bytes(shmem.into()));
     Some(format!("{who} hold {held} of the machine's {shmem} of shared memory (Shmem)"))
+}
+
+/// Returns how much a number of pages is, in parentheses. No page is no size.
+fn in_bytes(pages: u64) -> String {
+    if pages == 0 { String::new() } else { format!(" ({})", size(pages)) }
 }
 
 /// Formats a number of pages as a size.

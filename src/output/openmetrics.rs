@@ -65,9 +65,12 @@ const BY_OWNER: [Gauge<Sums>; 9] = [
     }),
     ("attached_segments", None, "Segments that somebody has attached.", |sums| Some(sums.attached)),
     ("attachments", None, "Attachments of the segments (nattch).", |sums| Some(sums.attachments)),
-    ("orphaned_segments", None, "Segments that nobody has attached and whose creator has exited.", |sums| {
-        Some(sums.orphaned)
-    }),
+    (
+        "orphaned_segments",
+        None,
+        "Segments that nobody has attached and whose creator and last user have exited.",
+        |sums| Some(sums.orphaned),
+    ),
     ("orphaned_resident", Some(Measure::Bytes), "Memory that orphaned segments use.", |sums| {
         sums.of_memory(sums.orphaned_resident)
     }),

@@ -53,7 +53,7 @@ impl AllNamespaces {
     /// Returns each namespace that may be entered, with its limits and their usage.
     pub(crate) fn limits(&self) -> impl Iterator<Item = (&LiveNamespace, Limits, Usage)> {
         self.survey.namespaces.iter().filter_map(|namespace| {
-            let what = format!("look up the limits of {namespace}");
+            let what = format!("read the limits of {namespace}");
             let (limits, usage) = self.tried(&what, namespace, namespace.limits())?;
             Some((namespace, limits, usage))
         })

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::linux::{PageCgroups, PageFrames};
 use crate::system::units::Unit;
 use crate::sysv::{Segment, page_size};
+use crate::values::counted;
 
 /// The number of bytes of a segment that are mapped at a time. While mapped, they count as this process's own memory.
 const WINDOW: u64 = 8 << 20;
@@ -61,7 +62,7 @@ pub(crate) fn charges(
     attachments: &Attachments,
     advance: impl FnMut(u64),
 ) -> Result<Charges> {
-    let action = format!("tell who is charged for {named}");
+    let action = format!("find out who is charged for {named}");
     let cgroups = PageCgroups::open().map_err(|error| denied(&action, segment, &error))?;
     let frames = PageFrames::open().map_err(|error| denied(&action, segment, &error))?;
     let file = SegmentFile::open(segment, named, attachments, &action)?;
@@ -79,7 +80,7 @@ pub(crate) fn charges(
         Some(_) => {
             return Err(Error::cannot(
                 &action,
-                "it has huge pages, not all of them are in memory, and the kernel does not tell which",
+                "it has huge pages, not all of them are in memory, and the kernel does not report which",
             ));
         }
     };
@@ -137,15 +138,15 @@ impl Scan {
 
 /// Returns the error for a failure to read the kernel's data about page frames.
 fn denied(action: &str, segment: &Segment, error: &io::Error) -> Error {
-    let resident = segment.plausible_rss().map_or("the memory".to_owned(), |rss| format!("the {rss} bytes"));
+    let resident = segment
+        .plausible_rss()
+        .map_or("its memory".to_owned(), |rss| format!("its {} in memory", counted(rss, "byte")));
     match error.kind() {
         io::ErrorKind::PermissionDenied => Error {
             errno: Some(Errno::EACCES),
             ..Error::cannot(action, "only root may read which memory cgroup a page is charged to")
         }
-        .hint(format_args!(
-            "run as root, this shows the cgroups, units and containers that {resident} of it in memory are charged to"
-        )),
+        .hint(format_args!("run as root to see the cgroups, units and containers that pay for {resident}")),
         io::ErrorKind::NotFound => Error::cannot(
             action,
             "/proc/kpagecgroup and /proc/kpageflags are missing: no /proc, or a kernel without CONFIG_MEMCG or CONFIG_PROC_PAGE_MONITOR",

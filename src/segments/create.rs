@@ -9,7 +9,7 @@ use crate::system::signals::{BlockedSignals, UndoOnSignal};
 use crate::sysv::{self, NewSegment, Reason, Segment};
 use crate::values::{Key, ShmId};
 
-pub(crate) use self::refused::{cannot_create, exists, taken, too_small};
+pub(crate) use self::refused::{cannot_create, exists, may_remove, taken, too_small};
 pub(crate) use self::same_id::create_with_id;
 
 /// The number of times that [`find_or_create`] tries to read a segment that shmget(2) finds, and the number of random keys
@@ -135,7 +135,7 @@ pub(crate) fn find_existing(key: Key) -> Result<Option<Segment>> {
 fn find(key: Key, hidden: &mut Option<ShmId>) -> Result<Option<Segment>> {
     *hidden = sysv::find(key).map_err(|error| Error::call(format_args!("find segment {key}"), error))?;
     match *hidden {
-        Some(id) => lookup::current(id).map_err(|error| Error::call(format_args!("look at segment {key}"), error)),
+        Some(id) => lookup::current(id).map_err(|error| Error::call(format_args!("inspect segment {key}"), error)),
         None => Ok(None),
     }
 }
@@ -143,7 +143,7 @@ fn find(key: Key, hidden: &mut Option<ShmId>) -> Result<Option<Segment>> {
 fn cannot_inspect(key: Key, hidden: Option<ShmId>) -> Error {
     match hidden {
         Some(id) => Error::cannot(
-            format_args!("look at segment {key} (id {id})"),
+            format_args!("inspect segment {key} (id {id})"),
             "shmget(2) finds it, but neither shmctl(2) nor /proc/sysvipc/shm shows it",
         )
         .hint("a security policy or a sandbox may hide it; try without that, or as another user"),
@@ -172,7 +172,7 @@ impl Created {
 /// Returns the state of a segment that this process has just created.
 pub(crate) fn current_state(id: ShmId) -> Result<Segment> {
     lookup::current(id)
-        .map_err(|error| Error::call(format_args!("look at the new segment id:{id}"), error))?
+        .map_err(|error| Error::call(format_args!("inspect the new segment id:{id}"), error))?
         .ok_or_else(|| Error::failed(format!("the new segment id:{id} was removed by another process at once")))
 }
 

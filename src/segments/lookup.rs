@@ -146,8 +146,8 @@ pub(crate) fn rows() -> Result<impl Iterator<Item = Result<Segment>>> {
 /// # Errors
 /// The kernel has no System V shared memory, or denies the calls and hides /proc.
 pub(crate) fn limits() -> Result<(Limits, Usage)> {
-    let limits = sysv::limits().map_err(|error| Error::call("look up the limits (IPC_INFO)", error))?;
-    let usage = sysv::usage().map_err(|error| Error::call("look up what is used (SHM_INFO)", error))?;
+    let limits = sysv::limits().map_err(|error| Error::call("read the limits (IPC_INFO)", error))?;
+    let usage = sysv::usage().map_err(|error| Error::call("read the use of the limits (SHM_INFO)", error))?;
     Ok((limits, usage))
 }
 

@@ -121,7 +121,7 @@ pub(crate) fn remove(chosen: &Segment, choice: Choice<'_>, lookups: &Lookups) ->
         }
         Ok(None) => Removal::of(chosen, Outcome::Removed),
         Err(error) => failed(
-            Error::call(format_args!("look at {name} after its removal"), error)
+            Error::call(format_args!("inspect {name} after its removal"), error)
                 .hint("it is removed, or marked for destruction until its last detach"),
         ),
     }
@@ -165,7 +165,8 @@ pub(crate) fn wait(removals: &mut [Removal], limit: Option<Duration>, shutdown: 
                     break;
                 }
                 Err(error) => {
-                    let action = format_args!("look whether the last detach has destroyed segment id:{id}").to_string();
+                    let action =
+                        format_args!("find out whether the last detach has destroyed segment id:{id}").to_string();
                     removal.error = Some(Error::call(action, error));
                     break;
                 }

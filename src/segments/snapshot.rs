@@ -56,7 +56,7 @@ impl Snapshot {
     pub(crate) fn read(path: &Path) -> Result<Snapshot> {
         let file = File::open(path).map_err(|error| Error::io(format_args!("read {}", visible_path(path)), &error))?;
         let document: Document = serde_json::from_reader(BufReader::new(file)).map_err(|error| {
-            Error::cannot(format_args!("take {} for a snapshot", visible_path(path)), error.to_string())
+            Error::cannot(format_args!("use {} as a snapshot", visible_path(path)), error.to_string())
                 .hint("`shmadm list -f json >FILE` writes one")
         })?;
         let mut known = HashMap::<_, Vec<_>>::new();

@@ -72,7 +72,7 @@ impl fmt::Display for Error {
             Reason::NoMemory => "there is not enough memory",
             Reason::LockLimitReached => "the limit on locked memory (ulimit -l) is reached",
             Reason::BadAddress => match self.errno {
-                Errno::EPERM => "the kernel lets nothing be mapped there (sysctl vm.mmap_min_addr)",
+                Errno::EPERM => "the kernel forbids mappings there (sysctl vm.mmap_min_addr)",
                 Errno::ENOMEM => "the segment would end beyond the address space",
                 _ => "the address is misaligned, or something is mapped there",
             },

@@ -96,6 +96,11 @@ impl Segment {
         Segment { raw_mode: self.raw_mode & !SHM_LOCKED | flag, ..self.clone() }
     }
 
+    /// Returns whether a user owns or created it. Only these, and root, may use `IPC_SET` and `IPC_RMID` (shmctl(2)).
+    pub(crate) fn is_controlled_by(&self, uid: u32) -> bool {
+        uid == self.uid || uid == self.cuid
+    }
+
     /// Returns whether its pages are kept in memory (`SHM_LOCK`).
     pub fn is_locked(&self) -> bool {
         self.raw_mode & SHM_LOCKED != 0

@@ -47,6 +47,8 @@ pub enum ParseKeyError {
     NotANumber,
     /// A number, but not one of 32 bits.
     TooLarge,
+    /// A range whose first key is larger than the second.
+    EmptyRange,
 }
 
 impl fmt::Display for ParseKeyError {
@@ -56,6 +58,9 @@ impl fmt::Display for ParseKeyError {
                 "a key is a number in C notation (42, 052, 0x2a) or as /proc/sysvipc/shm prints it (-743314431)"
             }
             Self::TooLarge => "a key has 32 bits: -2147483648 to 4294967295",
+            Self::EmptyRange => {
+                "a range goes from the smaller key to the larger one, as numbers without a sign: 0x10-0x1f"
+            }
         })
     }
 }

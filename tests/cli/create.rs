@@ -334,8 +334,21 @@ fn a_limit_is_named_with_its_value_and_its_sysctl() {
         }
         // Not a limit that could be raised.
         let error = create(ns, "2 --size 0").fails(1);
-        assert!(error.contains("at least one byte") && !error.contains("SHMMAX"), "{error}");
+        assert!(error.contains("at least 1 byte") && !error.contains("SHMMAX"), "{error}");
         assert_eq!(ns.table(), before);
+    });
+}
+
+#[test]
+fn nobody_is_told_to_remove_what_only_others_may_remove() {
+    in_namespace_as_root(|ns| {
+        create(ns, "1 --size 1").ok();
+        for words in ["create 1 --size 2", "create 1 --size 2 --exist-ok", "write 1 x --create 2"] {
+            let told = ns.shmadm_unprivileged(words.split(' ')).fails(1);
+            assert!(told.contains("ask root to remove it") && !told.contains("shmadm remove"), "{told}");
+            let told = ns.shmadm(words.split(' ')).fails(1);
+            assert!(told.contains("`shmadm remove id:0`"), "{told}");
+        }
     });
 }
 

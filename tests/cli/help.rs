@@ -27,6 +27,37 @@ fn examples(command: &str) -> Vec<String> {
     examples.lines().take_while(|line| line.starts_with("  ")).map(str::to_owned).collect()
 }
 
+#[test]
+fn every_command_is_described_in_the_list() {
+    for told in [ended(&mut shmadm(&["--help"])).ok(), ended(&mut shmadm(&["-h"])).ok(), ended(&mut shmadm(&[])).err] {
+        let (_, list) = told.split_once("Commands:\n").expect("the commands");
+        for line in list.lines().take_while(|line| !line.is_empty()) {
+            let (name, about) = line.trim_start().split_once(' ').unwrap_or_else(|| panic!("no text in {line:?}"));
+            assert!(about.trim_start().starts_with(|c: char| c.is_ascii_uppercase()), "{name}: {about:?}");
+        }
+    }
+}
+
+#[test]
+fn what_follows_the_options_fits_80_columns() {
+    // clap wraps the options at the width of the terminal. It wraps the lines after them, too, but then columns break.
+    for command in commands() {
+        for line in ["Exit status", "Examples"].iter().flat_map(|heading| below(&command, heading)) {
+            assert!(line.chars().count() <= 80, "{command}: {line}");
+        }
+    }
+    let help = ended(&mut shmadm(&["--help"])).ok();
+    let (_, end) = help.split_once("\nSEGMENT is").expect("the end");
+    assert!(end.lines().skip(1).all(|line| line.chars().count() <= 80), "{end}");
+}
+
+/// The lines of a command's `--help` from one that begins with this word to an empty one.
+fn below(command: &str, heading: &str) -> Vec<String> {
+    let help = ended(&mut shmadm(&[command, "--help"])).ok();
+    let lines = help.lines().skip_while(|line| !line.starts_with(heading)).take_while(|line| !line.is_empty());
+    lines.map(str::to_owned).collect()
+}
+
 /// Returns the long options of a command that are long enough for a test with a typo.
 fn options(command: &str) -> Vec<String> {
     let help = ended(&mut shmadm(&[command, "--help"])).ok();

@@ -252,6 +252,9 @@ fn what_follows_from_a_limit_is_said() {
             assert_eq!(create, errno, "{name}: the kernel agrees");
             sysctl(ns, name, before);
         }
+        // If more is used than a lowered limit allows, twice the limit would still be too little.
+        sysctl(ns, "shmall", 1);
+        assert!(said("`sysctl -w kernel.shmall=6`"));
         assert_eq!(limits(ns)["rmid_forced"], false);
         sysctl(ns, "shm_rmid_forced", 1);
         assert_eq!(limits(ns)["rmid_forced"], true);

@@ -97,7 +97,7 @@ fn an_archive_is_a_tar_file_and_goes_through_a_pipe() {
         needs(Need::Program("tar"));
         ns.shmadm(["write", "0x2a", "text", "--create", "1M", "--offset", "8K"]).ok();
         let saved = ns.shmadm(["save", "archive", "0x2a"]).ok();
-        assert_eq!(saved, "saved segment 0x0000002a (id 0): 1048576 bytes, 4096 of them data\n");
+        assert_eq!(saved, "saved segment 0x0000002a (id 0): 1048576 bytes, 4096 bytes of data\n");
         let members = ns.run("tar", ["tf", "archive"]);
         assert_eq!(members, "shmadm/id-0/8192\nshmadm/manifest.json\nshmadm/manifest.json.sha256\n");
         let text =

@@ -32,19 +32,19 @@ pub struct Filters {
     /// Owned by you
     #[arg(long)]
     mine: bool,
-    /// With this key, a key from LO to HI, or `private` (none)
+    /// With this key, a key from LO to HI, or `private` (no key)
     #[arg(long, value_name = "KEY|LO-HI|private", allow_hyphen_values = true)]
     key: Vec<Keys>,
-    /// Attached at least once
+    /// Attached by at least one process
     #[arg(long, conflicts_with_all = ["unattached", "orphaned"])]
     attached: bool,
-    /// Not attached
+    /// Attached by no process
     #[arg(long)]
     unattached: bool,
     /// Whose creator has exited
     #[arg(long)]
     creator_exited: bool,
-    /// Not attached, and both the creator and the last user have exited
+    /// Attached by no process, and both the creator and the last user have exited
     #[arg(long)]
     orphaned: bool,
     /// Marked for destruction (dest)
@@ -53,10 +53,10 @@ pub struct Filters {
     /// Not in FILE, which an earlier `shmadm list -f json` wrote
     #[arg(long, value_name = "FILE")]
     not_in: Option<PathBuf>,
-    /// At least SIZE large
+    /// Of SIZE or more
     #[arg(long, value_name = "SIZE")]
     min_size: Option<Size>,
-    /// At most SIZE large
+    /// Of SIZE or less
     #[arg(long, value_name = "SIZE")]
     max_size: Option<Size>,
     /// Created, or changed by IPC_SET, at least DURATION ago
@@ -86,13 +86,14 @@ impl FromStr for Keys {
         }
         let whole = word.parse::<Key>();
         // A minus can be a sign, so each minus that has something before it is tried as the separator.
-        let range = word.match_indices('-').filter(|(at, _)| *at > 0).find_map(|(at, _)| {
-            let (low, high) = (word[..at].parse::<Key>().ok()?, word[at + 1..].parse::<Key>().ok()?);
-            (low <= high).then_some(Keys(low..=high))
-        });
+        let range = word
+            .match_indices('-')
+            .filter(|(at, _)| *at > 0)
+            .find_map(|(at, _)| Some((word[..at].parse::<Key>().ok()?, word[at + 1..].parse::<Key>().ok()?)));
         match (whole, range) {
             (Ok(key), _) => Ok(Keys(key..=key)),
-            (Err(_), Some(range)) => Ok(range),
+            (Err(_), Some((low, high))) if low <= high => Ok(Keys(low..=high)),
+            (Err(_), Some(_)) => Err(ParseKeyError::EmptyRange),
             (Err(error), None) => Err(error),
         }
     }
@@ -145,15 +146,14 @@ impl Filters {
 
 /// Reports how many segments `--orphaned` skipped because it cannot be determined whether they are orphans.
 pub(in crate::commands) fn report_undecided(selection: &Selection) {
-    let (those, their) = match selection.undecided.load(Ordering::Relaxed) {
+    let (those, them) = match selection.undecided.load(Ordering::Relaxed) {
         0 => return,
-        1 => ("1 segment".into(), "its"),
-        many => (format!("{many} segments"), "their"),
+        1 => ("1 segment".into(), "it"),
+        many => (format!("{many} segments"), "them"),
     };
     say(format_args!(
-        "left out {those}: whether {their} creator or last user has exited cannot be known, as in another pid namespace; \
-         --unattached --idle DURATION instead of --orphaned includes {}",
-        if their == "its" { "it" } else { "them" }
+        "skipped {those} whose creator or last user may be alive in another pid namespace; to include {them}, use \
+         --unattached --idle DURATION instead of --orphaned"
     ));
 }
 
@@ -198,6 +198,7 @@ mod tests {
         assert_eq!("-5".parse(), range(-5, -5));
         assert_eq!("-5--3".parse(), range(-5, -3));
         assert_eq!("1--1".parse(), range(1, -1));
+        assert_eq!("5-3".parse::<Keys>(), Err(ParseKeyError::EmptyRange));
         for word in ["", "2-1", "1-", "-", "1-2-3", "x", "0x100000001"] {
             assert!(word.parse::<Keys>().is_err(), "{word:?}");
         }

@@ -135,7 +135,7 @@ impl<'a> Report<'a> {
             return Ok(Flow::Continue(()));
         }
         say(format_args!(
-            "lost {} of the kernel: more happened than could be read, so events are missing",
+            "the kernel lost {}: more happened than could be read, so events are missing",
             counted(count, "record")
         ));
         if self.format == Format::Text {

@@ -61,7 +61,12 @@ impl Members {
     pub(super) fn next(&mut self) -> Result<Member> {
         let mut block = [0; BLOCK];
         self.read(&mut block)?;
-        Member::from_header(&block).ok_or_else(|| self.damaged("it has a header that shmadm does not write"))
+        Member::from_header(&block).ok_or_else(|| {
+            self.damaged(match self.at == BLOCK as u64 {
+                true => "it does not begin like an archive that `shmadm save` wrote",
+                false => "it has a header that shmadm does not write",
+            })
+        })
     }
 
     /// Passes a member's data to `each`, in pieces, and checks the padding.

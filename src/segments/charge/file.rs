@@ -12,6 +12,7 @@ use crate::segments::lookup::Named;
 use crate::segments::rmid_forced::outlives_a_detach;
 use crate::system::patience::ask;
 use crate::sysv::{Access, Placement, Segment, attach, page_size};
+use crate::values::counted;
 
 /// The maximum number of attachments tried: one is enough, unless its process exits.
 const TRIES: usize = 16;
@@ -61,11 +62,14 @@ impl SegmentFile {
         if segment.nattch > 0 {
             return Err(Error::cannot(
                 action,
-                format!("none of the processes that have it attached ({} attachments) can be seen", segment.nattch),
+                format!(
+                    "none of the processes that have it attached can be seen ({})",
+                    counted(segment.nattch, "attachment")
+                ),
             )
             .hint("they are in another pid namespace, or have left this IPC namespace"));
         }
-        outlives_a_detach(segment.id, &named.to_string(), "look into")?;
+        outlives_a_detach(segment.id, &named.to_string(), "inspect")?;
         let attachment =
             attach(segment.id, Access::Read, Placement::default()).map_err(|error| Error::call(action, error))?;
         let file = attachment.open_file().and_then(|file| SegmentFile::of(file, segment));

@@ -1,5 +1,7 @@
 //! Why the kernel did not create a segment, and advice.
 
+use rustix::process::geteuid;
+
 use crate::error::{Error, advice};
 use crate::segments::cache::Lookups;
 use crate::segments::holders::Holders;
@@ -7,9 +9,6 @@ use crate::segments::lookup::Named;
 use crate::system::names::Names;
 use crate::sysv::{self, Errno, Limits, Reason, Segment};
 use crate::values::{Key, counted, human};
-
-/// The largest SHMMNI that every kernel accepts (IPCMNI, include/linux/ipc_namespace.h).
-const MAX_SEGMENTS: u64 = 32768;
 
 /// Returns the error for a failed shmget(2): the limit that was reached, its value, and how to raise it.
 pub(crate) fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error) -> Error {
@@ -20,7 +19,7 @@ pub(crate) fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error)
     };
     let limits = sysv::limits().ok();
     match (error.reason, limits) {
-        (Reason::SizeOutOfRange, _) if size == 0 => failure.hint("a segment has at least one byte"),
+        (Reason::SizeOutOfRange, _) if size == 0 => failure.hint("a segment has at least 1 byte"),
         (Reason::SizeOutOfRange, Some(limits)) if size > limits.max_bytes => failure.hint(format_args!(
             "SHMMAX allows {}; root can raise it: {}",
             counted(limits.max_bytes, "byte"),
@@ -31,8 +30,8 @@ pub(crate) fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error)
             None => failure,
         },
         (Reason::NoMemory, _) if huge => failure.hint(
-            "too few huge pages of that size are free; sysctl vm.nr_hugepages reserves them, and \
-             /proc/meminfo shows how many there are",
+            "too few huge pages of that size are free; sysctl vm.nr_hugepages reserves them, and `shmadm doctor` shows \
+             how many are free",
         ),
         (Reason::HugePagesDenied, _) => {
             failure.hint("they need root, or membership in the group of sysctl vm.hugetlb_shm_group")
@@ -46,13 +45,12 @@ pub(crate) fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error)
 fn limit_reached(size: u64, limits: &Limits) -> Option<String> {
     let usage = sysv::usage().ok()?;
     if usage.segments >= limits.max_segments {
-        let enough = limits.max_segments.saturating_mul(2).max(usage.segments + 1).min(MAX_SEGMENTS);
         let remove = if usage.segments > 0 { "remove some (`shmadm list`), or " } else { "" };
         return Some(format!(
-            "SHMMNI allows {} and there are {}; {remove}root can raise it: {}",
+            "SHMMNI allows {} and there are {}; {remove}{}",
             counted(limits.max_segments, "segment"),
             usage.segments,
-            advice::sysctl("kernel.shmmni", enough, None)
+            advice::raise("kernel.shmmni", limits.max_segments, usage.segments, None)
         ));
     }
     let pages = size.div_ceil(sysv::page_size());
@@ -61,7 +59,8 @@ fn limit_reached(size: u64, limits: &Limits) -> Option<String> {
     let (allowed, all) = (counted(limits.max_pages, "page"), in_bytes(limits.max_pages));
     Some(if pages > limits.max_pages {
         format!(
-            "SHMALL allows {allowed} ({all}) and this segment alone has {pages}; ask for less, or root can raise it: {raise}"
+            "SHMALL allows {allowed} ({all}) and this segment alone has {}; ask for less, or root can raise it: {raise}",
+            counted(pages, "page")
         )
     } else {
         format!(
@@ -105,8 +104,17 @@ pub(crate) fn too_small(verb: &str, existing: &Segment, wanted: u64) -> Error {
     .hint(format_args!("ask for at most {size}, or {}", make_room(existing)))
 }
 
+/// Returns whether this user may remove a segment.
+pub(crate) fn may_remove(segment: &Segment) -> bool {
+    let user = geteuid();
+    user.is_root() || segment.is_controlled_by(user.as_raw())
+}
+
 /// Returns advice on how to replace a segment that is too small by a larger one, and who still uses it.
 fn make_room(existing: &Segment) -> String {
+    if !may_remove(existing) {
+        return format!("ask {} to remove it, or use another key", Names::default().user_or_uid(existing.uid));
+    }
     let remove = format!("`shmadm remove id:{}`", existing.id);
     match existing.nattch {
         0 => format!("{remove} makes room for a larger one: nobody has it attached"),

@@ -36,15 +36,14 @@ pub(super) fn limits() -> Check {
         _ => Health::Ok,
     };
     let check = Check::new("limits", status, finding);
-    let raise = |name, limit: u64| {
-        let (list, set) =
-            (advice::command("list --orphaned", None), advice::sysctl(name, limit.saturating_mul(2).max(1), None));
-        format!("remove what is left over ({list}), or let root raise it: {set}")
+    let raise = |name, limit, used| {
+        let (list, raise) = (advice::command("list --orphaned", None), advice::raise(name, limit, used, None));
+        format!("remove segments that were left behind ({list}), or {raise}")
     };
     match status {
         Health::Ok => check,
-        _ if segments >= MUCH => check.remedy(raise("kernel.shmmni", limits.max_segments)),
-        _ if pages >= MUCH => check.remedy(raise("kernel.shmall", limits.max_pages)),
+        _ if segments >= MUCH => check.remedy(raise("kernel.shmmni", limits.max_segments, usage.segments)),
+        _ if pages >= MUCH => check.remedy(raise("kernel.shmall", limits.max_pages, usage.pages)),
         _ => check.remedy(format!("root can raise it: {}", advice::sysctl("kernel.shmmax", UNLIMITED, None))),
     }
 }

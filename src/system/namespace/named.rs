@@ -226,10 +226,11 @@ fn explain(named: &NamespaceRef, error: &io::Error) -> Error {
     let because = |cause: &str| Error { errno, ..Error::failed(format!("cannot enter {named}: {cause}")) };
     match (named, errno) {
         (NamespaceRef::Process(pid), Some(Errno::ENOENT)) if is_hidden(*pid) => {
-            because("/proc does not show that process").hint("it is mounted with hidepid, or not at all; root sees all")
+            because("/proc does not show that process")
+                .hint("it is mounted with hidepid, or not at all; root sees all processes")
         }
         (NamespaceRef::Process(_), Some(Errno::ENOENT | Errno::ESRCH)) => {
-            because("there is no such process").hint("`lsns -t ipc` shows which have one")
+            because("there is no such process").hint("`lsns -t ipc` lists a process of each IPC namespace")
         }
         (NamespaceRef::Inode(_), None) if error.kind() == io::ErrorKind::NotFound => {
             because("no process, mount or open file of it can be seen from here")
@@ -239,7 +240,7 @@ fn explain(named: &NamespaceRef, error: &io::Error) -> Error {
             because("that is not a file of an IPC namespace").hint("/proc/PID/ns/ipc is one")
         }
         (_, Some(Errno::EPERM | Errno::EACCES)) => {
-            because("permission denied").hint("root may, and the user who made the user namespace around it")
+            because("permission denied").hint("only root may enter it, and the user who created its user namespace")
         }
         _ => Error::io(format_args!("enter {named}"), error),
     }

@@ -49,7 +49,7 @@ fn only_root_can_verify_and_what_is_not_verified_removes_nothing() {
         // Why nothing is shown of another user's process is said.
         let other = perl(ns, "shmat(0, undef, 0);");
         let hidden = ns.shmadm_unprivileged(["list", "-o", "id,pids"]);
-        assert!(hidden.err.contains("may not be looked at; root may"), "{hidden:?}");
+        assert!(hidden.err.contains("cannot be inspected; run as root"), "{hidden:?}");
         drop(other);
         // Root knows.
         assert_eq!(stat(ns, 0)["attachments"][0].get("unverified"), None);
