@@ -36,7 +36,7 @@ use crate::error::{Error, Result};
 use crate::values::visible;
 
 pub(crate) use all_limits::{AllLimitsRecord, NamespaceLimits};
-pub(crate) use attachment::{AttachmentRecord, attachment_records};
+pub(crate) use attachment::AttachmentList;
 pub(crate) use change::{Actor, Event, EventRecord, What, event_line};
 pub(crate) use checks::{CheckRecords, check_lines};
 pub(crate) use columns::column_help;

@@ -4,7 +4,7 @@ use serde::Serialize;
 use super::Context;
 use super::args::{TextOrJson, segment_parser};
 use crate::error::{Error, Result, Status};
-use crate::output::{AttachmentRecord, Description, Progress, SegmentRecord, attachment_records, say};
+use crate::output::{AttachmentList, Description, Progress, SegmentRecord, say};
 use crate::segments::attachments::Attachments;
 use crate::segments::cache::Lookups;
 use crate::segments::charge::{Charge, Charges, charges};
@@ -46,10 +46,10 @@ struct Inspected {
 }
 
 #[derive(Serialize)]
-struct StatRecord {
+struct StatRecord<'a> {
     #[serde(flatten)]
     segment: SegmentRecord,
-    attachments: Vec<AttachmentRecord>,
+    attachments: AttachmentList<'a>,
     attachments_missing: u64,
     denied: Option<String>,
     charged: Option<Vec<Charge>>,
@@ -58,7 +58,7 @@ struct StatRecord {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Found<'a> {
-    Segment(Box<StatRecord>),
+    Segment(Box<StatRecord<'a>>),
     Failed { segment: String, error: &'a Error },
 }
 
@@ -139,9 +139,9 @@ impl Stat {
     }
 }
 
-impl StatRecord {
-    fn new(inspected: &Inspected, charges: Option<Charges>, lookups: &Lookups) -> StatRecord {
-        let attachments = attachment_records(&inspected.segment, lookups);
+impl<'a> StatRecord<'a> {
+    fn new(inspected: &Inspected, charges: Option<Charges>, lookups: &'a Lookups) -> StatRecord<'a> {
+        let attachments = AttachmentList::of(&inspected.segment, lookups);
         StatRecord {
             segment: SegmentRecord::new(&inspected.segment, lookups),
             attachments_missing: inspected.segment.nattch.saturating_sub(attachments.len() as u64),

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use serde::{Serialize, Serializer};
 
-use crate::segments::attachments::Proof;
+use crate::segments::attachments::{Attached, Proof};
 use crate::segments::cache::Lookups;
 use crate::system::cgroup::unit_of;
 use crate::system::process::{command_of, user_of};
@@ -49,30 +49,66 @@ fn is_false(value: &bool) -> bool {
     !*value
 }
 
-/// Returns the known attachments of a segment, sorted by pid and address.
-pub(crate) fn attachment_records(segment: &Segment, lookups: &Lookups) -> Vec<AttachmentRecord> {
-    let mut records: Vec<AttachmentRecord> = Vec::new();
-    for attached in lookups.attachments().of(segment) {
-        // Each process is read only once, even if it has thousands of attachments.
-        let same = records.last().filter(|last| last.pid == attached.pid);
-        let (uid, user, command, unit) = match same {
-            Some(last) => (last.uid, last.user.clone(), last.command.clone(), last.unit.clone()),
-            None => {
-                let uid = user_of(attached.pid);
-                let user = uid.and_then(|uid| lookups.names.user(uid));
-                (uid, user, command_of(attached.pid).map(Rc::from), unit_of(attached.pid).map(Rc::new))
-            }
-        };
-        records.push(AttachmentRecord {
-            pid: attached.pid,
-            uid,
-            user,
-            command,
-            unit,
-            address: attached.mapping.range.start,
-            access: attached.mapping.protection,
-            is_unverified: attached.proof == Proof::Unverified,
-        });
+/// The known attachments of a segment, sorted by pid and address. Each is described only when it is written: together
+/// their texts can be very long.
+#[derive(Debug)]
+pub(crate) struct AttachmentList<'a> {
+    found: Vec<Attached<'a>>,
+    lookups: &'a Lookups,
+}
+
+impl<'a> AttachmentList<'a> {
+    /// Returns those of a segment.
+    pub(crate) fn of(segment: &Segment, lookups: &'a Lookups) -> AttachmentList<'a> {
+        AttachmentList { found: lookups.attachments().of(segment), lookups }
     }
-    records
+
+    /// Returns their number.
+    pub(crate) fn len(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Describes them one by one. Each process is read only once, even if it has thousands of attachments.
+    pub(crate) fn records(&self) -> impl Iterator<Item = AttachmentRecord> {
+        let mut process = None;
+        self.found.iter().map(move |attached| {
+            let known = process.take().filter(|known: &Process| known.pid == attached.pid);
+            let Process { pid, uid, user, command, unit } =
+                process.insert(known.unwrap_or_else(|| Process::read(attached.pid, self.lookups))).clone();
+            AttachmentRecord {
+                pid,
+                uid,
+                user,
+                command,
+                unit,
+                address: attached.mapping.range.start,
+                access: attached.mapping.protection,
+                is_unverified: attached.proof == Proof::Unverified,
+            }
+        })
+    }
+}
+
+impl Serialize for AttachmentList<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.records())
+    }
+}
+
+/// What the attachments of one process have in common.
+#[derive(Clone)]
+struct Process {
+    pid: i32,
+    uid: Option<u32>,
+    user: Option<Rc<str>>,
+    command: Option<Rc<str>>,
+    unit: Option<Rc<Unit>>,
+}
+
+impl Process {
+    fn read(pid: i32, lookups: &Lookups) -> Process {
+        let uid = user_of(pid);
+        let user = uid.and_then(|uid| lookups.names.user(uid));
+        Process { pid, uid, user, command: command_of(pid).map(Rc::from), unit: unit_of(pid).map(Rc::new) }
+    }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use anstyle::Style;
 use nix::unistd::geteuid;
 
-use super::attachment::{AttachmentRecord, attachment_records};
+use super::attachment::{AttachmentList, AttachmentRecord};
 use super::charge::charge_lines;
 use super::grid::wrapped;
 use super::text::cut;
@@ -56,7 +56,7 @@ impl Description<'_> {
             rows(output, charge_lines(charges, self.segment.swap))?;
         }
         group(output, "permissions", &self.permissions())?;
-        let attachments = attachment_records(self.segment, self.lookups);
+        let attachments = AttachmentList::of(self.segment, self.lookups);
         group(output, "processes", &self.processes(attachments.len() as u64))?;
         print_attachments(output, &attachments)?;
         group(output, "times", &self.times())
@@ -137,6 +137,10 @@ impl Description<'_> {
             let who = if geteuid().is_root() { "even root is not permitted here" } else { "run as root" };
             reasons.push(format!("{} cannot be inspected; {who}", counted(attachments.unreadable, "process")));
         }
+        if attachments.skipped > 0 {
+            let those = counted(attachments.skipped, "process");
+            reasons.push(format!("{those} not inspected: together they have too many mappings"));
+        }
         if !attachments.silent.is_empty() {
             let those = counted(attachments.silent.len(), "process");
             reasons.push(format!("{those} did not answer: stuck in the kernel"));
@@ -192,12 +196,13 @@ fn group(output: &mut Output, title: &str, fields: &[(&str, String)]) -> Result<
     Ok(())
 }
 
-fn print_attachments(output: &mut Output, attachments: &[AttachmentRecord]) -> Result<()> {
-    if attachments.is_empty() {
+fn print_attachments(output: &mut Output, attachments: &AttachmentList<'_>) -> Result<()> {
+    let shown: Vec<_> = attachments.records().take(MAX_ROWS).collect();
+    if shown.is_empty() {
         return Ok(());
     }
     // If no process has a unit, the column would only waste space.
-    let has_units = attachments.iter().any(|one| one.unit.is_some());
+    let has_units = shown.iter().any(|one| one.unit.is_some());
     let row = |one: &AttachmentRecord| {
         let user =
             one.user.as_ref().map(ToString::to_string).or(one.uid.map(|uid| uid.to_string())).unwrap_or_default();
@@ -212,7 +217,7 @@ fn print_attachments(output: &mut Output, attachments: &[AttachmentRecord]) -> R
     if has_units {
         titles.insert(4, ("UNIT", false));
     }
-    rows(output, grid(&titles, attachments.iter().take(MAX_ROWS).map(row).collect()))?;
+    rows(output, grid(&titles, shown.iter().map(row).collect()))?;
     if attachments.len() > MAX_ROWS {
         let rest = attachments.len() - MAX_ROWS;
         output.line(format_args!("{:INDENT$}and {rest} more, which -f json shows", ""))?;

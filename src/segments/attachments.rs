@@ -7,15 +7,22 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(crate) use self::process::{Holding, Proof};
-pub(crate) use self::twins::by_memory;
-use self::twins::{Member, Twins};
+use self::twins::Member;
+pub(crate) use self::twins::{Twins, by_memory};
 use crate::system::namespace::Identity;
 use crate::system::patience::{ask, ask_all, note_missed};
 use crate::system::process::is_kernel_thread;
-use crate::sysv::{MapsReader, Segment, SegmentFile, SegmentMapping};
+use crate::sysv::{MapsReader, Segment, SegmentMapping};
 use crate::values::{Key, ShmId};
+
+/// The maximum number of mappings that are kept, which bounds the memory. One process has at most 65530, by default
+/// (vm.max_map_count).
+const MAX_MAPPINGS: usize = 400_000;
+/// The maximum number of namespaces of one address space for which each identifier has an entry.
+const MAX_KEYED: usize = 4;
 
 /// A segment in a process's address space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,14 +41,17 @@ pub(crate) struct Attached<'a> {
 pub(crate) struct Attachments {
     /// The attachments of each address space, with the processes that share it.
     holdings: Vec<(Twins, Holding)>,
-    /// The indices in `holdings`, by the inode of a process's IPC namespace and the identifier there.
-    places: HashMap<(u64, ShmId), Vec<usize>>,
+    /// The indices in `holdings`, by the inode of a process's IPC namespace and the identifier there. Without a
+    /// namespace: those with processes in more than [`MAX_KEYED`] namespaces.
+    places: HashMap<(Option<u64>, ShmId), Vec<usize>>,
     /// This thread's own namespace.
     ours: Option<u64>,
     /// The number of processes whose memory maps may not be read.
     pub unreadable: usize,
     /// The processes that did not answer.
     pub silent: Vec<i32>,
+    /// The number of processes that were not inspected, because too many mappings were found before.
+    pub skipped: usize,
     /// Why no process could be inspected.
     pub error: Option<String>,
 }
@@ -69,10 +79,17 @@ impl Attachments {
         let groups = self.group(&reader, &pids);
         let twins: Vec<Twins> = distinct(groups);
         let first: Vec<i32> = twins.iter().filter_map(|twins| Some(twins.first()?.0)).collect();
-        let found = ask_all(&first, move |pid| process::holding(&reader, pid));
+        let left = AtomicUsize::new(MAX_MAPPINGS);
+        let found = ask_all(&first, move |pid| {
+            let holding = process::holding(&reader, pid, left.load(Ordering::Relaxed))?;
+            let found = holding.as_ref().map_or(0, |holding| holding.mappings.len());
+            let _ = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(found)));
+            Ok::<_, io::Error>(holding)
+        });
         for (twins, answer) in twins.into_iter().zip(found) {
             match answer {
                 Some(Ok(Some(holding))) => self.add(twins, holding),
+                Some(Err(error)) if error.kind() == io::ErrorKind::FileTooLarge => self.skipped += twins.len(),
                 // The process has exited or detached.
                 Some(Ok(None) | Err(_)) => {}
                 None => self.silent.extend(twins.iter().map(|(pid, _)| pid)),
@@ -100,13 +117,13 @@ impl Attachments {
         groups.into_values().collect()
     }
 
-    fn add(&mut self, twins: Twins, holding: Holding) {
-        for (_, namespace) in &twins {
-            for run in &holding.runs {
-                let places = self.places.entry((*namespace, holding.mappings[run.places.start].id)).or_default();
-                if places.last() != Some(&self.holdings.len()) {
-                    places.push(self.holdings.len());
-                }
+    fn add(&mut self, mut twins: Twins, holding: Holding) {
+        twins.sort_unstable_by_key(|(_, namespace)| *namespace);
+        let keyed = if twins.len() <= MAX_KEYED { &twins[..] } else { &[] };
+        for id in holding.ids() {
+            let namespaces = keyed.iter().map(|(_, namespace)| Some(*namespace));
+            for namespace in namespaces.chain(keyed.is_empty().then_some(None)) {
+                self.places.entry((namespace, id)).or_default().push(self.holdings.len());
             }
         }
         self.holdings.push((twins, holding));
@@ -116,15 +133,16 @@ impl Attachments {
     /// counts.
     pub(crate) fn of(&self, segment: &Segment) -> Vec<Attached<'_>> {
         let namespace = segment.namespace.or(self.ours);
-        let places = namespace.and_then(|inode| self.places.get(&(inode, segment.id)));
+        let places = [namespace, None].map(|namespace| self.places.get(&(namespace, segment.id)));
         let mut found = Vec::new();
-        for place in places.into_iter().flatten() {
+        for place in places.into_iter().flatten().flatten() {
             let (twins, holding) = &self.holdings[*place];
-            let Some((pid, _)) = twins.iter().find(|(_, of_twin)| Some(*of_twin) == namespace) else { continue };
-            for run in &holding.runs {
+            let twin = twins.binary_search_by_key(&namespace, |(_, of_twin)| Some(*of_twin));
+            let Ok((pid, _)) = twin.map(|twin| twins[twin]) else { continue };
+            for run in holding.runs_of(segment.id) {
                 let Some(proof) = run.proof(holding, segment) else { continue };
                 let mappings = holding.mappings[run.places.clone()].iter();
-                found.extend(mappings.map(|mapping| Attached { pid: *pid, mapping, proof }));
+                found.extend(mappings.map(|mapping| Attached { pid, mapping, proof }));
             }
         }
         found.sort_by_key(|one| (one.pid, one.mapping.range.start));
@@ -139,14 +157,9 @@ impl Attachments {
         found
     }
 
-    /// Returns all attachments. Each comes with the inode of its process's IPC namespace and, if permitted, the
-    /// kernel's data about its file.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, i32, &SegmentMapping, Option<SegmentFile>)> {
-        self.holdings.iter().flat_map(|(twins, holding)| {
-            twins.iter().flat_map(move |(pid, namespace)| {
-                holding.runs.iter().map(move |run| (*namespace, *pid, &holding.mappings[run.places.start], run.file))
-            })
-        })
+    /// Returns the attachments of each address space, with its processes: one for each IPC namespace.
+    pub(crate) fn holdings(&self) -> &[(Twins, Holding)] {
+        &self.holdings
     }
 
     /// Returns the key with which a segment was created, if an attached process shows it, and how certain that is.
@@ -187,5 +200,6 @@ pub(crate) fn of_process(pid: i32) -> io::Result<Option<Holding>> {
 /// Returns the same as [`of_process`], using an existing reader.
 pub(crate) fn of_process_by(reader: &Arc<MapsReader>, pid: i32) -> io::Result<Option<Holding>> {
     let reader = Arc::clone(reader);
-    ask(pid, move |pid| process::holding(&reader, pid)).unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
+    ask(pid, move |pid| process::holding(&reader, pid, usize::MAX - 1))
+        .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
 }

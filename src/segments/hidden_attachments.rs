@@ -2,13 +2,13 @@
 //! attachment has left it.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::attachments::{self, Attachments};
 use crate::sysv::{Segment, SegmentFile, SegmentMapping, page_size};
 use crate::values::ShmId;
 
-/// An attachment whose segment has not been found yet.
+/// A segment that a process has attached and that has not been found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Unknown {
     /// The process.
@@ -21,29 +21,29 @@ pub(crate) struct Unknown {
 
 /// The attachments of the machine whose segments have not been found yet in any namespace.
 #[derive(Debug)]
-pub(crate) struct HiddenAttachments {
-    /// By the segment's identifier.
-    hidden: RefCell<BTreeMap<ShmId, Vec<Hidden>>>,
+pub(crate) struct HiddenAttachments<'a> {
+    attachments: &'a Attachments,
+    /// By the segment's identifier. There can be many, so these are only indices.
+    hidden: RefCell<HashMap<ShmId, Vec<Hidden>>>,
 }
 
-#[derive(Debug)]
+/// A run of mappings, by the indices of its address space and of the run there.
+#[derive(Debug, Clone, Copy)]
 struct Hidden {
-    unknown: Unknown,
-    mapping: SegmentMapping,
-    /// The kernel's data about the segment's file. Only root may request it.
-    file: Option<SegmentFile>,
+    holding: u32,
+    run: u32,
 }
 
-impl HiddenAttachments {
+impl<'a> HiddenAttachments<'a> {
     /// Creates the set of all attachments. [`HiddenAttachments::remove`] removes those whose segments are found.
-    pub(crate) fn new(attachments: &Attachments) -> HiddenAttachments {
-        let mut hidden = BTreeMap::<_, Vec<_>>::new();
-        for (namespace, pid, mapping, file) in attachments.iter() {
-            let size = file.map_or(mapping.range.end - mapping.range.start, |file| file.size);
-            let unknown = Unknown { pid, namespace, size };
-            hidden.entry(mapping.id).or_default().push(Hidden { unknown, mapping: mapping.clone(), file });
+    pub(crate) fn new(attachments: &'a Attachments) -> HiddenAttachments<'a> {
+        let mut hidden = HashMap::<_, Vec<_>>::new();
+        for (index, (_, holding)) in (0..).zip(attachments.holdings()) {
+            for (run, mapping) in (0..).zip(holding.runs.iter().map(|run| &holding.mappings[run.places.start])) {
+                hidden.entry(mapping.id).or_default().push(Hidden { holding: index, run });
+            }
         }
-        HiddenAttachments { hidden: hidden.into() }
+        HiddenAttachments { attachments, hidden: hidden.into() }
     }
 
     /// Removes the attachments of a segment that was found, whatever namespace their processes are in now.
@@ -51,36 +51,54 @@ impl HiddenAttachments {
         if segment.nattch > 0
             && let Some(hidden) = self.hidden.borrow_mut().get_mut(&segment.id)
         {
-            hidden.retain(|one| !one.is_of(segment));
+            hidden.retain(|one| !is_of(self.mapping(*one), segment));
         }
     }
 
     /// Returns the remaining attachments, each segment of a process once. Processes in other namespaces than `known`
     /// are skipped, because those namespaces may be newer. Attachments that are gone by now are skipped, too.
     pub(crate) fn rest(self, known: &BTreeSet<u64>) -> Vec<Unknown> {
-        let mut rest = Vec::new();
-        for mut hidden in self.hidden.into_inner().into_values() {
-            hidden.retain(|one| known.contains(&one.unknown.namespace) && one.is_still_attached());
-            hidden.sort_by_key(|one| one.unknown);
-            hidden.dedup_by_key(|one| one.unknown);
-            rest.extend(hidden.into_iter().map(|one| one.unknown));
+        let mut by_holding = BTreeMap::<u32, Vec<Hidden>>::new();
+        for one in self.hidden.borrow().values().flatten() {
+            by_holding.entry(one.holding).or_default().push(*one);
         }
-        rest.sort_unstable();
-        rest
+        let mut rest = BTreeSet::new();
+        for (holding, hidden) in by_holding {
+            let (twins, _) = &self.attachments.holdings()[holding as usize];
+            // They share one address space, so that one of them shows all.
+            let Some((pid, namespace)) = twins.iter().copied().find(|(_, inode)| known.contains(inode)) else {
+                continue;
+            };
+            let Some(now) = attachments::of_process(pid).ok().flatten().filter(|now| now.namespace == namespace) else {
+                continue;
+            };
+            for (mapping, file) in hidden.into_iter().map(|one| self.mapping(one)) {
+                let start = mapping.range.start;
+                let place = now.mappings.binary_search_by_key(&start, |mapping| mapping.range.start);
+                if place.is_ok_and(|place| now.mappings[place] == *mapping) {
+                    rest.insert(Unknown { pid, namespace, size: size(mapping, file) });
+                }
+            }
+        }
+        rest.into_iter().collect()
+    }
+
+    /// Returns the first mapping of a run, and the kernel's data about the segment's file. Only root may request it.
+    fn mapping(&self, Hidden { holding, run }: Hidden) -> (&'a SegmentMapping, Option<SegmentFile>) {
+        let (_, holding) = &self.attachments.holdings()[holding as usize];
+        let run = &holding.runs[run as usize];
+        (&holding.mappings[run.places.start], run.file)
     }
 }
 
-impl Hidden {
-    fn is_still_attached(&self) -> bool {
-        let now = attachments::of_process(self.unknown.pid).ok().flatten();
-        now.is_some_and(|now| now.namespace == self.unknown.namespace && now.mappings.contains(&self.mapping))
-    }
+fn size(mapping: &SegmentMapping, file: Option<SegmentFile>) -> u64 {
+    file.map_or(mapping.range.end - mapping.range.start, |file| file.size)
+}
 
-    fn is_of(&self, segment: &Segment) -> bool {
-        let fits = match self.file {
-            Some(file) => file.is_of(segment),
-            None => self.unknown.size <= segment.size.next_multiple_of(page_size()),
-        };
-        fits && self.mapping.is_of(segment)
-    }
+fn is_of((mapping, file): (&SegmentMapping, Option<SegmentFile>), segment: &Segment) -> bool {
+    let fits = match file {
+        Some(file) => file.is_of(segment),
+        None => size(mapping, None) <= segment.size.next_multiple_of(page_size()),
+    };
+    fits && mapping.is_of(segment)
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use crate::system::namespace::Identity;
 use crate::sysv::{MapsReader, Segment, SegmentFile, SegmentMapping};
+use crate::values::ShmId;
 
 /// The attachments of a process.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(crate) struct Holding {
     /// Adjacent mappings of one segment, from one attach that mprotect(2) split. There are few, so that every file is
     /// checked.
     pub runs: Vec<Run>,
+    /// The indices of the runs, in the order of the segments' identifiers.
+    by_id: Vec<u32>,
 }
 
 /// A run of adjacent mappings.
@@ -55,10 +58,41 @@ impl Run {
 }
 
 impl Holding {
+    /// Finds the runs among mappings that are sorted by address.
+    fn new(namespace: u64, mappings: Vec<SegmentMapping>) -> Holding {
+        let mut runs: Vec<Run> = Vec::new();
+        for (place, mapping) in mappings.iter().enumerate() {
+            match runs.last_mut() {
+                Some(run) if continues(&mappings[place - 1], mapping) => run.places.end = place + 1,
+                _ => runs.push(Run { places: place..place + 1, file: None }),
+            }
+        }
+        let mut by_id: Vec<u32> = (0..).take(runs.len()).collect();
+        by_id.sort_by_key(|run| mappings[runs[*run as usize].places.start].id);
+        Holding { namespace, mappings, runs, by_id }
+    }
+
+    /// Returns the identifiers of the attached segments, each once.
+    pub(super) fn ids(&self) -> impl Iterator<Item = ShmId> {
+        let chunks = self.by_id.chunk_by(|one, other| self.id_of(*one) == self.id_of(*other));
+        chunks.map(|runs| self.id_of(runs[0]))
+    }
+
+    /// Returns the runs whose segment has an identifier, in the order of their addresses.
+    pub(super) fn runs_of(&self, id: ShmId) -> impl Iterator<Item = &Run> {
+        let start = self.by_id.partition_point(|run| self.id_of(*run) < id);
+        let rest = self.by_id[start..].iter().take_while(move |run| self.id_of(**run) == id);
+        rest.map(|run| &self.runs[*run as usize])
+    }
+
+    fn id_of(&self, run: u32) -> ShmId {
+        self.mappings[self.runs[run as usize].places.start].id
+    }
+
     /// Returns whether the process has a segment attached, and how certain that is, if it is in the segment's
     /// namespace.
     pub(crate) fn proof(&self, segment: &Segment) -> Option<Proof> {
-        let proofs = || self.runs.iter().filter_map(|run| run.proof(self, segment));
+        let proofs = || self.runs_of(segment.id).filter_map(|run| run.proof(self, segment));
         proofs().find(|proof| *proof == Proof::Certain).or_else(|| proofs().next())
     }
 }
@@ -75,20 +109,17 @@ pub(super) fn first(reader: &MapsReader, pid: i32) -> io::Result<Option<(u64, Se
 /// Returns the attachments of a process; `None` if it has none, or there is no such process.
 ///
 /// # Errors
-/// Those of [`first`].
-pub(super) fn holding(reader: &MapsReader, pid: i32) -> io::Result<Option<Holding>> {
-    let Some((namespace, mappings)) = mappings(reader, pid, usize::MAX)? else { return Ok(None) };
-    let mut runs: Vec<Run> = Vec::new();
-    for (place, mapping) in mappings.iter().enumerate() {
-        match runs.last_mut() {
-            Some(run) if continues(&mappings[place - 1], mapping) => run.places.end = place + 1,
-            _ => runs.push(Run { places: place..place + 1, file: None }),
-        }
+/// Those of [`first`]; `FileTooLarge` if there are more than `limit` mappings.
+pub(super) fn holding(reader: &MapsReader, pid: i32, limit: usize) -> io::Result<Option<Holding>> {
+    let Some((namespace, mappings)) = mappings(reader, pid, limit.saturating_add(1))? else { return Ok(None) };
+    if mappings.len() > limit {
+        return Err(io::ErrorKind::FileTooLarge.into());
     }
-    for run in &mut runs {
-        run.file = reader.file(pid, &mappings[run.places.start].range).ok();
+    let mut holding = Holding::new(namespace, mappings);
+    for run in &mut holding.runs {
+        run.file = reader.file(pid, &holding.mappings[run.places.start].range).ok();
     }
-    Ok(Some(Holding { namespace, mappings, runs }))
+    Ok(Some(holding))
 }
 
 fn continues(one: &SegmentMapping, next: &SegmentMapping) -> bool {

@@ -9,10 +9,10 @@ use nix::unistd::Pid;
 use crate::linux::compare_memory;
 
 /// A process with the inode of its IPC namespace.
-pub(super) type Member = (i32, u64);
+pub(crate) type Member = (i32, u64);
 
 /// The processes of one address space: for each IPC namespace the first one found.
-pub(super) type Twins = Vec<Member>;
+pub(crate) type Twins = Vec<Member>;
 
 /// Groups processes by their address spaces. This blocks if a process is stuck: see [`crate::system::patience`].
 pub(super) fn distinct(processes: &[Member]) -> Vec<Twins> {

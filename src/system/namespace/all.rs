@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use nix::errno::Errno;
 
@@ -84,6 +85,8 @@ pub(crate) fn survey() -> io::Result<Survey> {
             // A process that has ended, or a zombie, is in no namespace.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            // The kernel also returns EACCES for a process that has just ended (fs/proc/namespaces.c).
+            Err(_) if !Path::new(&format!("/proc/{pid}")).exists() => {}
             Err(_) => unseen += 1,
         }
     }

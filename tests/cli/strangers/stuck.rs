@@ -119,3 +119,40 @@ fn many_mappings_take_memory_and_time_in_proportion() {
         assert!(text.contains("and 29000 more, which -f json shows"), "{}", text.len());
     });
 }
+
+#[test]
+fn one_address_space_in_many_namespaces_is_kept_once() {
+    in_namespace_as_root(|ns| {
+        ns.compile("measure");
+        // For each twin and each mapping an entry would be 9 million.
+        let _holder = ready(ns.program(ns.compile("crowd")).args(["1000", "30000", "300", "0"]));
+        for words in ["list -o pids -f csv", "stat id:0 id:999", "list --all-namespaces -o pids -f csv"] {
+            let (peak, time) = measured(ns, words);
+            assert!(peak < 64 << 10 && time < SOON, "{words}: {peak} KiB, {time:?}");
+        }
+        for id in ["id:0", "id:999"] {
+            let found = ns.shmadm(["stat", id, "-f", "json"]).json()[0].take();
+            assert_eq!(found["attachments"].as_array().map(Vec::len), Some(30), "{found}");
+            assert_eq!(found["attachments_missing"], 0);
+        }
+    });
+}
+
+#[test]
+fn more_mappings_than_are_kept_are_counted_as_missing() {
+    in_namespace_as_root(|ns| {
+        ns.compile("measure");
+        let _holder = ready(ns.program(ns.compile("crowd")).args(["1", "50000", "0", "11"]));
+        for words in ["list -o pids -f csv", "stat id:0"] {
+            let (peak, time) = measured(ns, words);
+            assert!(peak < 64 << 10 && time < SOON, "{words}: {peak} KiB, {time:?}");
+        }
+        let text = ns.shmadm(["stat", "id:0"]).ok();
+        assert!(text.contains("not inspected: together they have too many mappings"), "{:.3000}", text);
+        let row = ns.table().remove(0);
+        let found = ns.shmadm(["stat", "id:0", "-f", "json"]).json()[0].take();
+        let count = found["attachments"].as_array().expect("an array").len() as u64;
+        let missing = found["attachments_missing"].as_u64().expect("a number");
+        assert!(missing > 0 && (count + missing).to_string() == row.nattch, "{count} {missing} {row:?}");
+    });
+}

@@ -11,5 +11,7 @@ pub(crate) const LITTLE_KIB: u64 = 16 << 10;
 #[track_caller]
 pub(crate) fn peak_kib(measured: &Ended) -> u64 {
     assert_eq!(measured.code, Some(0), "{measured:?}");
-    measured.err.parse().unwrap_or_else(|_| panic!("{measured:?}"))
+    // The command itself may have written lines before.
+    let last = measured.err.lines().next_back().and_then(|line| line.parse().ok());
+    last.unwrap_or_else(|| panic!("{measured:.2000?}"))
 }
