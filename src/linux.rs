@@ -21,7 +21,7 @@ mod user_namespace;
 pub(crate) use descriptor::duplicate_inherited;
 pub(crate) use disposition::{ignore, is_ignored, restore_default};
 pub(crate) use errno::{cause, uninterrupted};
-pub(crate) use fork::{start, written_by_child};
+pub(crate) use fork::{in_child, start, written_by_child};
 pub(crate) use kcmp::compare_memory;
 pub(crate) use namespace::NamespaceFile;
 pub(crate) use page_cgroups::PageCgroups;

@@ -75,6 +75,21 @@ pub(crate) fn start(exec: impl FnOnce() -> Errno) -> Result<Pid, Errno> {
     }
 }
 
+/// Runs `work` in a child process, which then exits with the status that `work` returns. Does not wait for it.
+///
+/// # Errors
+/// Those of fork(2); `EBUSY` if this process has more than one thread.
+pub(crate) fn in_child(work: impl FnOnce() -> i32) -> Result<Pid, Errno> {
+    // SAFETY: the child leaves by exit_now or abort, even if `work` panics.
+    match unsafe { fork() }? {
+        ForkResult::Child => match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(status) => exit_now(status),
+            Err(_) => process::abort(),
+        },
+        ForkResult::Parent { child } => Ok(child),
+    }
+}
+
 /// Runs `work` in a child process with one thread, and returns what it writes. Changes to the child, such as setns(2)
 /// into a user namespace, end with it. `inspect` gets the child's pid while the pid cannot be reused.
 ///

@@ -4,6 +4,8 @@
 //! microseconds. Names, source files and lines take longer, so [`describe`] looks them up afterwards.
 
 mod code;
+mod describe;
+mod elf;
 mod frame;
 mod frame_pointer;
 mod maps;
@@ -15,10 +17,11 @@ mod unwind;
 
 use std::sync::Arc;
 
+pub(crate) use describe::describe;
 pub(crate) use maps::Mappings;
 pub(crate) use memory::Memory;
 pub(crate) use module::{ModuleFile, Modules};
-pub(crate) use symbols::{Frame, describe};
+pub(crate) use symbols::Frame;
 
 /// The maximum number of frames kept per stack.
 pub(crate) const MAX_FRAMES: usize = 64;

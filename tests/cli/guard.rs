@@ -3,6 +3,7 @@
 mod bystanders;
 mod creators;
 mod forbidden;
+mod hostile;
 mod kinds;
 mod recipes;
 mod signals;

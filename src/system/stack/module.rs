@@ -10,36 +10,20 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use object::elf::{FileHeader64, PT_LOAD, ProgramHeader64, SHN_UNDEF, Sym64};
-use object::read::elf::{ElfFile64, ProgramHeader, Sym, SymbolTable};
-use object::{Endianness, Object, ObjectSection, ReadCache, ReadRef};
-
+use super::elf::Tables;
 use super::maps::CodeMapping;
 
-/// The largest section that is read, in bytes.
-pub(super) const MAX_SECTION_BYTES: u64 = 512 << 20;
-/// The largest unwind table, in bytes. It is read while the process waits.
-const MAX_UNWIND_TABLE_BYTES: u64 = 64 << 20;
+/// The maximum size of all unwind tables that are kept, in bytes.
+const MAX_KEPT_BYTES: usize = 192 << 20;
 /// The maximum number of files kept open.
 const MAX_OPEN_FILES: usize = 200;
-
-/// A section of an ELF file.
-#[derive(Debug, Clone)]
-pub(super) struct Section {
-    pub address: u64,
-    pub bytes: Arc<[u8]>,
-}
 
 /// A program or library from which code is mapped, with the data needed for unwinding.
 #[derive(Debug)]
 pub(crate) struct Module {
     /// The file, for looking up names afterwards.
     pub file: Arc<ModuleFile>,
-    loads: Vec<Load>,
-    pub(super) eh_frame: Option<Section>,
-    pub(super) eh_frame_hdr: Option<Section>,
-    /// The address of the C library's variable `environ`, relative to the file.
-    pub environ: Option<u64>,
+    pub(super) tables: Tables,
 }
 
 /// The file of a module. It stays open, so that names can be looked up even if it is deleted.
@@ -61,46 +45,25 @@ struct State {
     modified: (i64, i64),
 }
 
-/// A mapped part of the file: a program header of type PT_LOAD.
-#[derive(Debug, Clone, Copy)]
-struct Load {
-    offset: u64,
-    size: u64,
-    address: u64,
-}
-
 impl Module {
     /// Reads the data needed for unwinding. The file is read, not mapped: if another process truncates it, reading
     /// fails instead of raising SIGBUS.
     fn read(file: File, path: &Path) -> io::Result<Module> {
         let state = State::of(&file)?;
-        let cache = ReadCache::new(&file);
-        let elf = ElfFile64::<Endianness, _>::parse(&cache).map_err(io::Error::other)?;
-        let endian = elf.endian();
-        let load = |header: &ProgramHeader64<Endianness>| Load {
-            offset: header.p_offset(endian),
-            size: header.p_filesz(endian),
-            address: header.p_vaddr(endian),
-        };
-        let loads =
-            elf.elf_program_headers().iter().filter(|header| header.p_type(endian) == PT_LOAD).map(load).collect();
-        let section = |name| {
-            let section = elf.section_by_name(name).filter(|section| section.size() <= MAX_UNWIND_TABLE_BYTES)?;
-            Some(Section { address: section.address(), bytes: section.data().ok()?.into() })
-        };
-        let (eh_frame, eh_frame_hdr) = (section(".eh_frame"), section(".eh_frame_hdr"));
-        let environ = environ_of(&elf);
-        drop(cache);
+        let tables = Tables::read(&file).map_err(io::Error::other)?;
         let file = Arc::new(ModuleFile { path: path.to_owned(), state, file: Mutex::new(Some(file)) });
-        Ok(Module { file, loads, eh_frame, eh_frame_hdr, environ })
+        Ok(Module { file, tables })
     }
 
     /// Converts an address in the process to one relative to the file.
     pub(crate) fn address(&self, mapping: &CodeMapping, address: u64) -> Option<u64> {
         let offset = (address - mapping.start).checked_add(mapping.offset)?;
-        let load =
-            self.loads.iter().find(|load| offset.checked_sub(load.offset).is_some_and(|into| into < load.size))?;
-        (offset - load.offset).checked_add(load.address)
+        self.tables.address(offset)
+    }
+
+    /// Returns the address of the C library's variable `environ`, relative to the file.
+    pub(crate) fn environ(&self) -> Option<u64> {
+        self.tables.environ
     }
 
     /// Converts an address relative to the file to one in the process, using one of the file's mappings.
@@ -138,35 +101,6 @@ impl State {
     }
 }
 
-/// Returns the address of `environ` in a C library or a statically linked program.
-fn environ_of<'data, R: ReadRef<'data>>(elf: &ElfFile64<'data, Endianness, R>) -> Option<u64> {
-    let mut found = None;
-    each_definition(elf, elf.elf_dynamic_symbol_table(), |symbol, name| {
-        if matches!(name, b"environ" | b"__environ") {
-            found = found.or(Some(symbol.st_value(elf.endian())));
-        }
-    });
-    found
-}
-
-/// Visits each symbol of a table that is defined in its file, with its name. All names are read at once: reading them one
-/// by one takes a system call each.
-pub(super) fn each_definition<'data, R: ReadRef<'data>>(
-    elf: &ElfFile64<'data, Endianness, R>,
-    table: &SymbolTable<'data, FileHeader64<Endianness>, R>,
-    mut visit: impl FnMut(&Sym64<Endianness>, &[u8]),
-) {
-    let strings =
-        elf.section_by_index(table.string_section()).ok().filter(|section| section.size() <= MAX_SECTION_BYTES);
-    let Some(strings) = strings.and_then(|section| section.data().ok()) else { return };
-    let endian = elf.endian();
-    for symbol in table.iter().filter(|symbol| symbol.st_shndx(endian) != SHN_UNDEF) {
-        let name = strings.get(symbol.st_name(endian) as usize..).unwrap_or_default();
-        let length = memchr::memchr(0, name).unwrap_or(name.len());
-        visit(symbol, &name[..length]);
-    }
-}
-
 /// Opens a file that another user chose, if it is a regular file. Never blocks on other types, such as a FIFO.
 pub(super) fn open_regular(path: &Path) -> io::Result<File> {
     let named = File::options().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path)?;
@@ -180,6 +114,8 @@ pub(super) fn open_regular(path: &Path) -> io::Result<File> {
 #[derive(Debug, Default)]
 pub(crate) struct Modules {
     known: HashMap<Key, Option<Arc<Module>>>,
+    /// The size of their tables in bytes.
+    kept: usize,
 }
 
 /// Identifies a mapped file in the maps of all processes. While the file is open, its inode cannot be reused.
@@ -200,16 +136,18 @@ impl Modules {
         if let Some(known) = self.known.get(&key) {
             return known.clone();
         }
-        if self.known.len() >= MAX_OPEN_FILES {
+        if self.known.len() >= MAX_OPEN_FILES || self.kept >= MAX_KEPT_BYTES {
             self.close_all();
         }
         let module = open(mapping, tid).map(Arc::new);
+        self.kept += module.as_ref().map_or(0, |module| module.tables.size());
         self.known.insert(key, module.clone());
         module
     }
 
     /// Drops all modules and closes their files.
     fn close_all(&mut self) {
+        self.kept = 0;
         for (_, module) in self.known.drain() {
             if let Some(module) = module {
                 module.file.close();

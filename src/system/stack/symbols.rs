@@ -1,25 +1,29 @@
 //! Translating addresses to functions, source files and lines: by debug information (DWARF), else by the symbol table.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use addr2line::Context;
 use gimli::{EndianArcSlice, Reader, RunTimeEndian};
 use object::elf::STT_FUNC;
 use object::read::elf::{ElfFile64, Sym};
 use object::{Endianness, Object, ObjectSection, ReadCache};
+use serde::{Deserialize, Serialize};
 
 use super::Place;
-use super::module::{MAX_SECTION_BYTES, ModuleFile, each_definition, open_regular};
+use super::elf::{MAX_SECTION_BYTES, each_definition};
+use super::module::{ModuleFile, open_regular};
 use super::names::demangled;
 use crate::values::visible;
 
+/// The longest path that is shown, in bytes: PATH_MAX.
+const MAX_PATH_BYTES: usize = 4096;
+
 /// The description of a frame. An inlined function has a frame of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Frame {
     /// The function, demangled; `None` for a stripped program.
     pub function: Option<String>,
@@ -36,42 +40,25 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    fn bare(place: &Place) -> Frame {
+    /// Returns the frame without names.
+    pub(super) fn bare(place: &Place) -> Frame {
         let module = place.module.as_ref().map(|file| visible(file.path.as_os_str().as_encoded_bytes()).into_owned());
         Frame { module, offset: place.address, ..Frame::default() }
     }
 }
 
-/// Returns the frames of these stacks, innermost first. After `limit` it stops, and the remaining frames have no names.
-///
-/// The files belong to the traced programs. A separate thread reads them, so that a file system that does not answer
-/// delays the caller no longer than `limit`.
-pub(crate) fn describe(stacks: &[Vec<Place>], limit: Duration) -> Vec<Vec<Frame>> {
-    let (sender, receiver) = mpsc::channel();
-    let work: Vec<_> = stacks.to_vec();
-    let started = thread::Builder::new().spawn(move || {
-        let mut symbolizer = Symbolizer::default();
-        for stack in work {
-            let frames: Vec<_> = stack.iter().flat_map(|place| symbolizer.frames(place)).collect();
-            if sender.send(frames).is_err() {
-                return;
-            }
-        }
-    });
-    let deadline = Instant::now() + limit;
-    let next = |stack: &Vec<Place>| {
-        let left = deadline.saturating_duration_since(Instant::now());
-        receiver.recv_timeout(left).unwrap_or_else(|_| stack.iter().map(Frame::bare).collect())
-    };
-    let described = stacks.iter().map(next).collect();
-    // If no thread could be started, no stack has names.
-    drop(started);
-    described
+/// How much to look up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// Functions, inlined functions, source files and lines.
+    Lines,
+    /// Only functions, without debug information.
+    Functions,
 }
 
 /// The files seen so far. Each is read once.
-#[derive(Default)]
-struct Symbolizer {
+pub(super) struct Symbolizer {
+    detail: Detail,
     modules: HashMap<*const ModuleFile, Option<Symbols>>,
     known: HashMap<(*const ModuleFile, u64), Vec<Frame>>,
     /// Keeps the modules alive, so that their addresses stay unique as keys.
@@ -79,7 +66,12 @@ struct Symbolizer {
 }
 
 impl Symbolizer {
-    fn frames(&mut self, place: &Place) -> Vec<Frame> {
+    pub(super) fn new(detail: Detail) -> Symbolizer {
+        Symbolizer { detail, modules: HashMap::new(), known: HashMap::new(), kept: Vec::new() }
+    }
+
+    /// Returns the frames of a place, innermost first.
+    pub(super) fn frames(&mut self, place: &Place) -> Vec<Frame> {
         let Some(file) = &place.module else { return vec![Frame::bare(place)] };
         let key = Arc::as_ptr(file);
         if let Some(known) = self.known.get(&(key, place.address)) {
@@ -87,7 +79,7 @@ impl Symbolizer {
         }
         let symbols = self.modules.entry(key).or_insert_with(|| {
             self.kept.push(Arc::clone(file));
-            Symbols::read(file)
+            Symbols::read(file, self.detail)
         });
         let named = symbols.as_ref().map(|symbols| symbols.frames(place)).unwrap_or_default();
         let frames = if named.is_empty() { vec![Frame::bare(place)] } else { named };
@@ -112,18 +104,19 @@ struct Function {
 }
 
 impl Symbols {
-    fn read(module: &ModuleFile) -> Option<Symbols> {
+    fn read(module: &ModuleFile, detail: Detail) -> Option<Symbols> {
         let file = module.open()?;
         let cache = ReadCache::new(&file);
         let elf = ElfFile64::<Endianness, _>::parse(&cache).ok()?;
-        let mut symbols = Symbols { debug: debug_information(&elf), functions: functions(&elf) };
+        let debug = |elf: &_, file: &_| if detail == Detail::Lines { debug_information(elf, file) } else { None };
+        let mut symbols = Symbols { debug: debug(&elf, &file), functions: functions(&elf) };
         // Distributions put debug information into a separate file, named after the build ID.
         if let (None, Some(path)) = (&symbols.debug, elf.build_id().ok().flatten().and_then(debug_file))
             && let Ok(file) = open_regular(Path::new(&path))
         {
             let cache = ReadCache::new(&file);
             if let Ok(elf) = ElfFile64::<Endianness, _>::parse(&cache) {
-                symbols.debug = debug_information(&elf);
+                symbols.debug = debug(&elf, &file);
                 symbols.functions.extend(functions(&elf));
             }
         }
@@ -160,14 +153,14 @@ fn by_debug_information(debug: &Context<Bytes>, probe: u64, place: &Place) -> Ve
     let unit = debug.find_dwarf_and_unit(probe).skip_all_loads();
     let directory = unit.and_then(|unit| {
         let directory = unit.comp_dir.as_ref()?.to_slice().ok()?;
-        Some(visible(&directory).into_owned())
+        Some(shown(&directory))
     });
     let mut frames = Vec::new();
     while let Ok(Some(frame)) = found.next() {
         let location = frame.location.as_ref();
         frames.push(Frame {
             function: frame.function.and_then(|name| Some(demangled(name.raw_name().ok()?.as_bytes()))),
-            file: location.and_then(|at| at.file).map(|file| visible(file.as_bytes()).into_owned()),
+            file: location.and_then(|at| at.file).map(|file| shown(file.as_bytes())),
             directory: directory.clone(),
             line: location.and_then(|at| at.line),
             ..Frame::bare(place)
@@ -176,15 +169,27 @@ fn by_debug_information(debug: &Context<Bytes>, probe: u64, place: &Place) -> Ve
     frames
 }
 
-fn debug_information<'data, R: object::ReadRef<'data>>(
-    elf: &ElfFile64<'data, Endianness, R>,
+/// Returns a path, escaped for display and with a maximum length.
+fn shown(path: &[u8]) -> String {
+    visible(&path[..path.len().min(MAX_PATH_BYTES)]).into_owned()
+}
+
+fn debug_information<'data>(
+    elf: &ElfFile64<'data, Endianness, &'data ReadCache<&'data File>>,
+    file: &File,
 ) -> Option<Context<Bytes>> {
     elf.section_by_name(".debug_info")?;
     let endian = if elf.is_little_endian() { RunTimeEndian::Little } else { RunTimeEndian::Big };
     let load = |id: gimli::SectionId| -> Result<Bytes, gimli::Error> {
         let section = elf.section_by_name(id.name()).filter(|section| section.size() <= MAX_SECTION_BYTES);
-        let bytes = section.and_then(|section| section.data().ok()).unwrap_or_default();
-        Ok(EndianArcSlice::new(bytes.into(), endian))
+        // Not through the cache, which would keep a second copy.
+        let bytes = section.and_then(|section| {
+            let (offset, size) = section.file_range()?;
+            let mut bytes = vec![0; usize::try_from(size).ok()?];
+            file.read_exact_at(&mut bytes, offset).ok()?;
+            Some(bytes)
+        });
+        Ok(EndianArcSlice::new(bytes.unwrap_or_default().into(), endian))
     };
     Context::from_dwarf(gimli::Dwarf::load(load).ok()?).ok()
 }

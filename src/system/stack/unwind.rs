@@ -182,10 +182,10 @@ mod machine {
     }
 
     fn described(module: &Module, address: u64) -> Option<Described<'_>> {
-        let section = module.eh_frame.as_ref()?;
+        let section = module.tables.eh_frame.as_ref()?;
         let table = EhFrame::new(&section.bytes, LittleEndian);
         let mut bases = BaseAddresses::default().set_eh_frame(section.address);
-        let index = module.eh_frame_hdr.as_ref().and_then(|section| {
+        let index = module.tables.eh_frame_hdr.as_ref().and_then(|section| {
             bases = bases.clone().set_eh_frame_hdr(section.address);
             EhFrameHdr::new(&section.bytes, LittleEndian).parse(&bases, 8).ok()
         });

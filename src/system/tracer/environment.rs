@@ -42,7 +42,7 @@ fn pointers(tid: i32, mappings: &Mappings, memory: &mut Memory, modules: &mut Mo
     let candidates = mappings.iter().filter(|mapping| Some(mapping.inode) == program || is_c_library(&mapping.path));
     let mut variables = candidates.filter_map(|mapping| {
         let module = modules.of(mapping, tid)?;
-        module.address_in_process(mapping, module.environ?)
+        module.address_in_process(mapping, module.environ()?)
     });
     let array = memory.word(variables.next()?)?;
     let mut pointers = Vec::new();

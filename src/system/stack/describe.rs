@@ -1,0 +1,119 @@
+//! Looking up names in files that belong to the traced programs, safely.
+//!
+//! A file can be made so that a library that reads it overflows the stack, or allocates without end. So a child process
+//! reads the files, with limits on memory and time. If it dies, only the names of one stack are lost.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::slice;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{DumpableBehavior, WaitOptions, set_dumpable_behavior, waitpid};
+use rustix::stdio::dup2_stderr;
+
+use super::Place;
+use super::symbols::{Detail, Frame, Symbolizer};
+use crate::linux::{in_child, restore_default, uninterrupted};
+use crate::system::memory_left::memory_left;
+
+/// The address space of the child process in bytes, unless half of the memory that is left is less.
+const MAX_MEMORY: u64 = 1 << 30;
+/// The maximum number of bytes of an answer.
+const MAX_ANSWER: u64 = 64 << 20;
+
+/// The maximum time to wait for a killed process.
+const MAX_DEATH: Duration = Duration::from_millis(250);
+
+/// Returns the frames of these stacks, innermost first. After `limit` it stops, and the remaining frames have no names.
+///
+/// Without names are also the frames that cannot be looked up: if no child process can be created (this process has
+/// other threads, RLIMIT_NPROC), or if reading their files takes too much memory.
+pub(crate) fn describe(stacks: &[Vec<Place>], limit: Duration) -> Vec<Vec<Frame>> {
+    let deadline = Instant::now() + limit;
+    let bare = |stack: &Vec<Place>| stack.iter().map(Frame::bare).collect();
+    let mut described = Vec::new();
+    while described.len() < stacks.len() && Instant::now() < deadline {
+        described.extend(look_up(&stacks[described.len()..], Detail::Lines, deadline));
+        // The child process has died at this stack. Most often that is because of its debug information.
+        if let Some(stack) = stacks.get(described.len()) {
+            let named = look_up(slice::from_ref(stack), Detail::Functions, deadline).pop();
+            described.push(named.unwrap_or_else(|| bare(stack)));
+        }
+    }
+    described.extend(stacks[described.len()..].iter().map(bare));
+    described
+}
+
+/// Looks up the names of these stacks in a child process, until it ends or the deadline has passed.
+fn look_up(stacks: &[Vec<Place>], detail: Detail, deadline: Instant) -> Vec<Vec<Frame>> {
+    let Ok((reader, writer)) = io::pipe() else { return Vec::new() };
+    // While SIGCHLD is ignored, a child's pid is free as soon as it exits.
+    if restore_default(Signal::SIGCHLD).is_err() {
+        return Vec::new();
+    }
+    let child = in_child(|| {
+        if confine().is_err() {
+            return 1;
+        }
+        let mut symbolizer = Symbolizer::new(detail);
+        let answer = |stack: &Vec<Place>| -> io::Result<()> {
+            let frames: Vec<Frame> = stack.iter().flat_map(|place| symbolizer.frames(place)).collect();
+            let mut line = serde_json::to_vec(&frames)?;
+            line.push(b'\n');
+            (&writer).write_all(&line)
+        };
+        i32::from(stacks.iter().try_for_each(answer).is_err())
+    });
+    drop(writer);
+    let Ok(child) = child else { return Vec::new() };
+    let answers = BufReader::new(Until { reader: File::from(OwnedFd::from(reader)), deadline });
+    let lines = answers.take(MAX_ANSWER).lines();
+    let described = lines.map_while(|line| serde_json::from_str(&line.ok()?).ok()).take(stacks.len()).collect();
+    end(child);
+    described
+}
+
+/// Limits this process, which is about to read files that other users control.
+fn confine() -> io::Result<()> {
+    // The runtime reports a stack overflow there.
+    dup2_stderr(File::options().write(true).open("/dev/null")?)?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    let left = memory_left().map_or(u64::MAX, |left| left.bytes / 2);
+    let (_, hard) = getrlimit(Resource::RLIMIT_AS)?;
+    Ok(setrlimit(Resource::RLIMIT_AS, MAX_MEMORY.min(left).min(hard), hard)?)
+}
+
+/// Ends a child process. If it cannot be killed at once, because a file system does not answer, its next parent waits
+/// for it.
+fn end(child: Pid) {
+    let _ = kill(child, Signal::SIGKILL);
+    let pid = rustix::process::Pid::from_raw(child.as_raw());
+    let deadline = Instant::now() + MAX_DEATH;
+    while matches!(uninterrupted(|| waitpid(pid, WaitOptions::NOHANG)), Ok(None)) && Instant::now() < deadline {
+        sleep(Duration::from_millis(1));
+    }
+}
+
+/// Reads until a deadline.
+struct Until {
+    reader: File,
+    deadline: Instant,
+}
+
+impl Read for Until {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let limit = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+        let mut polled = [PollFd::from_borrowed_fd(self.reader.as_fd(), PollFlags::IN)];
+        match uninterrupted(|| poll(&mut polled, Some(&limit)))? {
+            0 => Err(io::ErrorKind::TimedOut.into()),
+            _ => self.reader.read(buffer),
+        }
+    }
+}
