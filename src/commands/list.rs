@@ -152,7 +152,7 @@ impl List {
                     .map(|all_namespaces| || all_namespaces.counts().map(NamespaceRecord::new).collect::<Vec<_>>());
                 let shown = Shown {
                     columns,
-                    may_leave_out: self.columns.is_empty(),
+                    may_leave_out: columns::only_adds(&self.columns),
                     has_headings: !self.no_headings,
                     view,
                     rows: self.sorted(matching, view)?,

@@ -6,6 +6,7 @@ mod column;
 
 pub(crate) use column::Alignment;
 pub use column::Column;
+pub(super) use column::EXPENDABLE;
 
 use crate::segments::holders::Holders;
 use crate::segments::state::{self, Presence};

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, TableStyle, Width};
 
 use super::Output;
-use super::columns::{Alignment, Column};
+use super::columns::{Alignment, Column, EXPENDABLE};
 use super::grid::enough;
 use super::record::View;
 use crate::error::{Error, Result};
@@ -18,8 +18,6 @@ use crate::sysv::Segment;
 const BATCH: usize = 8;
 /// Spaces between columns.
 const GAP: u16 = 2;
-/// The columns that a narrow terminal hides, in this order.
-const EXPENDABLE: &[&str] = &["COMMAND", "RSS", "IDLE", "PERMS", "OWNER"];
 /// The minimum width of a text that is cut.
 const MIN_TEXT_WIDTH: u16 = 10;
 
@@ -199,7 +197,7 @@ fn style_of(segment: &Segment, view: &View<'_>) -> Style {
     }
 }
 
-fn text_width(text: &str) -> usize {
+pub(super) fn text_width(text: &str) -> usize {
     // Nearly every cell is ASCII.
     if text.is_ascii() { text.len() } else { unicode_width::UnicodeWidthStr::width(text) }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Namespace, Row, in_namespace};
+use crate::support::{Namespace, Row, in_namespace, on_terminal};
 
 /// Makes segments of these sizes that reserve no memory, without a key; and touches as many pages of each.
 fn make(ns: &Namespace, sizes: &[u64], touched: usize) {
@@ -227,6 +227,22 @@ fn the_table_names_the_limits_for_people() {
         let words = |name| line(name).split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
         assert_eq!(words("SHMMAX"), "SHMMAX 1M 4K - 0.39 % largest segment");
         assert_eq!(words("SHMALL"), "SHMALL 3 (12K) 1 (4K) 2 (8K) 33.33 % pages in total");
+    });
+}
+
+#[test]
+fn a_narrow_terminal_has_room_for_whose_namespace_it_is() {
+    in_namespace(|ns| {
+        for (width, hidden) in [(200, ""), (80, "SWAPPED"), (60, "OF SHMMNI")] {
+            let line = "$SHMADM limits --all-namespaces 2>/dev/null";
+            let out = on_terminal(ns, &format!("rows 24 cols {width}"), line);
+            let title = out.lines().next().expect("titles");
+            assert!(title.ends_with("  WHO") && title.len() + 15 <= width, "{title}");
+            assert_eq!(hidden.is_empty(), title.contains("SWAPPED"), "{title}");
+            assert!(hidden.is_empty() || !title.contains(hidden), "{title}");
+            let mut rows = out.lines().take_while(|line| !line.starts_with("segments of"));
+            assert!(rows.all(|line| line.chars().count() <= width), "{out}");
+        }
     });
 }
 

@@ -65,6 +65,18 @@ pub(super) fn resolve(words: &[ColumnWord], defaults: Vec<&'static Column>) -> R
     Ok(columns)
 }
 
+/// Returns whether the words name none of the columns that a narrow terminal hides. They may be hidden then.
+pub(super) fn only_adds(words: &[ColumnWord]) -> bool {
+    match words.first() {
+        None => true,
+        Some(ColumnWord::Added(_)) => !words.iter().any(|word| match word {
+            ColumnWord::Named(column) | ColumnWord::Added(column) => column.is_expendable(),
+            ColumnWord::All | ColumnWord::Help => false,
+        }),
+        Some(_) => false,
+    }
+}
+
 /// Returns the completion candidates for a word.
 pub(crate) fn candidates(word: &OsStr) -> Vec<CompletionCandidate> {
     let plus = if word.as_encoded_bytes().starts_with(b"+") { "+" } else { "" };
@@ -89,6 +101,11 @@ mod tests {
         assert_eq!(titles("Owner,key").unwrap(), ["OWNER", "KEY"]);
         assert_eq!(titles("+owner,id,+rss").unwrap(), ["KEY", "ID", "OWNER", "RSS"]);
         assert_eq!(titles("all").unwrap().len(), COLUMNS.len());
+        for (words, expected) in [("+pids,unit", true), ("+pids,rss", false), ("pids", false), ("all", false)] {
+            let parsed: Vec<_> = words.split(',').map(|word| word.parse().unwrap()).collect();
+            assert_eq!(only_adds(&parsed), expected, "{words}");
+        }
+        assert!(only_adds(&[]));
         assert!(titles("owner,+key").is_err());
     }
 }

@@ -38,7 +38,15 @@ pub enum Alignment {
 pub(super) const DEFAULT_COLUMNS: &[&str] =
     &["KEY", "ID", "OWNER", "PERMS", "SIZE", "RSS", "NATTCH", "STATUS", "IDLE", "COMMAND"];
 
+/// The columns that a narrow terminal hides, in this order.
+pub(in crate::output) const EXPENDABLE: &[&str] = &["COMMAND", "RSS", "IDLE", "PERMS", "OWNER"];
+
 impl Column {
+    /// Returns whether a narrow terminal hides it.
+    pub(crate) fn is_expendable(&self) -> bool {
+        EXPENDABLE.contains(&self.title)
+    }
+
     /// Returns the column with this title, in upper or lower case.
     ///
     /// # Errors

@@ -28,6 +28,23 @@ fn on_a_terminal_it_fits_and_ends_with_totals() {
 }
 
 #[test]
+fn added_columns_take_the_place_of_those_that_matter_least() {
+    in_namespace(|ns| {
+        let _maker = start(ns.program("perl").args(["-e", STAYS, &"x".repeat(200)]));
+        let first = |words: &str| {
+            let out = on_terminal(ns, "rows 24 cols 80", &format!("$SHMADM --color never list {words}"));
+            out.lines().next().expect("the titles").to_owned()
+        };
+        let added = first("-o +ctime,cpid,lpid,swap,mode");
+        let titles: Vec<_> = added.split_whitespace().collect();
+        assert!(added.len() <= 80 && titles.ends_with(&["CTIME", "CPID", "LPID", "SWAP", "MODE"]), "{added}");
+        assert!(added.starts_with("KEY") && !added.contains("COMMAND"), "{added}");
+        // What is named stays.
+        assert!(first("-o +ctime,cpid,lpid,swap,mode,command").contains("COMMAND"));
+    });
+}
+
+#[test]
 fn a_terminal_of_unknown_height_has_a_width() {
     in_namespace(|ns| {
         let _maker = start(ns.program("perl").args(["-e", STAYS, &"x".repeat(200)]));
