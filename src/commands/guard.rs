@@ -95,7 +95,15 @@ impl Guard {
                 }
             },
             Outcome::NotStarted(errno) => {
-                say(Error::io(format_args!("run {}", visible_path(Path::new(&self.command[0]))), &errno.into()));
+                let action = format!("run {}", visible_path(Path::new(&self.command[0])));
+                let is_searched = !self.command[0].as_encoded_bytes().contains(&b'/');
+                say(match errno {
+                    // execvp(3) gives the same error for a script whose interpreter is missing.
+                    Errno::ENOENT if is_searched => {
+                        Error::cannot(action, "there is no such program in PATH, or its interpreter is missing")
+                    }
+                    _ => Error::io(action, &errno.into()),
+                });
                 (Leaks::default(), None)
             }
         };

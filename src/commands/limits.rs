@@ -10,6 +10,7 @@ use crate::segments::all_namespaces::AllNamespaces;
 use crate::segments::lookup::{self, rows};
 use crate::segments::rmid_forced;
 use crate::system::meminfo::shmem;
+use crate::values::counted;
 
 /// Show the limits on shared memory, and how much of them is used
 ///
@@ -105,7 +106,7 @@ impl Limits {
                 limit.name,
                 limit.share().unwrap_or(0.0),
                 limit.used.unwrap_or(0),
-                limit.limit,
+                counted(limit.limit, if limit.name == "SHMALL" { "page" } else { "segment" }),
                 limit.sysctl
             ));
         }

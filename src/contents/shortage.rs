@@ -26,7 +26,7 @@ pub(crate) fn shortage(contents: &Contents<'_>, name: &str, part: Range<u64>) ->
     let (length, bytes) = (human(length.into()), human(left.bytes.into()));
     Some(format!(
         "warning: writing {length} to {name} takes more new memory than the {bytes} that {}; write less, or make room \
-         first: `shmadm list --sort rss` shows what segments take",
+         first: `shmadm list --sort rss --reverse` shows what segments take",
         Meaning(&left.bound)
     ))
 }

@@ -68,7 +68,8 @@ impl Manifest {
     /// # Errors
     /// The reason why the text is not a valid manifest.
     pub(super) fn from_json(text: &[u8], mtime: u64) -> Result<Manifest, String> {
-        let manifest: Manifest = serde_json::from_slice(text).map_err(|error| format!("its manifest: {error}"))?;
+        let manifest: Manifest =
+            serde_json::from_slice(text).map_err(|error| format!("its manifest is invalid: {error}"))?;
         if manifest.format != "shmadm" || manifest.version != VERSION {
             return Err(format!("its manifest has format {:?}, version {}", manifest.format, manifest.version));
         }

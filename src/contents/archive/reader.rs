@@ -98,7 +98,7 @@ impl Members {
     fn zeros(&mut self, count: usize) -> Result<()> {
         let mut zeros = vec![0; count];
         self.read(&mut zeros)?;
-        if zeros.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(self.damaged("padding that is not zero")) }
+        if zeros.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(self.damaged("its padding is not zero")) }
     }
 
     fn expect_end(&mut self) -> Result<()> {
@@ -158,18 +158,18 @@ fn check(members: &mut Members, advance: Advance<'_>) -> Result<Vec<(SavedSegmen
         let start = members.at;
         let member = members.next()?;
         if *mtime.get_or_insert(member.mtime) != member.mtime {
-            return Err(members.damaged("members with different times"));
+            return Err(members.damaged("its members have different times"));
         }
         let (id, offset) = match member.content {
             Content::Extent { id, offset } => (id, offset),
             Content::Manifest => break member,
-            Content::Digest => return Err(members.damaged("a checksum without a manifest")),
+            Content::Digest => return Err(members.damaged("it has a checksum without a manifest")),
         };
         if current.as_ref().is_some_and(|seen| seen.id != id) {
             summaries.extend(current.take().map(Summary::from));
         }
         if summaries.len() >= SEGMENTS {
-            return Err(members.damaged("too many segments"));
+            return Err(members.damaged("it has too many segments"));
         }
         let seen =
             current.get_or_insert_with(|| Seen { id, start, bytes: 0, end: 0, digest: ExtentsDigest::default() });
@@ -243,7 +243,9 @@ fn compare(members: &Members, manifest: Manifest, summaries: &[Summary]) -> Resu
         segments.push((segment, start));
     }
     match summaries.next() {
-        Some(seen) => Err(members.damaged(format_args!("data of segment id:{}, which its manifest lacks", seen.id))),
+        Some(seen) => {
+            Err(members.damaged(format_args!("it has data of segment id:{}, which its manifest lacks", seen.id)))
+        }
         None => Ok(segments),
     }
 }

@@ -35,6 +35,12 @@ pub(super) fn limits() -> Check {
         _ if limits.max_bytes < page_size() => Health::Problem,
         _ => Health::Ok,
     };
+    let finding = match status {
+        Health::Ok => finding,
+        _ if segments >= MUCH => format!("SHMMNI is used to {segments} %: {finding}"),
+        _ if pages >= MUCH => format!("SHMALL is used to {pages} %: {finding}"),
+        _ => format!("SHMMAX allows no segment of a page: {finding}"),
+    };
     let check = Check::new("limits", status, finding);
     let raise = |name, limit, used| {
         let (list, raise) = (advice::command("list --orphaned", None), advice::raise(name, limit, used, None));
@@ -63,13 +69,13 @@ pub(super) fn rmid_forced() -> Check {
             "kernel.shm_rmid_forced is 0: the kernel keeps segments that nobody has attached",
         ),
         Some(true) => {
-            let finding = "kernel.shm_rmid_forced is 1: the kernel destroys a segment with its last detach, and what was \
-                           never attached when its creator exits";
+            let finding = "kernel.shm_rmid_forced is 1: the kernel destroys a segment with its last detach, and a segment \
+                           that was never attached when its creator exits";
             Check::new(name, Health::Warning, finding).remedy(format!("root can set it to 0: {set}"))
         }
         None => {
-            let finding = "/proc does not show kernel.shm_rmid_forced: if it is 1, the kernel destroys what nobody has \
-                           attached";
+            let finding = "/proc does not show kernel.shm_rmid_forced: if it is 1, the kernel destroys segments that \
+                           nobody has attached";
             Check::new(name, Health::Unknown, finding).remedy("run shmadm where /proc/sys is not hidden")
         }
     }

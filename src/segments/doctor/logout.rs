@@ -24,8 +24,8 @@ pub(super) fn remove_ipc() -> Check {
         return Check::new(name, Health::Ok, finding);
     }
     if !logind::is_running() && is_in_container() {
-        let finding = "this container shares the IPC namespace of the machine: whether the systemd-logind of the machine \
-                       removes segments when a user logs out cannot be seen from here";
+        let finding = "this container shares the IPC namespace of the machine: it cannot be seen from here whether the \
+                       machine's systemd-logind removes segments when a user logs out";
         return Check::new(name, Health::Unknown, finding).remedy("run shmadm doctor outside of the container");
     }
     if !logind::is_running() {

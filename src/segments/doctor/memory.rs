@@ -36,7 +36,7 @@ pub(super) fn cgroup() -> Check {
          segment keeps the cgroup full until it is removed",
         path.display()
     );
-    let list = advice::command("list --sort rss", None);
+    let list = advice::command("list --sort rss --reverse", None);
     let remedy =
         format!("raise the limit (MemoryMax= of the unit, --memory of the container), or remove segments: {list}");
     let status = if bytes == 0 { Health::Problem } else { Health::Warning };

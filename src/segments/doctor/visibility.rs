@@ -37,15 +37,15 @@ pub(super) fn table() -> Check {
 pub(super) fn processes() -> Check {
     let name = "processes";
     if !proc_is_ours() {
-        let finding = "/proc is missing, or shows the processes of another pid namespace: who has a segment attached and \
-                       whether its creator is alive is unknown";
+        let finding = "/proc is missing, or shows the processes of another pid namespace: it is unknown who has a \
+                       segment attached, and whether its creator is alive";
         return Check::new(name, Health::Warning, finding).remedy("mount /proc in this pid namespace");
     }
     let attachments = Attachments::find();
     let is_nested = status_line("self", "NSpid:").is_some_and(|pids| pids.split_ascii_whitespace().count() > 1);
     match (attachments.unreadable, attachments.error, is_nested) {
         (_, Some(error), _) => Check::new(name, Health::Unknown, format!("processes cannot be inspected: {error}")),
-        (0, None, false) => Check::new(name, Health::Ok, "what all processes have attached can be seen"),
+        (0, None, false) => Check::new(name, Health::Ok, "the attachments of all processes can be seen"),
         (0, None, true) => {
             let finding = "this is a pid namespace of its own: creators and users of segments outside of it are unknown, \
                            and never count as exited";
@@ -53,8 +53,7 @@ pub(super) fn processes() -> Check {
                 .remedy("run shmadm in the pid namespace of the machine (docker --pid=host)")
         }
         (unseen, None, _) => {
-            let verb = if unseen == 1 { "has" } else { "have" };
-            let finding = format!("what {} {verb} attached cannot be seen", counted(unseen, "process"));
+            let finding = format!("the attachments of {} cannot be seen", counted(unseen, "process"));
             let remedy = "run shmadm as root with CAP_SYS_PTRACE, and without a security module that forbids it";
             Check::new(name, Health::Note, finding).remedy(remedy)
         }
