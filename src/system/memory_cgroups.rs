@@ -57,6 +57,10 @@ impl MemoryCgroups {
     pub(crate) fn find() -> io::Result<MemoryCgroups> {
         let mounts = fs::read("/proc/self/mountinfo")?;
         let (mounted, part, version) = mount(&mounts).ok_or(io::ErrorKind::NotFound)?;
+        let controllers = fs::read_to_string("/proc/cgroups").unwrap_or_default();
+        if version == Version::Two && has_memory_in_version_one(&controllers) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let is_whole = fs::metadata(&mounted)?.ino() == ROOT;
         Ok(MemoryCgroups { mounted, part, version, is_whole })
     }
@@ -163,6 +167,13 @@ fn mount(mounts: &[u8]) -> Option<(PathBuf, PathBuf, Version)> {
     unified
 }
 
+/// Returns whether /proc/cgroups (cgroups(7)) puts the memory controller into a hierarchy of version 1, where its
+/// number is not 0.
+fn has_memory_in_version_one(controllers: &str) -> bool {
+    let memory = controllers.lines().find_map(|line| line.strip_prefix("memory\t"));
+    memory.is_some_and(|fields| fields.split('\t').next() != Some("0"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,6 +192,14 @@ mod tests {
         ] {
             let expected = found.map(|(mounted, part, version)| (mounted.into(), part.into(), version));
             assert_eq!(mount(mounts.as_bytes()), expected, "{mounts}");
+        }
+    }
+
+    #[test]
+    fn the_memory_controller_is_in_one_version() {
+        let title = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t1\t1\n";
+        for (memory, expected) in [("memory\t4\t37\t1\n", true), ("memory\t0\t37\t1\n", false), ("", false)] {
+            assert_eq!(has_memory_in_version_one(&format!("{title}{memory}")), expected, "{memory}");
         }
     }
 }

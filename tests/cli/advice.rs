@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::support::{Ended, Namespace, ended, in_namespace, in_namespace_as_root, shmadm_path};
+use crate::support::{Ended, Namespace, Need, ended, in_namespace, in_namespace_as_root, needs, shmadm_path};
 
 /// Writes a sysctl of the test's own namespace.
 fn sysctl(ns: &Namespace, name: &str, value: &str) {
@@ -16,6 +16,9 @@ fn commands(error: &str) -> Vec<String> {
 
 /// Runs a command of an error as a shell does. `shmadm` is the tested program.
 fn follow(ns: &Namespace, command: &str) -> Ended {
+    if command.contains("sysctl -w") {
+        needs(Need::Program("sysctl"));
+    }
     let line = command.replace("shmadm ", &format!("{} ", shmadm_path()));
     ended(ns.program("sh").args(["-c", &line]).stdin(Stdio::null()))
 }

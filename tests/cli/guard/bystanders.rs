@@ -49,8 +49,8 @@ fn nothing_hangs_when_guard_is_killed() {
 
 #[test]
 fn strace_and_gdb_work_below_guard() {
-    needs(Need::Strace);
     in_namespace(|ns| {
+        needs(Need::Strace);
         let words = ["strace", "-f", "-o", "trace", "-e", "trace=shmget", "perl", "-e", LEAK];
         let leaky = guard(ns, PRIVATE, "", &words);
         assert_eq!(leaky.code, Some(1), "{leaky:?}");

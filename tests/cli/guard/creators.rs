@@ -38,8 +38,8 @@ fn traced(ns: &Namespace) -> impl Iterator<Item = Way> {
 
 #[test]
 fn one_of_twenty_cases_is_named() {
-    needs(Need::Program("make"));
     in_namespace(|ns| {
+        needs(Need::Program("make"));
         build(ns, "pool.c", "mkdir cases && cc -g -o cases/case pool.c");
         ns.file(
             "Makefile",
@@ -150,8 +150,8 @@ fn vfork_posix_spawn_and_exec_are_told_apart() {
 
 #[test]
 fn a_python_program_is_named_by_its_command_and_its_test() {
-    needs(Need::Program("python3"));
     in_namespace(|ns| {
+        needs(Need::Program("python3"));
         ns.file(
             "leak.py",
             "import ctypes, os\n\

@@ -82,8 +82,8 @@ fn a_living_stranger_keeps_what_it_created() {
 
 #[test]
 fn junit_has_a_failed_case_for_each_leak_or_one_that_passed() {
-    needs(Need::Program("python3"));
     in_namespace(|ns| {
+        needs(Need::Program("python3"));
         ns.open_to_all();
         let parse = "import sys, xml.etree.ElementTree as e; s = e.parse('junit').getroot().find('testsuite');
 print(s.get('tests'), s.get('failures'), s.get('errors'), len(s.findall('testcase')), len(s.findall('testcase/failure')));

@@ -42,8 +42,8 @@ fn expect_junit(ns: &Namespace, run: &Ended, words: &[&str]) {
 
 #[test]
 fn make_around_the_run_and_for_each_case() {
-    needs(Need::Program("make"));
     in_namespace(|ns| {
+        needs(Need::Program("make"));
         build_case(ns);
         ns.file("Makefile", "check: case-1 case-13\ncase-%:\n\t@./case $*\n");
         let whole = run(ns, recipe("make", "sh", 0));
@@ -59,8 +59,8 @@ fn make_around_the_run_and_for_each_case() {
 
 #[test]
 fn ctest_around_the_run_and_for_each_case() {
-    needs(Need::Program("ctest"));
     in_namespace(|ns| {
+        needs(Need::Program("ctest"));
         build_case(ns);
         ns.file(
             "CMakeLists.txt",
@@ -126,8 +126,8 @@ fn nextest_around_the_run_and_for_each_test() {
 
 #[test]
 fn bats_around_the_run_and_for_a_case() {
-    needs(Need::Program("bats"));
     in_namespace(|ns| {
+        needs(Need::Program("bats"));
         build_case(ns);
         ns.file("tests.bats", "@test \"one\" { ./case 1; }\n@test \"leaky\" { ./case 13; }\n");
         let whole = run(ns, recipe("bats", "sh", 0));

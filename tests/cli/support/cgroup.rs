@@ -74,5 +74,9 @@ fn root() -> Option<PathBuf> {
             .filter(|words| words[2] == kind && words[3].split(',').any(|word| word == option || option.is_empty()));
         Some(PathBuf::from(mount.next()?[1]))
     };
-    of("cgroup", "memory").or_else(|| of("cgroup2", ""))
+    let has_memory = |root: &PathBuf| {
+        let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+        controllers.split_whitespace().any(|controller| controller == "memory")
+    };
+    of("cgroup", "memory").or_else(|| of("cgroup2", "").filter(has_memory))
 }

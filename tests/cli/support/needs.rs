@@ -4,6 +4,7 @@
 //! `cargo test` prints the count at its end (tests/skipped.rs). With `SHMADM_TEST_STRICT=1` a skipped test fails; with
 //! `SHMADM_TEST_STRICT=but-root` it fails unless it is skipped because it needs root.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -32,8 +33,20 @@ pub(crate) enum Need<'a> {
     Strace,
 }
 
+thread_local! {
+    /// Whether this thread is in a test that may be skipped.
+    static IS_SKIPPABLE: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Ends the current test as skipped unless the machine has what it needs.
+///
+/// # Panics
+///
+/// If called before `in_namespace` or `skippable`, which catch the end: on a machine that lacks the program, the test
+/// would fail.
+#[track_caller]
 pub(crate) fn needs(need: Need) {
+    assert!(IS_SKIPPABLE.get(), "{need:?} is needed outside of in_namespace or skippable");
     if let Some(reason) = missing(need) {
         skip(reason);
     }
@@ -65,7 +78,10 @@ pub(super) fn name_of<F>() -> String {
 
 /// Runs a test of this name that may be skipped.
 pub(super) fn skippable_as(name: &str, test: impl FnOnce()) {
-    let Err(payload) = catch_unwind(AssertUnwindSafe(test)) else { return };
+    let before = IS_SKIPPABLE.replace(true);
+    let ended = catch_unwind(AssertUnwindSafe(test));
+    IS_SKIPPABLE.set(before);
+    let Err(payload) = ended else { return };
     match payload.downcast::<Skipped>() {
         Ok(skipped) => report(&format!("SKIPPED {name}: {}", skipped.0)),
         Err(panic) => resume_unwind(panic),

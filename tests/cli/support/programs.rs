@@ -4,7 +4,7 @@ use super::Ended;
 
 /// What a command may have resident, in KiB, whatever the size of the segment. Most of it is the program itself, and
 /// more than in a release.
-pub(crate) const LITTLE_KIB: u64 = 16 << 10;
+pub(crate) const LITTLE_KIB: u64 = 24 << 10;
 
 /// What `measure` (tests/programs/measure.c) said of a program that ended well: how much of it was resident at most, in
 /// KiB.
