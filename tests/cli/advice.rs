@@ -1,4 +1,4 @@
-//! Advice, followed to the letter in its situation.
+//! The advice of error messages, followed exactly in the situation that caused the error.
 
 use std::process::Stdio;
 
@@ -9,12 +9,12 @@ fn sysctl(ns: &Namespace, name: &str, value: &str) {
     ns.run("sh", ["-c", &format!("echo {value} > /proc/sys/kernel/{name}")]);
 }
 
-/// Returns the commands in an error, which stand between backquotes.
+/// Returns the commands that an error shows in backquotes.
 fn commands(error: &str) -> Vec<String> {
     error.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// Runs a command of an error as a shell does. `shmadm` is the tested program.
+/// Runs a command from an error in a shell in which `shmadm` is the tested program.
 fn follow(ns: &Namespace, command: &str) -> Ended {
     if command.contains("sysctl -w") {
         needs(Need::Program("sysctl"));
@@ -24,7 +24,7 @@ fn follow(ns: &Namespace, command: &str) -> Ended {
 }
 
 #[test]
-fn a_segment_that_is_too_small_is_not_to_be_taken() {
+fn a_segment_that_is_too_small_is_refused_with_advice() {
     in_namespace(|ns| {
         ns.shmadm(["create", "42", "--size", "100"]).ok();
         let holder = ns.hold(["read", "42", "--hold"]);
@@ -46,7 +46,7 @@ fn a_segment_that_is_too_small_is_not_to_be_taken() {
             ns.shmadm(["remove", "42", "-q"]).ok();
             ns.shmadm(["create", "42", "--size", "100"]).ok();
         }
-        // "Ask for at most 100 bytes."
+        // The error advised to ask for at most 100 bytes.
         ns.shmadm(["create", "42", "--size", "100", "--exist-ok"]).ok();
     });
 }
@@ -70,7 +70,7 @@ fn a_limit_of_the_address_space_is_named() {
 }
 
 #[test]
-fn the_owner_of_a_segment_is_told_how_to_permit_it() {
+fn an_owner_without_permission_gets_the_command_that_permits_it() {
     in_namespace_as_root(|ns| {
         ns.open_to_all();
         for mode in ["0", "044", "400"] {
@@ -91,7 +91,7 @@ fn the_owner_of_a_segment_is_told_how_to_permit_it() {
 }
 
 #[test]
-fn a_limit_that_is_reached_is_raised_as_it_says() {
+fn the_advised_command_raises_a_reached_limit() {
     in_namespace_as_root(|ns| {
         for (limit, value, line) in [
             ("shmmni", "0", "create 1 --size 1"),
@@ -101,7 +101,7 @@ fn a_limit_that_is_reached_is_raised_as_it_says() {
             let before = ns.run("cat", [format!("/proc/sys/kernel/{limit}")]);
             sysctl(ns, limit, value);
             let error = ns.shmadm(line.split(' ')).fails(1);
-            // There is no segment that could be removed.
+            // No segment can be removed here, so none must be suggested.
             assert!(!error.contains("remove"), "{error}");
             let [command] = &commands(&error)[..] else { panic!("{error}") };
             follow(ns, command).ok();
@@ -115,8 +115,8 @@ fn a_limit_that_is_reached_is_raised_as_it_says() {
             sysctl(ns, limit, value);
             let error = ns.shmadm(["create", "2", "--size", "8K"]).fails(1);
             assert!(error.contains("remove some"), "{error}");
-            let told = ns.shmadm(["limits"]).out;
-            let commands = [commands(&error), commands(&told)].concat();
+            let limits = ns.shmadm(["limits"]).out;
+            let commands = [commands(&error), commands(&limits)].concat();
             assert!(
                 commands.len() == 4 && commands[0] == "shmadm list" && commands[2] == "shmadm list",
                 "{commands:?}"
@@ -133,7 +133,7 @@ fn a_limit_that_is_reached_is_raised_as_it_says() {
 }
 
 #[test]
-fn a_container_is_told_of_its_runtime() {
+fn in_a_container_advice_names_its_runtime() {
     in_namespace_as_root(|ns| {
         sysctl(ns, "shmmni", "0");
         let script =

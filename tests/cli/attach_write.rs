@@ -1,4 +1,4 @@
-//! `attach-write`: which bytes get into a segment and which do not, and the attachment meanwhile.
+//! `attach-write`: which bytes it writes to a segment, which it refuses, and its attachment.
 
 mod address;
 mod hold;
@@ -17,15 +17,15 @@ use nix::sys::signal::Signal;
 
 use crate::support::{Ended, Namespace, Row, Running, ended, in_namespace, shmadm_path, wait_until};
 
-/// Runs `write` with these words, and nothing on its standard input.
+/// Runs `write` with these words and an empty standard input.
 #[track_caller]
 fn write(ns: &Namespace, words: &str) -> Ended {
     ns.shmadm(["write"].into_iter().chain(words.split(' ')))
 }
 
-/// A new segment of this many bytes, each of them an `x`: key 5, id 0.
+/// Creates a segment of this many bytes, each of them an `x`: key 5, id 0.
 #[track_caller]
-fn crosses(ns: &Namespace, size: usize) {
+fn create_filled(ns: &Namespace, size: usize) {
     ns.file("crosses", "x".repeat(size));
     ns.shmadm(["create", "5", "--from", "crosses"]).ok();
 }
@@ -52,7 +52,7 @@ fn column(ns: &Namespace, column: fn(Row) -> String) -> String {
 }
 
 #[test]
-fn a_text_is_a_c_string_to_others() {
+fn a_text_is_written_as_a_c_string() {
     in_namespace(|ns| {
         let reader = ns.compile("reader");
         ns.file("crosses", "x".repeat(64));
@@ -82,10 +82,10 @@ fn a_c_program_and_shmadm_read_each_other() {
 }
 
 #[test]
-fn a_text_ends_with_a_nul_and_a_file_does_not_unless_told() {
+fn a_text_ends_with_a_nul_and_a_file_only_with_an_option() {
     in_namespace(|ns| {
         ns.file("file", "abc");
-        crosses(ns, 8);
+        create_filled(ns, 8);
         for (words, input, expected) in [
             ("5 abc", "", b"abc\0xxxx"),
             ("5 abc --no-nul", "", b"abcxxxxx"),
@@ -117,7 +117,7 @@ fn a_text_ends_with_a_nul_and_a_file_does_not_unless_told() {
 #[test]
 fn a_redirected_file_is_read_from_where_it_stands() {
     in_namespace(|ns| {
-        crosses(ns, 8);
+        create_filled(ns, 8);
         let mut input = File::open(ns.file("file", "read before|abcd")).expect("a file");
         input.seek(SeekFrom::Start(12)).expect("a file that can seek");
         let written = Ended::from(ns.command(["write", "5", "--offset", "4"]).stdin(input).output().expect("shmadm"));
@@ -138,7 +138,7 @@ fn a_mebibyte_arrives_whole() {
 }
 
 #[test]
-fn zero_gives_the_pages_back_of_a_locked_segment_too() {
+fn zero_frees_the_pages_even_of_a_locked_segment() {
     in_namespace(|ns| {
         ns.shmadm(["create", "5", "--size", "32K", "--lock"]).ok();
         ns.shmadm(["create", "6", "--size", "64M"]).ok();
@@ -155,7 +155,7 @@ fn zero_gives_the_pages_back_of_a_locked_segment_too() {
 }
 
 #[test]
-fn create_makes_what_is_missing_and_takes_what_is_large_enough() {
+fn create_creates_a_missing_segment_and_uses_a_large_enough_one() {
     in_namespace(|ns| {
         write(ns, "5 hello --create 4K --mode 640").ok();
         assert_eq!(
@@ -187,7 +187,7 @@ fn forty_writers_that_create_share_one_segment() {
 fn input_that_is_known_to_be_too_long_changes_nothing() {
     in_namespace(|ns| {
         ns.file("nine", "123456789");
-        crosses(ns, 8);
+        create_filled(ns, 8);
         for (words, length, room) in [
             ("5 12345678", 9, 8),
             ("5 12345678 --zero --fill 65", 9, 8),
@@ -197,7 +197,7 @@ fn input_that_is_known_to_be_too_long_changes_nothing() {
             // Standard input, redirected from that file.
             ("5 --zero", 9, 8),
             ("5 --create 8", 9, 8),
-            // Nothing there, and nothing is made.
+            // The segment is missing, and none is created.
             ("6 12345678 --create 8", 9, 8),
             ("6 --file nine --create 8", 9, 8),
             ("6 --create 8", 9, 8),
@@ -209,7 +209,7 @@ fn input_that_is_known_to_be_too_long_changes_nothing() {
             assert!(error.contains(&format!("room for {room} ")), "{words}: {error}");
             assert_eq!((contents(ns, 8), ns.table().len()), (b"xxxxxxxx".to_vec(), 1), "{words}");
         }
-        // Nor was one made and removed again, which would have used up this identifier.
+        // None was created and removed again either: that would have used this identifier.
         assert_eq!(ns.shmadm(["create", "6", "--size", "1", "-q"]).ok(), "id:1\n");
     });
 }
@@ -217,11 +217,11 @@ fn input_that_is_known_to_be_too_long_changes_nothing() {
 #[test]
 fn a_stream_that_is_too_long_fails_where_the_segment_ends() {
     in_namespace(|ns| {
-        crosses(ns, 8);
+        create_filled(ns, 8);
         for (words, input, written, expected) in [
             ("5 --offset 5", "12345", 3, b"xxxxx123"),
             ("5", "123456789", 8, b"12345678"),
-            // The NUL is input too.
+            // The NUL byte counts as input, too.
             ("5 --nul --zero --offset 4", "1234", 4, b"\0\0\0\x001234"),
         ] {
             write(ns, "5 --file crosses").ok();
@@ -234,9 +234,9 @@ fn a_stream_that_is_too_long_fails_where_the_segment_ends() {
 }
 
 #[test]
-fn what_just_fits_is_written_and_an_offset_past_the_end_is_not() {
+fn input_that_just_fits_is_written_and_an_offset_past_the_end_fails() {
     in_namespace(|ns| {
-        crosses(ns, 8);
+        create_filled(ns, 8);
         write(ns, "5 1234567").ok();
         write(ns, "5 8 --no-nul --offset 7").ok();
         write(ns, "5 --offset 8").ok();
@@ -248,7 +248,7 @@ fn what_just_fits_is_written_and_an_offset_past_the_end_is_not() {
 }
 
 #[test]
-fn what_is_missing_or_cannot_be_read_fails() {
+fn a_missing_segment_or_unreadable_input_fails() {
     in_namespace(|ns| {
         assert!(write(ns, "5 hello").fails(3).contains("0x00000005"));
         assert!(write(ns, "id:99 hello").fails(3).contains("id:99"));
@@ -267,7 +267,7 @@ fn what_is_missing_or_cannot_be_read_fails() {
 #[test]
 fn a_misspelt_option_is_not_written_as_text() {
     in_namespace(|ns| {
-        crosses(ns, 8);
+        create_filled(ns, 8);
         for option in ["--zreo", "--nonul", "-z"] {
             write(ns, &format!("5 {option}")).usage_error();
             assert_eq!(contents(ns, 8), b"xxxxxxxx", "{option}");
@@ -285,7 +285,7 @@ fn a_mode_that_forbids_writing_is_explained() {
             for segment in ["5", &format!("id:{}", ns.table()[0].id)] {
                 let error = ns.shmadm_unprivileged(["write", segment, "hello", "--zero"]).fails(1);
                 assert!(error.contains("permission denied; "), "{mode}: {error}");
-                // The owner is told how to permit it.
+                // An owner gets the command that permits it.
                 let hint = if ns.is_root { "read and write permission" } else { "you own it: `shmadm set id:" };
                 assert!(error.contains(hint), "{mode}: {error}");
             }

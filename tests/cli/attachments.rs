@@ -1,7 +1,8 @@
-//! Who has a segment attached: found and missing add up to what the kernel counts, whoever looks, whatever is mapped.
+//! Which processes have a segment attached. For every user and every mapping, found and missing attachments add up to
+//! the kernel's count.
 
-mod elsewhere;
 mod forged;
+mod other_namespaces;
 mod ways;
 
 use std::collections::BTreeSet;
@@ -17,10 +18,10 @@ use crate::support::{
     Namespace, Running, children, ended, in_namespace, in_namespace_as_root, shmadm_path, wait_until,
 };
 
-/// A perl program that attaches segments, says `ready`, and stays until it is ended.
+/// The start of a perl program that attaches segments, prints `ready`, and runs until it is ended.
 const STAY: &str = "use IPC::SysV qw(shmat shmdt SHM_RDONLY); $| = 1; ";
 
-/// Starts a program and waits until it says `ready`.
+/// Starts a program and waits until it prints `ready`.
 #[track_caller]
 fn ready(command: &mut Command) -> Running {
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("a program");
@@ -31,13 +32,13 @@ fn ready(command: &mut Command) -> Running {
     running
 }
 
-/// Runs perl, which stays.
+/// Starts perl with a program after [`STAY`], and waits until it is ready.
 #[track_caller]
 fn perl(ns: &Namespace, program: &str) -> Running {
     ready(ns.program("perl").args(["-e", &format!("{STAY}{program} print qq(ready\\n); sleep 1000")]))
 }
 
-/// What `stat -f json` says of the segment with this id.
+/// Returns the output of `stat -f json` for the segment with this identifier.
 #[track_caller]
 fn stat(ns: &Namespace, id: i32) -> Value {
     ns.shmadm(["stat", &format!("id:{id}"), "-f", "json"]).json()[0].take()
@@ -66,7 +67,7 @@ fn nattch(ns: &Namespace, id: i32) -> u64 {
     ns.row(id).expect("its row").nattch.parse().expect("a number")
 }
 
-/// A process's first child, which is ended with the test.
+/// The first child of a process. Dropping this kills it.
 struct Child(i32);
 
 impl Child {
@@ -88,7 +89,7 @@ impl Drop for Child {
 fn every_attachment_is_found_with_its_access() {
     in_namespace(|ns| {
         ns.shmadm(["create", "0x2a", "-s", "64K", "-m", "666"]).ok();
-        // Two attachments, one of them read-only, and a forked child that has both, too.
+        // Two attachments, one of them read-only, and a forked child that inherits both.
         let forked = perl(ns, "shmat(0, undef, 0); shmat(0, undef, SHM_RDONLY); unless (fork) { sleep 1000 }");
         let child = Child::of(&forked);
         let reader = ns.hold(["read", "0x2a", "--hold"]);
@@ -123,7 +124,7 @@ fn every_attachment_is_found_with_its_access() {
 }
 
 #[test]
-fn an_ordinary_user_sees_his_own_and_the_count_of_the_rest() {
+fn an_ordinary_user_sees_own_processes_and_the_count_of_the_others() {
     in_namespace_as_root(|ns| {
         ns.open_to_all();
         ns.shmadm(["create", "0x2a", "-s", "64K", "-m", "666"]).ok();
@@ -137,7 +138,7 @@ fn an_ordinary_user_sees_his_own_and_the_count_of_the_rest() {
         let text = ns.shmadm_unprivileged(["stat", "0x2a"]).ok();
         let not_found = text.lines().find(|line| line.contains("not found")).expect("a line");
         assert!(not_found.contains("2 of 3: ") && not_found.contains("cannot be inspected; run as root"), "{text}");
-        // Root sees all, and whose they are.
+        // Root sees all processes and their users.
         let all = stat(ns, 0);
         assert_eq!((attachments(&all).len(), &all["attachments_missing"]), (3, &0.into()));
         let of_his = all["attachments"].as_array().expect("an array").iter().find(|one| one["pid"] == his_pid);
@@ -146,7 +147,7 @@ fn an_ordinary_user_sees_his_own_and_the_count_of_the_rest() {
 }
 
 #[test]
-fn a_marked_segment_gets_its_key_back() {
+fn a_marked_segment_shows_its_original_key() {
     in_namespace(|ns| {
         ns.shmadm(["create", "0xd3b1ec01", "-s", "4K"]).ok();
         ns.shmadm(["create", "private", "-s", "4K"]).ok();
@@ -158,7 +159,7 @@ fn a_marked_segment_gets_its_key_back() {
             segments.map(|one| (one["key"].clone(), one["original_key"].clone())).collect::<Vec<_>>()
         };
         let none = "0x00000000";
-        // The key is in the name of an attachment, which only root can prove.
+        // The name of an attachment has the key, but only root can verify it.
         let was = |key: &str| if ns.is_root { Value::from(key) } else { Value::Null };
         assert_eq!(
             keys(&ns.shmadm(["list", "-f", "json"]).json()),
@@ -170,7 +171,7 @@ fn a_marked_segment_gets_its_key_back() {
         let text = ns.shmadm(["stat", "id:0"]).ok();
         let key = "key  0x00000000 (it was 0xd3b1ec01 until it was removed)\n";
         assert_eq!(text.contains(key), ns.is_root, "{text}");
-        // Its key is free, and the next segment with it is not this one.
+        // Its key is free, and a new segment with this key is another one.
         ns.shmadm(["create", "0xd3b1ec01", "-s", "4K"]).ok();
         assert_eq!(stat(ns, 3)["attachments"], Value::Array(Vec::new()));
         assert_eq!(attachments(&stat(ns, 0)).len(), 1);
@@ -178,28 +179,25 @@ fn a_marked_segment_gets_its_key_back() {
 }
 
 #[test]
-fn the_same_identifier_elsewhere_is_another_segment() {
+fn the_same_identifier_in_another_namespace_is_another_segment() {
     in_namespace(|ns| {
         ns.shmadm(["create", "7", "-s", "4K"]).ok();
         let here = perl(ns, "shmat(0, undef, 0);");
         let program = format!("{STAY} shmget(7, 4096, 01600); shmat(0, undef, 0); print qq(ready\\n); sleep 1000");
-        let elsewhere = ready(ns.program("unshare").args(["--ipc", "perl", "-e", &program]));
-        let (here, there) = (here.pid().as_raw(), elsewhere.pid().as_raw());
+        let other = ready(ns.program("unshare").args(["--ipc", "perl", "-e", &program]));
+        let (here, there) = (here.pid().as_raw(), other.pid().as_raw());
         assert_eq!(attachments(&stat(ns, 0)), by_grep(ns, &[here]));
-        // Identical lines but for the address: only the namespace tells.
+        // The lines differ only in the address, so only the namespace distinguishes the segments.
         let keys = |pid| ns.run("sh", ["-c", &format!("grep -o '/SYSV.*' /proc/{pid}/maps")]);
         assert_eq!(keys(here), keys(there));
         let there_ns = format!("{there}");
         let other = ns.shmadm(["--ns", &there_ns, "stat", "7", "-f", "json"]).json()[0].take();
         assert_eq!(attachments(&other), by_grep(ns, &[there]));
-        let everywhere = ns.shmadm(["list", "--all-namespaces", "-f", "raw", "--no-headings", "-o", "ns,id,pids"]).ok();
+        let list = ns.shmadm(["list", "--all-namespaces", "-f", "raw", "--no-headings", "-o", "ns,id,pids"]).ok();
         for pid in [here, there] {
             use std::os::unix::fs::MetadataExt;
             let inode = fs::metadata(format!("/proc/{pid}/ns/ipc")).expect("a process").ino();
-            assert!(
-                everywhere.lines().any(|line| line == format!("{inode} 0 {pid}{}", ns.doubt())),
-                "{inode} {pid}: {everywhere}"
-            );
+            assert!(list.lines().any(|line| line == format!("{inode} 0 {pid}{}", ns.doubt())), "{inode} {pid}: {list}");
         }
         for (pid, ids) in [(here, "id:0\n"), (there, "")] {
             assert_eq!(ns.shmadm(["list", "-q", "--pid", &pid.to_string()]).ok(), ids);
@@ -208,12 +206,12 @@ fn the_same_identifier_elsewhere_is_another_segment() {
 }
 
 #[test]
-fn what_was_attached_elsewhere_before_is_told_by_its_key() {
+fn an_attachment_from_another_namespace_is_recognised_by_its_key() {
     in_namespace(|ns| {
         ns.shmadm(["create", "7", "-s", "4K"]).ok();
         let program = ns.compile("mover");
         let mover = ready(&mut ns.program(program));
-        // Of its two mappings with this identifier one is of our segment, which is not there.
+        // Of its two mappings with this identifier one is of our segment, which is not in its namespace.
         let there = ns.shmadm(["--ns", &mover.pid().to_string(), "stat", "id:0", "-f", "json"]).json()[0].take();
         assert_eq!(by_grep(ns, &[mover.pid().as_raw()]).len(), 2);
         assert_eq!((&there["key"], attachments(&there).len()), (&"0x00000008".into(), 1));
@@ -226,7 +224,7 @@ fn what_was_attached_elsewhere_before_is_told_by_its_key() {
 }
 
 #[test]
-fn parts_of_an_attachment_are_told_as_the_kernel_counts_them() {
+fn parts_of_an_attachment_are_counted_as_the_kernel_counts_them() {
     in_namespace(|ns| {
         ns.shmadm(["create", "1", "-s", "12K"]).ok();
         let program = ns.compile("protect");
@@ -253,7 +251,7 @@ fn two_processes_with_one_address_space_count_once() {
 }
 
 #[test]
-fn a_process_whose_first_thread_has_ended_still_holds() {
+fn a_process_whose_first_thread_has_ended_is_still_found() {
     in_namespace(|ns| {
         ns.shmadm(["create", "1", "-s", "4K"]).ok();
         let program = ns.compile("headless");
@@ -270,23 +268,23 @@ fn a_process_whose_first_thread_has_ended_still_holds() {
 }
 
 #[test]
-fn processes_that_come_and_go_stop_nothing() {
+fn processes_that_come_and_go_cause_no_error() {
     in_namespace(|ns| {
         ns.shmadm(["create", "1", "-s", "4K"]).ok();
         let _steady = perl(ns, "shmat(0, undef, 0);");
-        // With an end of its own, should this program not live to end it.
+        // It ends by itself if this program is killed.
         let churn = "alarm 60; while (1) { unless (fork) { shmat(0, undef, 0); exit } wait; }";
         let _churn = ready(ns.program("perl").args(["-e", &format!("{STAY}print qq(ready\\n); {churn}")]));
         for _ in 0..100 {
             let found = stat(ns, 0);
             let (count, missing) = (attachments(&found).len() as u64, found["attachments_missing"].as_u64());
-            // Those that attach and end between the looks are in neither count, or in one.
+            // Processes that attach and end between the two counts are in one of them or in neither.
             assert!(count >= 1 && missing.expect("a number") <= 2, "{found}");
         }
     });
 }
 
-/// A huge-page segment is on another of the kernel's mounts, and not to be had pages are no obstacle to a look.
+/// A segment of huge pages is on another mount of the kernel. It is found even if no huge page is free.
 #[test]
 fn a_segment_of_huge_pages_is_found_too() {
     in_namespace_as_root(|ns| {

@@ -1,4 +1,4 @@
-//! `stat --charge`: the memory cgroups that a segment's pages are charged to, against the kernel's own.
+//! `stat --charge`: the memory cgroups that a segment's pages are charged to, compared with the kernel's own count.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::{
     peak_kib, shmadm_path, skip, wait_until,
 };
 
-/// Writes bytes to a segment from within a cgroup.
+/// Writes bytes to a segment from a process in a cgroup.
 #[track_caller]
 fn write(ns: &Namespace, cgroup: &Cgroup, segment: &str, offset: u64, length: usize) {
     let line = r#"echo $$ > "$1"; head -c "$2" /dev/zero | "$3" write "$4" --offset "$5""#;
@@ -20,7 +20,7 @@ fn stat(ns: &Namespace, words: &[&str]) -> Ended {
     ns.shmadm(["stat", "--charge"].iter().chain(words))
 }
 
-/// Who is charged, without the unit: that of a test's own cgroups is none.
+/// Returns the charged cgroups without their units, as a test's own cgroups have none.
 #[track_caller]
 fn charged(ns: &Namespace, segment: &str) -> Vec<(Value, Value, Value)> {
     let mut stat = stat(ns, &[segment, "-f", "json"]).json();
@@ -38,7 +38,7 @@ fn charge(cgroup: &Cgroup, bytes: u64) -> (Value, Value, Value) {
 }
 
 #[test]
-fn whoever_touched_a_page_first_is_charged_for_it_removed_or_not() {
+fn the_first_cgroup_to_touch_a_page_is_charged_even_after_its_removal() {
     in_namespace_as_root(|ns| {
         let parent = Cgroup::new("charge");
         let (first, second) = (parent.below("first"), parent.below("docker-4f5a.scope"));
@@ -47,7 +47,7 @@ fn whoever_touched_a_page_first_is_charged_for_it_removed_or_not() {
         write(ns, &first, "7", 0, 10 * 4096);
         assert_eq!(charged(ns, "7"), [charge(&first, 40960)]);
         write(ns, &second, "7", 512 << 10, 2 * 4096);
-        // A page that is there stays charged to whom it was.
+        // An existing page stays charged to its first cgroup.
         write(ns, &second, "7", 0, 4096);
         assert_eq!(charged(ns, "7"), [charge(&first, 40960), charge(&second, 8192)]);
         let text = stat(ns, &["7"]).ok();
@@ -55,7 +55,7 @@ fn whoever_touched_a_page_first_is_charged_for_it_removed_or_not() {
             assert!(text.lines().any(|line| line.split_whitespace().eq(words)), "{words:?} in {text}");
         }
         first.remove();
-        // At first its inode is one that no directory has. Then the kernel names the cgroup above.
+        // First its inode belongs to no directory; then the kernel reports the parent cgroup.
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
         loop {
             let now = charged(ns, "7");
@@ -78,17 +78,17 @@ fn nothing_is_allocated_and_an_attached_segment_keeps_its_times() {
     in_namespace_as_root(|ns| {
         ns.shmadm(["create", "7", "--size", "64M"]).ok();
         ns.shmadm(["write", "7", "x", "--offset", "32M"]).ok();
-        // Nobody is attached: the attach moves ATIME, and nothing else.
+        // Without other attachments our attach changes ATIME and nothing else.
         let before = ns.row(0).expect("a row");
         assert_eq!(charged(ns, "7").iter().map(|one| one.1.as_u64().expect("bytes")).sum::<u64>(), 4096);
         let after = ns.row(0).expect("a row");
         let Row { lpid, atime, dtime, .. } = after.clone();
         assert_eq!(after, Row { lpid, atime, dtime, ..before });
-        // Somebody is: nothing at all changes.
+        // With another attachment nothing changes at all.
         let _holder = ns.hold(["read", "7", "--hold"]);
         let before = ns.row(0).expect("a row");
         let end = std::time::Instant::now() + std::time::Duration::from_millis(1100);
-        // Times are whole seconds: one of these falls into another second.
+        // The kernel's times have seconds. Trying for longer than a second makes a change visible.
         while std::time::Instant::now() < end {
             assert_eq!(charged(ns, "7").len(), 1);
         }
@@ -107,7 +107,7 @@ fn memory_use_does_not_grow_with_the_segment() {
         let found: Value = serde_json::from_str(&measured.out).expect("JSON");
         let bytes = |one: &Value| one["bytes"].as_u64().expect("bytes");
         assert_eq!(found[0]["charged"].as_array().expect("an array").iter().map(bytes).sum::<u64>(), 256 << 20);
-        // A huge sparse one takes no time.
+        // A huge sparse segment takes no time.
         ns.shmadm(["create", "8", "--size", "64T", "--no-reserve"]).ok();
         ns.shmadm(["write", "8", "x", "--offset", "40T"]).ok();
         assert_eq!(charged(ns, "8").len(), 1);
@@ -119,32 +119,32 @@ fn a_segment_that_a_detach_would_destroy_is_not_attached() {
     in_namespace_as_root(|ns| {
         ns.shmadm(["create", "7", "--size", "4K"]).ok();
         ns.run("sh", ["-c", "echo 1 > /proc/sys/kernel/shm_rmid_forced"]);
-        // A creator that lives keeps it from going at once; perl is that.
+        // The kernel keeps it while its creator, this perl, lives.
         let perl = "my $id = shmget(9, 4096, 01600) // die; system($ARGV[0], 'stat', '9', '--charge') >> 8 == 1 or die;
                     shmctl($id, 2, my $state = '') or die 'it is gone'; shmctl($id, 0, 0)";
-        let told = ended(ns.program("perl").arg("-e").arg(perl).arg(shmadm_path()));
-        assert_eq!(told.code, Some(0), "{told:?}");
-        assert!(told.err.contains("shm_rmid_forced is 1") && told.out.contains("identity"), "{told:?}");
+        let perl = ended(ns.program("perl").arg("-e").arg(perl).arg(shmadm_path()));
+        assert_eq!(perl.code, Some(0), "{perl:?}");
+        assert!(perl.err.contains("shm_rmid_forced is 1") && perl.out.contains("identity"), "{perl:?}");
     });
 }
 
 #[test]
-fn anyone_else_is_told_what_root_would_see() {
+fn without_privilege_a_note_says_what_root_would_see() {
     in_namespace(|ns| {
         ns.shmadm(["create", "7", "--size", "4K", "--mode", "666"]).ok();
         ns.shmadm(["write", "7", "x"]).ok();
-        let mut told = vec![ns.shmadm_unprivileged(["stat", "7", "--charge", "-f", "json"])];
+        let mut stats = vec![ns.shmadm_unprivileged(["stat", "7", "--charge", "-f", "json"])];
         if !ns.is_root {
-            told.push(stat(ns, &["7", "-f", "json"]));
+            stats.push(stat(ns, &["7", "-f", "json"]));
         }
-        for told in told {
-            let stat: Value = serde_json::from_str(&told.out).expect("JSON");
+        for ended in stats {
+            let stat: Value = serde_json::from_str(&ended.out).expect("JSON");
             assert_eq!(stat[0]["charged"], Value::Null);
             assert_eq!(stat[0]["rss"], 4096);
-            let line = told.fails(1);
+            let line = ended.fails(1);
             assert!(line.contains("only root may") && line.contains("4096 bytes"), "{line}");
         }
-        // Not asked for.
+        // Without --charge there is no error.
         assert_eq!(ns.shmadm(["stat", "7", "-f", "json"]).json()[0]["charged"], Value::Null);
     });
 }
@@ -164,7 +164,7 @@ fn a_container_is_named() {
 }
 
 #[test]
-fn huge_pages_are_charged_to_nobody_and_none_is_taken() {
+fn huge_pages_are_charged_to_nobody_and_none_is_allocated() {
     in_namespace_as_root(|ns| {
         if let Err(reason) = huge_segment(ns, 7) {
             skip(reason);
@@ -179,7 +179,7 @@ fn huge_pages_are_charged_to_nobody_and_none_is_taken() {
 }
 
 #[test]
-fn a_segment_of_another_namespace_is_looked_into_there() {
+fn a_segment_of_another_namespace_is_inspected_there() {
     in_namespace_as_root(|ns| {
         let parent = Cgroup::new("charge");
         let cgroup = parent.below("there");
@@ -189,7 +189,7 @@ fn a_segment_of_another_namespace_is_looked_into_there() {
         let inode = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/ipc")).expect("a process");
         wait_until("it is there", || inode(&pid) != inode("thread-self"));
         ns.shmadm(["--ns", &pid, "create", "7", "--size", "1M"]).ok();
-        // One of the same key and identifier is here, and larger.
+        // This namespace has a larger segment with the same key and identifier.
         ns.shmadm(["create", "7", "--size", "2M"]).ok();
         ns.shmadm(["write", "7", "--offset", "4K", "x"]).ok();
         let line = r#"echo $$ > "$1"; head -c 20000 /dev/zero | "$2" --ns "$3" write 7"#;

@@ -1,5 +1,5 @@
-//! As much as the kernel allows: 32,768 segments, of which every second one comes and goes while they are listed; and
-//! ten thousand attachments of one process.
+//! The largest numbers that the kernel allows: 32,768 segments, half of which are created and removed while they are
+//! listed; and ten thousand attachments of one process.
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::{Ended, Namespace, Running, in_namespace};
 
-/// Starts a program and returns the line that it prints when it is ready.
+/// Starts a program. Returns it and the line that it prints when it is ready.
 fn start(ns: &Namespace, name: &str, argument: &str) -> (Running, String) {
     let mut program = ns.program(ns.compile(name));
     let mut child = program.arg(argument).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect(name);

@@ -1,4 +1,4 @@
-//! `shmadm completions`: real shells at a terminal, with a real TAB.
+//! `shmadm completions` in real shells on a terminal, with a real TAB key.
 
 mod quoting;
 
@@ -13,12 +13,12 @@ use crate::support::{Ended, Namespace, Need, Running, ended, in_namespace, needs
 
 const SHELLS: [&str; 4] = ["bash", "zsh", "fish", "elvish"];
 
-/// Three segments: two that keys find, and one without.
+/// Creates three segments: two with keys, and one without.
 fn three_segments(ns: &Namespace) {
     ns.run("perl", ["-e", "shmget($_, 1 << 20, 01600) // die for 0x2a, 0x1234abcd, 0"]);
 }
 
-/// What a script is offered for the last of these words, a candidate a line.
+/// Returns the candidates that a script gets for the last of these words, one per line.
 fn candidates(ns: &Namespace, shell: &str, words: &[&str]) -> Vec<String> {
     let before = (words.len() - 1).to_string();
     let asked = ns.shmadm([&["completions", shell, "--words-before", &before, "--"], words].concat());
@@ -26,7 +26,7 @@ fn candidates(ns: &Namespace, shell: &str, words: &[&str]) -> Vec<String> {
     asked.ok().lines().map(str::to_owned).collect()
 }
 
-/// A shell at a terminal of its own, which completes the words of shmadm.
+/// A shell on its own terminal, with shmadm's completions loaded.
 struct Terminal {
     script: Running,
     keyboard: ChildStdin,
@@ -37,7 +37,7 @@ struct Terminal {
 const SHOW: &str = "\x14";
 
 impl Terminal {
-    /// Starts a shell, or skips the test where it is not installed.
+    /// Starts a shell. Skips the test if the shell is not installed.
     fn start(ns: &Namespace, shell: &str) -> Terminal {
         needs(Need::Program(shell));
         let completions = ns.shmadm(["completions", shell]).ok();
@@ -63,7 +63,7 @@ impl Terminal {
         let mut script = ns.program("script");
         script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
         script.env("PATH", format!("{bin}:{}", std::env::var("PATH").expect("PATH")));
-        // Nor does a shell leave a history, a log or a daemon's socket anywhere but in the directory that goes.
+        // The shell leaves its history, log and sockets only in the temporary directory of the test.
         script.env("TERM", "xterm").env("HOME", ns.path("")).env("TMPDIR", ns.path("")).env("HISTFILE", "/dev/null");
         for base in ["CONFIG_HOME", "DATA_HOME", "STATE_HOME", "RUNTIME_DIR"] {
             script.env_remove(format!("XDG_{base}"));
@@ -89,7 +89,7 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).expect("the terminal");
     }
 
-    /// What was shown since the screen was wiped last.
+    /// Returns the text shown since the screen was cleared last.
     fn shown(&self) -> String {
         String::from_utf8_lossy(&self.screen.lock().expect("the screen")).into_owned()
     }
@@ -103,7 +103,7 @@ impl Terminal {
         }
     }
 
-    /// Types a line and TAB, and returns what the command line is then; the line is taken back.
+    /// Types a line and TAB. Returns the command line after that, and clears it.
     #[track_caller]
     fn complete(&mut self, line: &str) -> String {
         self.screen.lock().expect("the screen").clear();
@@ -115,7 +115,7 @@ impl Terminal {
         rest.split_once("]]").expect("its end").0.to_owned()
     }
 
-    /// Leaves the shell.
+    /// Ends the shell.
     #[track_caller]
     fn leave(mut self) {
         self.type_in("exit\r");
@@ -129,7 +129,7 @@ fn tail(shown: &str) -> String {
     words[words.len().saturating_sub(40)..].join(" ")
 }
 
-/// What each of the shells is expected to make of a line and TAB.
+/// Checks the completions that every shell must offer.
 fn completes(ns: &Namespace, shell: &str) {
     three_segments(ns);
     ns.file("some file", "");
@@ -145,13 +145,13 @@ fn completes(ns: &Namespace, shell: &str) {
         ("shmadm stat 0x2a -f js", "shmadm stat 0x2a -f json "),
     ] {
         if shell == "elvish" && line == completed.trim_end() {
-            // Where nothing is left to insert it opens its list, where the key is another.
+            // With nothing left to insert elvish opens its list, in which the key has another meaning.
             continue;
         }
         assert_eq!(terminal.complete(line).trim_end(), completed.trim_end(), "{shell}");
     }
     if shell == "elvish" {
-        // It shows files in a list of its own, even a single one, where the key is another.
+        // Elvish shows files, even a single one, in its own list, in which the key has another meaning.
         terminal.type_in("shmadm create 1 --from so\t");
         terminal.wait_for("some file");
         return;
@@ -182,7 +182,7 @@ fn elvish_completes() {
 }
 
 #[test]
-fn where_there_are_several_each_is_explained() {
+fn several_candidates_are_shown_with_explanations() {
     in_namespace(|ns| {
         three_segments(ns);
         for shell in ["zsh", "fish", "elvish"] {
@@ -203,7 +203,7 @@ fn where_there_are_several_each_is_explained() {
 }
 
 #[test]
-fn segments_are_offered_in_the_way_in_which_the_word_begins() {
+fn segments_are_offered_in_the_notation_of_the_word() {
     in_namespace(|ns| {
         three_segments(ns);
         for (word, offered) in [
@@ -218,7 +218,7 @@ fn segments_are_offered_in_the_way_in_which_the_word_begins() {
         ] {
             assert_eq!(candidates(ns, "bash", &["shmadm", "stat", "0x2a", word]), offered, "{word:?}");
         }
-        // Each command that takes a SEGMENT.
+        // Each command that has a SEGMENT argument.
         for command in ["read", "attach-write", "write", "stat", "remove", "set"] {
             assert_eq!(candidates(ns, "bash", &["shmadm", "--trace", command, "0x1"]), ["0x1234abcd"], "{command}");
         }
@@ -228,15 +228,14 @@ fn segments_are_offered_in_the_way_in_which_the_word_begins() {
 }
 
 #[test]
-fn segments_are_those_of_the_namespace_that_is_named() {
+fn segments_are_those_of_the_chosen_namespace() {
     in_namespace(|ns| {
         three_segments(ns);
-        let mut elsewhere = ns.program("unshare");
-        let elsewhere =
-            elsewhere.args(["--ipc", "perl", "-e", "$| = 1; shmget(77, 1, 01600) // die; print 1; sleep 100"]);
-        let mut elsewhere = Running(elsewhere.stdout(Stdio::piped()).spawn().expect("unshare"));
-        elsewhere.0.stdout.take().expect("a pipe").read_exact(&mut [0]).expect("its segment");
-        let pid = elsewhere.pid().to_string();
+        let mut other = ns.program("unshare");
+        let other = other.args(["--ipc", "perl", "-e", "$| = 1; shmget(77, 1, 01600) // die; print 1; sleep 100"]);
+        let mut other = Running(other.stdout(Stdio::piped()).spawn().expect("unshare"));
+        other.0.stdout.take().expect("a pipe").read_exact(&mut [0]).expect("its segment");
+        let pid = other.pid().to_string();
         assert_eq!(candidates(ns, "bash", &["shmadm", "--ns", &pid, "stat", ""]), ["0x0000004d"]);
         assert_eq!(candidates(ns, "bash", &["shmadm", "stat", &format!("--ns={pid}"), "7"]), ["77"]);
         assert_eq!(candidates(ns, "bash", &["shmadm", "--ns", "/nowhere", "stat", ""]), [""; 0]);
@@ -244,7 +243,7 @@ fn segments_are_those_of_the_namespace_that_is_named() {
 }
 
 #[test]
-fn values_are_offered_by_what_they_are() {
+fn values_are_offered_by_their_kind() {
     in_namespace(|ns| {
         three_segments(ns);
         for (words, offered) in [
@@ -271,9 +270,9 @@ fn values_are_offered_by_what_they_are() {
 }
 
 #[test]
-fn after_more_words_than_there_are_nothing_is_offered() {
+fn a_word_count_past_the_end_offers_nothing() {
     in_namespace(|ns| {
-        // The word after the last one is still to be begun.
+        // The word after the last one is still empty.
         let ask = |before: &str| ns.shmadm(["completions", "bash", "--words-before", before, "--", "shmadm"]);
         assert!(ask("1").ok().starts_with("create\n"));
         for before in ["2", "99999999999999", "18446744073709551615"] {
@@ -299,7 +298,7 @@ fn every_command_and_option_is_offered() {
                 let (_, option) = line.split_once("--").filter(|(before, _)| before.len() <= 4)?;
                 line.starts_with('-').then(|| option.split([' ', '[', '=']).next().unwrap_or_default().to_owned())
             };
-            // What stands further right is an explanation.
+            // Text further to the right is an explanation.
             let lines = help.lines().filter(|line| line.starts_with("  -") || line.starts_with("      -"));
             let wanted: BTreeSet<_> = lines.filter_map(option).map(|option| format!("--{option}")).collect();
             let offered: BTreeSet<_> = candidates(ns, "bash", &["shmadm", command, "-"]).into_iter().collect();
@@ -310,7 +309,7 @@ fn every_command_and_option_is_offered() {
 }
 
 #[test]
-fn without_the_kernels_table_nothing_is_offered_and_nothing_said() {
+fn without_the_kernels_table_nothing_is_offered_or_printed() {
     in_namespace(|ns| {
         let line =
             "mount -t tmpfs none /proc/sysvipc && exec \"$0\" completions zsh --words-before 2 -- shmadm stat ''";

@@ -1,4 +1,4 @@
-//! `create`: what the kernel makes of it, and that nothing is left where it fails.
+//! `create`: the segment as the kernel shows it, and that a failure leaves nothing behind.
 
 mod fleeting;
 mod hidden;
@@ -34,7 +34,7 @@ fn id_of(quiet: Ended) -> i32 {
     quiet.ok().trim_end().strip_prefix("id:").and_then(|id| id.parse().ok()).expect("id:N alone")
 }
 
-/// What is in a segment, as perl reads it.
+/// Returns the contents of a segment, as perl reads them.
 #[track_caller]
 fn contents(ns: &Namespace, id: i32, length: usize) -> Vec<u8> {
     let read = "shmread($ARGV[0], my $bytes, 0, $ARGV[1]) or die $!; print $bytes";
@@ -86,7 +86,7 @@ fn ftok_gives_the_key_that_libc_gives() {
                 let theirs = ns.run("perl", ["-e", ftok, path, &number.to_string()]);
                 let id = id_of(create(ns, &format!("ftok:{project}:{path} --size 1 -q")));
                 assert_eq!(key_of(ns, id).to_string(), theirs, "{project}:{path}");
-                // On ext4 a new file can have the key of `/`: the lower 16 bits of its inode are 2.
+                // On ext4 a new file can have the same key as `/`, if the lower 16 bits of its inode are 2.
                 ns.run("ipcrm", ["--all=shm"]);
             }
         }
@@ -101,14 +101,14 @@ fn units_and_modes_are_the_kernels() {
             assert_eq!((row(ns, id).size.parse(), row(ns, id).mode.as_str()), (Ok(bytes), "600"), "{size}");
         }
         for (mode, shown) in [("0", "0000"), ("7", "0007"), ("640", "0640"), ("777", "0777")] {
-            let made = create(ns, &format!("random -s 1 -m {mode} -f json")).json();
-            assert_eq!((&made["mode"], ns.table().pop().expect("a row").mode.as_str()), (&shown.into(), mode));
+            let created = create(ns, &format!("random -s 1 -m {mode} -f json")).json();
+            assert_eq!((&created["mode"], ns.table().pop().expect("a row").mode.as_str()), (&shown.into(), mode));
         }
     });
 }
 
 #[test]
-fn what_was_made_is_printed_as_text_as_json_or_as_the_id_alone() {
+fn the_new_segment_is_printed_as_text_json_or_identifier() {
     in_namespace(|ns| {
         for (args, printed) in [
             ("42 -s 4K -m 640", "created segment 0x0000002a: id 0, 4096 bytes, mode 0640"),
@@ -124,7 +124,7 @@ fn what_was_made_is_printed_as_text_as_json_or_as_the_id_alone() {
 }
 
 #[test]
-fn a_taken_key_fails_says_what_has_it_and_changes_nothing() {
+fn a_key_in_use_fails_names_its_segment_and_changes_nothing() {
     in_namespace(|ns| {
         create(ns, "42 --size 5000 --mode 640").ok();
         let before = ns.table();
@@ -144,9 +144,9 @@ fn a_taken_key_fails_says_what_has_it_and_changes_nothing() {
 }
 
 #[test]
-fn exist_ok_takes_what_is_large_enough_and_leaves_it_as_it_is() {
+fn exist_ok_uses_a_large_enough_segment_and_does_not_change_it() {
     in_namespace(|ns| {
-        // Not ours, and of a mode that lets nobody look.
+        // A segment of another tool, with a mode that permits nothing.
         assert!(ns.run("ipcmk", ["-M", "8192", "-p", "0"]).contains("id: 0"));
         let before = ns.table();
         let key = format!("{:#x}", key_of(ns, 0));
@@ -160,7 +160,7 @@ fn exist_ok_takes_what_is_large_enough_and_leaves_it_as_it_is() {
         assert!(kept.ok().starts_with("found "));
         let error = create(ns, &format!("{key} --exist-ok --size 8193")).fails(1);
         assert!(error.contains("(id 0)") && error.contains("8192 bytes") && error.contains("8193"), "{error}");
-        // What is missing it makes, but not without a size.
+        // A missing segment is created, but not without a size.
         create(ns, "42 --exist-ok").fails(3);
         assert_eq!(ns.table(), before);
         assert_eq!(create(ns, "42 --exist-ok --size 4K -f json").json()["created"], true);
@@ -177,16 +177,16 @@ fn of_forty_creators_of_one_key_one_succeeds() {
         };
         let creators: Vec<_> = (0..40).map(start).collect();
         let ends = creators.into_iter().map(|creator| Ended::from(creator.wait_with_output().expect("its end")));
-        let (made, told): (Vec<_>, Vec<_>) = ends.partition(|end| end.code == Some(0));
-        assert_eq!((made.len(), told.len(), ns.table().len()), (1, 39, 1));
-        for end in told {
+        let (created, failed): (Vec<_>, Vec<_>) = ends.partition(|end| end.code == Some(0));
+        assert_eq!((created.len(), failed.len(), ns.table().len()), (1, 39, 1));
+        for end in failed {
             assert!(end.fails(1).contains("it exists already (id "));
         }
     });
 }
 
 #[test]
-fn from_a_file_is_as_large_as_the_file_and_has_its_bytes() {
+fn from_a_file_gives_its_size_and_its_bytes() {
     in_namespace(|ns| {
         let bytes: Vec<u8> = (0..3_000_001_u32).map(|n| (n % 251) as u8).collect();
         ns.file("large", &bytes);
@@ -194,7 +194,7 @@ fn from_a_file_is_as_large_as_the_file_and_has_its_bytes() {
         assert_eq!(row(ns, id).size, bytes.len().to_string());
         assert!(contents(ns, id, bytes.len()) == bytes);
 
-        // A size of its own may be larger; and then an empty file is as good as any.
+        // An explicit size may be larger than the file; then even an empty file works.
         ns.file("small", "small");
         ns.file("empty", "");
         for (file, held) in [("small", b"small\0\0\0"), ("empty", &[0; 8])] {
@@ -205,7 +205,7 @@ fn from_a_file_is_as_large_as_the_file_and_has_its_bytes() {
 }
 
 #[test]
-fn a_mode_that_forbids_writing_does_not_keep_its_maker_from_filling_it() {
+fn a_mode_without_write_permission_does_not_prevent_filling() {
     in_namespace(|ns| {
         ns.file("file", "bytes");
         ns.open_to_all();
@@ -215,7 +215,7 @@ fn a_mode_that_forbids_writing_does_not_keep_its_maker_from_filling_it() {
 }
 
 #[test]
-fn a_path_that_does_not_serve_leaves_nothing_behind() {
+fn an_unusable_path_leaves_nothing_behind() {
     in_namespace(|ns| {
         ns.file("five", "12345");
         ns.file("empty", "");
@@ -225,7 +225,7 @@ fn a_path_that_does_not_serve_leaves_nothing_behind() {
             ("1 --from .", "Is a directory"),
             ("1 --from five --size 4", "has 5"),
             ("1 --from empty", "--size"),
-            // How large a stream is nobody knows, and that one is too long shows when the segment is full.
+            // A stream has no known size. That it is too long is known only when the segment is full.
             ("1 --from /dev/zero", "--size"),
             ("1 --from /dev/zero --size 4K", "4096 bytes were written"),
         ] {
@@ -255,7 +255,7 @@ fn a_fifo_needs_a_size() {
 }
 
 #[test]
-fn owner_gives_it_away_by_number_and_by_name() {
+fn owner_sets_another_owner_by_number_and_by_name() {
     in_namespace_as_root(|ns| {
         let nobody = |flag| ns.run("id", [flag, "nobody"]).trim_end().to_owned();
         let (uid, gid, group) = (nobody("-u"), nobody("-g"), nobody("-gn"));
@@ -266,7 +266,7 @@ fn owner_gives_it_away_by_number_and_by_name() {
             (&format!("5:{group}"), ["5", &gid]),
         ] {
             let id = id_of(create(ns, &format!("private -s 1 -m 640 --owner {owner} -q")));
-            // The creator stays, and so does the mode.
+            // Creator and mode stay unchanged.
             let Row { uid, gid, cuid, cgid, .. } = row(ns, id);
             assert_eq!([&*uid, &*gid, &*cuid, &*cgid], [expected[0], expected[1], "0", "0"], "{owner}");
             assert_eq!(row(ns, id).mode, "640", "{owner}");
@@ -288,7 +288,7 @@ fn an_unknown_owner_is_bad_usage() {
 #[test]
 fn an_owner_that_cannot_be_set_leaves_nothing_behind() {
     in_namespace(|ns| {
-        // Nobody but root exists in this user namespace: IPC_SET is EINVAL, and not because of the segment.
+        // This user namespace maps only root, so IPC_SET fails with EINVAL for any other owner.
         let mut command = ns.program("unshare");
         command.args(["--user", "--map-root-user", "--", shmadm_path()]);
         let error = ended(command.args(["create", "1", "--size", "1", "--owner", "5"])).fails(1);
@@ -319,20 +319,20 @@ fn a_limit_is_named_with_its_value_and_its_sysctl() {
     in_namespace(|ns| {
         create(ns, "1 --size 1").ok();
         let before = ns.table();
-        for (name, value, size, errno, told) in [
+        for (name, value, size, errno, failed) in [
             ("shmmax", "2000000", "2000001", "EINVAL", "SHMMAX allows 2000000 bytes"),
             ("shmall", "2", "2000000", "ENOSPC", "SHMALL allows 2 pages"),
             ("shmmni", "1", "1", "ENOSPC", "SHMMNI allows 1 segment and there are 1"),
         ] {
             sysctl(ns, name, value);
-            let failed = create(ns, &format!("2 --size {size} -f json"));
-            let json: Value = serde_json::from_str(&failed.out).expect("JSON");
+            let refused = create(ns, &format!("2 --size {size} -f json"));
+            let json: Value = serde_json::from_str(&refused.out).expect("JSON");
             assert_eq!(json["error"]["errno"], errno, "{name}");
-            let error = failed.fails(1);
-            assert!(error.contains(told) && error.contains(&format!("`sysctl -w kernel.{name}=")), "{error}");
+            let error = refused.fails(1);
+            assert!(error.contains(failed) && error.contains(&format!("`sysctl -w kernel.{name}=")), "{error}");
             assert_eq!(ns.table(), before);
         }
-        // Not a limit that could be raised.
+        // This is no limit that root could raise.
         let error = create(ns, "2 --size 0").fails(1);
         assert!(error.contains("at least 1 byte") && !error.contains("SHMMAX"), "{error}");
         assert_eq!(ns.table(), before);
@@ -340,22 +340,22 @@ fn a_limit_is_named_with_its_value_and_its_sysctl() {
 }
 
 #[test]
-fn nobody_is_told_to_remove_what_only_others_may_remove() {
+fn advice_to_remove_is_given_only_with_permission() {
     in_namespace_as_root(|ns| {
         create(ns, "1 --size 1").ok();
         for words in ["create 1 --size 2", "create 1 --size 2 --exist-ok", "write 1 x --create 2"] {
-            let told = ns.shmadm_unprivileged(words.split(' ')).fails(1);
-            assert!(told.contains("ask root to remove it") && !told.contains("shmadm remove"), "{told}");
-            let told = ns.shmadm(words.split(' ')).fails(1);
-            assert!(told.contains("`shmadm remove id:0`"), "{told}");
+            let error = ns.shmadm_unprivileged(words.split(' ')).fails(1);
+            assert!(error.contains("ask root to remove it") && !error.contains("shmadm remove"), "{error}");
+            let error = ns.shmadm(words.split(' ')).fails(1);
+            assert!(error.contains("`shmadm remove id:0`"), "{error}");
         }
     });
 }
 
 #[test]
-fn huge_pages_that_are_not_to_be_had_are_explained() {
+fn missing_huge_pages_are_explained() {
     in_namespace(|ns| {
-        // No machine has an exbibyte of them. In a user namespace they are not for us in the first place.
+        // No machine has an exbibyte of huge pages. In a user namespace we have no permission to use them at all.
         let error = create(ns, "1 --size 1E --huge").fails(1);
         let sysctl = if ns.is_root { "vm.nr_hugepages" } else { "vm.hugetlb_shm_group" };
         assert!(error.contains(sysctl), "{error}");

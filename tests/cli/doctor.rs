@@ -1,4 +1,4 @@
-//! `doctor`: each finding is what the machine really does.
+//! `doctor`: each finding agrees with the real behaviour of the machine.
 
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ const NAMES: [&str; 10] = [
     "private-namespace",
 ];
 
-/// Runs it after a line of sh, in a mount namespace of its own.
+/// Runs doctor after a line of sh, in a new mount namespace.
 fn after(ns: &Namespace, script: &str) -> Ended {
     let script = format!("{script} && exec {} doctor -f json", shmadm_path());
     ended(ns.program("unshare").args(["--mount", "sh", "-c", &script]))
@@ -47,14 +47,14 @@ fn all_checks_in_both_formats() {
             let status = check["status"].as_str().expect("a status");
             assert!(["ok", "note", "warning", "problem", "unknown"].contains(&status), "{check}");
             assert!(!check["finding"].as_str().expect("a finding").is_empty(), "{check}");
-            // What is well needs no remedy, and what is not has one.
+            // A check that is ok has no remedy; every other one has a remedy.
             assert!(status != "ok" || check["remedy"].is_null(), "{check}");
             assert!(!["warning", "problem"].contains(&status) || check["remedy"].is_string(), "{check}");
         }
         let text = ns.shmadm(["doctor"]).ok();
         assert!(NAMES.iter().all(|name| text.contains(&format!("{name}: "))), "{text}");
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
-        // It changes nothing.
+        // doctor must not change anything.
         assert!(ns.table().is_empty());
     });
 }
@@ -64,14 +64,14 @@ fn limits_that_are_reached() {
     in_namespace_as_root(|ns| {
         ns.run("perl", ["-e", "shmget($_, 1, 01600) // die for 1 .. 4"]);
         for (limit, expected, code) in [(4096, "ok", 0), (5, "warning", 0), (4, "problem", 1)] {
-            let told = after(ns, &format!("echo {limit} >/proc/sys/kernel/shmmni"));
-            assert_eq!((status(&told, "limits").as_str(), told.code), (expected, Some(code)), "{told:?}");
+            let doctor = after(ns, &format!("echo {limit} >/proc/sys/kernel/shmmni"));
+            assert_eq!((status(&doctor, "limits").as_str(), doctor.code), (expected, Some(code)), "{doctor:?}");
         }
         let remedy = check(&after(ns, "true"), "limits")["remedy"].as_str().expect("a remedy").to_owned();
         assert!(remedy.contains("`sysctl -w kernel.shmmni=8`"), "{remedy}");
-        // In a container only its runtime may set it.
-        let told = after(ns, "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys");
-        let remedy = check(&told, "limits")["remedy"].as_str().expect("a remedy").to_owned();
+        // In a container only the runtime can set the limit.
+        let doctor = after(ns, "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys");
+        let remedy = check(&doctor, "limits")["remedy"].as_str().expect("a remedy").to_owned();
         assert!(remedy.contains("docker run --sysctl kernel.shmmni=8") && !remedy.contains("sysctl -w"), "{remedy}");
     });
 }
@@ -94,13 +94,13 @@ fn forced_removal() {
 }
 
 #[test]
-fn what_logind_removes() {
+fn removal_by_logind() {
     in_namespace_as_root(|ns| {
-        // As if systemd ran.
+        // Imitates a machine that was booted with systemd.
         let booted =
             "mount -t tmpfs none /run && mkdir -p /run/systemd/system /run/systemd/users /run/systemd/logind.conf.d";
-        let told = after(ns, "mount -t tmpfs none /run");
-        assert_eq!(status(&told, "remove-ipc"), "ok");
+        let doctor = after(ns, "mount -t tmpfs none /run");
+        assert_eq!(status(&doctor, "remove-ipc"), "ok");
         let set = |value: &str| {
             format!("{booted} && printf '[Login]\\nRemoveIPC={value}\\n' >/run/systemd/logind.conf.d/99-zz.conf")
         };
@@ -112,18 +112,19 @@ fn what_logind_removes() {
                 .is_some_and(|text| text.contains("RemoveIPC=no (/run/systemd/logind.conf.d/99-zz.conf)")),
             "{off}"
         );
-        // logind is where the first process is: a warning, whoever asks there. Elsewhere it removes nothing.
+        // logind acts in the namespace of process 1: there it is a warning for every user. In other namespaces logind
+        // removes nothing.
         for (program, expected) in [("", "warning"), ("unshare --ipc ", "note")] {
             let script = format!("{} && {program}{} doctor -f json", set("yes"), shmadm_path());
             let options = ["--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", &script];
-            let told = ended(ns.program("unshare").args(options));
-            assert_eq!(status(&told, "remove-ipc"), expected, "{told:?}");
+            let doctor = ended(ns.program("unshare").args(options));
+            assert_eq!(status(&doctor, "remove-ipc"), expected, "{doctor:?}");
         }
     });
 }
 
 #[test]
-fn what_cannot_be_seen_or_done() {
+fn missing_files_and_privileges() {
     in_namespace_as_root(|ns| {
         ns.open_to_all();
         let root = ns.shmadm(["doctor", "-f", "json"]);
@@ -132,7 +133,7 @@ fn what_cannot_be_seen_or_done() {
         let user = ns.shmadm_unprivileged(["doctor", "-f", "json"]);
         assert_eq!((status(&user, "processes").as_str(), status(&user, "kernel-watch").as_str()), ("note", "note"));
         assert_eq!(status(&user, "memlock"), "note");
-        // Without the table there is shmctl(2).
+        // Without the table shmadm uses shmctl(2).
         let hidden = after(ns, "mount -t tmpfs none /proc/sysvipc");
         assert_eq!((status(&root, "table").as_str(), status(&hidden, "table").as_str()), ("ok", "note"));
     });

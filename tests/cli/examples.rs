@@ -1,5 +1,5 @@
-//! The command sessions of the README, of docs/ and of the manual, typed into a terminal, show what is written there; and
-//! every other command that they name is one that shmadm understands.
+//! Types the sessions of the README, of docs/ and of the manual into a terminal and compares the output with the text.
+//! Checks that shmadm understands every other command in them.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
@@ -14,12 +14,12 @@ use crate::support::{
     Namespace, Need, Running, ended, in_namespace, in_namespace_as_root, needs, on_terminal, shmadm_path,
 };
 
-/// What the shell of a session says when it is ready.
+/// The prompt of the session's shell.
 const PROMPT: &str = "<ready>";
-/// What differs from one day, machine and run to the next: nothing else may.
+/// The parts of the output that differ between days, machines and runs. Nothing else may differ.
 const VARIES: &[(&str, &str)] = &[
     ("[PID]", r"(?m)(?:process |\bby |^\[\d\] )(?<redacted>\d+)"),
-    // In the table of attachments, where the title stands over the last digit.
+    // In the table of attachments, whose title is aligned with the last digit.
     ("[PIDS]", r"(?m)^(?<redacted> +(?:PID|\d+))  "),
     ("[ADDRESS]", "0x7[0-9a-f]{11}"),
     ("[DATE]", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d"),
@@ -78,7 +78,7 @@ fn fenced<'a>(document: &'a str, language: &str) -> Vec<&'a str> {
     blocks.into_iter().map(|rest| rest.split_once("```").expect("its end").0).collect()
 }
 
-/// Returns the C programs of a document: each block of C is the file that was named last before it.
+/// Returns the C programs of a document. The name of each is the last file name before its block.
 fn c_files(document: &str) -> Vec<(&str, &str)> {
     let mut before = document;
     let mut files = Vec::new();
@@ -118,7 +118,7 @@ fn blocks(page: &Path) -> Vec<String> {
     blocks
 }
 
-/// A shell on a terminal of its own, in an IPC namespace of its own.
+/// A shell on its own terminal, in its own IPC namespace.
 struct Shell {
     input: ChildStdin,
     output: Receiver<Vec<u8>>,
@@ -133,9 +133,9 @@ impl Shell {
         let shell = format!("stty -echo -onlcr cols 80; PS1='{PROMPT}' exec {bash}");
         let mut command = ns.program("script");
         command.args(["--quiet", "--flush", "--return", "--command", &shell, "/dev/null"]);
-        // Colours are the one thing that a terminal has and a document has not.
+        // No colours: a document has none.
         command.env("PATH", path).env("NO_COLOR", "1").env("SHELL", "/bin/bash");
-        // Unset, it would be the history of whoever runs the tests.
+        // Unset, this would be the history of the user who runs the tests.
         command.env_remove("PROMPT_COMMAND").env("HISTFILE", "/dev/null");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script of util-linux");
         let input = child.stdin.take().expect("a pipe");
@@ -143,7 +143,7 @@ impl Shell {
         let (sender, output) = channel();
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
-            // It ends with the terminal, or with the test.
+            // The loop ends with the terminal, or with the test.
             while let Ok(count @ 1..) = pipe.read(&mut buffer) {
                 if sender.send(buffer[..count].to_vec()).is_err() {
                     break;
@@ -155,10 +155,10 @@ impl Shell {
         shell
     }
 
-    /// Types a command, and returns what the terminal shows until the shell is ready again.
+    /// Types a command. Returns the terminal's output until the shell is ready again.
     fn run(&mut self, example: &Example) -> String {
         writeln!(self.input, "{}", example.command).expect("the terminal");
-        // What goes on in the background may say something when the shell is ready already.
+        // A background job may print after the prompt.
         let lines = if example.command.ends_with('&') { example.shown.lines().count() } else { 0 };
         self.until_ready(lines)
     }
@@ -175,7 +175,7 @@ impl Shell {
             }
             match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(more) => bytes.extend(more),
-                // Too little is what the comparison then shows.
+                // The comparison reports missing output.
                 Err(RecvTimeoutError::Timeout) if is_ready => return shown,
                 Err(error) => panic!("the shell is not ready: {error}, after {text:?}"),
             }
@@ -191,14 +191,14 @@ fn varies(patterns: &[(&'static str, &str)]) -> Redactions {
     varies
 }
 
-/// Types all of a document's examples into one shell, and compares with what they show.
+/// Types all examples of a document into one shell, and compares the output.
 fn check(ns: &Namespace, document: &str, examples: &[Example]) {
     let mut shell = Shell::start(ns);
     let (mut written, mut seen) = (format!("{document}\n"), format!("{document}\n"));
     for example in examples {
         let line = &example.command;
         writeln!(written, "$ {line}\n{}", example.shown.trim_end()).expect("memory");
-        // The documents show what root sees: no attachment is in doubt.
+        // The documents show root's view, in which every attachment is verified.
         let shown = shell.run(example).replace("shmadm?", "shmadm").replace("?  root", "  root");
         writeln!(seen, "$ {line}\n{}", shown.trim_end()).expect("memory");
     }
@@ -207,7 +207,7 @@ fn check(ns: &Namespace, document: &str, examples: &[Example]) {
 }
 
 #[test]
-fn the_documents_sessions_show_what_they_say() {
+fn the_sessions_of_the_documents_are_right() {
     in_namespace(|ns| {
         needs(Need::Program("cc"));
         let mut count = 0;
@@ -226,7 +226,7 @@ fn the_documents_sessions_show_what_they_say() {
 }
 
 #[test]
-fn the_sessions_of_root_show_what_they_say() {
+fn the_sessions_of_root_are_right() {
     in_namespace_as_root(|ns| {
         for (name, text) in documents() {
             let examples: Vec<_> = fenced(&text, "console root").into_iter().flat_map(examples).collect();
@@ -238,7 +238,7 @@ fn the_sessions_of_root_show_what_they_say() {
 }
 
 #[test]
-fn the_demo_is_what_the_tour_shows_of_it() {
+fn the_demo_prints_what_the_tour_shows() {
     in_namespace(|ns| {
         let tour = include_str!("../../docs/tour.md");
         let step = fenced(tour, "text")[0];
@@ -256,12 +256,12 @@ fn the_demo_is_what_the_tour_shows_of_it() {
 }
 
 #[test]
-fn the_manuals_sessions_show_what_it_says() {
+fn the_sessions_of_the_manual_are_right() {
     in_namespace(|ns| {
         let mut sessions = 0;
         for (page, blocks) in manual() {
             let blocks = blocks.iter().filter(|block| block.starts_with(['$', '#'])).map(|block| examples(block));
-            // Where nothing is shown, nothing is promised: such a command is there to be adapted.
+            // A command without output is there to be adapted, so it is not run.
             let shown: Vec<_> =
                 blocks.filter(|examples| examples.iter().any(|one| !one.shown.is_empty())).flatten().collect();
             if !shown.is_empty() {
@@ -283,7 +283,7 @@ fn calls(line: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_command_that_is_named_is_understood() {
+fn every_command_in_the_documents_is_understood() {
     let mut named: Vec<(String, String)> = Vec::new();
     for (page, blocks) in manual() {
         let name = page.file_stem().expect("a name").display().to_string();
@@ -299,10 +299,10 @@ fn every_command_that_is_named_is_understood() {
     }
     assert!(named.len() > 100, "{} commands were found", named.len());
     for (place, call) in named {
-        // A last word that is wrong for sure: where it is what clap minds, it has understood all before it.
+        // The last word is wrong for certain. If clap complains about it, it has understood all words before it.
         let run = format!("shmadm() {{ '{}' \"$@\"; }}; id=5; key=1; {call} --color=nonsense", shmadm_path());
-        let said = ended(Command::new("bash").args(["-c", &run]).stdin(Stdio::null()));
-        let is_help = call.ends_with(" --help") && said.code == Some(0);
-        assert!(is_help || said.err.contains("'nonsense' for '--color"), "{place}: {call}: {}", said.err);
+        let result = ended(Command::new("bash").args(["-c", &run]).stdin(Stdio::null()));
+        let is_help = call.ends_with(" --help") && result.code == Some(0);
+        assert!(is_help || result.err.contains("'nonsense' for '--color"), "{place}: {call}: {}", result.err);
     }
 }

@@ -17,15 +17,15 @@ use crate::support::{
     with_input,
 };
 
-// The columns of the kernel's table.
+// Columns of the kernel's table.
 const CPID: usize = 4;
 
-/// Long enough that `--older-than 4s` holds, however seconds are rounded.
+/// Long enough for `--older-than 4s`, in whichever direction seconds are rounded.
 const AGE: Duration = Duration::from_secs(5);
 
 const NONE: [i32; 0] = [];
 
-/// Makes a segment with perl, and prints its identifier.
+/// A perl program that creates a segment and prints its identifier.
 const MAKE: &str = "$| = 1; print 0 + shmget($ARGV[0], $ARGV[1], 01666), qq{\\n};";
 
 /// Returns the identifier that perl prints as `5`, and shmadm as `id:5`.
@@ -34,7 +34,7 @@ fn number(printed: &str) -> i32 {
     printed.trim_start_matches("id:").parse().expect("an identifier")
 }
 
-/// Expects success and an identifier alone.
+/// Expects success and only an identifier as output.
 #[track_caller]
 fn id_of(printed: Ended) -> i32 {
     number(printed.ok().trim_end())
@@ -42,19 +42,19 @@ fn id_of(printed: Ended) -> i32 {
 
 /// Creates a segment as this user. Its creator has exited.
 #[track_caller]
-fn make(ns: &Namespace, words: &str) -> i32 {
+fn create(ns: &Namespace, words: &str) -> i32 {
     id_of(ns.shmadm(["create", "-q"].into_iter().chain(words.split(' '))))
 }
 
 /// Creates a segment as user 1234. Its creator has exited.
 #[track_caller]
-fn make_as_other(ns: &Namespace, key: &str, size: &str) -> i32 {
+fn create_as_other(ns: &Namespace, key: &str, size: &str) -> i32 {
     id_of(ended(ns.unprivileged("perl").args(["-e", MAKE, key, size])))
 }
 
 /// Creates a segment in a process that continues to run; with `MAKE;` this process is the creator.
 #[track_caller]
-fn make_and_stay(ns: &Namespace, program: &str) -> (i32, Running) {
+fn create_and_stay(ns: &Namespace, program: &str) -> (i32, Running) {
     let mut perl = ns.program("perl");
     perl.args(["-e", &program.replace("MAKE;", MAKE), "0", "4096"]).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut perl = Running(perl.spawn().expect("perl"));
@@ -69,7 +69,7 @@ fn hold(ns: &Namespace, id: i32) -> Running {
     ns.hold(["read", &format!("id:{id}"), "--hold"])
 }
 
-/// Runs a line of words.
+/// Runs shmadm with the words of a line.
 #[track_caller]
 fn run(ns: &Namespace, words: &str) -> Ended {
     ns.shmadm(words.split(' '))
@@ -86,14 +86,14 @@ fn existing(ns: &Namespace) -> Vec<i32> {
     sorted(ns.table().iter().map(|row| row.id.parse().expect("an identifier")))
 }
 
-/// What `list` with these filters shows.
+/// Returns the identifiers that `list` shows with these filters.
 #[track_caller]
 fn listed(ns: &Namespace, filters: &str) -> Vec<i32> {
     let quiet = run(ns, &format!("list -q {filters}")).ok();
     sorted(quiet.lines().map(number))
 }
 
-/// What became of which segment, from the JSON that `remove` printed.
+/// Returns the outcome for each segment from the JSON of `remove`.
 #[track_caller]
 fn outcomes(printed: &str) -> BTreeMap<i32, String> {
     let json: Value = serde_json::from_str(printed).expect("JSON");
@@ -108,7 +108,8 @@ fn all(ids: &[i32], outcome: &str) -> BTreeMap<i32, String> {
     ids.iter().map(|id| (*id, outcome.to_owned())).collect()
 }
 
-/// How long ago a segment was made or changed. What was made [`AGE`] later is younger, however slow the machine is.
+/// Returns the time since a segment was created or changed, as a duration for a filter. A segment created [`AGE`] later
+/// is younger, even on a slow machine.
 fn age_of(ns: &Namespace, id: i32) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs();
     let change: u64 = ns.row(id).expect("a row").ctime.parse().expect("seconds");
@@ -120,12 +121,12 @@ fn is_marked(ns: &Namespace, id: i32) -> bool {
 }
 
 #[test]
-fn old_unattached_segments_of_the_caller_go_and_no_others() {
+fn only_old_unattached_segments_of_the_caller_are_removed() {
     in_namespace_as_root(|ns| {
         ns.open_to_all();
         let batch = || {
-            let ours = [make(ns, "private -s 1"), make(ns, "private -s 2"), make(ns, "private -s 3")];
-            let theirs = [make_as_other(ns, "0", "1"), make_as_other(ns, "0", "2"), make_as_other(ns, "0", "3")];
+            let ours = [create(ns, "private -s 1"), create(ns, "private -s 2"), create(ns, "private -s 3")];
+            let theirs = [create_as_other(ns, "0", "1"), create_as_other(ns, "0", "2"), create_as_other(ns, "0", "3")];
             (ours, theirs)
         };
         let (ours, theirs) = batch();
@@ -155,24 +156,24 @@ fn old_unattached_segments_of_the_caller_go_and_no_others() {
 }
 
 #[test]
-fn each_filter_selects_what_the_kernels_table_says_and_several_must_all_hold() {
+fn each_filter_agrees_with_the_kernels_table_and_several_must_all_match() {
     in_namespace_as_root(|ns| {
         let group = ns.run("id", ["-gn", "nobody"]).trim_end().to_owned();
         let (uid, gid) = (ns.run("id", ["-u", "nobody"]), ns.run("id", ["-g", "nobody"]));
         let (uid, gid) = (uid.trim_end(), gid.trim_end());
-        let a = make(ns, "0x2a -s 4096");
-        let b = make(ns, "0x50 -s 8192");
-        let c = make_as_other(ns, "0", "1000000");
-        let d = make(ns, &format!("-5 -s 100 --owner nobody:{group}"));
+        let a = create(ns, "0x2a -s 4096");
+        let b = create(ns, "0x50 -s 8192");
+        let c = create_as_other(ns, "0", "1000000");
+        let d = create(ns, &format!("-5 -s 100 --owner nobody:{group}"));
         let before = run(ns, "list -f json").ok();
         ns.file("before", before);
         sleep(AGE);
-        let (e, _creator) = make_and_stay(ns, "MAKE; sleep");
-        let f = make(ns, "7 -s 4097");
+        let (e, _creator) = create_and_stay(ns, "MAKE; sleep");
+        let f = create(ns, "7 -s 4097");
         let _holders = [hold(ns, b), hold(ns, f)];
         ns.run("ipcrm", ["-m", &f.to_string()]);
 
-        // That the kernel has them as the rows below have them.
+        // Checks the kernel's rows, which the cases below assume.
         let rows: Vec<_> = [a, b, c, d, e, f].map(|id| ns.row(id).expect("a row")).into();
         let columns = |column: fn(&Row) -> &String| rows.iter().map(column).collect::<Vec<_>>();
         assert_eq!(columns(|row| &row.key), ["42", "80", "0", "-5", "0", "0"]);
@@ -206,7 +207,7 @@ fn each_filter_selects_what_the_kernels_table_says_and_several_must_all_hold() {
             ("--key=-6--5", vec![d]),
             ("--key -4--1", vec![]),
             ("--key 80-0xffffffff", vec![b, d]),
-            // A marked segment has lost its key.
+            // A marked segment has no key.
             ("--key private", vec![c, e, f]),
             ("--key 7", vec![]),
             ("--attached", vec![b, f]),
@@ -220,10 +221,10 @@ fn each_filter_selects_what_the_kernels_table_says_and_several_must_all_hold() {
             ("--max-size 99", vec![]),
             ("--older-than AGE", vec![a, b, c, d]),
             ("--older-than 1h", vec![]),
-            // Attached since.
+            // Attached after that time.
             ("--idle AGE", vec![a, c, d]),
             ("--not-in before", vec![e, f]),
-            // Each leaves out something that the other does not.
+            // Each filter excludes a segment that the other one includes.
             ("--owner root --unattached", vec![a, e]),
             ("--creator-user root --owner nobody", vec![d]),
             ("--orphaned --max-size 4K", vec![a, d]),
@@ -242,13 +243,13 @@ fn each_filter_selects_what_the_kernels_table_says_and_several_must_all_hold() {
 }
 
 #[test]
-fn an_orphan_is_of_a_creator_that_is_dead_or_a_zombie() {
+fn a_segment_is_an_orphan_if_its_creator_is_dead_or_a_zombie() {
     in_namespace(|ns| {
-        let (live, creator) = make_and_stay(ns, "MAKE; sleep");
-        let (of_zombie, _parent) = make_and_stay(ns, "if (!fork) { MAKE; exit } sleep");
+        let (live, creator) = create_and_stay(ns, "MAKE; sleep");
+        let (of_zombie, _parent) = create_and_stay(ns, "if (!fork) { MAKE; exit } sleep");
         let zombie = ns.row(of_zombie).expect("a row").cpid.clone();
         wait_until("it is a zombie", || state_of(number(&zombie)) == "Z");
-        let dead = make(ns, "private -s 1");
+        let dead = create(ns, "private -s 1");
         for filter in ["--orphaned", "--creator-exited"] {
             assert_eq!(listed(ns, filter), [of_zombie, dead], "{filter}");
         }
@@ -263,8 +264,8 @@ fn an_orphan_is_of_a_creator_that_is_dead_or_a_zombie() {
 #[test]
 fn a_creator_in_another_pid_namespace_has_not_exited() {
     in_namespace_as_root(|ns| {
-        let (live, _creator) = make_and_stay(ns, "MAKE; sleep");
-        let dead = make(ns, "private -s 1");
+        let (live, _creator) = create_and_stay(ns, "MAKE; sleep");
+        let dead = create(ns, "private -s 1");
         let inside = |proc: &[&str], script: &str| {
             let mut command = ns.program("unshare");
             command.args(["--pid", "--fork"]).args(proc).args(["sh", "-c", script]);
@@ -277,7 +278,8 @@ fn a_creator_in_another_pid_namespace_has_not_exited() {
             assert_eq!(creators.lines().collect::<Vec<_>>(), ["unknown"; 2], "{proc:?}");
         }
         for filter in ["--orphaned", "--creator-exited"] {
-            // What is made there is an orphan there; with this /proc, which is of other pids, not even that is known.
+            // A segment created there is an orphan there. With this /proc, which shows other pids, even that is
+            // unknown.
             let script = format!("$0 create -q private -s 1 && $0 list -q {filter} && $0 remove {filter} -y -q");
             assert_eq!(inside(&[], &script).lines().count(), 1, "{filter}");
             let own = inside(&["--mount-proc"], &script);
@@ -292,7 +294,7 @@ fn a_creator_in_another_pid_namespace_has_not_exited() {
 #[test]
 fn an_unnamed_removal_needs_a_filter_and_consent() {
     in_namespace(|ns| {
-        let ids = [make(ns, "1 -s 1"), make(ns, "2 -s 8K")];
+        let ids = [create(ns, "1 -s 1"), create(ns, "2 -s 8K")];
         for words in ["remove", "remove -y", "remove -n", "remove --include-attached -y"] {
             run(ns, words).usage_error();
         }
@@ -300,7 +302,7 @@ fn an_unnamed_removal_needs_a_filter_and_consent() {
             let refused = run(ns, words);
             assert_eq!(refused.code, Some(2), "{refused:?}");
             assert!(refused.err.contains("--yes"), "{refused:?}");
-            // Nor is an answer taken from what is no terminal.
+            // An answer is not read from a pipe either.
             assert_eq!(ns.shmadm_with_input(words.split(' '), b"y\n").code, Some(2), "{words}");
         }
         let nothing = run(ns, "remove --min-size 1G -y");
@@ -323,7 +325,7 @@ fn an_unnamed_removal_needs_a_filter_and_consent() {
 #[test]
 fn on_a_terminal_it_asks() {
     in_namespace(|ns| {
-        let ids = [make(ns, "1 -s 1"), make(ns, "2 -s 8K"), make(ns, "3 -s 8K")];
+        let ids = [create(ns, "1 -s 1"), create(ns, "2 -s 8K"), create(ns, "3 -s 8K")];
         let asked = |line: &str, answer: &[u8]| {
             let line = line.replace("SHMADM", shmadm_path());
             with_input(ns.program("script").args(["-qec", &line, "/dev/null"]), answer)
@@ -333,13 +335,13 @@ fn on_a_terminal_it_asks() {
             assert!(no.code == Some(1) && no.out.contains("2 segments"), "{answer:?}: {no:?}");
             assert_eq!(existing(ns), ids, "{answer:?}");
         }
-        // Each stream alone, with the other one a terminal, is not enough.
+        // One stream on a terminal is not enough.
         let refused = asked("echo y | SHMADM remove --all; one=$?; SHMADM remove --all 2>errors; exit $one$?", b"y\n");
         assert_eq!((refused.code, existing(ns)), (Some(22), ids.to_vec()), "{refused:?}");
         let yes = asked("SHMADM remove --min-size 8K", b"y\n");
         assert!(yes.code == Some(0) && yes.out.contains("removed segment 0x00000003"), "{yes:?}");
         assert_eq!(existing(ns), ids[..1]);
-        // Nothing to ask about.
+        // Without a matching segment, and in a dry run, nothing is asked.
         let nothing = asked("SHMADM remove --min-size 8K && SHMADM remove --all -n", b"");
         assert_eq!(nothing.code, Some(0), "{nothing:?}");
         assert_eq!(existing(ns), ids[..1]);
@@ -347,9 +349,9 @@ fn on_a_terminal_it_asks() {
 }
 
 #[test]
-fn attached_segments_are_passed_over_unless_they_are_included() {
+fn attached_segments_are_skipped_unless_included() {
     in_namespace(|ns| {
-        let [held, free] = ["1 -s 1", "2 -s 1"].map(|words| make(ns, words));
+        let [held, free] = ["1 -s 1", "2 -s 1"].map(|words| create(ns, words));
         let holder = hold(ns, held);
         let removed = run(ns, "remove --mine -y -f json");
         assert!(removed.err.starts_with("shmadm: ") && removed.err.contains("--include-attached"), "{removed:?}");

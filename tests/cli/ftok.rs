@@ -1,4 +1,4 @@
-//! `shmadm ftok`: keys of paths and paths of keys, against perl's ftok and C's.
+//! `shmadm ftok`: keys of paths and paths of keys, compared with ftok in perl and C.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
@@ -28,7 +28,7 @@ fn a_key_is_the_one_that_perl_and_c_compute() {
                 assert_eq!(key, ns.run(&c_ftok, [path, number]), "{path} {project}");
                 assert_eq!(key, perl_ftok(ns, path, project), "{path} {project}");
             }
-            // perl takes the same project id where none is given.
+            // perl has the same default project id.
             assert_eq!(ns.shmadm(["ftok", path]).ok(), perl_ftok(ns, path, ""), "{path}");
         }
         assert_eq!(ns.shmadm(["ftok", &link, "7"]).ok(), ns.shmadm(["ftok", &file, "7"]).ok());
@@ -36,14 +36,14 @@ fn a_key_is_the_one_that_perl_and_c_compute() {
 }
 
 #[test]
-fn a_key_finds_the_segment_that_perl_made() {
+fn a_key_finds_the_segment_that_perl_created() {
     in_namespace(|ns| {
         let file = ns.file("file", "").display().to_string();
         ns.run("perl", ["-e", r#"use IPC::SysV "ftok"; shmget(ftok($ARGV[0], "R"), 100, 01600) // die"#, &file]);
         let key = ns.shmadm(["ftok", &file, "R"]).ok();
         let stat = ns.shmadm(["stat", key.trim(), "-f", "json"]).json();
         assert_eq!(stat[0]["size"], 100);
-        // What --find shows is a SEGMENT for the other commands.
+        // The other commands accept the output of --find as a SEGMENT.
         let found = ns.shmadm(["ftok", "--find", key.trim(), "."]).ok();
         assert_eq!(found, "ftok:R:./file\n");
         ns.shmadm(["remove", found.trim()]).ok();
@@ -52,7 +52,7 @@ fn a_key_finds_the_segment_that_perl_made() {
 }
 
 #[test]
-fn words_that_are_no_project_id_and_paths_that_are_not_there() {
+fn bad_project_ids_and_missing_paths() {
     in_namespace(|ns| {
         for words in [&["/", "0"][..], &["/", "256"], &["/", "AB"], &["/", ""], &["/", "A", "B"], &[], &["--find", "1"]]
         {
@@ -68,7 +68,8 @@ fn words_that_are_no_project_id_and_paths_that_are_not_there() {
     });
 }
 
-/// Walks /usr/share as perl does it, and takes the first key that two files have: `KEY`, then their paths, a line each.
+/// A perl program that walks /usr/share for a key that two files have. It prints `KEY` and then their paths, one per
+/// line.
 const PERL_COLLISION: &str = r#"
 use File::Find; use IPC::SysV "ftok";
 my (%paths, %inodes);
@@ -92,7 +93,7 @@ fn every_path_that_has_a_key_is_found() {
             skip("no two files below /usr/share have one key");
         };
         let found = ns.shmadm(["ftok", "--find", key, "/usr/share"]);
-        // An ordinary user is told of what is closed to perl too.
+        // An ordinary user gets an error for directories that perl cannot read either.
         assert_eq!(found.code, Some(i32::from(!found.err.is_empty())), "{found:?}");
         let mut found: Vec<_> =
             found.out.lines().map(|line| line.strip_prefix("ftok:A:").expect("a project id")).collect();
@@ -115,10 +116,10 @@ fn links_are_not_followed() {
         symlink(".", ns.path("here/loop")).expect("a link");
         let key = ns.shmadm(["ftok", "there/file", "9"]).ok();
         ns.shmadm(["ftok", "--find", key.trim(), "here"]).fails(1);
-        // A directory that is named is looked into, whatever leads there.
+        // A directory on the command line is searched even if its path has links.
         let found = ns.shmadm(["ftok", "--find", key.trim(), "here/directory", "there"]).ok();
         assert_eq!(found, "ftok:9:here/directory/file\nftok:9:there/file\n");
-        // A directory has a key too.
+        // A directory has a key, too.
         let key = ns.shmadm(["ftok", "here", "9"]).ok();
         assert_eq!(ns.shmadm(["ftok", "--find", key.trim(), "."]).ok(), "ftok:9:./here\n");
     });
@@ -129,20 +130,20 @@ fn nothing_found_is_exit_1() {
     in_namespace(|ns| {
         ns.file("file", "");
         let key = ns.shmadm(["ftok", "file", "A"]).ok();
-        // The key of the neighbouring inode. Another path's key would not do: two paths can have the same one.
+        // The key of the neighbouring inode, not that of another path: two paths can have the same key.
         let key = u32::from_str_radix(key.trim().trim_start_matches("0x"), 16).expect("a key");
         let key = format!("{:#010x}", key ^ 1);
         let none = ns.shmadm(["ftok", "--find", &key, "file"]);
         assert_eq!(none.out, "");
         assert!(none.fails(1).contains(&key));
-        // No project id has eight zero bits.
+        // A project id is never 0.
         let none = ns.shmadm(["ftok", "--find", "0x2a", "."]);
         assert!(none.fails(1).contains("key 0x0000002a cannot come from ftok(3)"));
     });
 }
 
 #[test]
-fn what_cannot_be_looked_at_is_counted_and_the_rest_is_shown() {
+fn unreadable_directories_are_counted_and_the_rest_is_shown() {
     in_namespace(|ns| {
         for name in ["closed", "closed too", "open"] {
             std::fs::create_dir(ns.path(name)).expect("a directory");
@@ -154,8 +155,8 @@ fn what_cannot_be_looked_at_is_counted_and_the_rest_is_shown() {
         let found = ns.shmadm_unprivileged(["ftok", "--find", key.trim(), "."]);
         ns.run("chmod", ["755", "closed", "closed too"]);
         assert_eq!(found.out, "ftok:A:./open/file\n");
-        let told = found.fails(1);
-        assert!(told.contains("./closed") && told.contains(" and 1 more: Permission denied;"), "{told}");
+        let message = found.fails(1);
+        assert!(message.contains("./closed") && message.contains(" and 1 more: Permission denied;"), "{message}");
     });
 }
 
@@ -169,12 +170,12 @@ fn names_are_escaped() {
 }
 
 #[test]
-fn what_is_found_is_shown_while_the_walk_goes_on() {
+fn paths_are_shown_during_the_walk() {
     in_namespace(|ns| {
         ns.file("file", "");
         let key = ns.shmadm(["ftok", "file"]).ok();
         let mut command = ns.command(["ftok", "--find", key.trim(), "file"]);
-        // Hundreds of walks through a large directory, which take longer than a line through a pipe.
+        // Hundreds of walks through a large directory take longer than a line through a pipe.
         command.args(std::iter::repeat_n("/usr/share", 500)).stdout(Stdio::piped());
         let mut walking = Running(command.spawn().expect("shmadm"));
         let mut line = String::new();

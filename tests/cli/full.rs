@@ -1,12 +1,12 @@
-//! Output that nobody takes: a full disk, and a reader that has left.
+//! Output that cannot be written: a full disk, and a closed pipe.
 
 use std::fs::File;
 use std::process::Stdio;
 
 use crate::support::{Ended, Namespace, Need, ended, in_namespace, needs, shmadm_path};
 
-/// Lines that print something, and the keys of the segments that are left after each; before, there are 1, 2 and 3. What
-/// was removed stays removed, though nobody was told; what was made is not left where nobody knows of it.
+/// Command lines that print something, and the keys of the segments left after each. Before, there are keys 1, 2 and 3.
+/// A removal is not undone if its report fails, but a segment whose identifier cannot be printed is removed again.
 const LINES: &[(&str, &[&str])] = &[
     ("--help", &["1", "2", "3"]),
     ("--version", &["1", "2", "3"]),
@@ -39,7 +39,7 @@ const LINES: &[(&str, &[&str])] = &[
     ("demo", &["1", "2", "3"]),
 ];
 
-/// Runs a line of [`LINES`] with this as its standard output, and checks what it leaves.
+/// Runs a line of [`LINES`] with this standard output, and checks the remaining segments.
 #[track_caller]
 fn run(ns: &Namespace, (line, left): (&str, &[&str]), out: impl Into<Stdio>) -> Ended {
     ns.file("file", "");
@@ -51,7 +51,7 @@ fn run(ns: &Namespace, (line, left): (&str, &[&str]), out: impl Into<Stdio>) -> 
     let words = line.split(' ').map(|word| if word == "KEY" { key.trim() } else { word });
     let ended = ns.command(words).stdin(Stdio::null()).stdout(out).stderr(Stdio::piped()).output();
     let keys: Vec<_> = ns.table().into_iter().map(|row| row.key.clone()).collect();
-    // In the order of their places in the kernel's table.
+    // In the order of the kernel's table.
     assert_eq!(keys.len(), left.len(), "{line}: {keys:?}");
     assert!(keys.iter().all(|key| left.contains(&&**key)), "{line}: {keys:?}");
     ended.expect("shmadm").into()
@@ -66,11 +66,11 @@ fn a_full_disk_is_exit_1_with_a_message() {
     in_namespace(|ns| {
         for line in LINES {
             let error = run(ns, *line, dev_full()).fails(1);
-            let told = error.strip_prefix("shmadm: cannot write standard output: No space left on device");
+            let reported = error.strip_prefix("shmadm: cannot write standard output: No space left on device");
             let more = if line.0.contains("create 4") { "; the new segment was removed again\n" } else { "\n" };
-            assert_eq!(told, Some(more), "{line:?}: {error}");
+            assert_eq!(reported, Some(more), "{line:?}: {error}");
         }
-        // What has nothing to say does not notice.
+        // A command without output is not affected.
         for line in ["set 1 --mode 640", "remove 2 -q", "write 1 x", "guard -- sh -c :", "guard -- sh -c exit"] {
             let words = line.splitn(5, ' ').collect::<Vec<_>>();
             let quiet = ns.command(words).stdin(Stdio::null()).stdout(dev_full()).stderr(Stdio::piped()).output();
@@ -80,7 +80,7 @@ fn a_full_disk_is_exit_1_with_a_message() {
 }
 
 #[test]
-fn a_reader_that_leaves_ends_it_quietly() {
+fn a_closed_pipe_ends_it_quietly() {
     in_namespace(|ns| {
         for line in LINES {
             let (reader, writer) = std::io::pipe().expect("a pipe");
@@ -92,7 +92,7 @@ fn a_reader_that_leaves_ends_it_quietly() {
 }
 
 #[test]
-fn a_reader_that_leaves_later_ends_it_quietly_too() {
+fn a_pipe_that_is_closed_later_ends_it_quietly() {
     in_namespace(|ns| {
         let make = "for my $key (1 .. 250) { shmget($key, 1, 01600) // die $! }";
         ns.run("perl", ["-e", make]);
@@ -101,7 +101,7 @@ fn a_reader_that_leaves_later_ends_it_quietly_too() {
             ("list -f json", false),
             ("stat ALL", false),
             ("stat ALL -f json", false),
-            // A pipe holds it, and then it may be done before the reader leaves.
+            // The output fits into a pipe, so the command may finish before the pipe is closed.
             ("remove ALL", true),
         ] {
             let line = format!("($0 {}; echo $? >&2) | head -c 1 >/dev/null", line.replace("ALL", &all));
@@ -115,7 +115,7 @@ fn a_reader_that_leaves_later_ends_it_quietly_too() {
 }
 
 #[test]
-fn a_report_that_cannot_be_written_is_1_where_the_command_had_no_status() {
+fn an_unwritable_report_is_exit_1_if_the_command_succeeded() {
     const LEAK: &str = "shmget(1, 1, 01600) // die";
     in_namespace(|ns| {
         for way in [&[][..], &["--shared"]] {
@@ -126,14 +126,14 @@ fn a_report_that_cannot_be_written_is_1_where_the_command_had_no_status() {
                 (&[], &["sh", "-c", "kill -9 $$"], 137, 1),
                 (&[], &["./none"], 127, 2),
                 (&["--remove", "--exit-code=9"], &["perl", "-e", LEAK], 9, 4),
-                // A leak that is none for the status: there is still something that failed.
+                // The leak itself does not change the status, but the report failed.
                 (&["--remove", "--exit-code=0"], &["perl", "-e", LEAK], 1, 4),
             ] {
                 let words = [&["guard", "--report", "/dev/full"], way, more, &["--"], command].concat();
                 let ended = ns.shmadm(&words);
-                // How a leak came about takes lines of its own, further in.
-                let told = ended.err.lines().filter(|line| !line.starts_with("shmadm:    ")).count();
-                assert_eq!((ended.code, told), (Some(status), lines), "{words:?}: {ended:?}");
+                // Indented lines say how a leak came about.
+                let reported = ended.err.lines().filter(|line| !line.starts_with("shmadm:    ")).count();
+                assert_eq!((ended.code, reported), (Some(status), lines), "{words:?}: {ended:?}");
                 let last = ended.err.lines().last();
                 assert_eq!(last, Some("shmadm: cannot write /dev/full: No space left on device"), "{words:?}");
                 assert!(ns.table().is_empty(), "{words:?}");
@@ -143,10 +143,10 @@ fn a_report_that_cannot_be_written_is_1_where_the_command_had_no_status() {
 }
 
 #[test]
-fn a_full_disk_leaves_the_old_file_whole() {
+fn a_full_disk_keeps_the_old_file() {
     in_namespace(|ns| {
         ns.shmadm(["create", "1", "--size", "1"]).ok();
-        // A page for the old file and one for what fills the disk: there is room for a new name, and for no byte.
+        // The old file takes one page and a filler the other, so there is room for a new name, but for no byte.
         let script = "mkdir full; mount -t tmpfs -o size=8k none full; echo old > full/old; echo x > full/fills
              for file in full/old full/new; do
                  $0 metrics -o $file || echo $?
@@ -166,10 +166,10 @@ fn a_full_disk_leaves_the_old_file_whole() {
 }
 
 #[test]
-fn what_failed_to_be_written_is_not_printed_after_all() {
+fn output_that_failed_is_not_printed_at_exit() {
     in_namespace(|ns| {
         needs(Need::Strace);
-        // A disk that is full for a moment: the buffer must not be written at the end.
+        // The disk is full only for a moment. The buffer must not be written again at exit.
         for line in ["create 42 --size 4096", "list", "list -f json"] {
             let mut strace = ns.program("strace");
             strace.args(["-qq", "-o", "log", "-e", "trace=write", "-e", "inject=write:error=ENOSPC:when=1", "--"]);

@@ -1,4 +1,5 @@
-//! `guard`: what a command leaves behind is found in both kinds of namespace, and the command does not notice.
+//! `guard` finds the segments that a command leaves behind, in both kinds of namespace, and does not disturb the
+//! command.
 
 mod bystanders;
 mod creators;
@@ -19,11 +20,11 @@ use crate::support::{
     Ended, Namespace, Row, Running, ended, in_namespace, in_namespace_as_root, shmadm_path, wait_until, with_input,
 };
 
-/// Perl that leaves a segment behind.
+/// A perl program that leaves a segment behind.
 const LEAK: &str = "defined shmget(42, 5000, 01600) or die $!;";
 
-/// Perl whose grandchild, in a session of its own, leaves a segment behind before the command ends, and then lives on:
-/// once there is a file `look` it copies the table of its namespace to `seen`.
+/// A perl program with a grandchild in its own session. The grandchild leaves a segment behind before the command ends,
+/// and continues to run. Once there is a file `look` it copies the table of its namespace to `seen`.
 const DAEMON: &str = "use POSIX 'setsid';
     pipe my $told, my $tell or die $!;
     if (!fork) {
@@ -35,7 +36,8 @@ const DAEMON: &str = "use POSIX 'setsid';
     }
     close $tell; sysread($told, my $byte, 1) == 1 or die 'no grandchild'; wait;";
 
-/// Perl that leaves two segments behind, of which a child holds one; the child's pid goes to the file `holder`.
+/// A perl program that leaves two segments behind. A child, whose pid is in the file `holder`, has one of them
+/// attached.
 const HOLDER: &str = "use IPC::SysV 'shmat';
     my @ids = map { shmget($_, 5000, 01600) // die $! } 42, 43;
     pipe my $told, my $tell or die $!; my $child = fork;
@@ -46,7 +48,7 @@ const HOLDER: &str = "use IPC::SysV 'shmat';
     close $tell; sysread($told, my $byte, 1) == 1 or die 'no holder';
     open my $file, '>', 'holder' or die $!; print $file $child;";
 
-/// Whose command it is, and where it runs.
+/// Who runs the command, and in which namespace.
 #[derive(Debug, Clone, Copy)]
 struct Way {
     ordinary: bool,
@@ -69,7 +71,7 @@ fn ordinary(ns: &Namespace, program: &str) -> Command {
     command
 }
 
-/// `guard` with these options and this command, and nothing on its standard input.
+/// Returns `guard` with these options, this command and an empty standard input.
 fn command(ns: &Namespace, way: Way, options: &str, command: &[&str]) -> Command {
     let shmadm = shmadm_path();
     let mut guard = if way.ordinary { ordinary(ns, shmadm) } else { ns.program(shmadm) };
@@ -82,8 +84,8 @@ fn guard(ns: &Namespace, way: Way, options: &str, words: &[&str]) -> Ended {
     ended(&mut command(ns, way, options, words))
 }
 
-/// Makes a segment of root's and one of the ordinary user's, which were there before, and returns the table.
-fn make_others(ns: &Namespace) -> Vec<Row> {
+/// Creates a segment of root and one of the ordinary user before the command runs. Returns the table.
+fn create_others(ns: &Namespace) -> Vec<Row> {
     let make = "defined shmget($ARGV[0], 1, 01600) or die $!";
     for (mut perl, key) in [(ns.program("perl"), "7"), (ordinary(ns, "perl"), "8")] {
         assert_eq!(ended(perl.args(["-e", make, key])).code, Some(0));
@@ -92,8 +94,8 @@ fn make_others(ns: &Namespace) -> Vec<Row> {
     ns.table()
 }
 
-/// Expects this status and that the leak alone was named, on a line with key, identifier and size; and that in a shared
-/// namespace it is there, from where it is removed, and else that nothing is. Returns its identifier.
+/// Expects this status, and exactly the leak on a line with key, identifier and size. In a shared namespace the leak
+/// must exist, and is removed here; in a private one nothing may be left. Returns its identifier.
 #[track_caller]
 fn leaks(ns: &Namespace, way: Way, ended: &Ended, status: i32, before: &[Row]) -> i32 {
     assert_eq!((ended.code, &*ended.out), (Some(status), ""), "{way:?} {ended:?}");
@@ -120,7 +122,7 @@ fn report(ns: &Namespace) -> Value {
 #[test]
 fn a_clean_command_is_silent() {
     in_namespace(|ns| {
-        let before = make_others(ns);
+        let before = create_others(ns);
         let tidy = "my $id = shmget(42, 1, 01600) // die $!; shmctl($id, 0, 0) or die $!;";
         for way in ways() {
             for (end, status) in [("", 0), ("exit 7", 7), ("kill 9, $$", 137), ("kill 'TERM', $$", 143)] {
@@ -133,9 +135,9 @@ fn a_clean_command_is_silent() {
 }
 
 #[test]
-fn a_leak_is_named_and_is_the_status_if_the_command_has_none() {
+fn a_leak_is_named_and_sets_the_status_if_the_command_succeeded() {
     in_namespace(|ns| {
-        let before = make_others(ns);
+        let before = create_others(ns);
         for way in ways() {
             for (options, end, status) in [
                 ("", "", 1),
@@ -155,10 +157,10 @@ fn a_leak_is_named_and_is_the_status_if_the_command_has_none() {
 fn a_command_that_cannot_be_run_is_127_or_126() {
     in_namespace(|ns| {
         ns.file("plain", "#!/bin/sh\n");
-        let before = make_others(ns);
+        let before = create_others(ns);
         for way in ways() {
             for (word, status) in [("no-such-program", 127), ("./missing", 127), ("./plain", 126), ("/", 126)] {
-                // A directory of PATH that may not be searched would hide that there is no such program.
+                // An unreadable directory in PATH would change the error for a missing program.
                 let mut command = command(ns, way, "--exit-code 9", &[word]);
                 let error = ended(command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")).fails(status);
                 assert!(error.contains(word), "{way:?}: {error}");
@@ -169,10 +171,10 @@ fn a_command_that_cannot_be_run_is_127_or_126() {
 }
 
 #[test]
-fn its_streams_are_the_commands_byte_for_byte() {
+fn the_streams_of_the_command_pass_byte_for_byte() {
     in_namespace(|ns| {
         let bytes: Vec<u8> = (0..1_000_001_u32).map(|n| (n % 251) as u8).collect();
-        make_others(ns);
+        create_others(ns);
         for way in ways() {
             let copied = with_input(&mut command(ns, way, "", &["cat"]), &bytes);
             assert!(copied.code == Some(0) && copied.bytes == bytes && copied.err.is_empty(), "{way:?}");
@@ -185,7 +187,7 @@ fn its_streams_are_the_commands_byte_for_byte() {
 #[test]
 fn a_daemons_leak_is_found_and_removed_from_the_kernels_table() {
     in_namespace(|ns| {
-        let before = make_others(ns);
+        let before = create_others(ns);
         for way in ways() {
             for options in ["", "--remove"] {
                 let leaky = guard(ns, way, options, &["perl", "-e", DAEMON]);
@@ -208,15 +210,15 @@ fn a_daemons_leak_is_found_and_removed_from_the_kernels_table() {
 }
 
 #[test]
-fn a_namespace_of_its_own_shows_nothing_of_the_other() {
+fn a_private_namespace_shows_nothing_of_the_other() {
     in_namespace(|ns| {
-        let before = make_others(ns);
+        let before = create_others(ns);
         for way in ways() {
             let table = guard(ns, way, "", &["cat", "/proc/sysvipc/shm"]).ok();
             let ipcs = guard(ns, way, "", &["ipcs", "-m"]).ok();
             assert_eq!(table.lines().count(), if way.shared { 3 } else { 1 }, "{way:?}: {table}");
             assert_eq!(ipcs.contains("0x00000007"), way.shared, "{way:?}: {ipcs}");
-            // Its keys are free there, and what has them here is untouched.
+            // These keys are free in the private namespace, and their segments here stay unchanged.
             let same = "defined shmget($_, 1, 03600) or die $! for 7, 8";
             assert_eq!(guard(ns, way, "--exit-code 9", &["perl", "-e", same]).code == Some(9), !way.shared);
             assert_eq!(ns.table(), before, "{way:?}");
@@ -225,9 +227,9 @@ fn a_namespace_of_its_own_shows_nothing_of_the_other() {
 }
 
 #[test]
-fn shared_removal_leaves_what_is_attached() {
+fn shared_removal_keeps_attached_segments() {
     in_namespace(|ns| {
-        let before = make_others(ns);
+        let before = create_others(ns);
         for way in ways().filter(|way| way.shared) {
             let leaky = guard(ns, way, "--remove --report report", &["perl", "-e", HOLDER]);
             let attached = || ns.table().iter().any(|row| row.key == "42" && row.nattch != "0");
@@ -244,7 +246,7 @@ fn shared_removal_leaves_what_is_attached() {
 }
 
 #[test]
-fn what_another_user_makes_meanwhile_is_no_leak() {
+fn a_new_segment_of_another_user_is_no_leak() {
     in_namespace_as_root(|ns| {
         ns.open_to_all();
         let look = "exit if -e 'go'; select undef, undef, undef, .05";
@@ -264,7 +266,7 @@ fn what_another_user_makes_meanwhile_is_no_leak() {
 #[test]
 fn the_report_is_json_without_a_leak_too() {
     in_namespace(|ns| {
-        let before = make_others(ns);
+        let before = create_others(ns);
         for way in ways() {
             for (perl, status) in [("exit 0", 0), ("exit 3", 3)] {
                 assert_eq!(guard(ns, way, "--report report", &["perl", "-e", perl]).code, Some(status), "{way:?}");
@@ -292,7 +294,7 @@ fn the_report_is_json_without_a_leak_too() {
 #[test]
 fn the_command_starts_as_it_would_without_guard() {
     in_namespace(|ns| {
-        make_others(ns);
+        create_others(ns);
         let shown = ["grep", "-E", "^(Sig(Blk|Ign)|Uid|Gid|CapEff)", "/proc/self/status"];
         for way in ways() {
             let mut plain = if way.ordinary { ordinary(ns, shown[0]) } else { ns.program(shown[0]) };
@@ -307,7 +309,7 @@ fn the_command_starts_as_it_would_without_guard() {
 }
 
 #[test]
-fn a_script_of_path_is_not_one_of_the_current_directory() {
+fn a_script_in_path_is_not_taken_from_the_current_directory() {
     in_namespace(|ns| {
         for (file, text) in [("bin/mytest", "echo $0 $*\n"), ("mytest", "echo the one here\n")] {
             std::fs::create_dir_all(ns.path("bin")).expect("a directory");
@@ -326,7 +328,7 @@ fn a_script_of_path_is_not_one_of_the_current_directory() {
 }
 
 #[test]
-fn a_script_that_names_no_interpreter_is_the_shells() {
+fn a_script_without_an_interpreter_is_run_by_the_shell() {
     in_namespace(|ns| {
         ns.file("script", "exit 5\n");
         ns.run("chmod", ["+x", "script"]);
@@ -349,7 +351,7 @@ fn a_command_that_is_not_run_leaves_no_old_report() {
 }
 
 #[test]
-fn a_report_that_cannot_be_written_is_known_before_the_command_runs() {
+fn an_unwritable_report_is_an_error_before_the_command_runs() {
     in_namespace(|ns| {
         ns.run("mkdir", ["directory", "closed"]);
         ns.run("ln", ["-s", "nowhere", "link"]);
@@ -364,7 +366,7 @@ fn a_report_that_cannot_be_written_is_known_before_the_command_runs() {
                 assert!(error.starts_with(&format!("shmadm: cannot write {path}: ")), "{way:?} {path}: {error}");
                 assert!(!ns.path("ran").exists(), "{way:?} {path}");
             }
-            // What cannot be known before is said afterwards, and does not hide the command's own status.
+            // A failure that is found only after the command has run is reported, and keeps the command's own status.
             let mut late = command(ns, way, "--report directory/report", &["sh", "-c", "mv directory gone; exit $0"]);
             let late = ended(late.arg(if way.shared { "7" } else { "0" }));
             assert_eq!(late.code, Some(if way.shared { 7 } else { 1 }), "{way:?} {late:?}");

@@ -1,4 +1,4 @@
-//! What teaches: `--help` with examples that are right, typos that are understood, failures that say what to do next.
+//! Help for users: correct examples in `--help`, suggestions for typos, errors that say what to do next.
 
 use std::process::{Command, Stdio};
 
@@ -71,13 +71,13 @@ fn every_example_is_understood() {
     for command in commands() {
         let mut count = 0;
         for line in examples(&command) {
-            // What stands behind two blanks explains.
+            // Text after two spaces is an explanation.
             let line = line.trim_start().split("  ").next().expect("a line");
             let shmadm_calls = line.split(['|', ';', '>']).map(str::trim).filter(|part| part.starts_with("shmadm "));
             for call in shmadm_calls {
                 count += 1;
-                // A last word that is wrong for sure: where it is what clap minds, it has understood all before it, and
-                // nothing is done. What belongs to another program stands behind `--`.
+                // The last word is wrong for certain. If clap complains about it, it has understood all words before
+                // it, and nothing is done. Words after `--` belong to another program.
                 let (own, wrong) = (call.split(" -- ").next().expect("a call"), "--color=nonsense");
                 let run = format!("shmadm() {{ '{}' \"$@\"; }}; {own} {wrong}", shmadm_path());
                 let error = ended(Command::new("sh").args(["-c", &run]).stdin(Stdio::null())).usage_error();
@@ -89,11 +89,11 @@ fn every_example_is_understood() {
 }
 
 #[test]
-fn a_beginner_is_shown_where_to_begin() {
+fn help_shows_newcomers_where_to_begin() {
     let help = ended(&mut shmadm(&["--help"])).ok();
     let last = help.trim_end().lines().last().expect("a line");
     assert!(last.contains("`shmadm demo --pause`"), "{last}");
-    // Whoever types nothing gets the same.
+    // Without arguments the text is the same.
     let alone = ended(&mut shmadm(&[]));
     assert_eq!((alone.code, alone.err.contains("`shmadm demo --pause`")), (Some(2), true), "{alone:?}");
 }
@@ -111,7 +111,7 @@ fn a_typo_suggests_the_right_word() {
         for option in options {
             let cut = &option[..option.len() - 1];
             let error = ended(&mut shmadm(&[&command, cut])).usage_error();
-            // --fil can be --file and --fill.
+            // --fil could be --file or --fill.
             let tip = error.split_once("did you mean '").map_or("", |(_, tip)| tip);
             assert!(tip.starts_with(cut), "{command} {cut}: {error}");
         }
@@ -139,7 +139,7 @@ fn a_failure_says_what_to_do_next() {
             ("set 1 --lock", 1, &format!("`shmadm stat id:{id}`")),
             ("write id:0 x --create 4K", 2, "name a key"),
         ] {
-            // Root may do everything, and so may who is root in a user namespace with its own segments.
+            // Root may do everything, also root of a user namespace with its own segments.
             if next.contains("stat id") && !ns.is_root {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! System calls that a signal interrupts (EINTR): they are made again, and no byte is lost or doubled.
+//! System calls that a signal interrupts (EINTR) are repeated, and no byte is lost or doubled.
 
 mod files;
 
@@ -12,8 +12,8 @@ use nix::sys::signal::{Signal, kill};
 
 use crate::support::{Namespace, Need, Running, ended, in_namespace, needs, shmadm_path, wait_until};
 
-/// Stops a process and lets it go on, again and again: what waits in the kernel comes back from there. `guard` handles
-/// SIGCHLD, which to the others is nothing.
+/// Stops and continues a process repeatedly, which makes waiting system calls return. Also sends SIGCHLD, which `guard`
+/// handles and the other commands ignore.
 #[track_caller]
 fn interrupt(running: &mut Running) {
     for _ in 0..10 {
@@ -25,7 +25,7 @@ fn interrupt(running: &mut Running) {
     assert_eq!(running.0.try_wait().expect("its state"), None);
 }
 
-/// Its exit status, once it ends of itself.
+/// Waits for the end of a process. Returns its exit status.
 #[track_caller]
 fn status(running: &mut Running) -> Option<i32> {
     wait_until("it ends", || running.0.try_wait().expect("its state").is_some());
@@ -37,16 +37,16 @@ fn spawn(command: &mut Command) -> Running {
     Running(command.spawn().expect("shmadm"))
 }
 
-/// Bytes of which no two pieces are alike.
+/// Returns bytes in which no two pieces are equal.
 fn pattern(length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     fastrand::Rng::with_seed(7).fill(&mut bytes);
     bytes
 }
 
-/// A segment with these bytes: key 5.
+/// Creates a segment with these bytes: key 5.
 #[track_caller]
-fn make(ns: &Namespace, bytes: &[u8]) {
+fn create(ns: &Namespace, bytes: &[u8]) {
     ns.file("bytes", bytes);
     ns.shmadm(["create", "5", "--from", "bytes"]).ok();
 }
@@ -73,7 +73,7 @@ fn a_slow_pipe_is_read_to_its_end() {
 fn a_full_pipe_gets_all_of_it() {
     in_namespace(|ns| {
         let bytes = pattern(3 << 20);
-        make(ns, &bytes);
+        create(ns, &bytes);
         for format in ["raw", "hex"] {
             let whole = ns.shmadm(["read", "5", "-f", format]).bytes;
             let mut reader = spawn(ns.command(["read", "5", "-f", format]).stdout(Stdio::piped()));
@@ -90,9 +90,9 @@ fn a_full_pipe_gets_all_of_it() {
 }
 
 #[test]
-fn what_waits_goes_on_waiting() {
+fn a_stopped_and_continued_command_continues_to_wait() {
     in_namespace(|ns| {
-        make(ns, b"x");
+        create(ns, b"x");
         let mut holder = ns.hold(["read", "5", "--hold"]);
         interrupt(&mut holder);
         assert_eq!(ns.row(0).expect("segment 0").nattch, "1");
@@ -117,17 +117,17 @@ fn what_waits_goes_on_waiting() {
         interrupt(&mut remover);
         assert_eq!(holder.end(Signal::SIGTERM), (None, Some(15)));
         assert_eq!(status(&mut remover), Some(0));
-        // The watcher has seen it, after all.
+        // The watcher has seen it.
         wait_until("the end is told", || fs::read_to_string(ns.path("out")).is_ok_and(|out| !out.is_empty()));
         assert_eq!(watcher.end(Signal::SIGTERM), (None, Some(15)));
     });
 }
 
 #[test]
-fn each_wait_that_fails_with_eintr_goes_on() {
+fn each_wait_that_fails_with_eintr_is_repeated() {
     in_namespace(|ns| {
         needs(Need::Strace);
-        make(ns, b"xx");
+        create(ns, b"xx");
         for (line, call, first, status) in [
             ("watch --source poll --for 50ms", "ppoll", 1, 0),
             ("read 5 --hold=50ms", "ppoll", 1, 0),
@@ -137,7 +137,7 @@ fn each_wait_that_fails_with_eintr_goes_on() {
             ("guard --shared -- sh -c 'exit 7'", "wait4", 1, 7),
             ("demo", "ppoll", 1, 0),
             ("demo", "wait4", 1, 0),
-            // A thread waits for what it is to undo.
+            // A thread waits for signals, to undo the creation.
             ("create private --size 5", "ppoll", 1, 0),
             ("read 5 -o out", "ppoll", 1, 0),
         ] {
@@ -154,7 +154,7 @@ fn each_wait_that_fails_with_eintr_goes_on() {
     });
 }
 
-/// Lines of sh, and whether `out` then has the bytes of the segment. The first ones move them.
+/// Lines of sh, and whether `out` has the bytes of the segment afterwards. The first lines copy bytes.
 const CALLING: [(&str, bool); 10] = [
     ("$0 read 5 >out", true),
     ("$0 read 5 | cat >out", true),
@@ -168,7 +168,7 @@ const CALLING: [(&str, bool); 10] = [
     ("$0 stat 5 -f json >out", false),
 ];
 
-/// How many of these calls the loader and the C library make first: as many as --version makes.
+/// Returns the number of these calls that the loader and the C library make first: that of --version.
 fn by_the_loader(ns: &Namespace, call: &str) -> usize {
     let log = ["-f", "-qq", "-e", &format!("trace={call}"), "-e", "signal=none", "-o", "log"];
     ended(ns.program("strace").args(log).args([shmadm_path(), "--version"])).ok();
@@ -176,18 +176,18 @@ fn by_the_loader(ns: &Namespace, call: &str) -> usize {
     log.lines().filter(|line| !line.contains(" write(1, ")).count()
 }
 
-/// Runs each line as this user or as one without privilege, with every other of these calls interrupted: what it prints
-/// and writes is what it is without. Returns how many of each were interrupted.
+/// Runs each line as this user or as one without privilege, with every second of these calls interrupted. Its output
+/// and files must be the same as without interruption. Returns the number of interrupted calls of each kind.
 #[track_caller]
-fn calls_are_made_again(ns: &Namespace, lines: &[(&str, bool)], calls: &[&str], privileged: bool) -> Vec<usize> {
+fn expect_calls_repeated(ns: &Namespace, lines: &[(&str, bool)], calls: &[&str], privileged: bool) -> Vec<usize> {
     let bytes = pattern(600_000);
     ns.file("bytes", &bytes);
     ns.file("other", pattern(500_000));
     ns.shmadm(["create", "5", "--from", "bytes", "--mode", "666"]).ok();
     ns.open_to_all();
     let program = |name: &str| if privileged { ns.program(name) } else { ns.unprivileged(name) };
-    // Times and process ids differ from run to run. The C library gives up a user's name if /etc/nsswitch.conf fails
-    // with EINTR, which a regular file does only here.
+    // Times and process ids differ between runs. So can names of users: the C library finds none if reading
+    // /etc/nsswitch.conf fails with EINTR, which happens to a regular file only here.
     let letters = |text: &[u8]| {
         let letters: String = text.iter().copied().filter(u8::is_ascii_alphabetic).map(char::from).collect();
         letters.replace("root", "").replace("null", "")
@@ -196,7 +196,7 @@ fn calls_are_made_again(ns: &Namespace, lines: &[(&str, bool)], calls: &[&str], 
     for (line, result) in lines {
         let sh = |line: &str, shmadm: &str| {
             ns.run("rm", ["-f", "out", "log"]);
-            // Other bytes are there before each write.
+            // Each write starts with other bytes in the segment.
             let before = if line.contains(" write ") { "other" } else { "bytes" };
             ns.shmadm(["write", "5", "--file", before]).ok();
             let line = line.replace("$0", shmadm);
@@ -206,7 +206,7 @@ fn calls_are_made_again(ns: &Namespace, lines: &[(&str, bool)], calls: &[&str], 
         };
         let (plain, left) = sh(line, "$0");
         for (call, injected) in calls.iter().zip(&mut injected) {
-            // Every other one: the one that is made again goes through.
+            // Every second call, so that the repeated one succeeds.
             let inject = format!("inject={call}:error=EINTR:when={}+2", by_the_loader(ns, call) + 1);
             let strace = format!("strace -f --seccomp-bpf -qq -e trace={call} -e '{inject}' -e signal=none -o log $0");
             let (out, now) = sh(line, &strace);
@@ -225,24 +225,24 @@ fn calls_are_made_again(ns: &Namespace, lines: &[(&str, bool)], calls: &[&str], 
 }
 
 #[test]
-fn each_call_that_fails_with_eintr_is_made_again() {
+fn each_call_that_fails_with_eintr_is_repeated() {
     in_namespace(|ns| {
         needs(Need::Strace);
-        // Whether a line makes such a call at all is its own matter; that many do is checked at the end.
+        // A line need not make such a call; the end of the test checks that many do.
         let calls = ["read", "write", "splice", "sendfile"];
-        let injected = calls_are_made_again(ns, &CALLING, &calls, true);
+        let injected = expect_calls_repeated(ns, &CALLING, &calls, true);
         assert!(injected.iter().sum::<usize>() > 40, "{injected:?}");
     });
 }
 
 #[test]
-fn each_call_without_privilege_too() {
+fn each_unprivileged_call_that_fails_with_eintr_is_repeated() {
     in_namespace(|ns| {
         needs(Need::Strace);
-        // Not process_vm_readv(2) and its twin: they fail with EINTR for a process that is being killed alone.
+        // Not process_vm_readv(2) and process_vm_writev(2): they fail with EINTR only if the process is being killed.
         let calls = ["read", "write", "vmsplice"];
-        let injected = calls_are_made_again(ns, &CALLING[..7], &calls, false);
-        // This way needs all of them.
+        let injected = expect_calls_repeated(ns, &CALLING[..7], &calls, false);
+        // Copying without privilege makes all of these calls.
         assert!(injected.iter().all(|times| *times > 0), "{calls:?}: {injected:?}");
     });
 }

@@ -1,11 +1,11 @@
-//! `limits`: what the kernel allows and what is used, against /proc, ipcs and lsipc.
+//! `limits`: the kernel's limits and their use, compared with /proc, ipcs and lsipc.
 
 use serde_json::{Value, json};
 
 use crate::support::{Namespace, Row, in_namespace, on_terminal};
 
-/// Makes segments of these sizes that reserve no memory, without a key; and touches as many pages of each.
-fn make(ns: &Namespace, sizes: &[u64], touched: usize) {
+/// Creates segments of these sizes without a key, which reserve no memory, and touches this number of pages in each.
+fn create(ns: &Namespace, sizes: &[u64], touched: usize) {
     // IPC_CREAT and SHM_NORESERVE.
     let make = "for my $size (@ARGV[1 .. $#ARGV]) {
         my $id = shmget(0, $size, 011600) // die $!;
@@ -20,7 +20,7 @@ fn sysctl(ns: &Namespace, name: &str, value: u64) {
     ns.run("sh", ["-c", &format!("echo {value} > /proc/sys/kernel/{name}")]);
 }
 
-/// What a sysctl of the test's own namespace says.
+/// Returns a sysctl of the test's own namespace.
 fn current(ns: &Namespace, name: &str) -> u64 {
     ns.run("cat", [format!("/proc/sys/kernel/{name}")]).trim_end().parse().expect("a number")
 }
@@ -44,9 +44,9 @@ fn ipcs(ns: &Namespace, words: &str) -> u64 {
     line.unwrap_or_else(|| panic!("no {words} in {summary}")).trim().parse().expect("a number")
 }
 
-/// Expects that what is used is what the kernel and ipcs say.
+/// Expects the same use of limits as the kernel and ipcs report. Returns the limits.
 #[track_caller]
-fn usage_is_the_kernels(ns: &Namespace) -> Value {
+fn expect_kernel_usage(ns: &Namespace) -> Value {
     let limits = limits(ns);
     let table = ns.table();
     let bytes = |column: fn(&Row) -> &String| table.iter().map(move |row| column(row).parse::<u64>().expect("bytes"));
@@ -73,7 +73,7 @@ fn the_defaults_are_exact_integers() {
             let free = if name == "SHMMAX" { Value::Null } else { limit.into() };
             let expected = json!({"name": name, "limit": limit, "used": 0, "free": free, "percent": 0.0});
             assert_eq!(named(&limits, name), &expected);
-            // Digit for digit: a number with a point or an exponent would have passed as JSON.
+            // Compares digits, because JSON would accept a number with a point or an exponent.
             assert!(printed.replace(' ', "").contains(&format!("\"limit\":{limit},")), "{printed}");
         }
         assert!(current(ns, "shmmax") > 1 << 53);
@@ -91,9 +91,9 @@ fn limits_that_were_set_are_shown_with_their_use() {
         for (name, value) in [("shmmax", 1_000_000), ("shmall", 300), ("shmmni", 7)] {
             sysctl(ns, name, value);
         }
-        make(ns, &[1, 4096, 4097, 333_333], 1);
-        let limits = usage_is_the_kernels(ns);
-        // 1 + 1 + 2 + 82 pages; two digits behind the point, rounded.
+        create(ns, &[1, 4096, 4097, 333_333], 1);
+        let limits = expect_kernel_usage(ns);
+        // 1 + 1 + 2 + 82 pages; two digits after the point, rounded.
         for expected in [
             json!({"name": "SHMMAX", "limit": 1_000_000, "used": 333_333, "free": null, "percent": 33.33}),
             json!({"name": "SHMALL", "limit": 300, "used": 86, "free": 214, "percent": 28.67}),
@@ -101,25 +101,25 @@ fn limits_that_were_set_are_shown_with_their_use() {
         ] {
             assert_eq!(named(&limits, expected["name"].as_str().expect("a name")), &expected);
         }
-        // lsipc adds bytes where the kernel counts whole pages: its use of SHMALL is too low, and not compared.
+        // lsipc adds bytes where the kernel counts whole pages. Its use of SHMALL is too low and is not compared.
         let lsipc = ns.run("lsipc", ["-g", "--raw", "--noheadings", "-o", "RESOURCE,LIMIT,USED"]);
         for line in ["SHMALL 300 ", "SHMMNI 7 4"] {
             assert!(lsipc.lines().any(|theirs| theirs.starts_with(line)), "{line}: {lsipc}");
         }
-        // No privilege is needed, whatever the modes.
+        // This needs no privilege for any mode.
         ns.run("perl", ["-e", "shmget(0, 1, 01000) // die $!"]);
-        let all = usage_is_the_kernels(ns);
+        let all = expect_kernel_usage(ns);
         assert_eq!(ns.shmadm_unprivileged(["limits", "-f", "json"]).json(), all);
     });
 }
 
 #[test]
-fn resident_is_what_was_touched() {
+fn resident_pages_are_the_touched_ones() {
     in_namespace(|ns| {
-        make(ns, &[40_960], 0);
-        assert_eq!(usage_is_the_kernels(ns)["usage"]["resident"], 0);
-        make(ns, &[40_960, 1 << 30], 3);
-        assert_eq!(usage_is_the_kernels(ns)["usage"]["resident"], 6);
+        create(ns, &[40_960], 0);
+        assert_eq!(expect_kernel_usage(ns)["usage"]["resident"], 0);
+        create(ns, &[40_960, 1 << 30], 3);
+        assert_eq!(expect_kernel_usage(ns)["usage"]["resident"], 6);
         let table = ns.shmadm(["limits"]).ok();
         assert!(table.contains("262164 pages") && table.contains("6 resident"), "{table}");
     });
@@ -131,9 +131,9 @@ fn a_removed_segment_counts_until_its_last_detach() {
         ns.shmadm(["create", "42", "--size", "12K"]).ok();
         let holder = ns.hold(["attach-write", "42", "x", "--hold"]);
         ns.run("ipcrm", ["-M", "42"]);
-        assert_eq!(usage_is_the_kernels(ns)["usage"]["pages"], 3);
+        assert_eq!(expect_kernel_usage(ns)["usage"]["pages"], 3);
         holder.end(nix::sys::signal::Signal::SIGTERM);
-        assert_eq!(usage_is_the_kernels(ns)["usage"]["segments"], 0);
+        assert_eq!(expect_kernel_usage(ns)["usage"]["segments"], 0);
     });
 }
 
@@ -145,19 +145,19 @@ fn check_fails_above_the_percentage_and_not_at_it() {
             let fine = check(percent);
             assert!(fine.err.is_empty() && fine.ok().contains("SHMMNI"), "{percent}");
         }
-        // Eight of ten segments, and eight of many pages.
+        // 8 of 10 segments, and 8 of many pages.
         sysctl(ns, "shmmni", 10);
-        make(ns, &[1; 8], 0);
+        create(ns, &[1; 8], 0);
         for percent in ["80", "80.0", "100"] {
             let fine = check(percent);
             assert!(fine.err.is_empty() && fine.ok().contains("SHMMNI"), "{percent}");
         }
         assert!(check("79.99").fails(1).contains("SHMMNI"));
-        make(ns, &[1], 0);
+        create(ns, &[1], 0);
         let error = check("80").fails(1);
         assert!(error.contains("SHMMNI") && error.contains("kernel.shmmni") && error.contains("90"), "{error}");
         assert!(error.contains("9 of 10") && !error.contains("SHMALL"), "{error}");
-        // Then the pages alone, and then both; SHMMAX is none that could run out.
+        // Then only the pages, and then both. SHMMAX cannot run out.
         sysctl(ns, "shmmni", 4096);
         sysctl(ns, "shmmax", 1);
         sysctl(ns, "shmall", 10);
@@ -169,7 +169,7 @@ fn check_fails_above_the_percentage_and_not_at_it() {
         let both = check("80");
         assert!(both.code == Some(1) && both.out.contains("SHMMAX"), "{both:?}");
         assert!(both.err.contains("SHMALL") && both.err.contains("SHMMNI"), "{both:?}");
-        // More than there may be: the limit was lowered afterwards.
+        // More segments than the limit, which was lowered afterwards.
         sysctl(ns, "shmmni", 3);
         assert_eq!(
             named(&limits(ns), "SHMMNI"),
@@ -183,12 +183,12 @@ fn check_fails_above_the_percentage_and_not_at_it() {
 }
 
 #[test]
-fn a_limit_of_nothing_is_no_division_by_zero() {
+fn a_limit_of_0_does_not_divide_by_zero() {
     in_namespace(|ns| {
         for name in ["shmmax", "shmall", "shmmni"] {
             sysctl(ns, name, 0);
         }
-        let limits = usage_is_the_kernels(ns);
+        let limits = expect_kernel_usage(ns);
         assert_eq!(
             named(&limits, "SHMMNI"),
             &json!({"name": "SHMMNI", "limit": 0, "used": 0, "free": 0, "percent": 0.0})
@@ -223,7 +223,7 @@ fn the_table_names_the_limits_for_people() {
         assert!(line("SHMMNI").contains(&current(ns, "shmmni").to_string()));
         sysctl(ns, "shmmax", 1 << 20);
         sysctl(ns, "shmall", 3);
-        make(ns, &[4096], 0);
+        create(ns, &[4096], 0);
         let words = |name| line(name).split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
         assert_eq!(words("SHMMAX"), "SHMMAX 1M 4K - 0.39 % largest segment");
         assert_eq!(words("SHMALL"), "SHMALL 3 (12K) 1 (4K) 2 (8K) 33.33 % pages in total");
@@ -231,7 +231,7 @@ fn the_table_names_the_limits_for_people() {
 }
 
 #[test]
-fn a_narrow_terminal_has_room_for_whose_namespace_it_is() {
+fn a_narrow_terminal_hides_columns_and_keeps_room_for_who() {
     in_namespace(|ns| {
         for (width, hidden) in [(200, ""), (80, "SWAPPED"), (60, "OF SHMMNI")] {
             let line = "$SHMADM limits --all-namespaces 2>/dev/null";
@@ -247,22 +247,25 @@ fn a_narrow_terminal_has_room_for_whose_namespace_it_is() {
 }
 
 #[test]
-fn what_follows_from_a_limit_is_said() {
+fn the_consequences_of_a_limit_are_explained() {
     in_namespace(|ns| {
-        let said = |words: &str| ns.shmadm(["limits"]).ok().contains(words);
-        assert!(!said("full") && !said("fails") && !said("rmid_forced"));
-        make(ns, &[4096, 8192], 1);
+        let is_shown = |words: &str| ns.shmadm(["limits"]).ok().contains(words);
+        assert!(!is_shown("full") && !is_shown("fails") && !is_shown("rmid_forced"));
+        create(ns, &[4096, 8192], 1);
         let shmem = limits(ns)["shmem"].as_u64().expect("bytes");
         assert!(shmem >= 8192 && shmem.is_multiple_of(1024), "{shmem}");
-        assert!(said("segments hold 8K of the machine's ") && said(" of shared memory (Shmem)\n"));
-        for (name, value, told) in [
+        assert!(is_shown("segments hold 8K of the machine's ") && is_shown(" of shared memory (Shmem)\n"));
+        for (name, value, consequence) in [
             ("shmmni", 2, "SHMMNI is full: the next shmget fails with ENOSPC; "),
             ("shmall", 3, "SHMALL is full: the next shmget fails with ENOSPC; "),
             ("shmmax", 0, "SHMMAX is 0: each shmget that creates a segment fails with EINVAL; "),
         ] {
             let before = current(ns, name);
             sysctl(ns, name, value);
-            assert!(said(told) && said(&format!("root can raise it: `sysctl -w kernel.{name}=")), "{name}");
+            assert!(
+                is_shown(consequence) && is_shown(&format!("root can raise it: `sysctl -w kernel.{name}=")),
+                "{name}"
+            );
             let errno = if name == "shmmax" { "Invalid argument" } else { "No space left on device" };
             let create = ns.run("perl", ["-e", "shmget(0, 1, 01600) // print $!"]);
             assert_eq!(create, errno, "{name}: the kernel agrees");
@@ -274,22 +277,22 @@ fn what_follows_from_a_limit_is_said() {
         assert_eq!(limits(ns)["rmid_forced"], false);
         sysctl(ns, "shm_rmid_forced", 1);
         assert_eq!(limits(ns)["rmid_forced"], true);
-        assert!(said("kernel.shm_rmid_forced is 1: the kernel destroys each segment with its last detach\n"));
+        assert!(is_shown("kernel.shm_rmid_forced is 1: the kernel destroys each segment with its last detach\n"));
     });
 }
 
 #[test]
-fn more_bytes_than_a_machine_can_count() {
+fn sums_of_more_than_64_bits() {
     in_namespace(|ns| {
-        // Together five times 2^63 - 1 bytes, which 64 bits cannot hold.
-        make(ns, &[i64::MAX.cast_unsigned(); 5], 0);
-        let limits = usage_is_the_kernels(ns);
+        // The sum is five times 2^63 - 1 bytes, more than 64 bits.
+        create(ns, &[i64::MAX.cast_unsigned(); 5], 0);
+        let limits = expect_kernel_usage(ns);
         assert_eq!(named(&limits, "SHMMAX")["used"], i64::MAX);
         assert_eq!(limits["usage"]["pages"], 5_u64 << 51);
         assert_eq!(named(&limits, "SHMMAX")["percent"], 50.0);
         let table = ns.shmadm(["limits"]).ok();
         assert!(table.contains(&(5_u64 << 51).to_string()), "{table}");
-        // And the largest sum of pages that the kernel takes.
+        // And the largest sum of pages that the kernel allows.
         sysctl(ns, "shmall", 5 << 51);
         assert_eq!(named(&self::limits(ns), "SHMALL")["percent"], 100.0);
         ns.shmadm(["limits", "--check", "100"]).ok();

@@ -1,4 +1,4 @@
-//! `list`: every segment, field for field as the kernel has it, in each format; and what it knows of the creators.
+//! `list`: every segment with the kernel's fields in each format, and its creator.
 
 mod creators;
 mod cut;
@@ -21,13 +21,13 @@ use crate::support::{Namespace, Running, ended, in_namespace, on_terminal, shmad
 const ALL: &str = "KEY,ID,SIZE,RSS,SWAP,PERMS,MODE,OWNER,USER,UID,GROUP,GID,CUSER,CUID,CGROUP,CGID,NATTCH,STATUS,\
                    ATIME,DTIME,CTIME,AGE,IDLE,CPID,LPID,COMMAND,CREATOR,LASTUSER,LCOMMAND,UNIT,NS";
 
-/// Owners with a name and without, of one digit and of ten. A user namespace has only 0.
+/// Owners with a name and without one, of one digit and of ten. A user namespace has only 0.
 const OWNERS: [&str; 4] = ["0", "9", "100000", "4294967294"];
 
-/// Makes a segment of key 7, says so, and stays.
+/// A perl program that creates a segment with key 7, says so, and waits.
 const STAYS: &str = "shmget(7, 1, 01600) // die; $| = 1; print qq(ready\n); <STDIN>";
 
-/// Starts a program and waits until it says that it is ready; it is ended with the test.
+/// Starts a program and waits until it says that it is ready. Dropping the result ends it.
 #[track_caller]
 fn start(command: &mut Command) -> Running {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a program");
@@ -37,7 +37,7 @@ fn start(command: &mut Command) -> Running {
     Running(child)
 }
 
-/// Starts the 600 segments' maker, and returns its command line too.
+/// Starts the program that creates 600 segments. Also returns its command line.
 #[track_caller]
 fn menagerie(ns: &Namespace) -> (Running, String) {
     let (program, owners) = (ns.compile("menagerie"), if ns.is_root { &OWNERS[..] } else { &[] });
@@ -45,13 +45,13 @@ fn menagerie(ns: &Namespace) -> (Running, String) {
     (running, [&[program.to_str().expect("a path")], owners].concat().join(" "))
 }
 
-/// Runs perl, which makes segments and ends.
+/// Runs a perl program that creates segments and ends.
 #[track_caller]
 fn perl(ns: &Namespace, program: &str) {
     ns.run("perl", ["-e", program]);
 }
 
-/// What `list` with these words prints into a pipe.
+/// Returns the output of `list` with these words in a pipe.
 #[track_caller]
 fn list(ns: &Namespace, words: &str) -> String {
     ns.shmadm(["list"].into_iter().chain(words.split_whitespace())).ok()
@@ -101,7 +101,7 @@ fn fields(format: &str, out: &str) -> Vec<Vec<String>> {
 #[test]
 fn each_format_shows_the_kernels_table_to_everyone() {
     in_namespace(|ns| {
-        let _maker = menagerie(ns);
+        let _creator = menagerie(ns);
         let (table, users) = (ns.table(), names(ns, "getpwuid"));
         let ids: Vec<i32> = table.iter().map(|row| row.id.parse().expect("an id")).collect();
         assert!(ids.len() == 600 && !ids.is_sorted(), "the order of the ids would do");
@@ -133,12 +133,12 @@ fn each_format_shows_the_kernels_table_to_everyone() {
 #[test]
 fn json_has_the_contracts_fields_and_the_kernels_values() {
     in_namespace(|ns| {
-        let (_maker, command) = menagerie(ns);
+        let (_creator, command) = menagerie(ns);
         let (users, groups) = (names(ns, "getpwuid"), names(ns, "getgrgid"));
         let mut dates: HashMap<String, Value> = HashMap::from([("0".to_owned(), Value::Null)]);
         let out = list(ns, "-f jsonl");
         let unprivileged = ns.shmadm_unprivileged(["list", "-f", "jsonl"]).ok();
-        // Only who may look at the process that is attached is given the lost key.
+        // Only a user who may inspect the attached process gets the original key.
         let without_key = |line: &str| match line.split_once(",\"id\"") {
             Some((keys, rest)) => format!("{}{rest}", &keys[..18]),
             None => panic!("no field id: {line}"),
@@ -153,7 +153,8 @@ fn json_has_the_contracts_fields_and_the_kernels_values() {
             let mut record: Value = serde_json::from_str(line).expect("JSON");
             record["original_key"].take();
             let used = row.atime != "0" || row.dtime != "0";
-            // Another owner shows an IPC_SET, which moved ctime: then a later process with the pid cannot be told.
+            // An owner that is not the creator proves an IPC_SET, which changed ctime. Then a later process with the
+            // creator's pid cannot be recognised.
             let was_set = (&row.uid, &row.gid) != (&row.cuid, &row.cgid);
             let expected = json!({
                 "key": hexadecimal(&row.key), "original_key": null, "id": number(&row.id), "size": number(&row.size),
@@ -169,7 +170,7 @@ fn json_has_the_contracts_fields_and_the_kernels_values() {
                 "rss": number(&row.rss), "swap": number(&row.swap),
             });
             assert_eq!(record, expected);
-            // A word in quotes that a colon follows is a field's name.
+            // A quoted word before a colon is the name of a field.
             let words: Vec<&str> = line.split('"').collect();
             let names = words.windows(2).filter(|pair| pair[1].starts_with(':')).map(|pair| pair[0]);
             let order = "key original_key id size mode status nattch uid user gid group cuid cuser cgid cgroup \
@@ -185,11 +186,11 @@ fn json_has_the_contracts_fields_and_the_kernels_values() {
 #[test]
 fn lsipc_agrees() {
     in_namespace(|ns| {
-        let _maker = menagerie(ns);
+        let _creator = menagerie(ns);
         let columns = ["KEY", "ID", "OWNER", "PERMS", "SIZE", "NATTCH", "CPID", "LPID"];
         let theirs = ns.run("lsipc", ["-m", "--json", "-b", "-o", &columns.join(",")]);
         let theirs: Value = serde_json::from_str(&theirs).expect("JSON");
-        // Newer versions of it write numbers, older ones strings.
+        // Newer versions of lsipc write numbers, older ones strings.
         let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let segments = theirs["sharedmemory"].as_array().expect("an array").iter();
         let mut theirs: Vec<Vec<String>> = segments
@@ -214,14 +215,14 @@ fn an_empty_namespace_is_valid_in_each_format() {
         }
         assert_eq!(list(ns, "-f json"), "{\"segments\":[]}\n");
         assert_eq!(list(ns, "-q"), "");
-        // Titles in a pipe, but no totals.
+        // A pipe gets titles, but no totals.
         assert!(text(list(ns, "")).iter().map(|line| &line[0]).eq(["KEY"]));
         assert!(on_terminal(ns, "rows 24 cols 80", "$SHMADM --color never list").ends_with("\nno segments\n"));
     });
 }
 
 #[test]
-fn columns_are_those_asked_for_in_that_order() {
+fn the_requested_columns_come_in_that_order() {
     in_namespace(|ns| {
         perl(ns, "shmget(42, 1, 01640)");
         let titles: Vec<&str> = ALL.split(',').collect();
@@ -250,7 +251,7 @@ fn columns_are_those_asked_for_in_that_order() {
 }
 
 #[test]
-fn columns_are_added_all_or_explained() {
+fn columns_can_be_added_all_shown_or_explained() {
     in_namespace(|ns| {
         perl(ns, "shmget(42, 1, 01640)");
         let titles = |words: &str| list(ns, words).lines().next().expect("titles").to_owned();
@@ -269,12 +270,12 @@ fn columns_are_added_all_or_explained() {
 #[test]
 fn numbers_are_sorted_as_numbers() {
     in_namespace(|ns| {
-        let _maker = menagerie(ns);
+        let _creator = menagerie(ns);
         for name in "ID SIZE RSS SWAP UID GID CUID CGID NATTCH ATIME DTIME CTIME AGE IDLE CPID LPID".split(' ') {
             let out = list(ns, &format!("-f csv --no-headings --time-format epoch -o {name} --sort {name}"));
             let numbers: Vec<u64> = out.lines().map(|line| line.parse().unwrap_or(0)).collect();
             assert!(numbers.len() == 600 && numbers.is_sorted(), "{name}: {numbers:?}");
-            // Sorted as text they would stand in another order; only root has several owners here.
+            // Sorting as text would give another order. Only root has several owners here.
             if "ID SIZE RSS NATTCH".contains(name) || ns.is_root && "UID GID".contains(name) {
                 assert!(!out.lines().is_sorted(), "{name}");
             }
@@ -283,9 +284,9 @@ fn numbers_are_sorted_as_numbers() {
 }
 
 #[test]
-fn what_quiet_prints_is_what_commands_take() {
+fn quiet_output_is_accepted_by_other_commands() {
     in_namespace(|ns| {
-        // Keys that are identifiers of other segments.
+        // These keys are also identifiers of other segments.
         let keys = (0..4).map(|id| if id == 3 { "0x333".to_owned() } else { (id + 1).to_string() });
         for (key, size) in keys.zip(["4K", "4K", "4K", "8M"]) {
             ns.shmadm(["create", &key, "--size", size]).ok();
@@ -301,7 +302,7 @@ fn what_quiet_prints_is_what_commands_take() {
 }
 
 #[test]
-fn equals_keep_the_kernels_order_until_reversed() {
+fn equal_values_keep_the_kernels_order_unless_reversed() {
     in_namespace(|ns| {
         perl(ns, "shmget(0, $_, 01600) for 100, 9, 10, 9");
         for (words, ids) in [
@@ -320,7 +321,7 @@ fn equals_keep_the_kernels_order_until_reversed() {
 }
 
 #[test]
-fn sizes_are_human_in_a_table_alone() {
+fn only_a_table_has_human_sizes() {
     in_namespace(|ns| {
         perl(ns, "shmget(0, $_, 01600) for 9, 4096, 1572864");
         for (words, sizes) in [
@@ -339,7 +340,7 @@ fn times_are_in_the_users_zone_as_date_writes_them() {
     in_namespace(|ns| {
         perl(ns, "shmget(1, 1, 01600)");
         let epoch = ns.table()[0].ctime.clone();
-        // The second one is how POSIX writes a zone, and needs no database of zones.
+        // The second zone is in the notation of POSIX, which needs no time zone database.
         let mut zones = vec!["UTC", "<+0530>-5:30"];
         zones.extend(Path::new("/usr/share/zoneinfo/Europe/Berlin").exists().then_some("Europe/Berlin"));
         for zone in zones {
@@ -355,7 +356,7 @@ fn times_are_in_the_users_zone_as_date_writes_them() {
                 assert_eq!(shown(&["--time-format", format]), date(pattern), "{zone}");
             }
             assert_eq!(shown(&["-f", "csv"]), date("+%Y-%m-%dT%H:%M:%S%:z,"), "{zone}");
-            // It is another day where midnight has passed since.
+            // The other format, if midnight has passed since.
             let short = [date("+%H:%M"), date("+%b %e")];
             assert!(short.contains(&shown(&[])) && short.contains(&shown(&["--time-format", "short"])), "{zone}");
         }

@@ -1,4 +1,4 @@
-//! The manual against the program: each page has what `--help` has, and nothing else, and is good mdoc.
+//! The manual and the program agree: each page has exactly the options of `--help`, and is valid mdoc.
 
 use crate::support::{Need, needs, shmadm_path, skippable};
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,13 +8,13 @@ use std::process::Command;
 
 use shmadm::internals::COLUMNS;
 
-/// Long options, without their dashes, each with its short one.
+/// Long options without their dashes, each with its short option.
 type Flags = BTreeMap<String, Option<char>>;
 
-/// What `--help` says of the program or of one of its commands.
+/// The `--help` of the program or of one of its commands.
 struct Help {
     flags: Flags,
-    /// Those below the heading `Filters`, which shmadm-filters(7) explains.
+    /// Options below the heading `Filters`, which shmadm-filters(7) explains.
     filters: Flags,
     /// Commands, each with its aliases.
     commands: BTreeMap<String, Vec<String>>,
@@ -29,15 +29,15 @@ impl Help {
         Help::parse(str::from_utf8(&output.stdout).expect("--help is UTF-8"))
     }
 
-    /// clap writes headings at the margin and puts two blanks before a command or `-s, --size`, six before a long
-    /// option that has no short one. What is indented further explains, and may begin with a dash by chance.
+    /// Parses the text of clap: headings are not indented; a command or `-s, --size` has two spaces before it, a long
+    /// option without a short one has six. Text that is indented further is an explanation, and may begin with a dash.
     fn parse(text: &str) -> Help {
         let mut help = Help { flags: Flags::new(), filters: Flags::new(), commands: BTreeMap::new() };
         let mut heading = "";
         for line in text.lines() {
             let entry = line.trim_start();
             match line.len() - entry.len() {
-                // Entries of one heading have empty lines between them.
+                // An empty line does not end a heading's entries.
                 0 if line.is_empty() => {}
                 0 => heading = line,
                 2 if heading == "Commands:" => {
@@ -84,7 +84,7 @@ fn leading_name(text: &str) -> &str {
 /// A page of the manual.
 struct Page {
     name: String,
-    /// Its lines, with `\-` as the dash that it stands for.
+    /// Its lines, with `\-` replaced by a dash.
     lines: Vec<String>,
 }
 
@@ -92,7 +92,7 @@ impl Page {
     fn open(path: &Path) -> Page {
         let name = path.file_stem().expect("a name").to_str().expect("UTF-8").to_owned();
         let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        // What a comment says is not in the manual.
+        // Comments are not shown to readers.
         let lines = text.lines().filter(|line| !line.starts_with(".\\\"")).map(|line| line.replace("\\-", "-"));
         Page { name, lines: lines.collect() }
     }
@@ -102,7 +102,7 @@ impl Page {
         self.lines.iter().any(|line| line == wanted)
     }
 
-    /// What this page explains: `.It Fl s , Fl \-size Ar SIZE`.
+    /// Returns the options that this page explains: `.It Fl s , Fl \-size Ar SIZE`.
     fn explained(&self) -> Flags {
         let mut flags = Flags::new();
         for line in self.lines.iter().filter_map(|line| line.strip_prefix(".It Fl ")) {
@@ -213,7 +213,7 @@ fn every_flag_is_explained_and_the_reverse() {
     for command in commands().keys() {
         let page = &pages[&format!("shmadm-{command}")];
         let Help { flags: mut own, filters, .. } = Help::of(Some(command));
-        // Those of all commands are in shmadm.1.
+        // Global options are in shmadm.1.
         own.retain(|flag, _| !global.contains_key(flag));
         assert_eq!(page.explained(), own, "the flags that {} explains (left) are not those of --help", page.name);
         if !filters.is_empty() {
@@ -243,7 +243,7 @@ fn every_page_has_its_sections_in_the_usual_order() {
         {
             match rest.iter().position(|section| *section == wanted) {
                 Some(at) => rest = &rest[at + 1..],
-                // Where a command touches no file that it was not told of, and where there is nothing to note.
+                // ftok uses only the files on its command line, and there is nothing to note about completions.
                 None if wanted == "FILES" && page.name == "shmadm-ftok" => {}
                 None if wanted == "NOTES" && page.name == "shmadm-completions" => {}
                 None => panic!("{} lacks {wanted}, or has it elsewhere: {sections:?}", page.name),
@@ -278,12 +278,12 @@ fn lint() {
         needs(Need::Program("mandoc"));
         let output = Command::new("mandoc").args(["-T", "lint", "-W", "warning"]).args(paths()).output();
         let output = output.expect("mandoc");
-        let said = [output.stdout, output.stderr].concat();
+        let printed = [output.stdout, output.stderr].concat();
         assert!(
-            output.status.success() && said.is_empty(),
+            output.status.success() && printed.is_empty(),
             "mandoc says:
 {}",
-            String::from_utf8_lossy(&said)
+            String::from_utf8_lossy(&printed)
         );
     });
 }

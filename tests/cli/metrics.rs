@@ -1,4 +1,4 @@
-//! `metrics`, as Prometheus' own tools read it: promtool, and a node_exporter that serves it.
+//! `metrics`, read by Prometheus' own tools: promtool and node_exporter.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,7 @@ use crate::support::{
 
 const PAGE: &str = include_str!("../../docs/prometheus.md");
 
-/// Samples by their names and labels, as they are written.
+/// Samples by name and labels, in the notation of the text.
 type Samples = BTreeMap<String, f64>;
 
 /// Returns the page's blocks of one language.
@@ -33,11 +33,12 @@ fn samples(text: &str) -> Samples {
     pairs.map(|(name, value)| (name.to_owned(), value.parse().expect("a number"))).collect()
 }
 
-/// Segments of several states and, as root, of several users; sums that pass 2^64. What holds some of them is returned.
+/// Creates segments in several states, with sums above 2^64, and, as root, of several users. Returns the processes that
+/// keep some of them attached or are their creators.
 fn populate(ns: &Namespace) -> [Running; 2] {
     let large = "shmget($_, 9e18, 011600) // die $! for 1 .. 3; shmwrite(shmget(4, 9000, 01600), 'x', 4096, 1) or die";
     ns.run("perl", ["-e", large]);
-    // Made by a process that lives, and not attached: no orphan.
+    // Not attached, but no orphan: its creator lives.
     let alive = "$| = 1; shmget(5, 100, 01600) // die; print 'x'; <STDIN>";
     let mut perl = ns.program("perl");
     let mut alive = perl.args(["-e", alive]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("perl");
@@ -54,8 +55,8 @@ fn populate(ns: &Namespace) -> [Running; 2] {
     [Running(alive), held]
 }
 
-/// What the samples must be, from the kernel's own table and limits, where these processes live and all others that have
-/// made a segment have exited.
+/// Computes the samples from the kernel's own table and limits. Of the creators of segments only these processes are
+/// alive.
 fn expected(ns: &Namespace, alive: &[Running]) -> Samples {
     let alive: Vec<_> = alive.iter().map(|running| running.pid().to_string()).collect();
     let mut samples = Samples::new();
@@ -101,7 +102,7 @@ fn page_size(ns: &Namespace) -> u128 {
     ns.run("getconf", ["PAGESIZE"]).trim_end().parse().expect("a number")
 }
 
-/// Sums of floats, in another order, may differ in the last digit.
+/// Compares samples. Sums of floats in another order may differ in the last digit.
 #[track_caller]
 fn assert_same(found: &Samples, expected: &Samples) {
     assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
@@ -129,14 +130,14 @@ fn sums_are_the_kernels_and_promtool_has_no_complaint() {
         assert!(text.ends_with("\n# EOF\n") && text.contains("# UNIT shmadm_size_bytes bytes\n"), "{text}");
         let past = samples(&text)[&format!("shmadm_size_bytes{{owner=\"{}\"}}", ns.run("id", ["-un"]).trim_end())];
         assert!(past > 2.0f64.powi(64), "{past}");
-        // promtool does complain where there is a reason.
+        // promtool complains about a mistake.
         let wrong = text.replace("# HELP shmadm_segments", "# shmadm_segments");
         assert_eq!(with_input(ns.program("promtool").args(["check", "metrics"]), wrong.as_bytes()).code, Some(3));
     });
 }
 
-/// Starts a node_exporter that serves nothing but the files of a directory, on a port of loopback that is listened on
-/// already, and given to it as systemd would: none can be taken by others in between.
+/// Starts a node_exporter that serves only the files of a directory. This process opens the listening socket on a
+/// loopback port and passes it on as systemd does, so that no other process can get the port in between.
 #[track_caller]
 fn serve(ns: &Namespace, directory: &Path) -> (Running, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -150,7 +151,7 @@ fn serve(ns: &Namespace, directory: &Path) -> (Running, u16) {
     (Running(exporter.spawn().expect("sh")), port)
 }
 
-/// What it serves now.
+/// Returns the metrics that it serves now.
 fn scrape(port: u16) -> String {
     let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("node_exporter");
     connection.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
@@ -184,7 +185,7 @@ fn node_exporter_serves_every_sample() {
         let held = populate(ns);
         write();
         assert_same(&served(), &expected(ns, &held));
-        // What is gone is not served any longer.
+        // A removed sample is no longer served.
         drop(held);
         wait_until("the marked one is gone", || ns.table().iter().all(|row| row.mode.len() == 3));
         write();
@@ -193,13 +194,13 @@ fn node_exporter_serves_every_sample() {
 }
 
 #[test]
-fn a_file_is_replaced_whole_or_not_at_all() {
+fn a_file_is_replaced_as_a_whole_or_not_at_all() {
     in_namespace(|ns| {
         let file = ns.file("shmadm.prom", "old");
         let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).expect("a file"));
         let before = inode(&file);
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("chmod");
-        // For the collector, who is another user, whatever the umask.
+        // The collector, another user, can read it with any umask.
         let write = "umask 077; exec \"$0\" metrics --output shmadm.prom";
         assert_eq!(ns.run("sh", ["-c", write, shmadm_path()]), "");
         assert_eq!(fs::read_to_string(&file).expect("a file"), ns.shmadm(["metrics"]).ok());
@@ -217,7 +218,8 @@ fn a_file_is_replaced_whole_or_not_at_all() {
     });
 }
 
-/// Runs `promtool test rules` on the page's rules with what shmadm writes now, as if it stayed for more than eight hours.
+/// Runs `promtool test rules` on the page's rules with the current metrics, as if they stayed the same for more than
+/// eight hours.
 #[track_caller]
 fn test_rules(ns: &Namespace, expected: &str) {
     let text = ns.shmadm(["metrics"]).ok();
@@ -255,7 +257,7 @@ fn alert(name: &str, at: &str, labels_and_annotations: Option<(&str, &str, &str)
 }
 
 #[test]
-fn the_readmes_rules_tell_what_they_promise() {
+fn the_documented_rules_alert_as_documented() {
     in_namespace(|ns| {
         needs(Need::Program("promtool"));
         let [rules] = blocks("yaml")[..] else { panic!("one block of rules") };
@@ -263,7 +265,7 @@ fn the_readmes_rules_tell_what_they_promise() {
         let checked = ended(ns.program("promtool").args(["check", "rules", "--lint=all", "--lint-fatal", "rules.yml"]));
         assert!(checked.code == Some(0) && checked.out.contains("SUCCESS: 4 rules found"), "{checked:?}");
 
-        // Eight segments of ten are not more than 80 percent; none is an orphan while perl lives.
+        // 8 of 10 segments are not more than 80 percent, and none is an orphan while perl lives.
         ns.run("sh", ["-c", "echo 10 >/proc/sys/kernel/shmmni"]);
         let script = "$| = 1; shmget($_, 100, 01600) // die for 1 .. 8; print 'x'; <STDIN>";
         let mut perl = ns.program("perl");
@@ -275,7 +277,7 @@ fn the_readmes_rules_tell_what_they_promise() {
         let calm = [full, orphaned, old].map(|name| alert(name, "8h", None));
         test_rules(ns, &calm.concat());
 
-        // A ninth, and all are orphans.
+        // With a ninth segment the limit is exceeded, and all are orphans.
         drop(perl);
         ns.run("perl", ["-e", "shmget(9, 100, 01600) // die"]);
         let owner = ns.run("id", ["-un"]);
@@ -314,19 +316,19 @@ fn the_rule_about_units_names_them() {
         let series = |labels: &str, value: &str| {
             format!("      - {{series: 'shmadm_resident_bytes{{instance=\"a\",{labels}}}', values: '{value}x30'}}\n")
         };
-        // Two owners in one container; much in no unit.
+        // Two owners in one container, and much memory in no unit.
         let series = series(&format!("ns=\"1\",unit=\"{unit}\",owner=\"root\""), "3221225472+0")
             + &series(&format!("ns=\"1\",unit=\"{unit}\",owner=\"www\""), "2147483648+0")
             + &series("ns=\"2\",unit=\"cron.service\",owner=\"root\"", "4096+0")
             + &series("ns=\"2\",unit=\"\",owner=\"root\"", "9663676416+0");
-        let told = format!(
+        let expected_alert = format!(
             "[{{exp_labels: {{instance: a, unit: '{unit}'}}, exp_annotations: {{summary: \"a: {unit} has 5GiB of shared \
              memory\", action: \"`shmadm list --all-namespaces --unit {unit}` shows it\"}}}}]"
         );
         let test = format!(
             "rule_files: [rules.yml]\nevaluation_interval: 1m\ntests:\n  - interval: 1m\n    input_series:\n{series}    \
              alert_rule_test:\n      - {{alertname: SharedMemoryOfUnit, eval_time: 10m, exp_alerts: []}}\n      \
-             - {{alertname: SharedMemoryOfUnit, eval_time: 20m, exp_alerts: {told}}}\n"
+             - {{alertname: SharedMemoryOfUnit, eval_time: 20m, exp_alerts: {expected_alert}}}\n"
         );
         ns.file("test.yml", &test);
         let tested: Ended = ended(ns.program("promtool").args(["test", "rules", "test.yml"]));
@@ -335,7 +337,7 @@ fn the_rule_about_units_names_them() {
 }
 
 #[test]
-fn the_readmes_units_run_what_there_is() {
+fn the_documented_units_run_existing_commands() {
     in_namespace(|ns| {
         let [service, timer] = blocks("ini")[..] else { panic!("two units") };
         assert!(timer.contains("\nOnCalendar=minutely\n") && timer.contains("\nWantedBy=timers.target\n"));

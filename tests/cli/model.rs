@@ -1,5 +1,6 @@
-//! A model test: random sequences of create, write, read, set, remove, hold and release, by shmadm in one private namespace
-//! and by system calls (tests/programs/model.c) in another. After each step both have the same segments with the same bytes.
+//! A model test. Random sequences of create, write, read, set, remove, hold and release are run by shmadm in one
+//! private namespace and by system calls (tests/programs/model.c) in another. After each step both must have the same
+//! segments with the same bytes.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -9,14 +10,14 @@ use crate::support::{Namespace, Running, in_namespace};
 use fastrand::Rng;
 use nix::sys::signal::Signal;
 
-/// A sequence that went wrong is run again with this variable set to its seed.
+/// Set this variable to the seed of a failed sequence to repeat it.
 const SEED: &str = "SHMADM_TEST_SEED";
 const STEPS: usize = 400;
 const KEYS: [i32; 4] = [42, -5, 0x1234_5678, i32::MIN];
 const SIZES: [u64; 7] = [0, 1, 100, 4096, 4097, 10_000, 65_536];
 const OWNERS: [i64; 4] = [-1, 0, 9, 100_000];
 
-/// A program that answers a line with a line.
+/// A running model.c, which answers each line with a line.
 struct Model {
     _process: Running,
     input: ChildStdin,
@@ -24,7 +25,7 @@ struct Model {
 }
 
 impl Model {
-    /// Starts it in this namespace, or in one of its own.
+    /// Starts the program in this namespace, or after the words of `before` in another one.
     fn start(ns: &Namespace, program: &Path, before: &[&str]) -> Model {
         let mut command = ns.program(before.first().map_or(program.as_os_str(), |word| word.as_ref()));
         command.args(before.get(1..).unwrap_or_default());
@@ -52,23 +53,23 @@ impl Model {
     }
 }
 
-/// A segment as both sides name it: by key, or by what each has as an identifier in the same place.
+/// A segment as both sides name it: by key, or by its identifier on each side.
 struct Named {
     to_shmadm: String,
     to_model: String,
 }
 
-/// The two sides, and what holds attachments.
+/// The two sides, and the processes that hold attachments.
 struct Sides<'a> {
     ns: &'a Namespace,
     rng: Rng,
-    /// Looks on in shmadm's namespace.
+    /// A model.c that reports the state of shmadm's namespace.
     observer: Model,
     model: Model,
     holds: Vec<Running>,
-    /// How often `read` has shown something, raw and in hexadecimal.
+    /// How often `read` has shown bytes, raw and in hexadecimal.
     shown: [usize; 2],
-    /// Identifiers on both sides, in the same order; the last ones may be gone.
+    /// Identifiers on both sides, in the same order. The last ones may be of removed segments.
     ids: Vec<(String, String)>,
 }
 
@@ -119,7 +120,7 @@ impl Sides<'_> {
 
     fn create_from(&mut self) -> (Vec<String>, String) {
         let (key, mode) = (self.rng.choice(KEYS).expect("a key"), self.rng.u32(..=0o777));
-        // Of none can none be made.
+        // An empty file gives no segment.
         let length = self.rng.choice([0, 1, 4096, 5000]).expect("a length");
         let (file, hex) = self.file(length);
         let line = ["create", &key.to_string(), "--from", &file, "-m", &format!("{mode:o}")].map(Into::into);
@@ -141,22 +142,22 @@ impl Sides<'_> {
         (self.ns.file("input", &bytes).to_str().expect("a path").into(), hex(&bytes))
     }
 
-    /// Bytes are compared here, the result by the caller.
+    /// Reads on both sides. Compares the bytes here; the caller compares the results.
     fn read(&mut self) -> (String, &'static str, String) {
         let Named { to_shmadm, to_model } = self.name();
         let (offset, length) =
             (self.rng.choice(SIZES).expect("an offset"), self.rng.bool().then(|| self.rng.u64(..5000)));
         let mut line = ["read", &to_shmadm, "--offset", &offset.to_string()].map(String::from).to_vec();
         line.extend(length.iter().flat_map(|length| ["--length".into(), length.to_string()]));
-        let told = self.model.ask(&format!("read {to_model} {offset} {}", length.map_or(-1, u64::cast_signed)));
-        let (word, bytes) = told.split_once(' ').unwrap_or((&told, ""));
+        let answer = self.model.ask(&format!("read {to_model} {offset} {}", length.map_or(-1, u64::cast_signed)));
+        let (word, bytes) = answer.split_once(' ').unwrap_or((&answer, ""));
         let is_hex = self.rng.bool();
         line.extend(["-f".into(), if is_hex { "hex" } else { "raw" }.into()]);
         let ended = self.ns.shmadm(&line);
         let result = match ended.code {
-            // Of nothing, hexdump shows the address.
+            // For no bytes at all, hexdump shows only the address.
             Some(0) if is_hex && !bytes.is_empty() => {
-                // hexdump is given what is before it too, to count from there.
+                // hexdump also gets the bytes before the offset, so that its addresses are right.
                 let mut before = vec![b'x'; offset as usize];
                 before.extend(unhex(bytes));
                 let file = self.ns.file("dumped", before);
@@ -211,7 +212,7 @@ impl Sides<'_> {
         let Named { to_shmadm, to_model } = self.name();
         let mut line = vec!["set".into(), to_shmadm, format!("--mode={:o}", self.rng.u32(..=0o777))];
         let mode = line[2]["--mode=".len()..].to_owned();
-        // A user namespace has one user, and its limit on locked memory is both sides' together.
+        // A user namespace has one user, whose limit on locked memory both sides share.
         let [mut uid, mut gid, mut lock] = [-1; 3];
         if self.ns.is_root {
             (uid, gid) = (self.rng.choice(OWNERS).expect("a uid"), self.rng.choice(OWNERS).expect("a gid"));
@@ -226,14 +227,14 @@ impl Sides<'_> {
 
     fn hold(&mut self) -> (String, &'static str, String) {
         let Named { to_shmadm, to_model } = self.name();
-        let told = self.model.ask(&format!("hold {to_model}"));
+        let answer = self.model.ask(&format!("hold {to_model}"));
         let line = ["read", &to_shmadm, "--length", "0", "--hold"];
-        if told == "ok" {
+        if answer == "ok" {
             self.holds.push(self.ns.hold(line));
-            (format!("{line:?}"), "ok", told)
+            (format!("{line:?}"), "ok", answer)
         } else {
             self.ns.shmadm(line).fails(3);
-            (format!("{line:?}"), "missing", told)
+            (format!("{line:?}"), "missing", answer)
         }
     }
 
@@ -277,7 +278,7 @@ fn random_sequences_leave_what_the_system_calls_leave() {
             let (ours, theirs) = (sides.observer.state(), sides.model.state());
             let rest = |state: &[(String, String)]| state.iter().map(|(_, rest)| rest.clone()).collect::<Vec<_>>();
             assert_eq!(rest(&ours), rest(&theirs), "step {step} of {SEED}={seed}: {what}");
-            // One that is gone stays among those that can be named.
+            // The identifier of a removed segment can still be used in later steps.
             let gone = sides.ids.iter().rfind(|(id, _)| ours.iter().all(|(other, _)| other != id)).cloned();
             sides.ids = ours.into_iter().zip(theirs).map(|((ours, _), (theirs, _))| (ours, theirs)).collect();
             sides.ids.extend(gone);

@@ -1,17 +1,17 @@
-//! Names of users and groups: from the files in /etc, and from the name services by getent(1) alone.
+//! Names of users and groups: from the files in /etc, and from name services only through getent(1).
 
 use std::path::Path;
 
 use crate::support::{Ended, Namespace, ended, in_namespace_as_root, shmadm_path, skip};
 
-/// Runs a line of sh in a mount namespace of its own, where `$SHMADM` is the program.
+/// Runs a line of sh in a new mount namespace, where `$SHMADM` is the program.
 #[track_caller]
 fn in_mounts(ns: &Namespace, line: &str) -> Ended {
     let mut unshare = ns.program("unshare");
     ended(unshare.args(["--mount", "sh", "-ec", line]).env("SHMADM", shmadm_path()))
 }
 
-/// Puts a script in the place of getent(1).
+/// Replaces getent(1) by a script.
 fn getent_is(ns: &Namespace, script: &str) -> String {
     let path = ns.file("getent", format!("#!/bin/sh\n{script}\n"));
     ns.run("chmod", ["755".as_ref(), path.as_os_str()]);
@@ -19,7 +19,7 @@ fn getent_is(ns: &Namespace, script: &str) -> String {
 }
 
 #[test]
-fn a_user_whom_only_the_name_services_know() {
+fn a_user_known_only_to_the_name_services() {
     in_namespace_as_root(|ns| {
         if !Path::new("/var/lib/extrausers").is_dir() {
             skip("libnss-extrausers is not installed");
@@ -44,7 +44,7 @@ fn a_user_whom_only_the_name_services_know() {
 }
 
 #[test]
-fn getent_is_asked_once_for_all_numbers_and_by_its_path_alone() {
+fn getent_is_run_once_for_all_numbers_and_by_its_path() {
     in_namespace_as_root(|ns| {
         for key in 1..=40 {
             let owner = format!("{}:{}", 40_000 + key, 50_000 + key);
@@ -66,7 +66,7 @@ fn getent_is_asked_once_for_all_numbers_and_by_its_path_alone() {
         let printed = in_mounts(ns, &line).ok();
         assert!(printed.contains(r#""user":"known""#) && printed.contains(r#""group":"crew""#), "{printed}");
         assert!(printed.contains("known,\n") && printed.contains("40009,crew\n"), "{printed}");
-        // 40 numbers and the name of the database; the creator's are in /etc.
+        // 40 numbers and the name of the database. The names of the creator are in /etc.
         let calls = std::fs::read_to_string(&log).expect("the calls");
         assert_eq!(calls.lines().collect::<Vec<_>>(), ["41 passwd", "41 group", "41 passwd", "41 group"]);
         assert!(!ns.path("planted.log").exists(), "a getent of PATH was run");
@@ -74,7 +74,7 @@ fn getent_is_asked_once_for_all_numbers_and_by_its_path_alone() {
 }
 
 #[test]
-fn a_name_service_that_does_not_answer_costs_names_and_nothing_else() {
+fn a_name_service_that_hangs_costs_only_names() {
     in_namespace_as_root(|ns| {
         ns.shmadm(["create", "42", "--size", "1", "--owner", "40001", "-q"]).ok();
         for script in ["sleep 60", "exit 1", "echo 'nonsense'; printf '\\377:x:7'", "yes x", "kill -9 $$"] {
@@ -85,7 +85,7 @@ fn a_name_service_that_does_not_answer_costs_names_and_nothing_else() {
         assert_eq!(missing, "OWNER\n40001\n");
         let unknown = in_mounts(ns, "$SHMADM list --owner nobody-has-this-name || echo status $?");
         assert!(unknown.out.contains("status 2") && unknown.err.contains("there is no user"), "{unknown:?}");
-        // A word that getent(1) would take for an option.
+        // A word that getent(1) would parse as an option.
         let option = in_mounts(ns, "$SHMADM list --owner=--help || echo status $?");
         assert!(option.out.contains("status 2"), "{option:?}");
     });

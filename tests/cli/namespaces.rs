@@ -1,4 +1,4 @@
-//! Other IPC namespaces than one's own, which nsenter, lsns and the kernel show too: `--ns`.
+//! `--ns` and other IPC namespaces, compared with nsenter, lsns and the kernel.
 
 mod all;
 mod containers;
@@ -25,36 +25,36 @@ fn inode(pid: Pid) -> u64 {
 }
 
 /// A process that does nothing, in another IPC namespace.
-struct Elsewhere {
+struct OtherNamespace {
     process: Running,
     pid: String,
     inode: u64,
 }
 
-impl Elsewhere {
-    fn new(ns: &Namespace) -> Elsewhere {
-        Elsewhere::start(ns.program("unshare").args(["--ipc", "--", "sleep", "1000"]))
+impl OtherNamespace {
+    fn new(ns: &Namespace) -> OtherNamespace {
+        OtherNamespace::start(ns.program("unshare").args(["--ipc", "--", "sleep", "1000"]))
     }
 
-    /// What the command makes of itself: it must end up as sleep(1), in a namespace of its own.
-    fn start(command: &mut Command) -> Elsewhere {
+    /// Starts a command, which must become sleep(1) in its own namespace.
+    fn start(command: &mut Command) -> OtherNamespace {
         let process = Running(command.spawn().expect("a program"));
         let pid = process.pid().to_string();
         let is_there = || fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "sleep\n");
         wait_until("it sleeps in its namespace", is_there);
         let inode = inode(process.pid());
         assert_ne!(inode, self::inode(gettid()));
-        Elsewhere { process, pid, inode }
+        OtherNamespace { process, pid, inode }
     }
 
-    /// Runs another program there.
+    /// Runs a program in that namespace.
     #[track_caller]
     fn run(&self, ns: &Namespace, words: &[&str]) -> String {
         let ipc = format!("--ipc=/proc/{}/ns/ipc", self.pid);
         ns.run("nsenter", [&[ipc.as_str(), "--"], words].concat())
     }
 
-    /// Returns the kernel's rows there.
+    /// Returns the rows of the kernel's table in that namespace.
     #[track_caller]
     fn table(&self, ns: &Namespace) -> Vec<Row> {
         let table = self.run(ns, &["cat", "/proc/sysvipc/shm"]);
@@ -62,12 +62,12 @@ impl Elsewhere {
     }
 }
 
-/// Returns the segments in an answer of `list --all-namespaces -f json` that are of this namespace.
+/// Returns the segments of this namespace in the output of `list --all-namespaces -f json`.
 fn segments(list: &Value, inode: u64) -> Vec<&Value> {
     list["segments"].as_array().expect("an array").iter().filter(|segment| segment["ns"] == inode).collect()
 }
 
-/// Returns the namespace in such an answer.
+/// Returns the entry of this namespace in the same output.
 #[track_caller]
 fn namespace(list: &Value, inode: u64) -> &Value {
     let mut namespaces = list["namespaces"].as_array().expect("an array").iter().filter(|known| known["ns"] == inode);
@@ -76,18 +76,18 @@ fn namespace(list: &Value, inode: u64) -> &Value {
     found
 }
 
-/// Everything of the machine, as JSON.
+/// Lists all namespaces of the machine, as JSON.
 #[track_caller]
-fn everything(ns: &Namespace, words: &[&str]) -> Value {
+fn list_all(ns: &Namespace, words: &[&str]) -> Value {
     ns.shmadm([&["list", "--all-namespaces", "-f", "json"], words].concat()).json()
 }
 
 #[test]
-fn every_command_acts_where_it_is_sent() {
+fn every_command_acts_in_the_chosen_namespace() {
     in_namespace(|ns| {
         ns.shmadm(["create", "42", "--size", "4096"]).ok();
         let own = ns.table();
-        let there = Elsewhere::new(ns);
+        let there = OtherNamespace::new(ns);
         for named in [there.pid.clone(), format!("/proc/{}/ns/ipc", there.pid)] {
             let run = |words: &[&str]| ns.shmadm([&["--ns", named.as_str()], words].concat());
             run(&["create", "42", "--size", "8192"]).ok();
@@ -108,7 +108,7 @@ fn every_command_acts_where_it_is_sent() {
             assert!(there.table(ns).is_empty());
             run(&["stat", "42"]).fails(3);
         }
-        // The option is taken after the command, too.
+        // The option may also follow the command.
         ns.shmadm(["create", "1", "--size", "1", "--ns", &there.pid]).ok();
         assert_eq!(there.table(ns).len(), 1);
         assert_eq!(ns.table(), own);
@@ -118,7 +118,7 @@ fn every_command_acts_where_it_is_sent() {
 #[test]
 fn limits_are_those_of_the_namespace() {
     in_namespace(|ns| {
-        let there = Elsewhere::new(ns);
+        let there = OtherNamespace::new(ns);
         there.run(ns, &["sh", "-c", "echo 5 >/proc/sys/kernel/shmmni; echo 1 >/proc/sys/kernel/shm_rmid_forced"]);
         let limits = ns.shmadm(["--ns", &there.pid, "limits", "-f", "json"]).json();
         let of = |limits: &Value| {
@@ -135,7 +135,7 @@ fn limits_are_those_of_the_namespace() {
 #[test]
 fn guard_runs_its_command_there_only_if_it_is_shared() {
     in_namespace(|ns| {
-        let there = Elsewhere::new(ns);
+        let there = OtherNamespace::new(ns);
         let leak = ["--", "perl", "-e", "defined shmget(42, 5000, 01600) or die $!"];
         let guard = |options: &[&str]| ns.shmadm([&["--ns", there.pid.as_str(), "guard"], options, &leak].concat());
         assert!(guard(&[]).usage_error().contains("--shared"));
@@ -150,10 +150,10 @@ fn guard_runs_its_command_there_only_if_it_is_shared() {
 #[test]
 fn a_mounted_namespace_file_is_enough() {
     in_namespace(|ns| {
-        let there = Elsewhere::new(ns);
+        let there = OtherNamespace::new(ns);
         ns.shmadm(["--ns", &there.pid, "create", "42", "--size", "8192"]).ok();
         let file = ns.file("mounted", "");
-        // The last process leaves, and only the mount keeps the namespace.
+        // The last process ends, and only the mount keeps the namespace.
         let script = "set -e; mount --bind /proc/$2/ns/ipc \"$3\"; kill -9 $2
             for i in $(seq 200); do [ -e /proc/$2/ns/ipc ] || break; sleep .02; done
             [ ! -e /proc/$2/ns/ipc ]; $1 --ns \"$3\" list -o key,size,ns -f raw --no-headings";
@@ -166,7 +166,7 @@ fn a_mounted_namespace_file_is_enough() {
 }
 
 #[test]
-fn what_is_no_namespace_is_said_and_nothing_is_done() {
+fn a_bad_namespace_is_an_error_and_nothing_is_done() {
     in_namespace(|ns| {
         let file = ns.file("file", "text");
         let fifo = ns.path("fifo");
@@ -189,17 +189,17 @@ fn what_is_no_namespace_is_said_and_nothing_is_done() {
             ns.shmadm(["--ns", word, "create", "1", "--size", "1"]).usage_error();
         }
         assert!(ns.table().is_empty());
-        let told = ns.shmadm(["--ns", "4194304", "list", "-f", "json"]);
-        let told: Value = serde_json::from_str(&told.out).expect("JSON");
-        assert_eq!(told["error"]["errno"], "ENOENT");
+        let failed = ns.shmadm(["--ns", "4194304", "list", "-f", "json"]);
+        let failed: Value = serde_json::from_str(&failed.out).expect("JSON");
+        assert_eq!(failed["error"]["errno"], "ENOENT");
     });
 }
 
 #[test]
-fn without_privilege_there_is_ones_own_namespace_and_no_other() {
+fn without_privilege_only_the_own_namespace_is_accessible() {
     in_namespace(|ns| {
         ns.shmadm(["create", "42", "--size", "4096"]).ok();
-        let there = Elsewhere::new(ns);
+        let there = OtherNamespace::new(ns);
         let error = ns.shmadm_unprivileged(["--ns", &there.pid, "list"]).fails(1);
         assert!(error.contains("permission denied"), "{error}");
         for own in ["$$", "/proc/$$/ns/ipc"] {
@@ -210,7 +210,8 @@ fn without_privilege_there_is_ones_own_namespace_and_no_other() {
     });
 }
 
-/// Somebody without any privilege, who may make user namespaces: as root uid 1234, else the user who runs the tests.
+/// Returns a program as a user without any privilege who may create user namespaces: as root uid 1234, else the user
+/// who runs the tests.
 fn ordinary(program: &str) -> Command {
     let mut command = Command::new("setpriv");
     if geteuid().is_root() {
@@ -222,7 +223,7 @@ fn ordinary(program: &str) -> Command {
     command
 }
 
-/// Skips the test unless an ordinary user may make namespaces.
+/// Skips the test unless an ordinary user may create namespaces.
 fn needs_namespaces_of_users() {
     let tried = Ended::from(ordinary("unshare").args(["--user", "--ipc", "true"]).output().expect("setpriv"));
     if tried.code != Some(0) {
@@ -231,15 +232,15 @@ fn needs_namespaces_of_users() {
 }
 
 #[test]
-fn an_ordinary_user_enters_what_is_his_by_its_user_namespace() {
+fn an_ordinary_user_enters_an_own_namespace_through_its_user_namespace() {
     skippable(|| {
         needs_namespaces_of_users();
         let root_there = ["--user", "--map-root-user", "--ipc", "sleep", "1000"];
-        let there = Elsewhere::start(ordinary("unshare").args(root_there));
+        let there = OtherNamespace::start(ordinary("unshare").args(root_there));
         let shmadm = |words: &[&str]| ended(ordinary(shmadm_path()).args(words));
         shmadm(&["--ns", &there.pid, "create", "42", "--size", "8192"]).ok();
         shmadm(&["--ns", &there.pid, "write", "42", "hello"]).ok();
-        // util-linux sees the same: the user is root there.
+        // With nsenter(1), too, the user is root there.
         let mut nsenter = ordinary("nsenter");
         nsenter.args(["--user", "--preserve-credentials", "--ipc", "--target", &there.pid, "--"]);
         let table = ended(nsenter.args(["tail", "-n", "+2", "/proc/sysvipc/shm"])).ok();
@@ -249,7 +250,7 @@ fn an_ordinary_user_enters_what_is_his_by_its_user_namespace() {
             shmadm(&["--ns", &there.pid, "list", "-f", "raw", "--no-headings", "-o", "key,size,uid,cgid"]).ok();
         assert_eq!(inside, "0x0000002a 8192 0 0\n");
 
-        // From outside, among all namespaces, the same segment is the user's own.
+        // In the list of all namespaces the owner of the same segment is the user.
         let list = shmadm(&["list", "--all-namespaces", "-f", "json"]);
         let notes = list.err.clone();
         let list = list.json();
@@ -260,18 +261,18 @@ fn an_ordinary_user_enters_what_is_his_by_its_user_namespace() {
         assert_eq!(found[0]["size"], 8192);
         assert_eq!(namespace(&list, there.inode)["pid"].to_string(), there.pid);
         assert_eq!(namespace(&list, there.inode)["command"], "sleep 1000");
-        // A parent that does not want to hear of its children changes nothing.
+        // A parent that ignores SIGCHLD changes nothing.
         let deaf = "$SIG{CHLD} = 'IGNORE'; exec @ARGV";
         let list =
             ended(ordinary("perl").args(["-e", deaf, shmadm_path(), "list", "--all-namespaces", "-f", "json"])).json();
         assert_eq!(segments(&list, there.inode).len(), 1, "{list}");
-        // The processes of other users.
+        // The note counts processes of other users.
         assert!(notes.lines().count() == 1 && notes.contains("cannot be inspected"), "{notes}");
     });
 }
 
 #[test]
-fn the_namespace_of_guard_can_be_looked_into() {
+fn the_namespace_of_guard_can_be_listed() {
     skippable(|| {
         needs_namespaces_of_users();
         let script = format!("{} create 42 --size 5000 -q >/dev/null && exec sleep 1000", shmadm_path());

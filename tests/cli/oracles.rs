@@ -1,4 +1,4 @@
-//! util-linux's tools as oracles over random populations: ipcs and lsipc for what is shown, ipcrm for what is removed.
+//! The tools of util-linux as oracles on random segments: ipcs and lsipc for output, ipcrm for removal.
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
@@ -9,13 +9,13 @@ use serde_json::Value;
 
 use crate::support::{Namespace, Row, Running, in_namespace, rows};
 
-/// Makes a population in this namespace, or in one of its own.
+/// Creates random segments in this namespace, or after the words of `before` in another one.
 fn populate(ns: &Namespace, seed: u32, before: &[&str]) -> Running {
     let program = ns.path("population");
     let words = before.iter().map(|word| word.as_ref()).chain([program.as_os_str()]).collect::<Vec<_>>();
     let mut command = ns.program(words[0]);
     command.args(&words[1..]).arg(seed.to_string());
-    // What may be locked is limited for all namespaces of a user together.
+    // The limit on locked memory covers all namespaces of a user together.
     command.args(ns.is_root.then_some("locked"));
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a population");
     let (output, mut line) = (child.stdout.take().expect("a pipe"), String::new());
@@ -24,7 +24,7 @@ fn populate(ns: &Namespace, seed: u32, before: &[&str]) -> Running {
     Running(child)
 }
 
-/// Runs something on a few populations, one after the other; says which one it was.
+/// Runs an action on a few populations, one after the other, with the name of each.
 fn on_populations(ns: &Namespace, act: impl Fn(&str)) {
     ns.compile("population");
     for _ in 0..4 {
@@ -65,7 +65,7 @@ fn ipcs_lists_the_same_rows_in_the_same_order() {
             let mut ours = list(ns, "KEY,ID,OWNER,MODE,SIZE,NATTCH,STATUS");
             for row in &mut ours {
                 row[3] = short(&row[3]);
-                // Its maker lives, and ipcs knows no orphans.
+                // ipcs knows no orphans.
                 row.retain(|word| word != "orphan");
             }
             assert_eq!(ours, ipcs(ns, "-b", 1).into_iter().collect::<Vec<_>>(), "{population}");
@@ -82,10 +82,10 @@ fn ipcs_lists_the_same_rows_in_the_same_order() {
 }
 
 #[test]
-fn lsipc_shows_the_same_of_each() {
+fn lsipc_shows_the_same_values() {
     in_namespace(|ns| {
         on_populations(ns, |population| {
-            // In CGID lsipc 2.38 shows CUID; ipcs has it right, above.
+            // lsipc 2.38 shows CUID in the column CGID; the test with ipcs checks CGID.
             let columns = "KEY,ID,OWNER,PERMS,MODE,SIZE,NATTCH,CPID,LPID,CUID,UID,GID";
             let theirs = ns.run("lsipc", ["-m", "--json", "-b", "-o", &columns.replace("MODE,", "")]);
             let theirs: Value = serde_json::from_str(&theirs).expect("JSON");
@@ -103,12 +103,12 @@ fn lsipc_shows_the_same_of_each() {
 }
 
 #[test]
-fn limits_are_what_the_files_and_lsipc_say_whatever_they_are() {
+fn limits_agree_with_the_files_and_lsipc() {
     in_namespace(|ns| {
         let page: u64 = ns.run("getconf", ["PAGE_SIZE"]).trim().parse().expect("a size");
         on_populations(ns, |population| {
             let mut rng = Rng::new();
-            // Any number of bits, and what there is may be more than that.
+            // A random number of random length. The current use may exceed it.
             let mut limit = |bits: u32| (rng.u64(..) >> 1 >> rng.u32(..bits)).max(1);
             let set = [("shmmax", limit(60)), ("shmall", limit(60)), ("shmmni", limit(60) % 32_768 + 1)];
             for (file, value) in set {
@@ -128,7 +128,7 @@ fn limits_are_what_the_files_and_lsipc_say_whatever_they_are() {
                 let sizes: Vec<u64> = ns.table().iter().map(|row| row.size.parse().expect("a size")).collect();
                 let (bytes, segments) = (sizes.iter().sum::<u64>(), sizes.len() as u64);
                 let (used, theirs_used) = match &*name {
-                    // lsipc looks for no largest one, and divides the sum of the bytes by a page's.
+                    // lsipc shows no largest segment, and divides the sum of bytes by the size of a page.
                     "SHMMAX" => (sizes.into_iter().max().unwrap_or(0), "-".into()),
                     "SHMALL" => (sizes.into_iter().map(|size| size.div_ceil(page)).sum(), (bytes / page).to_string()),
                     _ => (segments, segments.to_string()),
@@ -136,7 +136,7 @@ fn limits_are_what_the_files_and_lsipc_say_whatever_they_are() {
                 assert_eq!(ours["used"], used, "{population}: {name}: {shown}");
                 assert_eq!(theirs_used, theirs[2], "{population}: {lsipc}");
             }
-            // For the next population.
+            // Raises the limits for the next population.
             for (file, _) in set {
                 std::fs::write(format!("/proc/sys/kernel/{file}"), "30000").expect("the limit");
             }
@@ -144,13 +144,13 @@ fn limits_are_what_the_files_and_lsipc_say_whatever_they_are() {
     });
 }
 
-/// What is in a row but identifiers, processes and times.
+/// Returns the fields of a row except identifiers, processes and times.
 fn lasting(row: &Row) -> [String; 8] {
     let Row { key, mode, size, nattch, uid, gid, cuid, cgid, .. } = row.clone();
     [key, mode, size, nattch, uid, gid, cuid, cgid]
 }
 
-/// That of a whole table. Which place a segment gets depends on what was there before.
+/// Does the same for a whole table, sorted: the position of a segment depends on earlier ones.
 fn all_lasting(table: &[Row]) -> Vec<[String; 8]> {
     let mut rows: Vec<_> = table.iter().map(lasting).collect();
     rows.sort();
@@ -176,7 +176,7 @@ fn ipcrm_leaves_the_same_segments() {
                     in_twin(&["ipcrm", "-m", &theirs.id]);
                 } else {
                     ns.shmadm(["remove", "--quiet", &ours.key]).ok();
-                    // ipcrm takes no signed keys.
+                    // ipcrm accepts no negative keys.
                     let key = format!("{:#x}", theirs.key.parse::<i32>().expect("a key"));
                     in_twin(&["ipcrm", "-M", &key]);
                 }

@@ -1,4 +1,5 @@
-//! A real user of System V shared memory: a PostgreSQL server, spared while it runs and cleaned up after when it is dead.
+//! A real user of System V shared memory, a PostgreSQL server: its segments are not removed while it runs, and are
+//! removed when it is dead.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -13,9 +14,7 @@ use nix::unistd::{Pid, User};
 
 use crate::support::{Ended, Namespace, Row, Running, children, ended, in_namespace_as_root, skip, wait_until};
 
-// The columns of the kernel's table.
-
-/// Everything that asks for shared memory asks System V, and nobody can reach it from outside of the directory.
+/// The server uses only System V shared memory, and accepts connections only in its directory.
 const SETTINGS: [&str; 6] = [
     "shared_memory_type=sysv",
     "dynamic_shared_memory_type=sysv",
@@ -25,7 +24,8 @@ const SETTINGS: [&str; 6] = [
     "fsync=off",
 ];
 
-/// A database cluster below the test's directory, of a user who is not root: as root PostgreSQL does not run.
+/// A database cluster below the test's directory. It belongs to an ordinary user, because PostgreSQL refuses to run as
+/// root.
 struct Cluster<'a> {
     ns: &'a Namespace,
     programs: PathBuf,
@@ -33,7 +33,7 @@ struct Cluster<'a> {
     home: PathBuf,
 }
 
-/// A server, and all processes of its own; they are ended by their pids when the test is over.
+/// A server with all its processes. Dropping this ends them by their pids.
 struct Server(Running);
 
 /// Returns the newest PostgreSQL that is installed.
@@ -55,8 +55,8 @@ impl<'a> Cluster<'a> {
         std::os::unix::fs::chown(&cluster.home, Some(uid), Some(gid)).expect("chown");
         ns.open_to_all();
         let data = cluster.data();
-        let made = cluster.program("initdb").args(["--no-sync", "-A", "trust", "-D"]).arg(data).output();
-        Ended::from(made.expect("initdb")).ok();
+        let created = cluster.program("initdb").args(["--no-sync", "-A", "trust", "-D"]).arg(data).output();
+        Ended::from(created.expect("initdb")).ok();
         cluster
     }
 
@@ -92,7 +92,7 @@ impl<'a> Cluster<'a> {
         command.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
         command.stdout(log.try_clone().expect("a log")).stderr(log).process_group(0);
         let mut server = Server(Running(command.spawn().expect("postgres")));
-        // Longer than for others: it may have a crash to recover from.
+        // A long deadline, because the server may have to recover from a crash.
         let deadline = Instant::now() + Duration::from_secs(60);
         while !self.answers() {
             let end = server.0.0.try_wait().expect("postgres");
@@ -117,9 +117,10 @@ impl Server {
         [vec![postmaster], children(postmaster)].concat()
     }
 
-    /// Ends all of it by SIGKILL: nothing cleans up after itself.
+    /// Ends all processes by SIGKILL, so that none cleans up.
     fn crash(&mut self) {
-        // The children become ours when the postmaster has ended. Stopped first, it starts no other one meanwhile.
+        // When the postmaster has ended, this process becomes the parent of its children. Stopping it first prevents
+        // new ones.
         set_child_subreaper(true).expect("PR_SET_CHILD_SUBREAPER");
         let _ = kill(self.0.pid(), Signal::SIGSTOP);
         let pids = self.pids();
@@ -147,14 +148,14 @@ fn ids<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Vec<String> {
 }
 
 #[test]
-fn a_running_server_is_spared_and_what_a_dead_one_left_goes() {
+fn segments_of_a_running_server_stay_and_those_of_a_dead_one_are_removed() {
     in_namespace_as_root(|ns| {
         let Some(programs) = installed() else {
             skip("PostgreSQL is not installed");
         };
         let cluster = Cluster::new(ns, programs);
         let user = cluster.user.name.as_str();
-        // Somebody else's, before and after.
+        // Segments of another user, older and newer.
         let other = ns.shmadm(["create", "1", "--size", "4K", "-q"]).ok();
         let mut server = cluster.start();
         let running = ids(&cluster.segments());
@@ -184,7 +185,7 @@ fn a_running_server_is_spared_and_what_a_dead_one_left_goes() {
         let others: Vec<_> = ns.table().into_iter().map(|row| row.key.clone()).collect();
         assert_eq!(others, ["2"]);
 
-        // It recovers, and makes new ones.
+        // The server recovers and creates new segments.
         let mut server = cluster.start();
         assert_eq!(cluster.query("select n from kept").ok(), "42\n");
         assert!(!cluster.segments().is_empty());

@@ -1,4 +1,5 @@
-//! With the privileges of its file's owner the program does nothing at all; with those of its caller it works.
+//! The program refuses to run with privileges from its file (setuid, setgid, capabilities), and works with those of its
+//! caller.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +20,7 @@ fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("a mode");
 }
 
-/// Skips the test where such a bit does nothing: on a file system that is mounted nosuid, or with no_new_privs.
+/// Skips the test where setuid has no effect: on a nosuid file system, or with no_new_privs.
 fn needs_setuid(ns: &Namespace) {
     let id = copy(ns, "/usr/bin/id", "id");
     set_mode(&id, 0o4755);
@@ -28,7 +29,7 @@ fn needs_setuid(ns: &Namespace) {
     }
 }
 
-/// Tries every kind of command, and expects that none of them is even read.
+/// Tries every kind of command line, and expects a refusal before it is parsed.
 #[track_caller]
 fn refused(ns: &Namespace, program: &Path, how: &str) {
     ns.shmadm(["create", "42", "--size", "4096"]).ok();
@@ -68,11 +69,12 @@ fn it_does_not_run_setuid_or_setgid() {
         let shmadm = copy(ns, shmadm_path(), "shmadm");
         set_mode(&shmadm, 0o4755);
         refused(ns, &shmadm, "setuid");
-        // To root such a bit gives nothing.
+        // For root these bits change nothing.
         assert!(ended(ns.program(&shmadm).arg("--version").stdin(Stdio::null())).ok().starts_with("shmadm"));
         set_mode(&shmadm, 0o2755);
         refused(ns, &shmadm, "setgid");
-        // Nor does it run with less than its caller has: the caller's real uid is kept, and can be had back.
+        // It also refuses to run with fewer privileges than its caller: it keeps the caller's real uid and could return
+        // to it.
         set_mode(&shmadm, 0o755);
         let mut lesser = ns.program("setpriv");
         lesser.args(["--euid", "1234", "--"]).arg(&shmadm).arg("--version");
@@ -101,14 +103,14 @@ fn list_after(ns: &Namespace, program: &Path, setpriv: &str) -> Ended {
 }
 
 #[test]
-fn what_the_caller_has_or_passes_on_is_the_callers() {
+fn privileges_of_the_caller_are_accepted() {
     in_namespace_as_root(|ns| {
         let shmadm = copy(ns, shmadm_path(), "shmadm");
         let id = ns.shmadm(["create", "42", "--size", "1", "-q"]).ok();
         let user = "--reuid 1234 --regid 1234 --clear-groups";
         assert_eq!(list_after(ns, &shmadm, user).ok(), id);
         assert_eq!(list_after(ns, &shmadm, "--regid 1234 --clear-groups").ok(), id);
-        // As a service manager does (AmbientCapabilities=).
+        // The way of a service manager (AmbientCapabilities=).
         let ambient = format!("{user} --inh-caps +ipc_owner,+sys_admin --ambient-caps +ipc_owner,+sys_admin");
         assert_eq!(list_after(ns, &shmadm, &ambient).ok(), id);
     });

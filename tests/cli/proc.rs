@@ -1,5 +1,5 @@
-//! Without /proc, with one that hides, and on a kernel without System V shared memory: each command works, or says in
-//! one line what is missing.
+//! Without /proc, with hidden processes, and on a kernel without System V shared memory each command works, or reports
+//! in one line what is missing.
 
 mod denied;
 mod masked;
@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use crate::support::{Ended, Namespace, ended, in_namespace, in_namespace_as_root, shmadm_path};
 
-/// Every command, in an order in which each finds what it works on. KEY stands for the key of the test's directory.
+/// Every command, in an order in which each finds its segments. KEY stands for the key of the test's directory.
 const LINES: &[&str] = &[
     "create 42 --size 4096",
     "write 42 hello",
@@ -51,7 +51,7 @@ fn with_key(ns: &Namespace, line: &str) -> String {
     line.replace("KEY", ns.shmadm(["ftok", "."]).ok().trim())
 }
 
-/// Runs shmadm where this has been mounted, or with another program in front.
+/// Runs shmadm after this mount command, with another program before it.
 #[track_caller]
 fn shmadm(ns: &Namespace, mount: &str, before: &str, line: &str) -> Ended {
     let line = with_key(ns, line);
@@ -66,22 +66,22 @@ fn complaint(line: &str, ended: Ended) -> Option<String> {
     if ended.code == Some(0) {
         return None;
     }
-    // `stat` has an error in each segment's place.
+    // The JSON of `stat` has an entry with an error for each missing segment.
     let in_json = if line.starts_with("stat") { r#"[{"segment":"42","error":"# } else { r#"{"error":"# };
     assert!(!line.ends_with("json") || ended.out.starts_with(in_json), "{line}: {ended:?}");
     Some(ended.fails(1))
 }
 
 #[test]
-fn without_proc_only_what_asks_for_processes_fails() {
+fn without_proc_only_commands_about_processes_fail() {
     in_namespace(|ns| {
         for line in LINES {
-            let Some(told) = complaint(line, shmadm(ns, "mount -t tmpfs none /proc", "", line)) else { continue };
-            assert!(told.contains("/proc") && told.contains("mounted"), "{line}: {told}");
-            assert!(["list --all-namespaces", "demo"].contains(line), "{line}: {told}");
+            let Some(message) = complaint(line, shmadm(ns, "mount -t tmpfs none /proc", "", line)) else { continue };
+            assert!(message.contains("/proc") && message.contains("mounted"), "{line}: {message}");
+            assert!(["list --all-namespaces", "demo"].contains(line), "{line}: {message}");
         }
         assert!(ns.table().is_empty());
-        // Nobody in /proc is not nobody at all.
+        // An empty /proc does not mean that there are no processes.
         shmadm(ns, "mount -t tmpfs none /proc", "", "list --all-namespaces").fails(1);
     });
 }
@@ -90,37 +90,38 @@ fn without_proc_only_what_asks_for_processes_fails() {
 fn without_the_table_each_command_works() {
     in_namespace(|ns| {
         for line in LINES.iter().filter(|line| !line.contains("--all-namespaces")) {
-            let told = complaint(line, shmadm(ns, "mount -t tmpfs none /proc/sysvipc", "", line));
-            assert_eq!(told, None, "{line}");
+            let message = complaint(line, shmadm(ns, "mount -t tmpfs none /proc/sysvipc", "", line));
+            assert_eq!(message, None, "{line}");
         }
         assert!(ns.table().is_empty());
     });
 }
 
 #[test]
-fn a_kernel_without_shared_memory_is_said_to_be_one() {
+fn a_kernel_without_shared_memory_is_reported() {
     in_namespace(|ns| {
         let before = ns.compile("without_shm");
-        // It has no table either. Some words have nothing to do with segments.
+        // The kernel has no table either. Some commands do not use segments.
         let without = ["--all-namespaces", "ftok", "completions"];
         for line in LINES.iter().filter(|line| !without.iter().any(|word| line.contains(word))) {
             let ended = shmadm(ns, "mount -t tmpfs none /proc/sysvipc", before.to_str().expect("a path"), line);
-            let told = complaint(line, ended).unwrap_or_else(|| panic!("{line} is done"));
-            let says = told.contains("this kernel has no System V shared memory") || told.contains("CONFIG_SYSVIPC");
-            assert!(says, "{line}: {told}");
+            let message = complaint(line, ended).unwrap_or_else(|| panic!("{line} is done"));
+            let says =
+                message.contains("this kernel has no System V shared memory") || message.contains("CONFIG_SYSVIPC");
+            assert!(says, "{line}: {message}");
         }
     });
 }
 
 #[test]
-fn where_proc_hides_processes_an_ordinary_user_has_all_else() {
+fn an_ordinary_user_can_work_where_proc_hides_processes() {
     in_namespace_as_root(|ns| {
         let copy = ns.copy(shmadm_path(), "shmadm");
         ns.open_to_all();
         let user = "setpriv --reuid 1234 --regid 1234 --clear-groups --";
         let run = |line: &str| {
             let before = format!("{user} {}", copy.display());
-            // The program itself is left out: the copy stands for it.
+            // The path of the program is left out, because the copy replaces it.
             let mut sh = ns.program("unshare");
             sh.args(["--mount", "sh", "-c"]);
             sh.arg(format!(r#"mount -t proc -o hidepid=2 proc /proc && exec {before} {line}"#));
@@ -130,18 +131,19 @@ fn where_proc_hides_processes_an_ordinary_user_has_all_else() {
             let done = run(&with_key(ns, line));
             assert_eq!(done.code, Some(0), "{line}: {done:?}");
         }
-        // Root's processes are there, and not to be seen: their segments are not taken for orphans.
+        // Processes of root exist but are hidden. Their segments must not be listed as orphans.
         ns.shmadm(["attach-write", "7", "", "--create", "1", "-m", "644"]).ok();
-        let maker = ns.hold(["attach-write", "8", "", "--create", "1", "-m", "644", "--hold"]);
+        let holder = ns.hold(["attach-write", "8", "", "--create", "1", "-m", "644", "--hold"]);
         assert_eq!(run("list --key 8 --creator-exited -q").ok(), "");
         assert!(run("list --key 8 -o CREATOR --no-headings").ok().contains("alive"));
         assert!(run("list --key 7 -o CREATOR --no-headings").ok().contains("exited"));
-        let of_hidden = run(&format!("list --pid {} -o KEY --no-headings", maker.pid()));
+        let of_hidden = run(&format!("list --pid {} -o KEY --no-headings", holder.pid()));
         assert_eq!((of_hidden.code, of_hidden.out.trim()), (Some(0), "0x00000008"));
-        let told = format!("cannot see what process {} has attached: /proc does not show that process", maker.pid());
-        assert!(of_hidden.err.contains(&told), "{of_hidden:?}");
+        let message =
+            format!("cannot see what process {} has attached: /proc does not show that process", holder.pid());
+        assert!(of_hidden.err.contains(&message), "{of_hidden:?}");
         assert_eq!(run("list --pid 2147483646").err, "", "there is no such process");
-        let hidden = run(&format!("list --ns {}", maker.pid())).fails(1);
+        let hidden = run(&format!("list --ns {}", holder.pid())).fails(1);
         assert!(hidden.contains("/proc does not show that process"), "{hidden}");
         assert!(run("list --ns 4194304").fails(1).contains("there is no such process"));
     });

@@ -1,6 +1,6 @@
-//! Between the look-up of a segment and its use another process removes it, and others take its key and its place in
-//! the kernel's table. A command then does its work, finds no such segment, or says that it changed; and never touches
-//! another segment than the one that was named.
+//! Another process removes a segment between its look-up and its use, and new segments reuse its key and its index in
+//! the kernel's table. A command then succeeds, finds no such segment, or reports that it changed. It never touches a
+//! segment that was not named.
 
 mod paused;
 mod steps;
@@ -14,19 +14,19 @@ use serde_json::Value;
 
 use crate::support::{Ended, Namespace, Running, ended, in_namespace, is_installed, shmadm_path, wait_until};
 
-/// How often each command is run: there are some 600 rounds in all.
+/// How often each command is run. There are about 600 rounds in all.
 const ROUNDS: usize = 40;
 
-/// What the racer said.
+/// The output of the racer.
 #[derive(Debug, Default)]
 struct Log {
-    /// The key and the mode of each segment that it made, by its identifier.
-    made: HashMap<String, (String, String)>,
-    /// What others did, and to which identifiers.
+    /// The key and the mode of each segment that it created, by identifier.
+    created: HashMap<String, (String, String)>,
+    /// Changes by other processes, each with its identifier.
     touched: Vec<(String, String)>,
 }
 
-/// Runs something against the racer, and returns what that said.
+/// Runs an action against the racer. Returns the racer's output.
 fn against_racer(ns: &Namespace, act: impl FnOnce()) -> Log {
     let path = ns.path("log");
     let log = File::create(&path).expect("a file");
@@ -40,7 +40,7 @@ fn against_racer(ns: &Namespace, act: impl FnOnce()) -> Log {
     for line in text.lines() {
         match line.split(' ').collect::<Vec<_>>()[..] {
             ["made", id, key, mode] => {
-                let again = log.made.insert(id.into(), (key.into(), format!("{mode:0>4}")));
+                let again = log.created.insert(id.into(), (key.into(), format!("{mode:0>4}")));
                 assert_eq!(again, None, "an identifier came back, and nothing can be told");
             }
             ["touched", id, "42", how] => log.touched.push((id.into(), how.into())),
@@ -48,12 +48,12 @@ fn against_racer(ns: &Namespace, act: impl FnOnce()) -> Log {
             _ => panic!("not the one that was named: {line}"),
         }
     }
-    assert!(log.made.len() > 2 * ROUNDS, "that was no race: {}", log.made.len());
+    assert!(log.created.len() > 2 * ROUNDS, "that was no race: {}", log.created.len());
     log
 }
 
-/// Runs shmadm; every second time strace holds it up before each of its calls, so that the racer gets between any two.
-/// Where strace may not do that, it is run as it is.
+/// Runs shmadm. In every second round strace delays each of its calls, so that the racer runs between any two. Without
+/// permission for strace, shmadm runs without delays.
 #[track_caller]
 fn run(ns: &Namespace, round: usize, line: &[&str]) -> Ended {
     let held_up = || {
@@ -67,13 +67,13 @@ fn run(ns: &Namespace, round: usize, line: &[&str]) -> Ended {
     (round % 2 == 1 && is_installed("strace")).then(held_up).flatten().unwrap_or_else(|| ns.shmadm(line))
 }
 
-/// Success, no such segment, or that it changed. A command that makes one knows of none that is missing: where the new
-/// one is removed, that is a failure.
+/// Expects success, a missing segment, or a changed one. For a command that creates a segment, the removal of the new
+/// segment is an error.
 #[track_caller]
 fn expect_fair(line: &[&str], ended: &Ended) {
     let makes = line[0] == "create" || line.contains(&"--create");
     let words: &[&str] = match ended.code {
-        // A list, a look or a watch of what there is has nothing to say of what there is not any more.
+        // Commands that show several segments may leave out a removed one without a message.
         Some(0) => &["holding segment", "watching ", "since it was chosen", "skipped", "nothing to remove"],
         Some(3) if line[0] != "create" => &["there is no such segment"],
         Some(1) if makes => &["was removed by another process at once", "; the new segment is gone, too"],
@@ -81,8 +81,8 @@ fn expect_fair(line: &[&str], ended: &Ended) {
         _ => panic!("{line:?}: {ended:?}"),
     };
     assert!(ended.code == Some(0) || !ended.err.is_empty(), "{line:?}: {ended:?}");
-    for said in ended.err.lines() {
-        assert!(words.iter().any(|words| said.contains(words)), "{line:?}: {ended:?}");
+    for reported in ended.err.lines() {
+        assert!(words.iter().any(|words| reported.contains(words)), "{line:?}: {ended:?}");
     }
 }
 
@@ -92,7 +92,7 @@ fn current(ns: &Namespace) -> Option<String> {
 }
 
 #[test]
-fn what_is_named_by_key_is_what_is_used() {
+fn a_command_uses_the_segment_named_by_key() {
     in_namespace(|ns| {
         ns.compile("racer");
         for line in [
@@ -109,7 +109,7 @@ fn what_is_named_by_key_is_what_is_used() {
                     expect_fair(line, &ended);
                     done += usize::from(ended.code == Some(0));
                     if line == ["read", "42"] && ended.code == Some(0) {
-                        // Those of one segment, which may not have been written whole.
+                        // All letters of one segment are equal. It may not have been filled completely.
                         let letters: HashSet<_> = ended.bytes.iter().filter(|byte| **byte != 0).collect();
                         assert!(letters.len() <= 1 && ended.bytes.len() == 64, "{ended:?}");
                     }
@@ -125,7 +125,7 @@ fn what_is_named_by_key_is_what_is_used() {
 }
 
 #[test]
-fn what_is_named_by_identifier_is_what_is_used() {
+fn a_command_uses_the_segment_named_by_identifier() {
     in_namespace(|ns| {
         ns.compile("racer");
         for line in [&["read"][..], &["write", "--file", "in"], &["set", "--mode", "7"], &["stat"], &["remove"]] {
@@ -147,7 +147,7 @@ fn what_is_named_by_identifier_is_what_is_used() {
 }
 
 #[test]
-fn what_was_removed_is_what_is_said_to_be() {
+fn exactly_the_removed_segments_are_reported() {
     in_namespace(|ns| {
         ns.compile("racer");
         for line in [
@@ -155,14 +155,14 @@ fn what_was_removed_is_what_is_said_to_be() {
             &["remove", "--key", "42", "--yes", "-f", "json"],
             &["remove", "--key", "42", "--unattached", "--yes", "-f", "json"],
         ] {
-            let mut said = HashSet::new();
+            let mut reported = HashSet::new();
             let log = against_racer(ns, || {
                 for round in 0..ROUNDS {
                     let ended = run(ns, round, line);
                     expect_fair(line, &ended);
-                    let told: Value = serde_json::from_str(&ended.out).expect("JSON");
-                    let removed = told["removed"].as_array().expect("an array").iter();
-                    said.extend(
+                    let report: Value = serde_json::from_str(&ended.out).expect("JSON");
+                    let removed = report["removed"].as_array().expect("an array").iter();
+                    reported.extend(
                         removed
                             .filter(|one| one["outcome"] == "removed" || one["outcome"] == "marked")
                             .map(|one| one["id"].to_string()),
@@ -171,17 +171,17 @@ fn what_was_removed_is_what_is_said_to_be() {
             });
             let gone = log.touched.iter().filter(|(_, how)| how == "removed").map(|(id, _)| id.clone());
             let gone: HashSet<_> = gone.collect();
-            assert!(gone.is_subset(&said), "{line:?}: {gone:?} of {said:?}");
+            assert!(gone.is_subset(&reported), "{line:?}: {gone:?} of {reported:?}");
             assert!(!gone.is_empty(), "{line:?} removed none");
-            // What it said had the key, even where the racer removed it first. (One that the racer was just writing to was
-            // marked.)
-            assert!(said.iter().all(|id| log.made[id].0 == "42"), "{line:?}: {said:?}");
+            // Every reported segment had the key, also if the racer removed it first. A segment that the racer was
+            // writing to was marked.
+            assert!(reported.iter().all(|id| log.created[id].0 == "42"), "{line:?}: {reported:?}");
         }
     });
 }
 
 #[test]
-fn what_is_shown_is_of_one_segment() {
+fn all_shown_values_are_of_one_segment() {
     in_namespace(|ns| {
         ns.compile("racer");
         for line in [&["stat", "42", "-f", "json"][..], &["list", "-f", "jsonl"]] {
@@ -198,7 +198,7 @@ fn what_is_shown_is_of_one_segment() {
             let rows = shown.iter().map(|value| if value.is_array() { &value[0] } else { value });
             let mut seen = 0;
             for row in rows {
-                let (key, mode) = &log.made[&row["id"].to_string()];
+                let (key, mode) = &log.created[&row["id"].to_string()];
                 assert_eq!(row["mode"], mode.as_str(), "{line:?}: {row}");
                 assert_eq!(row["key"], format!("{:#010x}", key.parse::<u32>().expect("a key")), "{line:?}: {row}");
                 seen += 1;
@@ -210,7 +210,7 @@ fn what_is_shown_is_of_one_segment() {
 }
 
 #[test]
-fn create_makes_one_or_takes_what_is_there() {
+fn create_creates_a_segment_or_uses_the_existing_one() {
     in_namespace(|ns| {
         ns.compile("racer");
         for line in [&["create", "42", "--size", "64", "--exist-ok"][..], &["write", "42", "ZZZZ", "--create", "64"]] {
@@ -225,12 +225,12 @@ fn create_makes_one_or_takes_what_is_there() {
 }
 
 #[test]
-fn each_way_of_a_command_is_fair() {
+fn every_variant_of_a_command_is_fair() {
     in_namespace(|ns| {
         ns.compile("racer");
         ns.file("in", "ZZZZ");
         ns.file("before", r#"{"segments":[]}"#);
-        // Each with what it may do to a segment that has the key.
+        // Each with the changes that it may make to a segment with the key.
         for (line, may) in [
             ("write 42 ZZZZ --fill 7", "attached"),
             ("write 42 --file in --zero", "attached"),
@@ -254,7 +254,7 @@ fn each_way_of_a_command_is_fair() {
                     let ended = run(ns, round, &words);
                     expect_fair(&words, &ended);
                     done += usize::from(ended.code == Some(0));
-                    // A segment has one letter, and the racer may not have come to write it.
+                    // A segment has one letter, or none if the racer has not yet written it.
                     let letters: HashSet<_> = ended.bytes.iter().filter(|byte| byte.is_ascii_lowercase()).collect();
                     assert!(line != "read 42 -f string" || letters.len() <= 1, "{ended:?}");
                 }

@@ -20,9 +20,9 @@ use crate::support::{
 const MIB: usize = 1 << 20;
 const PAGE: usize = 4096;
 
-/// Makes a segment as large as the file `copyKEY`, with mode 0644, and has perl write these parts of the file into it:
-/// `(offset, length)` each.
-fn make(ns: &Namespace, key: i32, parts: &[(usize, usize)]) {
+/// Creates a segment of the size of the file `copyKEY`, with mode 0644. perl writes these parts of the file to it, each
+/// an `(offset, length)`.
+fn create(ns: &Namespace, key: i32, parts: &[(usize, usize)]) {
     const PERL: &str = r#"my ($key, @parts) = @ARGV;
         my $id = shmget($key, -s "copy$key", 01644) // die "shmget: $!";
         open my $file, '<:raw', "copy$key" or die "open: $!";
@@ -35,19 +35,20 @@ fn make(ns: &Namespace, key: i32, parts: &[(usize, usize)]) {
     ns.run("perl", ["-e", PERL, &key.to_string()].into_iter().map(str::to_owned).chain(numbers));
 }
 
-/// A segment with these bytes, and the file `copyKEY` with the same.
+/// Creates a segment with these bytes, and the file `copyKEY` with the same bytes.
 fn segment(ns: &Namespace, key: i32, bytes: &[u8]) {
     ns.file(&format!("copy{key}"), bytes);
-    make(ns, key, &[(0, bytes.len())]);
+    create(ns, key, &[(0, bytes.len())]);
 }
 
-/// A segment of which only the pages at these offsets were ever touched, and the file `copyKEY` with the same bytes.
+/// Creates a segment in which only the pages at these offsets are allocated, and the file `copyKEY` with the same
+/// bytes.
 fn sparse_segment(ns: &Namespace, key: i32, size: usize, pages: &[usize]) {
     let file = File::create(ns.path(&format!("copy{key}"))).expect("a file");
     file.set_len(size as u64).expect("a sparse file");
     let parts: Vec<_> = pages.iter().map(|at| (*at, PAGE.min(size - at))).collect();
     parts.iter().for_each(|(at, length)| file.write_all_at(&random(*length), *at as u64).expect("data"));
-    make(ns, key, &parts);
+    create(ns, key, &parts);
 }
 
 fn random(count: usize) -> Vec<u8> {
@@ -68,7 +69,8 @@ fn read<A: AsRef<OsStr>>(ns: &Namespace, args: impl IntoIterator<Item = A>) -> V
     printed(ns.command(["read"]).args(args))
 }
 
-/// What a shell script prints, which knows shmadm as `$0` and has mounts of its own; its first failure ends it.
+/// Returns the output of a shell script, in which `$0` is shmadm, in a new mount namespace. The first failure ends the
+/// script.
 #[track_caller]
 fn script(ns: &Namespace, script: &str) -> String {
     String::from_utf8(printed(ns.program("unshare").args(["--mount", "sh", "-ec", script, shmadm_path()])))
@@ -82,7 +84,7 @@ fn contents(ns: &Namespace, name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_c_wrote_is_shown() {
+fn text_written_by_c_is_shown() {
     in_namespace(|ns| {
         let writer = ns.compile("alphabet");
         ended(&mut ns.program(writer)).ok();
@@ -94,7 +96,7 @@ fn what_c_wrote_is_shown() {
 fn raw_bytes_are_those_that_another_program_reads() {
     const PERL: &str = "shmread($ARGV[0] + 0, $b, $ARGV[1], $ARGV[2]) or die $!; print $b";
     in_namespace(|ns| {
-        // More than is copied at a time, and no whole pages.
+        // More bytes than shmadm copies at a time, and not a whole number of pages.
         let bytes = random(3 * MIB + 777);
         segment(ns, 1, &bytes);
         assert!(read(ns, ["1"]) == bytes);
@@ -126,13 +128,13 @@ fn a_range_past_the_end_is_an_error_that_names_the_size() {
         }
         assert_eq!(read(ns, ["1", "--offset", "100"]), b"");
         assert_eq!(read(ns, ["1", "--offset", "100", "--length", "0"]), b"");
-        // More than 64 bits.
+        // This number has more than 64 bits.
         ns.shmadm(["read", "1", "--length", "16E"]).usage_error();
     });
 }
 
 #[test]
-fn hex_is_what_hexdump_prints() {
+fn hex_equals_the_output_of_hexdump() {
     in_namespace(|ns| {
         segment(ns, 1, &random(1000));
         segment(ns, 2, &[0; 4096]);
@@ -160,7 +162,7 @@ fn hex_is_what_hexdump_prints() {
 }
 
 #[test]
-fn a_string_ends_at_the_first_nul_and_with_a_line_end() {
+fn a_string_ends_at_the_first_nul_and_gets_a_line_end() {
     in_namespace(|ns| {
         let long = "é".repeat(MIB);
         let table: [(&[u8], &[u8]); 7] = [
@@ -169,7 +171,7 @@ fn a_string_ends_at_the_first_nul_and_with_a_line_end() {
             (b"no nul", b"no nul\n"),
             (b"\0hidden", b""),
             (&[0; 5000], b""),
-            // Into a pipe, bytes are as they are.
+            // A pipe gets unchanged bytes.
             (b"\x1b[31m\xff\xfe\0", b"\x1b[31m\xff\xfe\n"),
             (long.as_bytes(), &[long.as_bytes(), b"\n"].concat()),
         ];
@@ -183,10 +185,10 @@ fn a_string_ends_at_the_first_nul_and_with_a_line_end() {
 }
 
 #[test]
-fn a_terminal_gets_text_or_hex_and_is_not_steered() {
+fn a_terminal_gets_text_or_hex_and_no_control_sequences() {
     in_namespace(|ns| {
         needs(Need::Program("script"));
-        // Characters of two bytes from an odd place on: one lies across the end of each piece that is copied.
+        // Characters of two bytes at odd offsets: each copied piece ends within a character.
         let long = format!("x{}", "é".repeat(700_000));
         let steering = [b"a\x1b[2J", "\u{85}\u{202e}b\u{7f}\r\n\t".as_bytes(), b"\xff\0"].concat();
         let table: [(&[u8], &str, Option<&str>); 8] = [
@@ -194,7 +196,7 @@ fn a_terminal_gets_text_or_hex_and_is_not_steered() {
             ("schön, no nul".as_bytes(), "auto", Some("schön, no nul\n")),
             (long.as_bytes(), "auto", Some(&format!("{long}\n"))),
             (&steering, "string", Some("a\\x1b[2J\\xc2\\x85\\xe2\\x80\\xaeb\\x7f\\x0d\n\t\\xff\n")),
-            // All that is no text is a hexdump.
+            // Everything except text is shown as a hexdump.
             (b"binary\x01\0", "auto", None),
             (b"text\0and more\0", "auto", None),
             (b"\x1b[2J\0", "auto", None),
@@ -205,12 +207,12 @@ fn a_terminal_gets_text_or_hex_and_is_not_steered() {
             let hexdump = ns.run("hexdump", ["-C", &format!("copy{key}")]);
             let shown = text.unwrap_or(&hexdump).replace('\n', "\r\n");
             let line = format!("'{}' read {key} -f {format}", shmadm_path());
-            // Without -E it would show the end of its own input as ^D.
+            // Without -E, script(1) would show the end of its own input as ^D.
             let mut script = ns.program("script");
             script.args(["-qe", "-E", "never", "-c", &line, "/dev/null"]).env("SHELL", "/bin/sh").stdin(Stdio::null());
             let seen = String::from_utf8(printed(&mut script)).expect("UTF-8");
             assert!(seen == shown, "{bytes:.60?} is shown as {seen:.300?}");
-            // A pipe gets the bytes.
+            // A pipe gets the bytes unchanged.
             assert!(read(ns, [key.to_string()]) == bytes, "{bytes:.60?}");
         }
     });
@@ -242,7 +244,7 @@ fn reading_a_sparse_segment_allocates_nothing() {
 }
 
 #[test]
-fn what_may_be_read_but_not_written_is_read_and_the_rest_is_exit_1() {
+fn read_permission_suffices_and_without_it_the_status_is_1() {
     in_namespace(|ns| {
         ns.shmadm_unprivileged(["create", "1", "--size", "5", "--mode", "0400"]).ok();
         let read = ns.shmadm_unprivileged(["--trace", "read", "1"]);
@@ -253,7 +255,7 @@ fn what_may_be_read_but_not_written_is_read_and_the_rest_is_exit_1() {
             let denied = ns.shmadm_unprivileged(["read", name]);
             assert_eq!(denied.out, "");
             let error = denied.fails(1);
-            // The owner is told how to permit it.
+            // An owner gets the command that permits it.
             let hint = if ns.is_root { "shmadm stat id:1" } else { "you own it: `shmadm set id:1" };
             assert!(error.contains("permission denied") && error.contains(hint), "{error}");
         }
@@ -312,14 +314,14 @@ fn hold_prints_first_and_stays_attached_until_a_signal() {
 }
 
 #[test]
-fn it_attaches_where_it_is_told_to() {
+fn it_attaches_at_the_given_address() {
     in_namespace(|ns| {
         segment(ns, 1, b"contents");
         let read = ns.shmadm(["--trace", "read", "1", "--at", "0x600000000000"]);
         assert!(read.err.contains("shmat(0, 0x600000000000, SHM_RDONLY) = 0x600000000000\n"), "{}", read.err);
         assert_eq!(read.ok(), "contents");
         let error = ns.shmadm(["read", "1", "--at", "0x600000000001"]).fails(1);
-        // It says nothing of --round and --remap, which are not options of this command.
+        // The error must not advise --round or --remap, which this command does not have.
         assert!(error.contains("0x600000000001") && !error.contains("--r"), "{error}");
         let error = ns.shmadm(["read", "id:7", "--at", "0x600000000000"]).fails(3);
         assert!(error.contains("no such segment"), "{error}");

@@ -1,4 +1,4 @@
-//! The recipes of docs/recipes.md, word for word.
+//! Runs the recipes of docs/recipes.md, word for word.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ fn keys(ns: &Namespace) -> Vec<String> {
 }
 
 #[test]
-fn a_ci_step_removes_what_is_idle_and_spares_the_young() {
+fn a_ci_step_removes_only_idle_segments() {
     in_namespace(|ns| {
         let script = recipe("Remove what earlier jobs leaked");
         ns.run("perl", ["-e", "shmget($_, 5000, 01600) // die for 1, 2"]);
@@ -51,7 +51,7 @@ fn seconds_now() -> i64 {
 }
 
 #[test]
-fn before_and_after_removes_exactly_what_is_new() {
+fn before_and_after_removes_exactly_the_new_segments() {
     in_namespace(|ns| {
         ns.run("perl", ["-e", "shmget(1, 5000, 01600) // die"]);
         let printed = run(ns, recipe("Remove exactly what a test run leaked")).ok();
@@ -61,7 +61,7 @@ fn before_and_after_removes_exactly_what_is_new() {
 }
 
 #[test]
-fn a_guarded_test_suite_fails_where_it_leaks() {
+fn a_guarded_test_suite_fails_if_it_leaks() {
     in_namespace(|ns| {
         let guarded = run(ns, recipe("Fail if a test suite leaks"));
         assert_eq!(guarded.code, Some(1), "{guarded:?}");

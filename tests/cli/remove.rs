@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 
 use crate::support::{Ended, Namespace, Running, ended, in_namespace, in_namespace_as_root, line_of, wait_until};
 
-/// Has perl make segments of these keys, each of 100 bytes and with mode 0600: their ids are 0, 1, 2 and so on.
-fn make(ns: &Namespace, keys: impl IntoIterator<Item = i32>) {
+/// Creates segments with these keys in perl, each of 100 bytes and with mode 0600. Their identifiers are 0, 1, 2 and so
+/// on.
+fn create(ns: &Namespace, keys: impl IntoIterator<Item = i32>) {
     let words = keys.into_iter().map(|key| key.to_string());
     let args = ["-e", "shmget($_, 100, 01600) // die $! for @ARGV", "--"].map(str::to_owned);
     ns.run("perl", args.into_iter().chain(words));
@@ -23,20 +24,20 @@ fn keys(ns: &Namespace) -> Vec<String> {
     ns.table().into_iter().map(|row| row.key.clone()).collect()
 }
 
-/// What `-f json` printed.
+/// Parses the output of `-f json`.
 #[track_caller]
 fn report(ended: &Ended) -> Value {
     serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
 }
 
 #[test]
-fn every_way_to_name_a_segment_names_it() {
+fn every_notation_names_its_segment() {
     in_namespace(|ns| {
-        let maker = ns.compile("maker");
+        let program = ns.compile("maker");
         ns.file("file", "");
         for name in ["42", "0x2a", "052", "ftok:A:file", "ftok:65:file"] {
-            make(ns, [42]);
-            ended(&mut ns.program(&maker)).ok();
+            create(ns, [42]);
+            ended(&mut ns.program(&program)).ok();
             ns.shmadm(["remove", name]).ok();
             let left = keys(ns);
             assert_eq!((left.len(), left.contains(&"42".to_owned())), (1, name.starts_with("ftok")), "{name}");
@@ -44,7 +45,7 @@ fn every_way_to_name_a_segment_names_it() {
         }
         // The kernel's table shows keys from 0x80000000 on as negative numbers.
         for name in ["-743314431", "0xd3b1ec01", "3551652865"] {
-            make(ns, [-743_314_431]);
+            create(ns, [-743_314_431]);
             ns.shmadm(["remove", name]).ok();
             assert_eq!(keys(ns), [""; 0], "{name}");
         }
@@ -52,13 +53,13 @@ fn every_way_to_name_a_segment_names_it() {
 }
 
 #[test]
-fn what_others_made_goes_and_what_others_removed_is_missing() {
+fn segments_that_other_tools_created_or_removed() {
     in_namespace(|ns| {
-        // The first identifier of a namespace is 0, which ipcmk gives to a segment without a key or with a random one.
+        // The first identifier of a namespace is 0. The key from ipcmk is 0 or random.
         assert_eq!(ns.run("ipcmk", ["-M", "4096"]), "Shared memory id: 0\n");
         ns.shmadm(["remove", "id:0"]).ok();
         assert_eq!(keys(ns), [""; 0]);
-        make(ns, [42]);
+        create(ns, [42]);
         ns.run("ipcrm", ["-M", "42"]);
         ns.shmadm(["remove", "42"]).fails(3);
     });
@@ -67,7 +68,7 @@ fn what_others_made_goes_and_what_others_removed_is_missing() {
 #[test]
 fn each_removed_segment_is_a_line() {
     in_namespace(|ns| {
-        make(ns, [1, 2, 3, 4, 5, 6]);
+        create(ns, [1, 2, 3, 4, 5, 6]);
         assert_eq!(
             ns.shmadm(["remove", "3", "id:0", "0x2"]).ok(),
             "removed segment 0x00000003 (id 2, 100 bytes)\n\
@@ -83,7 +84,7 @@ fn each_removed_segment_is_a_line() {
 #[test]
 fn a_missing_one_is_exit_3_and_the_rest_is_removed() {
     in_namespace(|ns| {
-        make(ns, [1, 2, 3, 4]);
+        create(ns, [1, 2, 3, 4]);
         let missing = ns.shmadm(["remove", "1", "9", "id:4", "2"]);
         assert_eq!((missing.code, missing.out.lines().count()), (Some(3), 2), "{missing:?}");
         let lines: Vec<_> = missing.err.lines().collect();
@@ -94,7 +95,8 @@ fn a_missing_one_is_exit_3_and_the_rest_is_removed() {
         let ignored = ns.shmadm(["remove", "9", "3", "id:5", "--ignore-missing"]);
         assert_eq!(ignored.err, "");
         assert_eq!(ignored.ok(), "removed segment 0x00000003 (id 2, 100 bytes)\n");
-        // A failure outweighs what is missing, and --ignore-missing means segments, not the paths of keys.
+        // Another failure takes precedence over a missing segment. --ignore-missing applies to segments, not to the
+        // paths of keys.
         ns.shmadm(["remove", "ftok:A:missing", "--ignore-missing"]).fails(1);
         assert_eq!(ns.shmadm(["remove", "9", "ftok:A:missing", "4"]).code, Some(1));
         assert_eq!(keys(ns), [""; 0]);
@@ -102,9 +104,9 @@ fn a_missing_one_is_exit_3_and_the_rest_is_removed() {
 }
 
 #[test]
-fn a_segment_that_is_named_twice_goes_once() {
+fn a_segment_named_twice_is_removed_once() {
     in_namespace(|ns| {
-        make(ns, [42]);
+        create(ns, [42]);
         let removed = ns.shmadm(["remove", "42", "id:0", "0x2a", "42"]);
         assert_eq!(removed.err, "");
         assert_eq!(removed.ok(), "removed segment 0x0000002a (id 0, 100 bytes)\n");
@@ -114,7 +116,7 @@ fn a_segment_that_is_named_twice_goes_once() {
 #[test]
 fn a_dry_run_says_what_it_would_do_and_does_nothing() {
     in_namespace(|ns| {
-        make(ns, [1, 2]);
+        create(ns, [1, 2]);
         let holder = ns.hold(["read", "2", "--hold"]);
         let before = ns.table();
         for option in ["-n", "--dry-run"] {
@@ -129,7 +131,7 @@ fn a_dry_run_says_what_it_would_do_and_does_nothing() {
         }
         let one = ns.shmadm(["remove", "--attached", "--include-attached", "-n"]).ok();
         assert!(one.ends_with("\nwould remove 1 segment (100 bytes), which is attached\n"), "{one}");
-        // Nor does it wait, and what is missing would be missing.
+        // A dry run does not wait either, and reports missing segments.
         ns.shmadm(["remove", "2", "--dry-run", "--wait"]).ok();
         ns.shmadm(["remove", "9", "--dry-run"]).fails(3);
         assert_eq!(ns.table(), before);
@@ -138,9 +140,9 @@ fn a_dry_run_says_what_it_would_do_and_does_nothing() {
 }
 
 #[test]
-fn json_tells_what_became_of_each() {
+fn json_reports_the_outcome_for_each() {
     in_namespace(|ns| {
-        make(ns, [1, 2, 3]);
+        create(ns, [1, 2, 3]);
         let _holder = ns.hold(["read", "2", "--hold"]);
         let segment = |key: &str, id: Value, size: Value, outcome: &str| json!({"key": key, "id": id, "size": size, "outcome": outcome, "error": null});
         let dry = ns.shmadm(["remove", "1", "-n", "-f", "json"]).json();
@@ -149,7 +151,7 @@ fn json_tells_what_became_of_each() {
         let removed = ns.shmadm(["remove", "1", "2", "9", "id:7", "-f", "json"]);
         assert_eq!((removed.code, removed.err.lines().count()), (Some(3), 2), "{removed:?}");
         let mut list = report(&removed);
-        // The errors are the lines of standard error, with the errno of the call that found nothing.
+        // The errors are those of standard error, with the errno of the call that failed.
         for (entry, (line, errno)) in [2, 3].into_iter().zip(removed.err.lines().zip(["ENOENT", "EINVAL"])) {
             let error = list["removed"][entry]["error"].take();
             assert_eq!(format!("{line}\n"), line_of(&error));
@@ -174,7 +176,7 @@ fn json_tells_what_became_of_each() {
 #[test]
 fn an_attached_one_is_marked_and_its_key_is_free() {
     in_namespace(|ns| {
-        make(ns, [42]);
+        create(ns, [42]);
         let holders = [ns.hold(["read", "42", "--hold"]), ns.hold(["attach-write", "42", "x", "--hold"])];
         let marked = ns.shmadm(["remove", "42"]).ok();
         assert!(marked.starts_with("marked for destruction: segment 0x0000002a (id 0, 100 bytes)"), "{marked}");
@@ -183,7 +185,7 @@ fn an_attached_one_is_marked_and_its_key_is_free() {
         assert_eq!((row.key.as_str(), row.mode.as_str()), ("0", "1600"));
         ns.shmadm(["remove", "42"]).fails(3);
         ns.shmadm(["create", "42", "--size", "1"]).ok();
-        // Once more, by the only name that is left.
+        // Removed again by its identifier, the only name left.
         let [first, last] = holders;
         first.end(Signal::SIGTERM);
         let marked = ns.shmadm(["remove", "id:0"]).ok();
@@ -197,7 +199,7 @@ fn an_attached_one_is_marked_and_its_key_is_free() {
 #[test]
 fn wait_returns_with_the_last_detach() {
     in_namespace(|ns| {
-        make(ns, [1, 2]);
+        create(ns, [1, 2]);
         let holder = ns.hold(["read", "2", "--hold"]);
         let out = File::create(ns.path("out")).expect("a file");
         let waiter = ns.command(["remove", "1", "2", "--wait"]).stdin(Stdio::null()).stdout(out).spawn();
@@ -214,9 +216,9 @@ fn wait_returns_with_the_last_detach() {
 }
 
 #[test]
-fn a_wait_that_is_over_is_exit_1_and_says_what_is_left() {
+fn a_timed_out_wait_is_exit_1_and_names_the_remaining_segments() {
     in_namespace(|ns| {
-        make(ns, [1]);
+        create(ns, [1]);
         let _holder = ns.hold(["read", "1", "--hold"]);
         let start = Instant::now();
         let error = ns.shmadm(["remove", "1", "--wait=100ms"]).fails(1);
@@ -233,10 +235,10 @@ fn a_wait_that_is_over_is_exit_1_and_says_what_is_left() {
 }
 
 #[test]
-fn what_belongs_to_others_stays_and_ones_own_goes() {
+fn segments_of_others_stay_and_own_ones_are_removed() {
     in_namespace_as_root(|ns| {
-        make(ns, [1]);
-        // Removing needs no permission that the mode could give or withhold.
+        create(ns, [1]);
+        // The permission to remove does not depend on the mode.
         ns.shmadm_unprivileged(["create", "2", "--size", "100", "--mode", "000"]).ok();
         ns.shmadm_unprivileged(["create", "3", "--size", "100"]).ok();
         let denied = ns.shmadm_unprivileged(["remove", "2", "1", "3", "-f", "json"]);
@@ -246,7 +248,7 @@ fn what_belongs_to_others_stays_and_ones_own_goes() {
         let outcomes: Vec<_> = (0..3).map(|n| list["removed"][n]["outcome"].clone()).collect();
         assert_eq!(outcomes, ["removed", "failed", "removed"]);
         assert_eq!(list["removed"][1]["error"]["errno"], "EPERM");
-        // --ignore-missing does not hide it, and the creator may remove what was given away.
+        // --ignore-missing does not hide this error. The creator may remove a segment with another owner.
         ns.shmadm_unprivileged(["remove", "1", "--ignore-missing"]).fails(1);
         ns.shmadm(["create", "4", "--size", "1", "--owner", "1234"]).ok();
         ns.shmadm_unprivileged(["remove", "4"]).ok();
@@ -256,7 +258,7 @@ fn what_belongs_to_others_stays_and_ones_own_goes() {
 #[test]
 fn two_at_once_leave_nothing_and_do_not_fail() {
     in_namespace(|ns| {
-        make(ns, 1..=500);
+        create(ns, 1..=500);
         let names = || (1..=500).map(|key: i32| key.to_string());
         let removers = [(), ()].map(|()| {
             let mut command = ns.command(["remove".to_owned()].into_iter().chain(names()));
@@ -273,7 +275,7 @@ fn two_at_once_leave_nothing_and_do_not_fail() {
 #[test]
 fn thousands_are_removed_by_one_command() {
     in_namespace(|ns| {
-        make(ns, 1..=2000);
+        create(ns, 1..=2000);
         let names = ns.table().into_iter().map(|row| format!("id:{}", row.id));
         let removed = ns.shmadm(["remove".to_owned()].into_iter().chain(names)).ok();
         assert_eq!(removed.lines().count(), 2000);
@@ -284,8 +286,8 @@ fn thousands_are_removed_by_one_command() {
 #[test]
 fn a_bad_word_among_good_ones_removes_nothing() {
     in_namespace(|ns| {
-        make(ns, [1, 2]);
-        // What ipcrm takes for id 0, and for key 1.
+        create(ns, [1, 2]);
+        // ipcrm accepts some of these as id 0 or key 1.
         for word in ["", "0x100000001", "id:", "0", "1x"] {
             ns.shmadm(["remove", "1", word, "2"]).usage_error();
         }

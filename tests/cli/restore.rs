@@ -1,4 +1,4 @@
-//! `restore`: what is made of an archive, and that nothing is made of a damaged one.
+//! `restore`: the segments from an archive, and none from a damaged one.
 
 mod damaged;
 mod hostile;
@@ -24,7 +24,7 @@ fn archive(ns: &Namespace) -> Vec<u8> {
 }
 
 #[test]
-fn a_taken_key_is_named_and_the_rest_is_restored() {
+fn a_key_in_use_is_named_and_the_rest_is_restored() {
     in_namespace(|ns| {
         archive(ns);
         ns.shmadm(["create", "1", "--size", "7", "-q"]).ok();
@@ -40,7 +40,7 @@ fn a_taken_key_is_named_and_the_rest_is_restored() {
         let (_, hint) = error.split_once("; `shmadm ").expect("a hint");
         let (command, _) = hint.split_once('`').expect("a command");
         assert_eq!(ns.shmadm(["read", "2", "-f", "string"]).ok(), "second\n");
-        // To the letter.
+        // The command exactly as in the error.
         ns.shmadm(command.split(' ')).ok();
         ns.shmadm(["remove", "2", "-q"]).ok();
         ns.shmadm(["restore", "archive", "-q"]).ok();
@@ -49,14 +49,14 @@ fn a_taken_key_is_named_and_the_rest_is_restored() {
 }
 
 #[test]
-fn an_ordinary_user_gets_what_is_permitted() {
+fn an_ordinary_user_restores_what_is_permitted() {
     in_namespace_as_root(|ns| {
         ns.shmadm(["write", "1", "text", "--create", "4K", "-m", "640"]).ok();
         ns.shmadm(["set", "1", "--lock", "--owner", "1234", "--group", "1234"]).ok();
         ns.shmadm(["save", "archive", "1", "-q"]).ok();
         ns.shmadm(["remove", "1", "-q"]).ok();
         ns.open_to_all();
-        // His own segment, but no locked memory.
+        // An ordinary user may restore an own segment, but not lock its memory.
         let mut limited = ns.unprivileged("sh");
         let line = "ulimit -l 0; exec $0 restore archive";
         let restored = ended(limited.args(["-c", line, shmadm_path()]));
@@ -69,7 +69,7 @@ fn an_ordinary_user_gets_what_is_permitted() {
         ns.shmadm(["remove", "1", "-q"]).ok();
         ns.shmadm_unprivileged(["restore", "archive", "--same-id"]).fails(1);
         assert!(ns.table().is_empty());
-        // In a user namespace where the number stands for nobody.
+        // In a user namespace that does not map this number.
         let line = "exec unshare --user --map-root-user --ipc $0 restore archive -f json";
         let restored = ended(ns.program("sh").args(["-c", line, shmadm_path()]).stdin(Stdio::null()));
         if restored.err.contains("unshare") {
@@ -81,10 +81,10 @@ fn an_ordinary_user_gets_what_is_permitted() {
 }
 
 #[test]
-fn an_identifier_that_is_taken_is_a_failure_and_leaves_nothing() {
+fn an_identifier_in_use_is_an_error_and_leaves_nothing() {
     in_namespace_as_root(|ns| {
         archive(ns);
-        // Identifiers 0 and 1 again, with other keys.
+        // New segments with identifiers 0 and 1 and other keys.
         let next = |id: &str| ns.run("sh", ["-c", &format!("echo {id} >/proc/sys/kernel/shm_next_id")]);
         next("0");
         ns.shmadm(["create", "7", "--size", "1", "-q"]).ok();
@@ -92,14 +92,14 @@ fn an_identifier_that_is_taken_is_a_failure_and_leaves_nothing() {
         assert_eq!(restored.out, "restored segment 0x00000002 (id 1): 1048576 bytes, mode 0640, was id 1\n");
         assert!(restored.fails(1).contains("cannot create a segment with identifier 0: another segment has it"));
         assert_eq!(ns.table().len(), 2);
-        // Nor does the next segment get an identifier that was asked for in vain.
+        // An identifier that restore could not get is not given to the next segment either.
         ns.shmadm(["restore", "archive", "--same-id"]);
         assert_eq!(ns.run("cat", ["/proc/sys/kernel/shm_next_id"]), "-1\n");
     });
 }
 
 #[test]
-fn killed_in_the_middle_there_is_no_half_made_segment() {
+fn a_killed_restore_leaves_no_partial_segment() {
     in_namespace(|ns| {
         needs(Need::Strace);
         archive(ns);
@@ -119,7 +119,7 @@ fn killed_in_the_middle_there_is_no_half_made_segment() {
 }
 
 #[test]
-fn where_the_sysctl_destroys_them_a_warning_says_so() {
+fn a_warning_names_the_sysctl_that_destroys_segments() {
     in_namespace(|ns| {
         archive(ns);
         ns.run("sh", ["-c", "echo 1 >/proc/sys/kernel/shm_rmid_forced"]);

@@ -1,4 +1,4 @@
-//! `save`: what is in the archive, and that there is a whole one or none.
+//! `save`: the contents of the archive, which is complete or not written at all.
 
 use std::fs;
 use std::process::Stdio;
@@ -10,12 +10,12 @@ use crate::support::{
     Namespace, Need, Row, Running, in_namespace, in_namespace_as_root, needs, shmadm_path, wait_until,
 };
 
-/// What a row says that a restored segment has, too. Its identifier is another.
+/// Returns the fields of a row that a restored segment must have, too. Its identifier differs.
 pub(crate) fn kept(row: &Row) -> [String; 6] {
     [&row.key, &row.mode, &row.size, &row.uid, &row.gid, &row.rss].map(Clone::clone)
 }
 
-/// Makes segments of different owners, modes and contents, and returns how many bytes of data they have.
+/// Creates a hundred segments with different owners, modes and contents. Returns the number of bytes of data in them.
 fn hundred(ns: &Namespace) -> u64 {
     let mut data = 0;
     for key in 1..=97_usize {
@@ -36,7 +36,7 @@ fn hundred(ns: &Namespace) -> u64 {
         .ok();
         data += bytes.len().next_multiple_of(4096) as u64;
     }
-    // A page in the middle of 1 GiB; one that was never touched, without a key and locked; one of which all is there.
+    // One page in the middle of 1 GiB; an untouched, locked segment without a key; a completely filled one.
     ns.shmadm(["create", "0xfffffff0", "--size", "1G", "-q"]).ok();
     ns.shmadm(["write", "0xfffffff0", "in the middle", "--offset", "512M"]).ok();
     ns.shmadm(["create", "private", "--size", "123", "--lock", "-q"]).ok();
@@ -61,7 +61,7 @@ fn a_hundred_segments_come_back_as_they_were() {
         assert_eq!(before.len(), 100);
         let saved = ns.shmadm(["save", "archive", "--all", "-f", "json"]).json();
         assert_eq!(saved["saved"].as_array().expect("an array").len(), 100);
-        // Saving has allocated nothing.
+        // Saving must not allocate pages.
         assert_eq!(ns.table().iter().map(kept).collect::<Vec<_>>(), before.iter().map(kept).collect::<Vec<_>>());
         let size = fs::metadata(ns.path("archive")).expect("an archive").len();
         assert!(size < data + (1 << 20), "{size} bytes for {data} of data");
@@ -80,7 +80,7 @@ fn a_hundred_segments_come_back_as_they_were() {
             assert_eq!(record["outcome"], "restored");
             assert_eq!([&record["saved_id"], &record["id"]].map(Value::to_string), [old.id.clone(), new.id]);
         }
-        // Again, with the identifiers that they had.
+        // Again, with their old identifiers.
         ns.shmadm(["remove", "--all", "-y", "-q"]).ok();
         ns.shmadm(["restore", "archive", "--same-id", "-q"]).ok();
         let ids = |rows: &[Row]| rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>();
@@ -113,7 +113,7 @@ fn an_archive_is_a_tar_file_and_goes_through_a_pipe() {
 }
 
 #[test]
-fn what_cannot_be_saved_is_named_and_the_others_are() {
+fn a_segment_that_cannot_be_saved_is_named_and_the_others_are_saved() {
     in_namespace_as_root(|ns| {
         ns.open_to_all();
         for (key, mode) in [("1", "644"), ("2", "600"), ("3", "666")] {
@@ -127,7 +127,7 @@ fn what_cannot_be_saved_is_named_and_the_others_are() {
         let outcomes: Vec<_> = outcomes.map(|one| (one["id"].as_i64(), one["outcome"].as_str().unwrap())).collect();
         assert_eq!(outcomes, [(Some(9), "missing"), (Some(0), "saved"), (Some(1), "failed"), (Some(2), "saved")]);
         assert_eq!(ns.shmadm(["restore", "archive", "-n"]).err.lines().count(), 2);
-        // None of them: there is no archive, and an old one stays.
+        // If none can be saved, no archive is written, and an old one stays.
         let before = fs::read(ns.path("archive")).expect("an archive");
         ns.shmadm_unprivileged(["save", "archive", "2"]).fails(1);
         ns.shmadm_unprivileged(["save", "none", "2"]).fails(1);
@@ -141,7 +141,7 @@ fn what_cannot_be_saved_is_named_and_the_others_are() {
 }
 
 #[test]
-fn killed_in_the_middle_there_is_no_archive() {
+fn a_killed_save_leaves_no_archive() {
     in_namespace(|ns| {
         needs(Need::Strace);
         ns.shmadm(["write", "1", "text", "--create", "64K", "--fill", "1"]).ok();

@@ -1,10 +1,8 @@
-//! `set`: what is named changes in the kernel's table, and all else stays.
+//! `set`: exactly the named properties change in the kernel's table.
 
 use std::process::Command;
 
 use crate::support::{Ended, Namespace, Row, ended, in_namespace, in_namespace_as_root, shmadm_path};
-
-// The columns of the kernel's table.
 
 /// Runs `set` with these words.
 #[track_caller]
@@ -12,15 +10,15 @@ fn set(ns: &Namespace, words: &str) -> Ended {
     ns.shmadm(["set"].into_iter().chain(words.split_whitespace()))
 }
 
-/// Makes a segment as the user that perl runs as, and returns its identifier.
+/// Creates a segment as the user of this perl. Returns its identifier.
 #[track_caller]
-fn make(mut perl: Command, key: i32, size: u32, mode: u32) -> i32 {
+fn create(mut perl: Command, key: i32, size: u32, mode: u32) -> i32 {
     let make = "print shmget($ARGV[0], $ARGV[1], 01000 | $ARGV[2]) // die $!";
-    let made = ended(perl.args(["-e", make, &key.to_string(), &size.to_string(), &mode.to_string()]));
-    made.ok().parse().expect("an identifier")
+    let created = ended(perl.args(["-e", make, &key.to_string(), &size.to_string(), &mode.to_string()]));
+    created.ok().parse().expect("an identifier")
 }
 
-/// Everything in the kernel's table but the times of the last change, which every change moves.
+/// Returns the kernel's table without the times of the last change, which every change updates.
 fn table(ns: &Namespace) -> Vec<Row> {
     let mut table = ns.table();
     for row in &mut table {
@@ -29,7 +27,7 @@ fn table(ns: &Namespace) -> Vec<Row> {
     table
 }
 
-/// Runs `set` on the first segment, and expects that change of its row and no other.
+/// Runs `set` on the first segment, and expects only this change in its row.
 #[track_caller]
 fn changes(ns: &Namespace, words: &str, change: impl Fn(&mut Row)) {
     let mut expected = table(ns);
@@ -47,8 +45,8 @@ fn number(ns: &Namespace, flag: &str) -> String {
 #[test]
 fn a_mode_changes_alone() {
     in_namespace(|ns| {
-        let id = make(ns.program("perl"), 42, 5000, 0o640);
-        make(ns.program("perl"), 43, 5000, 0o640);
+        let id = create(ns.program("perl"), 42, 5000, 0o640);
+        create(ns.program("perl"), 43, 5000, 0o640);
         let path = ns.path("").display().to_string();
         let ftok = "use IPC::SysV 'ftok'; print shmget(ftok($ARGV[0], 65), 1, 01600) // die $!";
         ns.run("perl", ["-e", ftok, &path]);
@@ -64,7 +62,7 @@ fn a_mode_changes_alone() {
 #[test]
 fn a_lock_is_the_kernels_flag_and_a_mode_keeps_it() {
     in_namespace(|ns| {
-        make(ns.program("perl"), 42, 5000, 0o640);
+        create(ns.program("perl"), 42, 5000, 0o640);
         changes(ns, "42 --unlock", |_| ());
         changes(ns, "42 --lock", |row| row.mode = "2640".into());
         changes(ns, "42 --lock", |_| ());
@@ -78,7 +76,7 @@ fn a_lock_is_the_kernels_flag_and_a_mode_keeps_it() {
 #[test]
 fn an_owner_and_a_group_change_alone_by_number_and_by_name() {
     in_namespace_as_root(|ns| {
-        make(ns.program("perl"), 42, 5000, 0o640);
+        create(ns.program("perl"), 42, 5000, 0o640);
         let (uid, gid) = (number(ns, "-u"), number(ns, "-g"));
         let group = ns.run("id", ["-gn", "nobody"]);
         set(ns, "42 --lock").ok();
@@ -96,8 +94,8 @@ fn an_owner_and_a_group_change_alone_by_number_and_by_name() {
 #[test]
 fn several_changes_at_once() {
     in_namespace_as_root(|ns| {
-        make(ns.program("perl"), 42, 5000, 0o640);
-        make(ns.program("perl"), 43, 5000, 0o640);
+        create(ns.program("perl"), 42, 5000, 0o640);
+        create(ns.program("perl"), 43, 5000, 0o640);
         let all = |row: &mut Row| (row.uid, row.gid, row.mode) = ("100000".into(), "7".into(), "2604".into());
         changes(ns, "42 --owner 100000 --group 7 --mode 604 --lock", all);
         changes(ns, "--owner=0 --mode=600 --unlock 42", |row| (row.uid, row.mode) = ("0".into(), "600".into()));
@@ -108,12 +106,12 @@ fn several_changes_at_once() {
 fn each_of_several_segments_is_changed() {
     in_namespace(|ns| {
         for key in [42, 43, 44] {
-            make(ns.program("perl"), key, 5000, 0o640);
+            create(ns.program("perl"), key, 5000, 0o640);
         }
         let modes = || ns.table().into_iter().map(|row| row.mode).collect::<Vec<_>>();
         set(ns, "42 id:2 --mode 600").ok();
         assert_eq!(modes(), ["600", "640", "600"]);
-        // One that is missing does not keep the others from it.
+        // A missing segment does not prevent changes of the others.
         let failed = set(ns, "42 9 43 id:9 --mode 604");
         assert_eq!((failed.code, failed.err.lines().count()), (Some(3), 2), "{failed:?}");
         assert!(failed.err.contains("0x00000009") && failed.err.contains("id:9"), "{failed:?}");
@@ -124,7 +122,7 @@ fn each_of_several_segments_is_changed() {
 #[test]
 fn an_owner_and_a_group_in_one_word() {
     in_namespace_as_root(|ns| {
-        make(ns.program("perl"), 42, 5000, 0o640);
+        create(ns.program("perl"), 42, 5000, 0o640);
         let group = ns.run("id", ["-gn", "nobody"]);
         let (uid, gid) = (number(ns, "-u"), number(ns, "-g"));
         changes(ns, "42 --owner 100000:100001", |row| (row.uid, row.gid) = ("100000".into(), "100001".into()));
@@ -134,7 +132,7 @@ fn an_owner_and_a_group_in_one_word() {
     });
 }
 
-/// Runs shmadm in a user namespace where 0 is the user 1234, 65534 is 65534, and nobody else has a number.
+/// A script that runs shmadm in a user namespace, which maps 0 to user 1234, 65534 to itself, and no other number.
 const IN_USER_NAMESPACE: &str = r#"
     pipe(my $made, my $made_end); pipe(my $mapped, my $mapped_end);
     my $pid = fork();
@@ -155,14 +153,14 @@ const IN_USER_NAMESPACE: &str = r#"
 #[test]
 fn an_owner_without_a_number_here_is_not_changed() {
     in_namespace_as_root(|ns| {
-        make(ns.unprivileged("perl"), 42, 5000, 0o640);
+        create(ns.unprivileged("perl"), 42, 5000, 0o640);
         ns.open_to_all();
         let inside = |words: &str| {
             let mut perl = ns.program("perl");
             perl.args(["-e", IN_USER_NAMESPACE, shmadm_path(), "set", "42"]).args(words.split(' '));
             ended(&mut perl)
         };
-        // Of the two, one has a number here.
+        // One of the two numbers is mapped here.
         for (owner, what) in [("5555:1234", "owner"), ("1234:5555", "group"), ("65534:1234", "owner")] {
             set(ns, &format!("42 --owner {owner} --mode 640")).ok();
             let before = ns.table();
@@ -184,7 +182,7 @@ fn an_owner_without_a_number_here_is_not_changed() {
 #[test]
 fn bad_usage_changes_nothing() {
     in_namespace(|ns| {
-        make(ns.program("perl"), 42, 5000, 0o640);
+        create(ns.program("perl"), 42, 5000, 0o640);
         let before = ns.table();
         for words in [
             "",
@@ -207,7 +205,7 @@ fn bad_usage_changes_nothing() {
             "42 --mode 600 --owner=-1",
             "42 --mode 600 --owner 4294967295",
             "42 --mode 600 --group 4294967296",
-            // Found before the segment is looked for.
+            // This error is found before the segment is looked up.
             "43 --owner no-such-user",
         ] {
             set(ns, words).usage_error();
@@ -219,7 +217,7 @@ fn bad_usage_changes_nothing() {
 #[test]
 fn a_missing_segment_is_exit_3() {
     in_namespace(|ns| {
-        make(ns.program("perl"), 42, 5000, 0o640);
+        create(ns.program("perl"), 42, 5000, 0o640);
         let before = ns.table();
         for segment in ["43", "id:1", "id:32768", "-42", "ftok:A:/"] {
             for change in ["--mode 600", "--owner 0", "--group 0", "--lock", "--unlock"] {
@@ -233,9 +231,9 @@ fn a_missing_segment_is_exit_3() {
 }
 
 #[test]
-fn an_identifier_of_an_index_that_was_used_before_is_not_the_earlier_one() {
+fn an_identifier_with_a_reused_index_is_not_the_earlier_one() {
     in_namespace(|ns| {
-        // The kernel goes through its indices in turn, and then counts a sequence above them.
+        // The kernel uses its indices in turn, and then increments a sequence number in the higher bits (ipc/util.h).
         let make = "for (1 .. 100_000) {
             my $id = shmget(0, 1, 01600) // die $!;
             if ($id >= 32768) { print $id; exit }
@@ -252,16 +250,16 @@ fn an_identifier_of_an_index_that_was_used_before_is_not_the_earlier_one() {
 }
 
 #[test]
-fn only_owner_creator_and_root_may() {
+fn only_owner_creator_and_root_may_change_a_segment() {
     in_namespace_as_root(|ns| {
-        let id = make(ns.program("perl"), 42, 5000, 0o666);
+        let id = create(ns.program("perl"), 42, 5000, 0o666);
         let before = ns.table();
         for change in ["--mode=600", "--owner=1234", "--group=1234", "--lock", "--unlock"] {
             let error = ns.shmadm_unprivileged(["set", "42", change]).fails(1);
             assert!(error.contains("0x0000002a") && error.contains(&format!("id {id}")), "{error}");
             assert_eq!(ns.table(), before, "{change}");
         }
-        // The owner may, who did not make it, even what nobody can read; and may give it away.
+        // An owner who is not the creator may change it, even to mode 0, and may set another owner.
         set(ns, "42 --owner 1234 --mode 0").ok();
         ns.shmadm_unprivileged(["set", "42", "--mode", "640"]).ok();
         assert_eq!(ns.table()[0].mode, "640");
@@ -270,8 +268,8 @@ fn only_owner_creator_and_root_may() {
         ns.shmadm_unprivileged(["set", "42", "--mode", "600"]).fails(1);
         assert_eq!(ns.table(), { before_with(ns, &before, "640") });
 
-        // The creator may, who no longer owns it.
-        make(ns.unprivileged("perl"), 43, 5000, 0);
+        // A creator who is not the owner may change it.
+        create(ns.unprivileged("perl"), 43, 5000, 0);
         set(ns, "43 --owner 0 --group 0").ok();
         ns.shmadm_unprivileged(["set", "43", "--mode", "604"]).ok();
         assert_eq!((&*ns.table()[1].uid, &*ns.table()[1].gid), ("0", "0"));
@@ -288,9 +286,9 @@ fn before_with(ns: &Namespace, before: &[Row], mode: &str) -> Vec<Row> {
 }
 
 #[test]
-fn a_lock_that_fails_takes_the_mode_back() {
+fn a_failed_lock_restores_the_mode() {
     in_namespace(|ns| {
-        let id = make(ns.unprivileged("perl"), 42, 1 << 20, 0o640);
+        let id = create(ns.unprivileged("perl"), 42, 1 << 20, 0o640);
         let before = table(ns);
         for limit in ["4096", "0"] {
             for more in [&[][..], &["--mode", "600"], &["--mode", "0"]] {
@@ -302,26 +300,26 @@ fn a_lock_that_fails_takes_the_mode_back() {
                 assert_eq!(table(ns), before, "{limit} {more:?}");
             }
         }
-        // With the limit out of the way it is done.
+        // Without the limit it succeeds.
         changes(ns, "42 --lock --mode 600", |row| row.mode = "2600".into());
     });
 }
 
 #[test]
-fn a_limit_on_locks_is_no_excuse_for_a_stranger() {
+fn without_permission_the_lock_limit_is_not_blamed() {
     in_namespace_as_root(|ns| {
-        make(ns.program("perl"), 42, 5000, 0o666);
+        create(ns.program("perl"), 42, 5000, 0o666);
         let lock = |ns: &Namespace| {
             let mut command = ns.unprivileged("prlimit");
             ended(command.args(["--memlock=0:0", "--", shmadm_path(), "set", "42", "--lock"])).fails(1)
         };
         let error = lock(ns);
         assert!(error.contains("only its owner") && !error.contains("ulimit"), "{error}");
-        // To the owner, who did not make it and may not read it, and to the creator it is the reason.
+        // For an owner who is not the creator and has no read permission, and for the creator, the limit is the reason.
         set(ns, "42 --owner 1234 --mode 0").ok();
         assert!(lock(ns).contains("ulimit -l"));
         ns.shmadm(["remove", "42"]).ok();
-        make(ns.unprivileged("perl"), 42, 5000, 0);
+        create(ns.unprivileged("perl"), 42, 5000, 0);
         set(ns, "42 --owner 0").ok();
         assert!(lock(ns).contains("ulimit -l"));
     });
@@ -343,7 +341,7 @@ fn a_marked_segment_can_be_changed_by_its_identifier() {
 #[test]
 fn trace_shows_the_calls() {
     in_namespace(|ns| {
-        make(ns.program("perl"), 42, 5000, 0o640);
+        create(ns.program("perl"), 42, 5000, 0o640);
         for (words, call) in [
             ("42 --mode 600", "shmctl(0, IPC_SET"),
             ("id:0 --owner 0", "shmctl(0, IPC_SET"),
@@ -351,9 +349,9 @@ fn trace_shows_the_calls() {
             ("42 --unlock", "shmctl(0, SHM_UNLOCK, NULL) = 0"),
         ] {
             let traced = set(ns, &format!("--trace {words}"));
-            let made = traced.err.lines().any(|line| line.starts_with(call) && line.ends_with(" = 0"));
-            assert!(made, "{call}: {traced:?}");
-            // What was not asked for is not called: neither IPC_SET for a lock nor the other way about.
+            let is_called = traced.err.lines().any(|line| line.starts_with(call) && line.ends_with(" = 0"));
+            assert!(is_called, "{call}: {traced:?}");
+            // Only the necessary calls are made: no IPC_SET for a lock, and no lock for a mode.
             let changing = ["IPC_SET", "SHM_LOCK", "SHM_UNLOCK", "IPC_RMID"];
             let called = traced.err.lines().filter(|line| changing.iter().any(|name| line.contains(name)));
             assert_eq!(called.count(), 1, "{words}: {traced:?}");

@@ -1,4 +1,4 @@
-//! `stat`: all of one segment, from IPC_STAT and the kernel's table together, and what is said where one is missing.
+//! `stat`: all fields of a segment, from IPC_STAT and the kernel's table, and the output if one of them is missing.
 
 use std::os::unix::fs::MetadataExt;
 
@@ -14,7 +14,7 @@ fn stat(ns: &Namespace, words: &str) -> Ended {
     ns.shmadm(["stat"].into_iter().chain(words.split(' ')))
 }
 
-/// Runs perl, which makes segments and ends.
+/// Runs a perl program that creates segments and ends.
 #[track_caller]
 fn perl(ns: &Namespace, program: &str) {
     ns.run("perl", ["-e", program]);
@@ -33,7 +33,7 @@ fn row(ns: &Namespace, id: i32) -> Row {
     ns.row(id).expect("a row")
 }
 
-/// What `ipcs -m -i` says, by its names.
+/// Returns the values of `ipcs -m -i`, by their names.
 fn ipcs(ns: &Namespace, id: i32) -> Value {
     let text = ns.run("ipcs", ["-m", "-i", &id.to_string()]);
     text.split_whitespace().filter_map(|word| word.split_once('=')).collect()
@@ -115,7 +115,7 @@ fn json_agrees_with_ipcs_and_list() {
 }
 
 #[test]
-fn segments_are_shown_in_the_order_they_were_named() {
+fn segments_are_shown_in_the_order_of_the_command_line() {
     in_namespace(|ns| {
         let file = ns.file("file", "").display().to_string();
         // As ftok(3) defines it.
@@ -137,7 +137,7 @@ fn segments_are_shown_in_the_order_they_were_named() {
 fn a_missing_segment_is_exit_3_and_json_says_so_too() {
     in_namespace(|ns| {
         perl(ns, "shmget(42, 4096, 01600)");
-        // The one whose path is not there is a failure: no key was found, to say nothing of its segment.
+        // A missing path is a failure and not a missing segment, because there is no key to look up.
         for (word, errno, code) in [
             ("0x99", "ENOENT", 3),
             ("id:1", "EINVAL", 3),
@@ -154,7 +154,7 @@ fn a_missing_segment_is_exit_3_and_json_says_so_too() {
             assert_eq!(json[0]["error"]["errno"], errno);
             assert_eq!(failed.fails(code), line);
 
-            // The other one is shown.
+            // The other segment is shown.
             for words in [format!("42 {word}"), format!("{word} 42")] {
                 let both = stat(ns, &words);
                 assert_eq!(field(&both.out, "key"), "0x0000002a", "{words}");
@@ -165,18 +165,18 @@ fn a_missing_segment_is_exit_3_and_json_says_so_too() {
                 assert_eq!(both.fails(code), line, "{words}");
             }
         }
-        // What failed outweighs what is missing.
+        // A failure takes precedence over a missing segment.
         assert_eq!(stat(ns, "0x99 ftok:A:/not/there 42").code, Some(1));
     });
 }
 
 #[test]
-fn what_ipc_stat_denies_is_shown_from_the_table() {
+fn the_table_stands_in_where_ipc_stat_is_denied() {
     in_namespace(|ns| {
         perl(ns, "shmget(1, 4097, 01000); shmget(2, 1, 01444)");
         let text = ns.shmadm_unprivileged(["stat", "1"]).ok();
         assert!(field(&text, "denied").starts_with("IPC_STAT: permission denied"), "{text}");
-        // Nothing else is missing.
+        // All other fields are shown.
         let privileged = stat(ns, "1").ok();
         for name in ["key", "id", "status", "size", "resident", "swapped", "mode", "owner", "created by", "attachments"]
         {
@@ -203,7 +203,7 @@ fn the_status_is_explained() {
         let text = stat(ns, "id:0").ok();
         assert!(field(&text, "status").starts_with("dest (") && text.contains("locked ("), "{text}");
         assert!(!text.contains("orphan"), "{text}");
-        // It lost its key, and is found by its id alone.
+        // It has lost its key and can be named only by its identifier.
         assert!(field(&text, "key").starts_with("0x00000000 ("), "{text}");
         stat(ns, "1").fails(3);
         assert_eq!(stat(ns, "id:0 -f json").json()[0]["status"], json!(["dest", "locked"]));
@@ -229,7 +229,7 @@ fn permissions_are_in_words() {
 #[test]
 fn memory_and_sizes_are_exact() {
     in_namespace(|ns| {
-        // SHM_NORESERVE, so that it fits on any machine; and one byte over what a double has the digits for.
+        // SHM_NORESERVE, so that it fits on any machine. One byte makes the size too precise for a double.
         perl(ns, "shmget(1, (1 << 62) + 1, 011600) // die");
         assert!(stat(ns, "1 -f json").ok().contains("\"size\":4611686018427387905,"));
         assert_eq!(field(&stat(ns, "1").ok(), "size"), "4611686018427387905 bytes (4E)");
@@ -272,7 +272,7 @@ fn a_creators_command_cannot_forge_a_line() {
 #[test]
 fn on_a_terminal_no_line_is_too_wide_and_nothing_but_a_command_is_cut() {
     in_namespace(|ns| {
-        // Characters that take two columns each, and a command line as long as a book.
+        // Characters with a width of two columns, and a very long command line.
         let named = |key: &str, name: &str| {
             let held = r#"exec -a "$0" "$1" write "$2" x --create 64K --hold"#;
             let mut shell = ns.program("bash");
@@ -301,7 +301,7 @@ fn on_a_terminal_no_line_is_too_wide_and_nothing_but_a_command_is_cut() {
                 let expected = squeezed(&format!("{name}{}", field(&whole, name)));
                 assert!(words.contains(&expected), "{expected} in {shown}");
             }
-            // A time is not broken.
+            // No line break within a time.
             assert!(shown.lines().filter(|line| line.contains("+00:00")).count() == 4, "{shown}");
             assert_eq!(shown.contains("[#.........]"), columns < 60, "{shown}");
         }

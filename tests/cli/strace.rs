@@ -1,13 +1,14 @@
-//! `--trace` against strace(1) itself: both watch the same run, and must tell of the same calls in the same words.
+//! Compares `--trace` with strace(1) itself: both watch the same run, and must print the same calls in the same
+//! notation.
 //!
-//! They differ in one thing, on purpose: shmadm always writes a key as 0x and eight digits, where strace leaves leading
-//! zeros out, and writes a key in a struct in decimal.
+//! One difference is intended: shmadm always writes a key as 0x and eight digits, while strace omits leading zeros and
+//! writes a key in a struct in decimal.
 
 use std::process::Stdio;
 
 use crate::support::{Ended, Namespace, Need, ended, in_namespace, needs, shmadm_path};
 
-/// Runs shmadm under strace, as root or without privilege, and expects both traces to be equal. Returns the calls.
+/// Runs shmadm under strace, as root or without privilege, and expects equal traces. Returns the calls.
 #[track_caller]
 fn compare(ns: &Namespace, words: &str, unprivileged: bool) -> Vec<String> {
     let log = ns.file("strace.log", "");
@@ -18,8 +19,9 @@ fn compare(ns: &Namespace, words: &str, unprivileged: bool) -> Vec<String> {
     let run = ended(strace.stdin(Stdio::null()));
     let log = std::fs::read_to_string(&log).expect("strace's log");
     let seen: Vec<_> = log.lines().filter(|line| !line.contains("+++ ")).map(normal).collect();
-    let told: Vec<_> = run.err.lines().filter(|line| line.starts_with("shm") && !line.starts_with("shmadm")).collect();
-    assert_eq!(told, seen, "{words}: --trace (left) and strace (right)\n{run:?}");
+    let output: Vec<_> =
+        run.err.lines().filter(|line| line.starts_with("shm") && !line.starts_with("shmadm")).collect();
+    assert_eq!(output, seen, "{words}: --trace (left) and strace (right)\n{run:?}");
     seen
 }
 
@@ -46,10 +48,10 @@ fn normal(line: &str) -> String {
 }
 
 #[test]
-fn trace_says_what_strace_says_call_by_call() {
+fn the_trace_equals_strace_call_by_call() {
     in_namespace(|ns| {
         needs(Need::Strace);
-        // Each with how many calls it makes at least, so that two empty traces are not equal.
+        // Each with its minimum number of calls, so that two empty traces do not pass.
         for (words, least) in [
             ("create 0x2a --size 64K --lock", 2),
             ("create 0x2a --size 64K", 1),
@@ -88,7 +90,7 @@ fn trace_says_what_strace_says_call_by_call() {
 }
 
 #[test]
-fn denials_and_marked_segments_too() {
+fn denials_and_marked_segments_are_traced_the_same() {
     in_namespace(|ns| {
         needs(Need::Strace);
         ns.shmadm(["create", "1", "--size", "4M", "--mode", "644"]).ok();
@@ -99,7 +101,7 @@ fn denials_and_marked_segments_too() {
             assert!(calls.len() >= 2, "{words}: {calls:?}");
         }
         let id = ns.table()[0].id.clone();
-        // Without the key it is found by its identifier alone.
+        // Without a key only the identifier finds it.
         for words in ["remove 1", &format!("stat id:{id}"), &format!("read id:{id} --length 1"), "list"] {
             compare(ns, words, false);
         }
@@ -108,9 +110,10 @@ fn denials_and_marked_segments_too() {
     });
 }
 
-/// As SELinux may deny a look at one segment: what is removed is what `list` with the same filters shows.
+/// A security module such as SELinux can deny the inspection of one segment. `remove` must still select the same
+/// segments as `list` with the same filters.
 #[test]
-fn a_segment_whose_look_is_denied_is_still_among_those_to_remove() {
+fn a_segment_that_cannot_be_inspected_is_still_selected_for_removal() {
     in_namespace(|ns| {
         needs(Need::Strace);
         for key in ["1", "2", "3", "4"] {
@@ -119,13 +122,13 @@ fn a_segment_whose_look_is_denied_is_still_among_those_to_remove() {
         ns.shmadm(["remove", "3"]).ok();
         for (errno, kept) in [("EACCES", "0\n1\n3\n"), ("EIDRM", "0\n3\n")] {
             let mut strace = ns.program("strace");
-            // SHM_INFO, then the look at index 0, then that at index 1.
+            // The calls: SHM_INFO, then the inspections of index 0 and index 1.
             strace
                 .args(["-f", "-qq", "-o", "log", "-e", "trace=shmctl", "-e"])
                 .arg(format!("inject=shmctl:error={errno}:when=3"));
             strace.args([shmadm_path(), "remove", "--unattached", "--dry-run", "--quiet", "-f", "json"]);
-            let told = ended(strace.stdin(Stdio::null())).json();
-            let removed = told["removed"].as_array().expect("an array");
+            let output = ended(strace.stdin(Stdio::null())).json();
+            let removed = output["removed"].as_array().expect("an array");
             let ids: String = removed.iter().map(|removal| format!("{}\n", removal["id"])).collect();
             let log = std::fs::read_to_string(ns.path("log")).expect("strace's log");
             assert_eq!(ids, kept, "{errno}: {log}");
@@ -135,7 +138,7 @@ fn a_segment_whose_look_is_denied_is_still_among_those_to_remove() {
 }
 
 #[test]
-fn the_words_of_an_error_are_strerrors() {
+fn the_text_of_an_error_is_that_of_strerror() {
     in_namespace(|ns| {
         // nix says "Out of memory".
         let refused: Ended = ns.shmadm(["--trace", "create", "1", "--size", "1G", "--huge=1G"]);

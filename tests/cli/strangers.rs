@@ -1,4 +1,4 @@
-//! What others choose: command lines, names of users, and the environment that shmadm is started in.
+//! Text chosen by other users: command lines, names of users, and the environment of shmadm.
 
 mod names;
 mod stuck;
@@ -15,15 +15,15 @@ use serde_json::Value;
 
 use crate::support::{Namespace, Running, ended, in_namespace, shmadm_path, wait_until};
 
-/// Makes a segment of this key, says so, and stays.
+/// A perl program that creates a segment with this key, says so, and waits.
 const STAYS: &str = "shmget($ARGV[0], 1, 01600) // die; $| = 1; print qq(ready\n); <STDIN>";
-/// Steers a terminal, ends a line, turns the direction of text, is no UTF-8, quotes, and has characters that cannot be
-/// seen: zero-width ones, a tag, a soft hyphen, a variation selector, a filler and an odd blank.
+/// Controls a terminal, ends a line, changes the direction of text, is not UTF-8, quotes, and has invisible characters:
+/// zero-width ones, a tag, a soft hyphen, a variation selector, a filler and an unusual space.
 const HOSTILE: &[u8] =
     b"\x1b[2J\x1b]0;pwned\x07\r\n\t\x00\x7f\xc2\x85\xc2\x9b31m\xe2\x80\xae\xe2\x81\xa6\xff\xc3\"',;\\\
       \xe2\x80\x8b\xef\xbb\xbf\xf3\xa0\x81\x81\xc2\xad\xef\xb8\x8f\xe3\x85\xa4\xc2\xa0";
 
-/// Starts a process whose command line has these words in it, and which makes a segment.
+/// Starts a process with these words in its command line, which creates a segment.
 fn start(ns: &Namespace, key: i32, words: &[u8]) -> Running {
     let words = words.split(|byte| *byte == 0).map(OsStr::from_bytes);
     let mut perl: Command = ns.program("perl");
@@ -41,7 +41,7 @@ fn strangers(ns: &Namespace) -> [Running; 3] {
     [start(ns, 1, HOSTILE), start(ns, 2, &[b'x'; 131_071]), start(ns, 3, b"")]
 }
 
-/// Expects text in which nothing steers a terminal, and so many lines.
+/// Expects text without control characters, with this number of lines.
 #[track_caller]
 fn plain(what: &str, out: &[u8], lines: usize) {
     let text = str::from_utf8(out).unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -89,21 +89,21 @@ fn no_command_line_steers_a_terminal_or_ends_a_line() {
         let stat = ns.shmadm(["stat", "1"]);
         plain("stat", &stat.bytes, stat.out.lines().count());
         assert!(stat.out.contains(r"\x1b[2J\x1b]0;pwned\x07\x0d\x0a\x09"), "{stat:?}");
-        // On a terminal, where a line is as wide as that.
+        // On a terminal, with lines of its width.
         for line in ["list", "list -o command,key", "stat 1 2 3"] {
             let mut script = ns.program("script");
             let run = format!("stty cols 80; {} --color never {line}", shmadm_path());
             script.env("SHELL", "/bin/sh").stdin(Stdio::null());
             let out = ended(script.args(["-qec", &run, "/dev/null"])).ok().replace("\r\n", "\n");
             plain(line, out.as_bytes(), out.lines().count());
-            // Three are described in some twenty lines each, and a long command in four more.
+            // Three segments are described in about twenty lines each, and a long command in four more.
             assert!(out.lines().count() < 75, "{line}: {out}");
         }
     });
 }
 
 #[test]
-fn what_is_watched_is_told_in_a_line_each() {
+fn each_watched_event_is_one_line() {
     in_namespace(|ns| {
         for format in ["text", "jsonl"] {
             let (log, err) = (ns.file("out", ""), ns.file("err", ""));
@@ -124,7 +124,7 @@ fn what_is_watched_is_told_in_a_line_each() {
 }
 
 #[test]
-fn an_environment_changes_what_it_is_for_and_nothing_else() {
+fn an_environment_variable_changes_only_its_own_setting() {
     in_namespace(|ns| {
         ns.shmadm(["create", "1", "--size", "4K"]).ok();
         ns.run("mkfifo", ["fifo"]);
@@ -170,7 +170,7 @@ fn an_environment_changes_what_it_is_for_and_nothing_else() {
         }
         let bare = ended(ns.command(&lines[2]).env_clear().stdin(Stdio::null()));
         assert_eq!(bare.ok(), expected[2]);
-        // Where nothing is found, guard says so as env(1) does.
+        // If the command is not found, guard says so, as env(1) does.
         let guard = ["guard", "--shared", "--", "sh", "-c", ":"];
         assert_eq!(ended(ns.command(guard).env("PATH", "").stdin(Stdio::null())).code, Some(127));
         let colours: HashSet<_> = ["1", "yes", "\x1b"]

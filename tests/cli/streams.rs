@@ -1,12 +1,12 @@
-//! Standard streams that are closed: /dev/null stands in for them, so that no file that is opened later gets their
-//! numbers, and text meant for a stream never lands in a file or a segment.
+//! Closed standard streams: /dev/null replaces them. So no file gets their numbers, and text for a stream is never
+//! written to a file or a segment.
 
 use std::path::PathBuf;
 use std::process::Stdio;
 
 use crate::support::{Ended, Namespace, Row, ended, in_namespace, shmadm_path};
 
-/// Command lines and their exit statuses. Segment 42 is there, and so is the file `in`.
+/// Command lines and their exit statuses. Segment 42 and the file `in` exist.
 const LINES: &[(&str, i32)] = &[
     ("--help", 0),
     ("--version", 0),
@@ -45,7 +45,7 @@ const LINES: &[(&str, i32)] = &[
     ("--trace stat 42", 0),
 ];
 
-/// What a command has left behind: the segments with their modes and sizes, what is in 42, and the two files.
+/// The state after a command: the segments with their modes and sizes, the contents of 42, and the two files.
 #[derive(Debug, PartialEq)]
 struct Left {
     segments: Vec<[String; 3]>,
@@ -53,14 +53,14 @@ struct Left {
     files: [Option<String>; 2],
 }
 
-/// Runs a command line with streams as the shell's words say, where all is as it was at first.
+/// Runs a command line with these redirections of the shell, in the initial state.
 #[track_caller]
 fn run(ns: &Namespace, line: &str, streams: &str) -> (Ended, Left) {
     ns.shmadm(["remove", "--all", "--yes", "--quiet"]).ok();
     ns.shmadm(["create", "42", "--size", "4096"]).ok();
     ns.file("in", "what is in the file");
     let out = ns.path("out");
-    // It may not be there.
+    // It may not exist.
     let _ = std::fs::remove_file(&out);
     let mut sh = ns.program("sh");
     sh.args(["-c", &format!(r#"exec "$@" {streams}"#), "sh", shmadm_path()]);
@@ -75,7 +75,7 @@ fn run(ns: &Namespace, line: &str, streams: &str) -> (Ended, Left) {
     (ended, left)
 }
 
-/// Metrics without the line that tells when they were taken, which differs from one run to the next.
+/// Returns metrics without the line with their time, which differs between runs.
 fn without_times(text: String) -> String {
     text.lines().filter(|line| !line.contains("time")).collect::<Vec<_>>().join("\n")
 }
@@ -99,7 +99,7 @@ fn dev_null_stands_in_for_a_closed_stream() {
 }
 
 #[test]
-fn a_command_below_guard_gets_dev_null_for_what_was_closed() {
+fn a_guarded_command_gets_dev_null_for_closed_streams() {
     in_namespace(|ns| {
         for shared in ["", "--shared"] {
             let line = format!("guard {shared} --report out -- sh -c readlink\t/proc/$$/fd/[012]\t>links");

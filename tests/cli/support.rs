@@ -1,5 +1,5 @@
-//! What every test of the command line uses: a private IPC namespace, programs and how they end, C programs, and what
-//! the machine must have for a test to run.
+//! Shared by all tests of the command line: a private IPC namespace, running programs and their results, C programs,
+//! and the requirements of a test on the machine.
 
 mod cgroup;
 mod ended;

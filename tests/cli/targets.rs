@@ -1,5 +1,5 @@
-//! Where `metrics -o` and `guard --report` lead: what is no regular file is written in place or refused, a link stays, and
-//! what fails leaves all as it was. `read -o` has tests of its own (read/output_file.rs).
+//! The targets of `metrics -o` and `guard --report`: other files than regular ones are written in place or refused, a
+//! link stays, and a failure changes nothing. `read -o` has its own tests (read/output_file.rs).
 
 use std::os::unix::net::UnixListener;
 
@@ -9,7 +9,7 @@ use crate::support::{Namespace, Running, in_namespace, shmadm_path};
 const WAYS: [(&str, &str); 3] =
     [("metrics -o", ""), ("guard --report", "-- true"), ("guard --shared --report", "-- true")];
 
-/// What such a line writes, where there is no segment.
+/// Returns the text that such a line writes without any segment.
 #[track_caller]
 fn text(ns: &Namespace, (before, _): (&str, &str)) -> String {
     if before.starts_with("metrics") {
@@ -23,14 +23,15 @@ fn words<'a>((before, after): (&'a str, &'a str), target: &'a str) -> Vec<&'a st
     before.split(' ').chain([target]).chain(after.split_whitespace()).collect()
 }
 
-/// What a shell script prints, which knows shmadm as `$0` and has mounts of its own; its first failure ends it.
+/// Returns the output of a shell script, in which `$0` is shmadm, in a new mount namespace. The first failure ends the
+/// script.
 #[track_caller]
 fn script(ns: &Namespace, script: &str) -> String {
     ns.run("unshare", ["--mount", "sh", "-ec", script, shmadm_path()])
 }
 
 #[test]
-fn what_fails_leaves_nothing_beside_and_the_old_file_whole() {
+fn a_failure_keeps_the_old_file_and_leaves_no_other() {
     in_namespace(|ns| {
         script(
             ns,
@@ -62,7 +63,7 @@ fn what_fails_leaves_nothing_beside_and_the_old_file_whole() {
                 assert_eq!(error, format!("shmadm: cannot write {target}: {cause}\n"), "{way:?}");
             }
         }
-        // The other way has to make a user namespace where there is no privilege. What is known before is told before.
+        // Without privilege the other line has to create a user namespace. A bad target is reported before that.
         for target in ["directory", "dangling", "missing/out", "socket"] {
             ns.shmadm(words(WAYS[1], target)).fails(1);
             let ran = ns.shmadm(["guard", "--report", target, "--", "sh", "-c", "echo ran; exit 7"]);
@@ -105,7 +106,7 @@ fn a_device_a_fifo_and_a_pipe_are_written_in_place() {
             assert!(reader.0.wait().expect("its end").success(), "{way:?}");
             assert_eq!(std::fs::read_to_string(ns.path("got")).expect("a file"), text(ns, way), "{way:?}");
             assert_eq!(ns.shmadm(words(way, "/dev/stdout")).ok(), text(ns, way), "{way:?}");
-            // The machine's own /dev/null is not risked: a mount point cannot be renamed over.
+            // Protects the machine's own /dev/null: rename(2) cannot replace a mount point.
             let line = words(way, "null").join(" ");
             let line = format!("touch null; mount --bind /dev/null null; $0 {line}; stat -c %F null fifo");
             assert_eq!(script(ns, &line), "character special file\nfifo\n", "{way:?}");

@@ -1,10 +1,10 @@
-//! No thread is to be had: what threads would have done is done all the same.
+//! If no thread can be created, commands do their work without it.
 
 use std::process::Stdio;
 
 use crate::support::{Ended, Namespace, ended, in_namespace, shmadm_path};
 
-/// Runs shmadm as a user who may have one process, this one. It holds for threads, too (getrlimit(2), `RLIMIT_NPROC`).
+/// Runs shmadm as a user who may have only one process. The limit counts threads, too (getrlimit(2), `RLIMIT_NPROC`).
 #[track_caller]
 fn alone(ns: &Namespace, line: &str) -> Ended {
     let mut prlimit = ns.unprivileged("prlimit");
@@ -13,11 +13,11 @@ fn alone(ns: &Namespace, line: &str) -> Ended {
 }
 
 #[test]
-fn a_removal_of_many_removes_all_and_tells_each() {
+fn a_large_removal_removes_and_reports_all() {
     in_namespace(|ns| {
         let make = "for (1 .. 1000) { defined shmget(0, 1, 01600) or die }";
         assert_eq!(ended(ns.unprivileged("perl").args(["-e", make])).code, Some(0));
-        // A thread is not to be had, indeed.
+        // Checks that no thread can be created.
         let thread = ended(ns.unprivileged("prlimit").args(["--nproc=1", "--", "sh", "-c", "true | true"]));
         assert_ne!(thread.code, Some(0), "{thread:?}");
         let removed = alone(ns, "remove --mine --yes").ok();
@@ -26,7 +26,7 @@ fn a_removal_of_many_removes_all_and_tells_each() {
 }
 
 #[test]
-fn what_a_thread_would_undo_is_done() {
+fn clean_up_works_without_a_thread() {
     in_namespace(|ns| {
         ns.open_to_all();
         ns.file("in", "contents");

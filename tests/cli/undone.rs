@@ -1,4 +1,4 @@
-//! A signal in the middle of something: what was begun is undone, what was done stays, and it always ends.
+//! A signal in the middle of a command: unfinished work is undone, finished work stays, and the command always ends.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ use crate::support::{Namespace, Running, ended, in_namespace, shmadm_path, wait_
 
 const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
-/// What makes a segment and fills it from `fifo`.
+/// Commands that create a segment and fill it from `fifo`.
 const FILLED: [&str; 4] = [
     "create random --size 4K --from fifo",
     "create private --size 4K --from fifo -q",
@@ -30,7 +30,7 @@ fn fifo(ns: &Namespace) -> File {
     OpenOptions::new().read(true).write(true).open(path).expect("a FIFO")
 }
 
-/// Starts what makes a segment and waits in the middle of filling it.
+/// Starts such a command, and waits until it is in the middle of filling the segment.
 fn filling(ns: &Namespace, line: &str) -> Running {
     let mut command = ns.command(line.split(' '));
     let running = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("shmadm"));
@@ -40,7 +40,7 @@ fn filling(ns: &Namespace, line: &str) -> Running {
     running
 }
 
-/// What a process sleeps in.
+/// Returns the kernel function in which a process sleeps (/proc/PID/wchan).
 fn state(pid: Pid) -> String {
     fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default()
 }
@@ -77,7 +77,7 @@ fn an_ignored_signal_changes_nothing() {
 }
 
 #[test]
-fn a_segment_that_was_there_or_is_filled_stays() {
+fn an_existing_or_filled_segment_stays() {
     in_namespace(|ns| {
         ns.shmadm(["create", "0x2a", "--size", "4K"]).ok();
         let writer = fifo(ns);
@@ -115,7 +115,7 @@ fn a_file_that_is_being_written_is_removed_and_the_old_one_stays() {
     });
 }
 
-/// Starts shmadm with a pipe that nobody reads, and waits until it can write no more into it.
+/// Starts shmadm with a pipe that nobody reads, and waits until the pipe is full.
 #[track_caller]
 fn blocked(ns: &Namespace, line: &str, begin: impl FnOnce()) -> Running {
     let log = File::create(ns.path("log")).expect("a log");
@@ -133,7 +133,7 @@ fn blocked(ns: &Namespace, line: &str, begin: impl FnOnce()) -> Running {
 }
 
 #[test]
-fn a_reader_who_does_not_read_keeps_no_signal_from_ending_us() {
+fn a_full_pipe_does_not_prevent_a_signal_from_ending_us() {
     in_namespace(|ns| {
         let log = || fs::read_to_string(ns.path("log")).expect("a log");
         for format in ["text", "jsonl"] {
@@ -156,7 +156,7 @@ fn a_reader_who_does_not_read_keeps_no_signal_from_ending_us() {
 }
 
 #[test]
-fn the_limit_on_a_files_size_holds_for_files_and_for_no_segment() {
+fn the_file_size_limit_applies_to_files_and_not_to_segments() {
     in_namespace(|ns| {
         ns.file("in", "from a file");
         let limited = |line: &str| {

@@ -10,7 +10,7 @@ use crate::support::{
 
 const ID: &str = "4f5a6b7c8d9e0f1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192";
 
-/// Starts a process in a cgroup that creates a segment with this key, attaches it and stays.
+/// Starts a process in a cgroup that creates a segment with this key, attaches it and waits.
 fn creator(ns: &Namespace, cgroup: &Cgroup, key: i32) -> Running {
     needs(Need::Program("perl"));
     let script = r#"echo $$ > "$1"; exec perl -e '
@@ -20,7 +20,7 @@ fn creator(ns: &Namespace, cgroup: &Cgroup, key: i32) -> Running {
     shell.args(["-ec", script, "sh"]).arg(cgroup.procs()).arg(key.to_string()).stdout(Stdio::null());
     let running = Running(shell.spawn().expect("sh"));
     let key = key.to_string();
-    // perl detaches what it has read: then the segment was used.
+    // perl detaches after reading, which sets DTIME.
     wait_until("the segment was used", || ns.table().iter().any(|row| row.key == key && row.dtime != "0"));
     running
 }
@@ -32,7 +32,7 @@ fn units(ns: &Namespace, words: &[&str]) -> Vec<(String, Value)> {
 }
 
 #[test]
-fn the_unit_of_whoever_lives_is_shown_and_filtered() {
+fn the_unit_of_a_living_process_is_shown_and_filtered() {
     in_namespace_as_root(|ns| {
         let parent = Cgroup::new("units");
         let docker = parent.below(&format!("docker-{ID}.scope"));
@@ -43,7 +43,7 @@ fn the_unit_of_whoever_lives_is_shown_and_filtered() {
         let (docker_name, pod_name) = ("docker:4f5a6b7c8d9e", "pod:burstable/2c48913c-b29f-11e7-9350-020968147796");
         let whole = format!("{pod_name}/containerd:4f5a6b7c8d9e");
         let (first, second) = (("0x00000001".to_owned(), json!(docker_name)), ("0x00000002".to_owned(), json!(whole)));
-        // The creator of the third has exited, and nobody has used it.
+        // The creator of the third segment has exited, and nobody has used it.
         assert_eq!(units(ns, &[]), [first.clone(), second.clone(), ("0x00000003".to_owned(), Value::Null)]);
         let mut anyone = ns.shmadm_unprivileged(["list", "-f", "json"]).json();
         assert_eq!(anyone["segments"][0]["unit"].take(), docker_name, "{anyone}");
@@ -69,7 +69,7 @@ fn the_unit_of_whoever_lives_is_shown_and_filtered() {
         assert_eq!(sums, [json!(docker_name), json!(whole), Value::Null]);
         let text = ns.shmadm(["stat", "1"]).ok();
         assert!(text.lines().any(|line| line.trim_start() == format!("unit  {docker_name}")), "{text}");
-        // An end takes the name with it, and what is removed by unit is what list shows.
+        // When the process ends, its unit is no longer shown. remove --unit selects the same segments as list --unit.
         drop(one);
         assert_eq!(units(ns, &["--unit", docker_name]), []);
         ns.shmadm(["remove", "--unit", pod_name, "--yes"]).ok();
@@ -79,17 +79,17 @@ fn the_unit_of_whoever_lives_is_shown_and_filtered() {
 }
 
 #[test]
-fn a_later_process_with_the_pid_gives_no_unit() {
+fn the_unit_of_a_later_process_with_the_pid_is_not_shown() {
     in_namespace_as_root(|ns| {
         let parent = Cgroup::new("units");
         let docker = parent.below(&format!("docker-{ID}.scope"));
         let holder = creator(ns, &docker, 1);
-        // IPC_SET moves ctime, after which a later process with the pid cannot be told from the creator.
+        // IPC_SET changes ctime. After that a later process with the pid cannot be distinguished from the creator.
         std::thread::sleep(std::time::Duration::from_millis(1100));
         ns.shmadm(["set", "1", "--mode", "600", "--owner", "12"]).ok();
         let list = ns.shmadm(["list", "-f", "json"]).json();
         assert_eq!(list["segments"][0]["creator"], "unknown");
-        // It was also the last to use it, which is certain.
+        // The process was also the last user, which is certain.
         assert_eq!(list["segments"][0]["unit"], "docker:4f5a6b7c8d9e");
         ns.shmadm(["read", "1", "-o", "/dev/null"]).ok();
         assert_eq!(units(ns, &[])[0].1, Value::Null, "whoever used it last has exited");

@@ -1,4 +1,4 @@
-//! What holds for every command: bad words, help, version.
+//! Common to all commands: usage errors, help, version.
 
 mod hints;
 
@@ -48,7 +48,7 @@ fn bad_words_are_usage_errors_and_change_nothing() {
                 ns.shmadm(command.iter().chain(&[word])).usage_error();
             }
         }
-        // A good word before or after a bad one is not acted on either.
+        // A valid word before or after a bad one has no effect either.
         ns.shmadm(["remove", "42", "nonsense"]).usage_error();
         ns.shmadm(["remove", "", "42"]).usage_error();
         for args in [

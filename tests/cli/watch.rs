@@ -1,4 +1,4 @@
-//! `watch`: what other programs do to segments is told, in the order in which they do it.
+//! `watch` reports changes of segments by other programs, in their order.
 
 mod kernel;
 
@@ -20,13 +20,13 @@ struct Watch {
 }
 
 impl Watch {
-    /// Starts it, and waits until it says that it watches.
+    /// Starts a watch, and waits until it says that it is watching.
     #[track_caller]
     fn start(ns: &Namespace, words: &str) -> Watch {
         let name = fastrand::u64(..);
         let (out, log) = (ns.path(&format!("watch-{name}")), ns.path(&format!("log-{name}")));
         let mut command = ns.command(["watch"].into_iter().chain(words.split_whitespace()));
-        // What the kernel's tracepoints tell has tests of its own; and no test leaves a watch behind.
+        // watch/kernel.rs tests the kernel's tracepoints. With --for no test leaves a watch behind.
         for (option, value) in [("--source", "poll"), ("--for", "2m")] {
             if !words.contains(option) {
                 command.args([option, value]);
@@ -51,7 +51,7 @@ impl Watch {
         self.lines()
     }
 
-    /// Ends it by SIGTERM, and returns what it wrote.
+    /// Ends it by SIGTERM. Returns its output.
     #[track_caller]
     fn end(self) -> Vec<String> {
         let out = self.out.clone();
@@ -59,7 +59,7 @@ impl Watch {
         fs::read_to_string(out).expect("its output").lines().map(str::to_owned).collect()
     }
 
-    /// Waits until it ends of itself, with exit status 0, and returns what it wrote.
+    /// Waits until it ends by itself, with exit status 0. Returns its output.
     #[track_caller]
     fn ended(mut self) -> Vec<String> {
         wait_until("it ends", || self.running.0.try_wait().expect("its end").is_some());
@@ -69,7 +69,7 @@ impl Watch {
     }
 }
 
-/// A perl that does to segments what is written to it, a line at a time.
+/// A perl that runs statements on segments, one line of standard input at a time.
 struct Perl {
     running: Running,
     input: ChildStdin,
@@ -105,16 +105,16 @@ fn words(lines: &[String]) -> Vec<String> {
     events(lines).into_iter().map(|(word, _)| word).collect()
 }
 
-/// Does all of this in one look, and returns what is told of it.
+/// Does all of this between two snapshots of a watch. Returns the reported lines.
 #[track_caller]
-fn in_one_look(ns: &Namespace, acts: impl FnOnce()) -> Vec<String> {
+fn in_one_snapshot(ns: &Namespace, acts: impl FnOnce()) -> Vec<String> {
     let watch = Watch::start(ns, "-f jsonl --interval 1h");
     acts();
     watch.end()
 }
 
 #[test]
-fn a_segments_life_in_its_order() {
+fn the_life_of_a_segment_is_reported_in_order() {
     in_namespace(|ns| {
         let watch = Watch::start(ns, "-f jsonl --interval 100ms");
         let mut perl = Perl::start(ns);
@@ -124,13 +124,16 @@ fn a_segments_life_in_its_order() {
         let lines = watch.wait_for(1);
         let row = &ns.table()[0];
         let [created] = &records(&lines)[..] else { panic!("{lines:?}") };
-        let told = &created["segment"];
+        let reported = &created["segment"];
         assert_eq!((&*row.key, &*row.size), ("42", "5000"));
         assert_eq!((&created["event"], &created["before"]), (&json!("created"), &Value::Null));
-        assert_eq!((&told["key"], &told["size"], &told["mode"]), (&json!("0x0000002a"), &json!(5000), &json!("0640")));
-        assert_eq!((&told["cpid"], &told["nattch"]), (&json!(pid), &json!(0)));
-        // To the second the same as the kernel's time, or a second later.
-        let (time, ctime) = (created["time"].as_str().expect("a time"), told["ctime"].as_str().expect("a time"));
+        assert_eq!(
+            (&reported["key"], &reported["size"], &reported["mode"]),
+            (&json!("0x0000002a"), &json!(5000), &json!("0640"))
+        );
+        assert_eq!((&reported["cpid"], &reported["nattch"]), (&json!(pid), &json!(0)));
+        // The same second as in the kernel's time, or the next one.
+        let (time, ctime) = (created["time"].as_str().expect("a time"), reported["ctime"].as_str().expect("a time"));
         assert!(time.len() == "2026-11-23T09:07:31.250Z".len() && time.ends_with('Z') && time[..19] >= ctime[..19]);
 
         perl.does("$s->attach or die $!");
@@ -183,22 +186,24 @@ fn a_marked_segment_keeps_its_key_to_the_end() {
 }
 
 #[test]
-fn what_happened_between_two_looks_is_told_as_far_as_it_shows() {
+fn changes_between_two_snapshots_are_reported_as_far_as_visible() {
     in_namespace(|ns| {
         let shm = |script: &str| ns.run("perl", ["-e", script]);
-        // Made and used meanwhile, made and removed meanwhile: of the second nothing is left to see.
-        let lines = in_one_look(ns, || {
+        // One segment is created and used, another one created and removed. Nothing of the second is visible.
+        let lines = in_one_snapshot(ns, || {
             shm("$id = shmget(1, 10, 01600) // die; shmwrite($id, 'x', 0, 1) or die");
             shm("shmctl(shmget(2, 10, 01600) // die, 0, 0) or die");
         });
         assert_eq!(words(&lines), ["created", "attached", "detached"]);
 
-        let lines = in_one_look(ns, || drop(shm("shmctl(shmget(1, 10, 0) // die, 0, 0) or die")));
+        let lines = in_one_snapshot(ns, || drop(shm("shmctl(shmget(1, 10, 0) // die, 0, 0) or die")));
         assert_eq!(words(&lines), ["removed"]);
 
-        // Removed and made anew with the same key, as a server that restarts does: the removal comes first.
+        // A segment is removed and created again with the same key, as by a restarted server. The removal is reported
+        // first.
         shm("shmget(1, 10, 01600) // die");
-        let lines = in_one_look(ns, || drop(shm("shmctl(shmget(1, 10, 0), 0, 0) or die; shmget(1, 10, 01600) // die")));
+        let lines =
+            in_one_snapshot(ns, || drop(shm("shmctl(shmget(1, 10, 0), 0, 0) or die; shmget(1, 10, 01600) // die")));
         let [(removed, old), (created, new)] = &events(&lines)[..] else { panic!("{lines:?}") };
         assert_eq!((&**removed, &**created), ("removed", "created"));
         assert_ne!(old, new);
@@ -208,14 +213,14 @@ fn what_happened_between_two_looks_is_told_as_far_as_it_shows() {
 #[test]
 fn an_identifier_that_is_reused_is_another_segment() {
     in_namespace(|ns| {
-        // The kernel's own way to choose the next identifier (CONFIG_CHECKPOINT_RESTORE).
+        // The sysctl kernel.shm_next_id chooses the next identifier (CONFIG_CHECKPOINT_RESTORE).
         let make = |size: u32| {
             let script = "open $f, '>', '/proc/sys/kernel/shm_next_id'; print $f 5; close $f or die $!; \
                           print shmget(7, $ARGV[0], 01600) // die";
             ns.run("perl", ["-e", script, &size.to_string()])
         };
         assert_eq!(make(10), "5");
-        let lines = in_one_look(ns, || {
+        let lines = in_one_snapshot(ns, || {
             ns.run("ipcrm", ["-m", "5"]);
             assert_eq!(make(20), "5");
         });
@@ -226,7 +231,7 @@ fn an_identifier_that_is_reused_is_another_segment() {
 }
 
 #[test]
-fn filters_hold_before_or_after() {
+fn filters_match_before_or_after_a_change() {
     in_namespace(|ns| {
         let mut perl = Perl::start(ns);
         let watches = ["--unattached", "--attached", "--min-size 6000", "--marked", "--older-than 1d"];
@@ -237,28 +242,31 @@ fn filters_hold_before_or_after() {
         };
         step(&mut perl, "$s = IPC::SharedMem->new(42, 5000, 01640) or die $!", "0");
         step(&mut perl, "$s->attach or die $!", "1");
-        let told: Vec<_> = watches.into_iter().map(|watch| words(&watch.end())).collect();
-        // It came attached: there was no look at it before.
-        assert_eq!(told, [vec![], vec!["created", "attached"], vec![], vec![], vec![]]);
+        let reported: Vec<_> = watches.into_iter().map(|watch| words(&watch.end())).collect();
+        // The first snapshot that has the segment shows it attached.
+        assert_eq!(reported, [vec![], vec!["created", "attached"], vec![], vec![], vec![]]);
 
         let watches = ["--unattached", "--attached", "--key 0x2a", "--key private", "--marked"];
         let watches = watches.map(|filter| Watch::start(ns, &format!("-f jsonl --interval 1h {filter}")));
         step(&mut perl, "$s->detach or die $!", "0");
-        let told: Vec<_> = watches.into_iter().map(|watch| words(&watch.end())).collect();
-        assert_eq!(told, [vec!["detached"], vec!["detached"], vec!["detached"], vec![], vec![]]);
+        let reported: Vec<_> = watches.into_iter().map(|watch| words(&watch.end())).collect();
+        assert_eq!(reported, [vec!["detached"], vec!["detached"], vec!["detached"], vec![], vec![]]);
     });
 }
 
 #[test]
-fn a_new_owner_is_told_to_whoever_watches_either() {
+fn a_new_owner_is_reported_to_watchers_of_both() {
     in_namespace_as_root(|ns| {
         ns.run("perl", ["-e", "shmget(42, 5000, 01600) // die"]);
         let owners = ["root", "1234", "4321"];
         let watches = owners.map(|owner| Watch::start(ns, &format!("--interval 1h --owner {owner}")));
         ns.shmadm(["set", "42", "--owner", "1234", "--group", "4321"]).ok();
-        let told: Vec<_> = watches.into_iter().map(Watch::end).collect();
-        assert!(told[0].len() == 1 && told[0][0].ends_with("  owner root -> 1234, group root -> 4321"), "{told:?}");
-        assert_eq!((told[1].len(), told[2].len()), (1, 0), "{told:?}");
+        let reported: Vec<_> = watches.into_iter().map(Watch::end).collect();
+        assert!(
+            reported[0].len() == 1 && reported[0][0].ends_with("  owner root -> 1234, group root -> 4321"),
+            "{reported:?}"
+        );
+        assert_eq!((reported[1].len(), reported[2].len()), (1, 0), "{reported:?}");
     });
 }
 
@@ -273,27 +281,27 @@ fn lines_for_people() {
         let rest: Vec<_> = lines.iter().map(|line| line.split_at(9).1).collect();
         let owner = ns.run("id", ["-un"]);
         let segment = format!("0x0000002a id:0       64K  {:<8}  ", owner.trim_end());
-        let told = [
+        let reported = [
             format!("created  {segment}mode 0604 by {pid}"),
             format!("attached {segment}meanwhile"),
             format!("detached {segment}meanwhile by {pid}"),
         ];
-        assert_eq!(rest, told);
+        assert_eq!(rest, reported);
         assert!(lines.iter().all(|line| line.len() <= 80), "{lines:?}");
         assert!(lines[0].as_bytes()[2] == b':' && lines[0].as_bytes()[5] == b':', "{lines:?}");
         assert!(coloured[0].contains("\x1b[32mcreated \x1b[0m 0x"), "{coloured:?}");
-        assert_eq!(coloured[1].split_at(9).1, told[1]);
+        assert_eq!(coloured[1].split_at(9).1, reported[1]);
     });
 }
 
 #[test]
-fn it_ends_by_count_by_time_by_signal_and_with_its_reader() {
+fn it_ends_by_count_time_signal_and_closed_pipe() {
     in_namespace(|ns| {
         let make = |keys: &str| ns.run("perl", ["-e", &format!("shmget($_, 10, 01600) // die for {keys}")]);
-        // Three changes in one look: the second is the last that is told.
+        // Three changes in one snapshot: only two are reported.
         let counted = Watch::start(ns, "--count 2 --interval 300ms");
         make("1, 2, 3");
-        // They may come in two looks.
+        // They may be in two snapshots.
         assert_eq!(counted.ended().len(), 2);
 
         let timed = Watch::start(ns, "--for 2s --interval 1h");
@@ -308,7 +316,7 @@ fn it_ends_by_count_by_time_by_signal_and_with_its_reader() {
             assert_eq!(fs::read_to_string(out).expect("its output").lines().count(), 1, "the last look is at the end");
         }
 
-        // Nothing happens, and still it notices that nobody reads.
+        // Without any change it still notices that the pipe was closed.
         let mut command = ns.command(["watch", "--source", "poll", "--interval", "50ms", "--for", "2m"]);
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("shmadm");
@@ -320,7 +328,7 @@ fn it_ends_by_count_by_time_by_signal_and_with_its_reader() {
 }
 
 #[test]
-fn a_full_disk_is_told() {
+fn a_full_disk_is_reported() {
     in_namespace(|ns| {
         let mut command = ns.command(["watch", "--source", "poll", "--interval", "50ms", "--for", "2m"]);
         let log = ns.path("log");
@@ -358,7 +366,7 @@ fn bad_usage() {
 }
 
 #[test]
-fn without_proc_it_looks_all_the_same() {
+fn it_works_without_proc() {
     in_namespace_as_root(|ns| {
         let shmadm = shmadm_path();
         for source in ["poll", "auto"] {

@@ -1,10 +1,10 @@
-//! The C programs of docs/tour.md, and shmadm as the other half of each.
+//! The C programs of docs/tour.md, each with shmadm as its counterpart.
 
 use crate::support::{Namespace, ended, in_namespace};
 
 const PAGE: &str = include_str!("../../docs/tour.md");
 
-/// What is below "With C programs".
+/// Returns the section "With C programs".
 fn section() -> &'static str {
     let (_, section) = PAGE.split_once("\n## With C programs\n").expect("the heading");
     section.split_once("\n## ").map_or(section, |(section, _)| section)
@@ -17,7 +17,7 @@ fn source(name: &str) -> &'static str {
     block.split_once("```").expect("its end").0
 }
 
-/// Both programs, with all warnings as errors: they are there to be copied.
+/// Compiles both programs with all warnings as errors, because readers copy them.
 fn compile(ns: &Namespace) {
     for name in ["write_shm", "read_shm"] {
         ns.file(&format!("{name}.c"), source(name));
@@ -33,7 +33,7 @@ fn each_half_works_with_the_other() {
         let (write, read) = (programs("write_shm"), programs("read_shm"));
         for writer in ["C", "shmadm"] {
             for reader in ["C", "shmadm"] {
-                // A segment that is there is taken by both, and one that is not is made.
+                // Both use an existing segment and create a missing one.
                 for round in ["made", "found"] {
                     let written = match writer {
                         "C" => {
@@ -58,7 +58,7 @@ fn each_half_works_with_the_other() {
                 ns.shmadm(["remove", "5678"]).ok();
             }
         }
-        // The reader makes nothing.
+        // The reader creates nothing.
         let none = ended(&mut ns.program(&read));
         assert!(none.code == Some(1) && none.err.contains("shmget"), "{none:?}");
         assert!(ns.table().is_empty());

@@ -277,10 +277,10 @@ proptest! {
         };
         prop_assert!(not_in(&rubbish).is_err());
         prop_assert!(not_in(text.as_bytes()).is_err(), "{}", text);
-        let told = |s: &Segment| json!({
+        let entry = |s: &Segment| json!({
             "id": s.id.as_raw(), "size": s.size, "cpid": s.cpid, "cuid": s.cuid, "cgid": s.cgid, "more": [1],
         });
-        let whole = json!({ "segments": known.iter().map(told).collect::<Vec<_>>() }).to_string();
+        let whole = json!({ "segments": known.iter().map(entry).collect::<Vec<_>>() }).to_string();
         let selection = not_in(whole.as_bytes()).expect("a snapshot");
         let lookups = Lookups::default();
         for segment in &known {

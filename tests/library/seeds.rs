@@ -233,8 +233,8 @@ fn snapshots() {
         (first_but("\"cgid\":0", "\"cpid\":0"), "duplicate field `cpid`"),
         (first_but("\"cgid\":0", "\"cid\":0"), "missing field `cgid`"),
     ] {
-        let told = new_since(&snapshot);
+        let result = new_since(&snapshot);
         let shown = snapshot.escape_ascii();
-        assert!(told.as_ref().is_err_and(|told| told.contains(error)), "{shown:.100}: {told:?}");
+        assert!(result.as_ref().is_err_and(|result| result.contains(error)), "{shown:.100}: {result:?}");
     }
 }

@@ -3,14 +3,14 @@
 use super::*;
 
 #[test]
-fn an_address_can_be_asked_for() {
+fn an_address_can_be_requested() {
     in_namespace(|ns| {
-        crosses(ns, 8);
+        create_filled(ns, 8);
         for words in ["--at 0x700000000000", "--at 0x700000000fff --round", "--at 0x700000000000 --remap"] {
-            let told = write(ns, &format!("5 hello -v {words}"));
-            assert!(told.err.contains("attached at 0x700000000000\n"), "{told:?}");
-            assert!(told.err.contains("wrote 6 bytes"), "{told:?}");
-            assert_eq!(told.ok(), "");
+            let written = write(ns, &format!("5 hello -v {words}"));
+            assert!(written.err.contains("attached at 0x700000000000\n"), "{written:?}");
+            assert!(written.err.contains("wrote 6 bytes"), "{written:?}");
+            assert_eq!(written.ok(), "");
         }
         write(ns, "5 --file crosses").ok();
         let error = write(ns, "5 hello --at 0x700000000fff").fails(1);
@@ -20,19 +20,20 @@ fn an_address_can_be_asked_for() {
 }
 
 #[test]
-fn an_address_that_cannot_be_had_is_told_from_other_causes() {
+fn an_unavailable_address_is_distinguished_from_other_causes() {
     in_namespace(|ns| {
         ns.shmadm(["create", "5", "--size", "8", "--mode", "666"]).ok();
         ns.shmadm(["create", "6", "--size", "1T", "--no-reserve"]).ok();
-        let told = |error: &str| error.contains("at 0x") && !error.contains("its owner") && !error.contains("memory");
+        let names_address =
+            |error: &str| error.contains("at 0x") && !error.contains("its owner") && !error.contains("memory");
         let error = ns.shmadm_unprivileged(["write", "5", "x", "--at", "0x10", "--round"]).fails(1);
-        assert!(told(&error) && error.contains("vm.mmap_min_addr") && !error.contains("--r"), "{error}");
-        // No x86, Arm or RISC-V machine gives a process such an address.
+        assert!(names_address(&error) && error.contains("vm.mmap_min_addr") && !error.contains("--r"), "{error}");
+        // On x86, Arm and RISC-V no process can have such an address.
         for remap in ["", " --remap"] {
             let error = write(ns, &format!("5 x --at 0x4000000000000000{remap}")).fails(1);
-            assert!(told(&error) && error.contains("address space") && !error.contains("--r"), "{error}");
+            assert!(names_address(&error) && error.contains("address space") && !error.contains("--r"), "{error}");
         }
-        // There is such an address, but the process may not have so much.
+        // The address is valid, but the process may not map so many bytes.
         let mut limited = ns.program("prlimit");
         limited.args(["--as=1073741824", "--", shmadm_path(), "write", "6", "x"]);
         let error = ended(limited.args(["--at", "0x600000000000"])).fails(1);
@@ -42,7 +43,7 @@ fn an_address_that_cannot_be_had_is_told_from_other_causes() {
             assert_eq!(error.contains("no such segment"), code == 3, "{words}: {error}");
             assert_eq!(error.contains("misaligned"), code == 1, "{words}: {error}");
         }
-        // What may be written and not read is there, too.
+        // With write permission alone the error is the same.
         ns.shmadm(["set", "5", "--mode", "222"]).ok();
         let error = ns.shmadm_unprivileged(["write", "5", "x", "--at", "1"]).fails(1);
         assert!(error.contains("misaligned"), "{error}");
@@ -53,7 +54,7 @@ fn an_address_that_cannot_be_had_is_told_from_other_causes() {
 fn remap_does_not_replace_the_programs_own_memory() {
     in_namespace(|ns| {
         ns.shmadm(["create", "5", "--size", "4096"]).ok();
-        // Without a random layout, the program's own mappings are where another process of it shows them.
+        // Without address space randomisation, every process of the program has the same mappings.
         let mut held = ns.program("setarch");
         held.args(["-R", shmadm_path(), "read", "5", "--hold", "-o", "/dev/null"]).stderr(Stdio::null());
         let holder = Running(held.spawn().expect("shmadm"));

@@ -1,9 +1,9 @@
-//! `attach-write --hold`: attached until a signal, or for a time.
+//! `attach-write --hold`: attached until a signal arrives, or for a time.
 
 use super::*;
 
 #[test]
-fn hold_stays_attached_until_a_signal_and_ends_as_it_would() {
+fn hold_stays_attached_until_a_signal_ends_it() {
     in_namespace(|ns| {
         ns.shmadm(["create", "5", "--size", "8"]).ok();
         for (signal, number) in [(Signal::SIGTERM, 15), (Signal::SIGINT, 2), (Signal::SIGHUP, 1)] {
@@ -33,7 +33,7 @@ fn hold_for_a_time_ends_by_itself() {
 }
 
 #[test]
-fn a_segment_that_is_removed_while_held_goes_with_the_last_detach() {
+fn a_segment_removed_while_held_is_destroyed_by_the_last_detach() {
     in_namespace(|ns| {
         let held = ns.hold(["write", "5", "hello", "--hold", "--create", "8"]);
         ns.run("ipcrm", ["-M", "5"]);

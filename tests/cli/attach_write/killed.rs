@@ -1,4 +1,4 @@
-//! A memory cgroup that is full: the kernel kills the write, and what it has written stays.
+//! A full memory cgroup: the kernel kills the write, and the bytes written so far stay.
 
 use super::memory::Cgroup;
 use super::*;
@@ -9,7 +9,7 @@ const MIB: u64 = 1 << 20;
 #[test]
 fn a_full_cgroup_kills_the_write_alone_and_is_full_until_the_segment_is_removed() {
     in_namespace_as_root(|ns| {
-        // With CAP_SYS_ADMIN it is written as a file, without through the attachment.
+        // With CAP_SYS_ADMIN shmadm writes through the file of the segment, without it through the attachment.
         for user in ["", "setpriv --reuid 1234 --regid 1234 --clear-groups"] {
             let (Some(small), Some(large)) = (Cgroup::new("32M"), Cgroup::new("128M")) else {
                 skip("cannot make a memory cgroup");
@@ -28,12 +28,13 @@ fn a_full_cgroup_kills_the_write_alone_and_is_full_until_the_segment_is_removed(
             assert!(killed.err.starts_with("shmadm: warning: writing 64M to segment 0x00000005"), "{killed:?}");
             assert_eq!(killed.err.lines().count(), 1, "{killed:?}");
 
-            // The rest is as it was.
+            // The other process still runs.
             assert_eq!(bystander.0.try_wait().expect("its state"), None);
             assert_eq!(ns.shmadm(["read", "6", "-f", "string"]).ok().trim_end(), "others");
             assert_eq!(ns.table().len(), 2);
 
-            // What had been written is there and is told. Where nothing was written is not read: that takes pages too.
+            // The bytes written so far are there and are reported. Unwritten parts are not read, because reading
+            // allocates pages.
             let written = rss();
             assert!((16 * MIB..32 * MIB).contains(&written), "{written}");
             assert!(contents_of(ns, id, 1 << 20).iter().all(|byte| *byte == 1));
@@ -41,11 +42,11 @@ fn a_full_cgroup_kills_the_write_alone_and_is_full_until_the_segment_is_removed(
             assert_eq!((&stat["nattch"], &stat["rss"]), (&0.into(), &written.into()), "{stat}");
             assert_eq!(stat["status"], serde_json::json!(["orphan"]), "{stat}");
 
-            // A retry where there is room does it all.
+            // A retry in a cgroup with enough room succeeds.
             ended(large.sh(ns, &format!("exec {user} $0 write 5 --fill 2")).stdin(Stdio::null())).ok();
             assert_eq!(rss(), 64 * MIB);
             assert!(contents_of(ns, id, 64 << 20).iter().all(|byte| *byte == 2));
-            // Only the rest is charged to the large one; the small one stays full.
+            // Only the remaining pages are charged to the large cgroup; the small one stays full.
             assert!(large.usage() < 64 * MIB - written + 8 * MIB, "{}", large.usage());
             assert!(small.usage() > written - MIB, "{} of {written}", small.usage());
             ns.shmadm(["remove", "5"]).ok();

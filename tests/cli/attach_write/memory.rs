@@ -1,4 +1,4 @@
-//! The warning before more is written than there is memory for, and the bar while much is.
+//! The warning before a write of more than the free memory, and the progress bar of long writes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::Command;
 use super::*;
 use crate::support::{Need, Running, in_namespace_as_root, needs, shmadm_path, skip, wait_until};
 
-/// Starts a write that waits for its input, and returns its first line on standard error.
+/// Starts a write that waits for its input. Returns the first line of its standard error.
 #[track_caller]
 fn first_line(ns: &Namespace, command: &mut Command) -> (String, Running) {
     let log = ns.path(&format!("log-{}", fastrand::u64(..)));
@@ -18,7 +18,7 @@ fn first_line(ns: &Namespace, command: &mut Command) -> (String, Running) {
     (line(), running)
 }
 
-/// Runs it to its good end, and returns what it says.
+/// Runs a command, which must succeed. Returns its standard error.
 #[track_caller]
 fn complaint(command: &mut Command) -> String {
     let ended = ended(command.stdin(Stdio::null()));
@@ -27,7 +27,7 @@ fn complaint(command: &mut Command) -> String {
 }
 
 #[test]
-fn a_fill_that_the_machine_has_no_memory_for_is_warned_of_first() {
+fn a_fill_larger_than_the_free_memory_gives_a_warning_first() {
     in_namespace(|ns| {
         ns.shmadm(["create", "5", "--size", "16T", "--no-reserve", "--mode", "666"]).ok();
         ns.open_to_all();
@@ -41,14 +41,14 @@ fn a_fill_that_the_machine_has_no_memory_for_is_warned_of_first() {
     });
 }
 
-/// A memory cgroup with a limit, and one below it; both go with this.
+/// A memory cgroup with a limit, and one below it. Dropping this removes both.
 pub(super) struct Cgroup {
     outer: PathBuf,
     limit: &'static str,
 }
 
 impl Cgroup {
-    /// Of version 1 or 2, whichever has memory on this machine.
+    /// Creates them in the cgroup version, 1 or 2, whose memory controller this machine uses.
     pub(super) fn new(limit: &str) -> Option<Cgroup> {
         let name = format!("shmadm-test-{}", fastrand::u64(..));
         let roots = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
@@ -56,7 +56,7 @@ impl Cgroup {
             let cgroup = Cgroup { outer: Path::new(root).join(&name), limit: file };
             fs::create_dir(&cgroup.outer).ok()?;
             fs::write(cgroup.outer.join(file), limit).ok()?;
-            // Nothing of it goes to swap, where there is some: one file or the other exists.
+            // Forbids swap. Only one of these files exists, or neither.
             let _ = fs::write(cgroup.outer.join("memory.swap.max"), "0");
             let _ = fs::write(cgroup.outer.join("memory.swappiness"), "0");
             fs::create_dir(cgroup.inner()).ok()?;
@@ -68,14 +68,14 @@ impl Cgroup {
         self.outer.join("inner")
     }
 
-    /// How many bytes are charged to it.
+    /// Returns the number of bytes charged to the cgroup.
     pub(super) fn usage(&self) -> u64 {
         let file = if self.limit == "memory.max" { "memory.current" } else { "memory.usage_in_bytes" };
         let bytes = fs::read_to_string(self.outer.join(file)).expect("the usage");
         bytes.trim().parse().expect("a number")
     }
 
-    /// Returns a shell script in the inner one.
+    /// Returns a shell script that runs in the inner cgroup.
     pub(super) fn sh(&self, ns: &Namespace, line: &str) -> Command {
         let mut sh = ns.program("sh");
         sh.args(["-ec", &format!("echo $$ > $1/cgroup.procs; {line}"), shmadm_path()]).arg(self.inner());
@@ -91,7 +91,7 @@ impl Drop for Cgroup {
 }
 
 #[test]
-fn a_fill_that_the_cgroup_has_no_memory_for_is_warned_of_first() {
+fn a_fill_larger_than_the_cgroups_limit_gives_a_warning_first() {
     in_namespace_as_root(|ns| {
         let Some(cgroup) = Cgroup::new("32M") else {
             skip("cannot make a memory cgroup");
@@ -104,22 +104,22 @@ fn a_fill_that_the_cgroup_has_no_memory_for_is_warned_of_first() {
             assert!(line.contains(&format!("cgroup {} has left ({})", cgroup.outer.display(), cgroup.limit)), "{line}");
             assert_eq!(column(ns, |row| row.rss), "0");
             drop(running);
-            // It fits.
+            // This write fits.
             let fits = format!("exec {user} $0 write 5 --offset 60M --fill 1");
             assert_eq!(complaint(&mut cgroup.sh(ns, &fits)), "");
             write(ns, "5 --zero").ok();
         }
-        // What has its pages already takes none.
+        // Pages that exist already need no new memory.
         write(ns, "5 --fill 2").ok();
         assert_eq!(complaint(&mut cgroup.sh(ns, "exec $0 write 5 --fill 1")), "");
     });
 }
 
 #[test]
-fn a_bar_is_shown_on_a_terminal_after_a_second_and_goes() {
+fn a_progress_bar_appears_after_a_second_and_is_cleared() {
     in_namespace(|ns| {
         needs(Need::Program("script"));
-        crosses(ns, 3000);
+        create_filled(ns, 3000);
         let terminal = |line: &str| {
             let mut script = ns.program("script");
             script.args(["-qe", "-E", "never", "-c", line, "/dev/null"]).env("SHELL", "/bin/sh").env("TERM", "xterm");
@@ -128,9 +128,9 @@ fn a_bar_is_shown_on_a_terminal_after_a_second_and_goes() {
         let slow = "head -c 1000 crosses; sleep 1.1; head -c 1000 crosses; sleep 0.1; head -c 1000 crosses";
         let seen = terminal(&format!("({slow}) | $shmadm write 5; echo end"));
         assert!(seen.contains("writing 2K") || seen.contains("writing 2.9K"), "{seen:?}");
-        // Cleared, with nothing left in its line.
+        // The bar was cleared, and nothing is left on its line.
         assert!(seen.ends_with("\r\u{1b}[2Kend\r\n"), "{seen:?}");
-        // It is over before, or nobody looks there.
+        // No bar if the write takes less than a second, or if standard error is no terminal.
         for line in ["cat crosses | $shmadm write 5", &format!("({slow}) | $shmadm write 5 2>log; cat log")] {
             assert_eq!(terminal(&format!("{line}; echo end")), "end\r\n", "{line}");
         }

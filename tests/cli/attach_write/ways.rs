@@ -1,4 +1,5 @@
-//! The two ways to the bytes, with privilege and without: the same bytes get in, in the same way it fails.
+//! Writing with privilege and without it takes two different ways: both write the same bytes and fail in the same
+//! cases.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -9,18 +10,18 @@ use crate::support::{LITTLE_KIB, huge_pages, huge_segment, in_namespace_as_root,
 
 const MIB: usize = 1 << 20;
 
-/// As somebody with privilege, if this test has it, and as somebody without.
+/// Returns a program as a user with privilege, if this test has it, and as a user without.
 fn both(ns: &Namespace, program: &str) -> [Command; 2] {
     [ns.program(program), ns.unprivileged(program)]
 }
 
-/// A segment that everybody may write to.
+/// Creates a segment that every user may write to.
 #[track_caller]
 fn segment(ns: &Namespace, size: &str) {
     ns.shmadm(["create", "5", "--size", size, "--mode", "666"]).ok();
 }
 
-/// Runs a program that must end well and say nothing.
+/// Runs a program that must succeed and print nothing.
 #[track_caller]
 fn quiet(command: &mut Command, what: &str) {
     let ended = ended(command);
@@ -28,9 +29,9 @@ fn quiet(command: &mut Command, what: &str) {
 }
 
 #[test]
-fn whatever_they_come_from_they_are_the_same_bytes() {
+fn every_kind_of_input_gives_the_same_bytes() {
     in_namespace(|ns| {
-        // More than is moved at once, and no whole pages.
+        // More bytes than shmadm moves at once, and not a whole number of pages.
         let size = 3 * MIB + 333;
         ns.file("input", (0..size).map(|n| (n % 251) as u8).collect::<Vec<_>>());
         ns.file("crosses", "x".repeat(5 * MIB));
@@ -44,9 +45,9 @@ fn whatever_they_come_from_they_are_the_same_bytes() {
                 "$0 write 5 --offset $1 --file input",
                 "cat input | $0 write 5 --offset $1",
                 "mkfifo fifo; cat input > fifo & $0 write 5 --offset $1 --file fifo; wait; rm fifo",
-                // From where the file stands.
+                // From the current position in the file.
                 "(head -c 100 > begin; $0 write 5 --offset $(($1 + 100))) < input; $0 write 5 --offset $1 < begin; rm begin",
-                // A pipe that gives little at a time.
+                // A pipe that delivers few bytes at a time.
                 "(head -c 5000; sleep 0.01; cat) < input | $0 write 5 --offset $1",
             ] {
                 for mut sh in both(ns, "sh") {
@@ -131,12 +132,12 @@ fn a_large_input_needs_little_memory() {
 }
 
 #[test]
-fn which_side_failed_is_said() {
+fn an_error_names_the_side_that_failed() {
     in_namespace(|ns| {
         ns.open_to_all();
         segment(ns, "8K");
         for mut sh in both(ns, "sh") {
-            // Opened to be written to only.
+            // Opened for writing only.
             let error = ended(sh.args(["-c", "rm -f out; exec $0 write 5 0> out", shmadm_path()])).fails(1);
             assert!(error.starts_with("shmadm: cannot read standard input: Bad file"), "{error}");
             assert!(error.ends_with("; 0 bytes were written before\n"), "{error}");
@@ -145,14 +146,14 @@ fn which_side_failed_is_said() {
 }
 
 #[test]
-fn a_huge_page_that_is_not_to_be_had_is_an_error_and_no_signal() {
+fn a_missing_huge_page_is_an_error_and_no_signal() {
     in_namespace_as_root(|ns| {
         if let Err(reason) = huge_segment(ns, 5) {
             skip(reason);
         }
         ns.file("input", "x".repeat(10_000));
         ns.open_to_all();
-        // There is nothing to be cleared, and no page is asked for.
+        // There is nothing to clear, and no page is allocated.
         for mut sh in both(ns, "sh") {
             quiet(sh.args(["-c", "exec $0 write 5 --zero --no-nul ''", shmadm_path()]), "--zero");
         }
@@ -166,7 +167,7 @@ fn a_huge_page_that_is_not_to_be_had_is_an_error_and_no_signal() {
         ] {
             for (mut sh, mut zero) in both(ns, "sh").into_iter().zip(both(ns, "sh")) {
                 let written = ended(sh.args(["-c", line, shmadm_path()]));
-                if as_the_pool_is(&written) {
+                if has_written(&written) {
                     assert!(contents(ns, 2 << 20) != vec![0; 2 << 20], "{line}: nothing was written");
                 }
                 quiet(zero.args(["-c", "exec $0 write 5 --zero --no-nul ''", shmadm_path()]), "--zero");
@@ -175,16 +176,16 @@ fn a_huge_page_that_is_not_to_be_had_is_an_error_and_no_signal() {
                 }
             }
         }
-        // As root: without privilege only a group that vm.hugetlb_shm_group names makes such segments.
+        // As root: without privilege only the group in vm.hugetlb_shm_group can create such segments.
         for more in ["", "--size 2M", "--size 4M --lock", "-f json"] {
             let line = format!("create 6 --huge=2M --no-reserve --from input {more}");
-            let made = ns.shmadm(line.split_whitespace());
-            if as_the_pool_is(&made) {
+            let created = ns.shmadm(line.split_whitespace());
+            if has_written(&created) {
                 ns.shmadm(["remove", "6"]).ok();
             } else {
-                assert!(made.err.ends_with("; the new segment was removed again\n"), "{line}: {made:?}");
+                assert!(created.err.ends_with("; the new segment was removed again\n"), "{line}: {created:?}");
             }
-            // The other one is still there, and alone.
+            // Only the other segment is left.
             assert_eq!(ns.table().iter().map(|row| row.key.clone()).collect::<Vec<_>>(), ["5"], "{line}");
         }
     });
@@ -192,7 +193,7 @@ fn a_huge_page_that_is_not_to_be_had_is_an_error_and_no_signal() {
 
 /// Returns whether a write succeeded. Without huge pages it must have failed for that reason.
 #[track_caller]
-fn as_the_pool_is(written: &Ended) -> bool {
+fn has_written(written: &Ended) -> bool {
     let there = huge_pages();
     if written.code == Some(0) {
         assert_ne!(there, Some(false), "there is no page that could be written to: {written:?}");

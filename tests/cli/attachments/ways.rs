@@ -1,10 +1,10 @@
-//! Both ways to look into a memory map find the same: PROCMAP_QUERY, and the text that kernels before 6.11 have.
+//! Both ways to read a memory map find the same attachments: PROCMAP_QUERY, and the text that kernels before 6.11 have.
 
 use super::{attachments, by_grep, nattch, perl};
 use crate::support::{Need, ended, in_namespace, needs, shmadm_path};
 
 #[test]
-fn the_text_of_the_maps_tells_the_same() {
+fn both_ways_find_the_same_attachments() {
     in_namespace(|ns| {
         ns.shmadm(["create", "1", "-s", "64K"]).ok();
         let holder = perl(ns, "shmat(0, undef, 0); shmat(0, undef, SHM_RDONLY);");
@@ -21,7 +21,7 @@ fn the_text_of_the_maps_tells_the_same() {
 }
 
 #[test]
-fn each_way_is_taken_where_it_should_be() {
+fn each_way_is_used_where_it_should_be() {
     in_namespace(|ns| {
         needs(Need::Program("strace"));
         ns.shmadm(["create", "1", "-s", "4K"]).ok();
@@ -38,7 +38,7 @@ fn each_way_is_taken_where_it_should_be() {
             let queries =
                 traced.err.lines().filter(|line| line.contains("0x11, 0x68") || line.contains("PROCMAP_QUERY"));
             let count = queries.count();
-            // One asks whether it may; all others are asked of somebody else's map.
+            // The first query asks for permission; all others are about maps of other processes.
             assert_eq!(count > 1, may_query, "{count}: {}", traced.err);
             assert_eq!(traced.code, Some(0));
         }

@@ -1,9 +1,9 @@
-//! What is inserted is one word to the shell and runs nothing, whatever the names of files are.
+//! For every file name the inserted text is one word to the shell and runs nothing.
 
 use super::{SHELLS, Terminal};
 use crate::support::{Namespace, in_namespace};
 
-/// Names that a stranger can give to files. Each is alone in its directory.
+/// Names that another user can give to files. Each is the only one in its directory.
 const NAMES: [&str; 14] = [
     "$(touch pwned)",
     "`touch pwned`",
@@ -27,7 +27,7 @@ fn lines(shell: &str, directory: &str) -> Vec<String> {
     quotes.iter().map(|quote| format!("shmadm stat {quote}ftok:A:{directory}/")).collect()
 }
 
-/// Presses TAB and Enter on each line: the command must name that very file, and nothing else must run.
+/// Presses TAB and Enter on each line. The command must name exactly that file, and nothing else must run.
 fn completes_to_one_word(ns: &Namespace, shell: &str) {
     let mut terminal = Terminal::start(ns, shell);
     for (number, name) in NAMES.iter().enumerate() {
@@ -36,9 +36,9 @@ fn completes_to_one_word(ns: &Namespace, shell: &str) {
         ns.file(&format!("{directory}/{name}"), "");
         for line in lines(shell, &directory) {
             let open = line.chars().find(|char| ['"', '\''].contains(char));
-            // Elvish shows a word that it has to quote first, and inserts it at Enter.
+            // Elvish first shows a word that needs quotes, and inserts it at Enter.
             let is_shown_first = shell == "elvish" && *name != "a\\b";
-            // What is open is closed, as a person does who sees it.
+            // Closes open quotes, as a person would do.
             let last = match (shell, open) {
                 ("elvish", _) if is_shown_first => "\r".into(),
                 ("elvish", _) => String::new(),

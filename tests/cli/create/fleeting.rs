@@ -1,24 +1,24 @@
-//! Segments that the kernel destroys with their last detach: kernel.shm_rmid_forced.
+//! Segments that the kernel destroys with their last detach (kernel.shm_rmid_forced).
 
 use std::io::Read;
 
 use super::*;
 
 #[test]
-fn a_segment_that_goes_with_its_maker_is_warned_of() {
+fn a_segment_that_is_destroyed_with_its_creator_gives_a_warning() {
     in_namespace(|ns| {
         sysctl(ns, "shm_rmid_forced", "1");
-        let made = create(ns, "1 --size 1");
-        let warning = made.err.clone();
-        assert!(made.ok().starts_with("created "));
+        let created = create(ns, "1 --size 1");
+        let warning = created.err.clone();
+        assert!(created.ok().starts_with("created "));
         assert!(warning.starts_with("shmadm: ") && warning.contains("kernel.shm_rmid_forced"), "{warning}");
         assert!(ns.table().is_empty());
-        // Filled, and then changed once more: it lives until then.
+        // The segment is filled and then changed, and must still exist then.
         ns.file("in", "contents");
         for line in ["2 --from in --mode 644 --lock", "2 --from in", "2 --size 1 --mode 644"] {
-            let made = create(ns, line);
-            assert!(made.err.contains("warning: kernel.shm_rmid_forced is 1"), "{made:?}");
-            assert!(made.ok().starts_with("created "));
+            let created = create(ns, line);
+            assert!(created.err.contains("warning: kernel.shm_rmid_forced is 1"), "{created:?}");
+            assert!(created.ok().starts_with("created "));
         }
         let full = ns.shmadm_with_input(["write", "2", "--create", "4"], b"more than four").fails(1);
         assert!(full.contains("the segment is full") && full.ends_with("; the new segment is gone, too\n"), "{full}");
@@ -29,20 +29,20 @@ fn a_segment_that_goes_with_its_maker_is_warned_of() {
 }
 
 #[test]
-fn a_segment_that_would_go_with_our_detach_is_not_attached() {
+fn a_segment_that_our_detach_would_destroy_is_not_attached() {
     in_namespace(|ns| {
-        // What nobody has attached, and whose creator has ended, goes at once; this creator lives.
+        // The kernel destroys an unattached segment as soon as its creator has ended. This creator lives.
         let make = "$| = 1; shmwrite(shmget(1, 8, 01600) // die, 'contents', 0, 8) or die; print 1; sleep 100";
-        let mut maker = ns.program("perl");
-        let mut maker = Running(maker.args(["-e", make]).stdout(Stdio::piped()).spawn().expect("perl"));
-        maker.0.stdout.take().expect("a pipe").read_exact(&mut [0]).expect("its segment");
+        let mut creator = ns.program("perl");
+        let mut creator = Running(creator.args(["-e", make]).stdout(Stdio::piped()).spawn().expect("perl"));
+        creator.0.stdout.take().expect("a pipe").read_exact(&mut [0]).expect("its segment");
         sysctl(ns, "shm_rmid_forced", "1");
         for line in ["read 1", "read 1 --hold", "write 1 changed", "write 1 changed --create 1", "read id:0 -o out"] {
             let refused = ns.shmadm(line.split(' ')).fails(1);
             assert!(refused.contains("kernel.shm_rmid_forced is 1"), "{line}: {refused}");
             assert_eq!((ns.table().len(), ns.path("out").exists()), (1, false), "{line}");
         }
-        // It does go: that is the kernel's word, not ours.
+        // The kernel, not shmadm, destroys it.
         sysctl(ns, "shm_rmid_forced", "0");
         let holder = ns.hold(["read", "1", "--hold"]);
         sysctl(ns, "shm_rmid_forced", "1");
@@ -55,7 +55,7 @@ fn a_segment_that_would_go_with_our_detach_is_not_attached() {
 }
 
 #[test]
-fn a_sysctl_that_cannot_be_read_is_found_out_or_counts_as_one() {
+fn an_unreadable_sysctl_is_probed_or_counts_as_1() {
     in_namespace(|ns| {
         for key in ["1", "2"] {
             ns.shmadm(["write", key, "contents", "--create", "8", "--no-nul"]).ok();
@@ -67,20 +67,21 @@ fn a_sysctl_that_cannot_be_read_is_found_out_or_counts_as_one() {
         };
         for hidden in ["/proc/sys", "/proc/sys/kernel"] {
             assert_eq!(without(hidden, "read 1").ok(), "contents");
-            let made = without(hidden, "create 3 --size 1");
-            assert_eq!(made.err, "");
+            let created = without(hidden, "create 3 --size 1");
+            assert_eq!(created.err, "");
             ns.shmadm(["remove", "3"]).ok();
         }
         assert_eq!(ns.table().len(), 2);
-        // No segment can be made, so it is unknown, but for one that others have attached.
+        // No segment can be created, so the value is unknown. It does not matter for a segment that others have
+        // attached.
         let usable = ns.run("sh", ["-c", "cat /proc/sys/kernel/shmmni; echo 2 >/proc/sys/kernel/shmmni"]);
         let refused = without("/proc/sys", "read 1").fails(1);
         assert!(refused.contains("kernel.shm_rmid_forced is 1 or cannot be read"), "{refused}");
         assert_eq!(without("/proc/sys", "read 2").ok(), "contents");
         sysctl(ns, "shmmni", usable.trim());
         sysctl(ns, "shm_rmid_forced", "1");
-        let made = without("/proc/sys", "create 3 --size 1");
-        assert!(made.err.contains("warning: kernel.shm_rmid_forced is 1"), "{made:?}");
+        let created = without("/proc/sys", "create 3 --size 1");
+        assert!(created.err.contains("warning: kernel.shm_rmid_forced is 1"), "{created:?}");
         drop(holder);
     });
 }

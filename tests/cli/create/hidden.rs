@@ -1,10 +1,10 @@
-//! Segments that shmget(2) finds or makes, and that no look can see.
+//! Segments that shmget(2) finds or creates, but that cannot be inspected.
 
 use super::*;
 use crate::support::{Need, needs};
 
 #[test]
-fn a_segment_that_no_look_can_see_is_an_error_and_no_endless_loop() {
+fn a_segment_that_cannot_be_inspected_is_an_error_and_no_endless_loop() {
     in_namespace(|ns| {
         needs(Need::Strace);
         create(ns, "42 --size 64").ok();
@@ -19,7 +19,7 @@ fn a_segment_that_no_look_can_see_is_an_error_and_no_endless_loop() {
 }
 
 #[test]
-fn a_new_segment_that_cannot_be_looked_at_is_removed_again() {
+fn a_new_segment_that_cannot_be_inspected_is_removed_again() {
     in_namespace(|ns| {
         needs(Need::Strace);
         for line in ["create 42 --size 64", "create private --size 64", "write 42 text --create 64"] {

@@ -1,4 +1,4 @@
-//! `create --from`: a file that becomes shorter after its size was looked at, and others that do not tell theirs.
+//! `create --from`: a file that becomes shorter after its size was read, and files without a usable size.
 
 use std::fs::OpenOptions;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::support::{Need, needs, wait_until};
 
 #[test]
-fn a_file_that_shrinks_meanwhile_is_a_failure_and_leaves_no_segment() {
+fn a_file_that_shrinks_is_an_error_and_leaves_no_segment() {
     in_namespace(|ns| {
         needs(Need::Strace);
         ns.shmadm(["create", "7", "--size", "5000"]).ok();
@@ -36,12 +36,12 @@ fn a_file_that_shrinks_meanwhile_is_a_failure_and_leaves_no_segment() {
 }
 
 #[test]
-fn a_file_of_sysfs_says_nothing_of_its_size() {
+fn a_file_of_sysfs_has_no_usable_size() {
     in_namespace(|ns| {
         let file = "/sys/kernel/mm/transparent_hugepage/enabled";
         let Ok(contents) = std::fs::read_to_string(file) else { crate::support::skip("no sysfs") };
-        let made = ns.shmadm(["create", "42", "--size", "8K", "--from", file, "-q"]);
-        made.ok();
+        let created = ns.shmadm(["create", "42", "--size", "8K", "--from", file, "-q"]);
+        created.ok();
         assert_eq!(ns.shmadm(["read", "42", "-f", "string"]).ok(), contents);
         assert!(ns.shmadm(["create", "43", "--from", file]).fails(1).contains("its size is unknown"));
     });
@@ -52,11 +52,11 @@ fn a_dash_is_standard_input() {
     in_namespace(|ns| {
         ns.shmadm_with_input(["create", "42", "--size", "8K", "--from", "-", "-m", "640"], b"from a pipe").ok();
         assert_eq!(ns.shmadm(["read", "42", "-f", "string"]).ok(), "from a pipe\n");
-        // A file tells its size.
+        // A regular file has a size.
         ns.file("in", "a file");
         let script = "$0 create 43 --from - -q <in && $0 create 44 --from ./- -q 2>&1";
-        let made = ended(ns.program("sh").args(["-c", script, shmadm_path()]));
-        assert!(made.out.contains("cannot read ./-: No such file"), "{made:?}");
+        let created = ended(ns.program("sh").args(["-c", script, shmadm_path()]));
+        assert!(created.out.contains("cannot read ./-: No such file"), "{created:?}");
         assert_eq!(ns.shmadm(["read", "43"]).ok(), "a file");
         let unsized_ = ns.shmadm_with_input(["create", "44", "--from", "-"], b"x").fails(1);
         assert!(unsized_.contains("as large as standard input: it is empty, or its size is unknown; use --size"));

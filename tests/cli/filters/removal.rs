@@ -1,10 +1,10 @@
-//! Removal by filter against others: other users, other removers, processes that attach, and files that do not serve.
+//! Removal by filter with other users, concurrent removals, processes that attach, and unusable files.
 
 use std::io::{Read, Write};
 
 use super::*;
 
-/// Changes a segment by IPC_SET, in a later second than that of its last change.
+/// Changes a segment by IPC_SET, at least a second after its last change.
 #[track_caller]
 fn move_ctime(ns: &Namespace, id: i32) {
     let ctime = || ns.row(id).expect("a row").ctime.clone();
@@ -16,16 +16,16 @@ fn move_ctime(ns: &Namespace, id: i32) {
 }
 
 #[test]
-fn a_named_segment_that_the_filters_do_not_hold_for_is_skipped() {
+fn a_named_segment_that_the_filters_do_not_match_is_skipped() {
     in_namespace(|ns| {
-        let [small, large, other] = ["1 -s 1", "2 -s 8K", "3 -s 8K"].map(|words| make(ns, words));
+        let [small, large, other] = ["1 -s 1", "2 -s 8K", "3 -s 8K"].map(|words| create(ns, words));
         let skipped = run(ns, "remove 1 2 --min-size 8K -f json");
         assert_eq!((skipped.err.lines().count(), skipped.err.starts_with("shmadm: ")), (1, true), "{skipped:?}");
         assert!(skipped.err.contains("0x00000001"), "{skipped:?}");
         let expected = [(small, "skipped".to_owned()), (large, "removed".to_owned())].into();
         assert_eq!(outcomes(&skipped.ok()), expected);
         assert_eq!(existing(ns), [small, other]);
-        // A named one that is attached is not passed over; one that is not there is still exit 3.
+        // A named segment is not skipped if it is attached. A missing one still gives exit status 3.
         let _holder = hold(ns, other);
         let gone = run(ns, "remove 9 3 1 --min-size 8K");
         assert!(gone.code == Some(3) && gone.err.lines().count() == 2, "{gone:?}");
@@ -34,9 +34,9 @@ fn a_named_segment_that_the_filters_do_not_hold_for_is_skipped() {
 }
 
 #[test]
-fn what_happens_while_it_asks_is_seen_before_anything_goes() {
+fn changes_during_the_question_are_seen_before_the_removal() {
     in_namespace(|ns| {
-        let [used, set, gone, idle] = ["1 -s 1", "2 -s 1", "3 -s 1", "4 -s 1"].map(|words| make(ns, words));
+        let [used, set, gone, idle] = ["1 -s 1", "2 -s 1", "3 -s 1", "4 -s 1"].map(|words| create(ns, words));
         let line = format!("{} remove --unattached -f json 2>/dev/tty", shmadm_path());
         let mut script = ns.program("script");
         script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -51,8 +51,8 @@ fn what_happens_while_it_asks_is_seen_before_anything_goes() {
         let _holder = hold(ns, used);
         move_ctime(ns, set);
         ns.run("ipcrm", ["-m", &gone.to_string()]);
-        // Made meanwhile, and so nothing that was asked about.
-        let new = make(ns, "5 -s 1");
+        // Created after the question, so it must stay.
+        let new = create(ns, "5 -s 1");
         script.0.stdin.take().expect("a pipe").write_all(b"y\n").expect("the terminal");
         let mut rest = String::new();
         terminal.read_to_string(&mut rest).expect("what it says");
@@ -67,7 +67,7 @@ fn what_happens_while_it_asks_is_seen_before_anything_goes() {
 }
 
 #[test]
-fn the_question_shows_what_goes_twenty_rows_of_it_and_the_sums() {
+fn the_question_shows_twenty_rows_and_the_sums() {
     in_namespace(|ns| {
         ns.run("sh", ["-c", "for i in $(seq 500); do $0 create private -s 4K -q; done", shmadm_path()]);
         let mut script = ns.program("script");
@@ -100,9 +100,9 @@ fn the_question_shows_what_goes_twenty_rows_of_it_and_the_sums() {
 }
 
 #[test]
-fn not_in_a_snapshot_is_only_what_is_new() {
+fn not_in_selects_only_new_segments() {
     in_namespace(|ns| {
-        let [set, marked, kept] = ["1 -s 1", "2 -s 2", "3 -s 3"].map(|words| make(ns, words));
+        let [set, marked, kept] = ["1 -s 1", "2 -s 2", "3 -s 3"].map(|words| create(ns, words));
         let _holder = hold(ns, marked);
         let snapshot = run(ns, "list -f json").ok();
         ns.file("before", snapshot);
@@ -111,7 +111,7 @@ fn not_in_a_snapshot_is_only_what_is_new() {
         move_ctime(ns, set);
         ns.run("ipcrm", ["-m", &marked.to_string()]);
         assert!(is_marked(ns, marked));
-        let new = [make(ns, "2 -s 2"), make(ns, "private -s 3")];
+        let new = [create(ns, "2 -s 2"), create(ns, "private -s 3")];
         assert_eq!(listed(ns, "--not-in before"), new);
         let removed = run(ns, "remove --not-in before --include-attached -y -f json").ok();
         assert_eq!(outcomes(&removed), all(&new, "removed"));
@@ -120,9 +120,9 @@ fn not_in_a_snapshot_is_only_what_is_new() {
 }
 
 #[test]
-fn a_file_that_is_no_snapshot_removes_nothing() {
+fn a_malformed_snapshot_removes_nothing() {
     in_namespace(|ns| {
-        let id = make(ns, "1 -s 1");
+        let id = create(ns, "1 -s 1");
         let whole = run(ns, "list -f json").ok();
         let jsonl = run(ns, "list -f jsonl").ok();
         let cut = &whole[..whole.len() / 2];
@@ -146,9 +146,9 @@ fn a_file_that_is_no_snapshot_removes_nothing() {
 }
 
 #[test]
-fn a_name_that_nobody_has_or_a_bad_word_removes_nothing() {
+fn an_unknown_user_or_a_bad_word_removes_nothing() {
     in_namespace(|ns| {
-        let id = make(ns, "1 -s 1");
+        let id = create(ns, "1 -s 1");
         for words in [
             "--owner no-such-user",
             "--owner=",
@@ -197,7 +197,7 @@ fn two_removers_of_the_same_two_thousand_both_succeed() {
 }
 
 #[test]
-fn what_is_attached_survives_and_what_flickers_is_as_it_was_said() {
+fn attached_segments_survive_and_the_report_on_flickering_ones_is_true() {
     in_namespace(|ns| {
         let mut command = ns.program(ns.compile("flicker"));
         let mut flicker = Running(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("flicker"));
@@ -210,19 +210,22 @@ fn what_is_attached_survives_and_what_flickers_is_as_it_was_said() {
         }
         assert_eq!((held.len(), loose.len()), (40, 40));
 
-        let mut said = BTreeMap::new();
+        let mut reported = BTreeMap::new();
         for _ in 0..3 {
             let removed = run(ns, "remove --all -y -f json").ok();
-            said.extend(outcomes(&removed));
+            reported.extend(outcomes(&removed));
         }
-        assert!(said.keys().all(|id| loose.contains(id)), "{said:?}");
-        assert!(said.values().all(|outcome| ["removed", "marked", "changed"].contains(&outcome.as_str())), "{said:?}");
-        assert!(said.values().any(|outcome| outcome != "changed"), "{said:?}");
+        assert!(reported.keys().all(|id| loose.contains(id)), "{reported:?}");
+        assert!(
+            reported.values().all(|outcome| ["removed", "marked", "changed"].contains(&outcome.as_str())),
+            "{reported:?}"
+        );
+        assert!(reported.values().any(|outcome| outcome != "changed"), "{reported:?}");
         assert!(held.iter().all(|id| ns.row(*id).is_some_and(|row| row.nattch == "1") && !is_marked(ns, *id)));
 
         drop(flicker.0.stdin.take());
         assert!(flicker.0.wait().expect("its end").success());
-        let is_left = |id: &i32| said.get(id).is_none_or(|outcome| outcome == "changed");
+        let is_left = |id: &i32| reported.get(id).is_none_or(|outcome| outcome == "changed");
         let left = sorted(held.into_iter().chain(loose.into_iter().filter(is_left)));
         assert_eq!(existing(ns), left);
         assert!(!left.iter().any(|id| is_marked(ns, *id)));
@@ -230,10 +233,10 @@ fn what_is_attached_survives_and_what_flickers_is_as_it_was_said() {
 }
 
 #[test]
-fn what_is_not_the_callers_fails_and_the_rest_still_goes() {
+fn segments_of_others_fail_and_the_rest_is_removed() {
     in_namespace_as_root(|ns| {
-        let not_theirs = [make(ns, "1 -s 1 -m 666"), make(ns, "2 -s 1 -m 0")];
-        let theirs = [make_as_other(ns, "3", "1"), make_as_other(ns, "4", "1")];
+        let not_theirs = [create(ns, "1 -s 1 -m 666"), create(ns, "2 -s 1 -m 0")];
+        let theirs = [create_as_other(ns, "3", "1"), create_as_other(ns, "4", "1")];
         let before = existing(ns);
         let dry = ns.shmadm_unprivileged(["remove", "--all", "-n", "-f", "json"]).ok();
         assert_eq!((outcomes(&dry).len(), existing(ns)), (4, before));

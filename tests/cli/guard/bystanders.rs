@@ -1,4 +1,4 @@
-//! What the command does is not disturbed: debuggers, tracers, sanitizers, filters, daemons, and the death of guard.
+//! `guard` does not disturb its command: debuggers, tracers, sanitizers, filters, daemons, and the death of guard.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::support::{Need, needs};
 const PRIVATE: Way = Way { ordinary: false, shared: false };
 
 #[test]
-fn a_daemon_creates_when_guard_has_ended() {
+fn a_daemon_can_create_after_guard_has_ended() {
     in_namespace(|ns| {
         ns.open_to_all();
         let daemon = "use POSIX 'setsid'; fork and exit; setsid; open STDOUT, '>/dev/null'; open STDERR, '>/dev/null';
@@ -28,7 +28,8 @@ fn a_daemon_creates_when_guard_has_ended() {
 fn nothing_hangs_when_guard_is_killed() {
     in_namespace(|ns| {
         ns.open_to_all();
-        // Eight processes create and remove without end, so that some of them wait whenever guard dies.
+        // Eight processes create and remove segments all the time, so that guard has stopped some of them when it is
+        // killed.
         let perl = "my $n = 0; for (1 .. 7) { fork or last }
             open my $f, '>', \"pid-$$\"; close $f; while (1) { my $id = shmget(0, 1, 01600) // last; shmctl($id, 0, 0) }
             open $f, '>', \"end-$$\"; close $f;";
@@ -99,7 +100,7 @@ fn guard_within_guard_names_the_leak_and_says_what_is_missing() {
 }
 
 #[test]
-fn an_ordinary_user_with_shared_is_told_why_there_is_no_more() {
+fn shared_without_privilege_explains_the_missing_creator() {
     in_namespace_as_root(|ns| {
         ns.open_to_all();
         let leaky = guard(ns, Way { ordinary: true, shared: true }, "", &["perl", "-e", LEAK]);

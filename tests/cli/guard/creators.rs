@@ -1,4 +1,4 @@
-//! Who created what was left behind: process, directory, ancestors, test and stack.
+//! The creator of a leak: process, directory, ancestors, test and stack.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ fn functions(leak: &Value) -> Vec<&str> {
     stack.iter().map(|frame| frame["function"].as_str().unwrap_or("?")).collect()
 }
 
-/// Returns the ways in which a command can be traced: in this user namespace, root alone can with --shared.
+/// Returns the variants in which a command can be traced. In this user namespace only root can trace with --shared.
 fn traced(ns: &Namespace) -> impl Iterator<Item = Way> {
     let has_privilege = ns.is_root;
     ways().filter(move |way| !way.shared || (has_privilege && !way.ordinary))
@@ -134,7 +134,7 @@ fn a_stripped_program_shows_module_and_offset() {
 }
 
 #[test]
-fn vfork_posix_spawn_and_exec_are_told_apart() {
+fn vfork_posix_spawn_and_exec_are_distinguished() {
     in_namespace(|ns| {
         build(ns, "pool.c", "cc -g -o pool pool.c");
         build(ns, "spawns.c", "cc -g -o spawns spawns.c");
@@ -143,7 +143,7 @@ fn vfork_posix_spawn_and_exec_are_told_apart() {
         let commands: Vec<_> = leaked.iter().map(|leak| &leak["created_by"]["command"]).collect();
         assert_eq!(commands, [&json!(["./spawns"]), &json!(["./pool", "13"]), &json!(["./pool", "13"])], "{err}");
         assert_eq!(leaked[0]["created_by"]["stack"][0]["function"], "main", "{err}");
-        // The last one is the command itself, which executed another program.
+        // The last creator is the command itself, which executed another program.
         assert_eq!(leaked[2]["created_by"]["ancestors"], json!([]), "{err}");
     });
 }
@@ -160,11 +160,11 @@ fn a_python_program_is_named_by_its_command_and_its_test() {
         );
         let (report, err) = leaky(ns, Way { ordinary: false, shared: false }, &["python3", "leak.py"]);
         let by = &report["leaked"][0]["created_by"];
-        // A wrapper can have executed the interpreter by its path.
+        // A wrapper may have executed the interpreter by its path.
         let command = by["command"].as_array().expect("words");
         assert!(command[0].as_str().is_some_and(|word| word.contains("python3")), "{err}");
         assert_eq!(command[1..], [json!("leak.py")], "{err}");
-        // The program has set the variable itself: it is not in /proc/PID/environ.
+        // The program has set the variable itself, so it is not in /proc/PID/environ.
         assert_eq!(by["environment"]["PYTEST_CURRENT_TEST"], "test_a.py::test_b (call)", "{err}");
     });
 }
@@ -198,7 +198,7 @@ fn a_hundred_processes_that_create_at_once_are_all_named() {
 }
 
 #[test]
-fn a_leak_of_a_process_that_is_long_gone_is_named_among_thousands_of_calls() {
+fn a_leak_of_a_process_that_ended_long_ago_is_named() {
     in_namespace(|ns| {
         build(ns, "pool.c", "cc -g -o pool pool.c");
         build(ns, "many.c", "cc -g -o many many.c");

@@ -1,10 +1,10 @@
-//! Where no namespace can be made.
+//! Systems on which no namespace can be created.
 
 use super::*;
 use crate::support::{Need, needs, shmadm_path};
 
 #[test]
-fn where_namespaces_are_forbidden_it_says_so_and_points_to_shared() {
+fn forbidden_namespaces_are_reported_with_a_hint_at_shared() {
     in_namespace(|ns| {
         let (shmadm, drop) = (shmadm_path(), "setpriv --bounding-set -all --inh-caps -all --");
         for (sysctl, before) in [("max_ipc_namespaces", ""), ("max_user_namespaces", drop)] {
@@ -23,10 +23,10 @@ fn where_namespaces_are_forbidden_it_says_so_and_points_to_shared() {
 }
 
 #[test]
-fn where_user_namespaces_are_forbidden_it_names_what_may_do_that() {
+fn forbidden_user_namespaces_are_reported_with_possible_causes() {
     in_namespace(|ns| {
         needs(Need::Strace);
-        // As seccomp and the first sysctl do it, and as AppArmor does.
+        // The errors of seccomp and the first sysctl, and that of AppArmor.
         for fault in ["-e inject=unshare:error=EPERM", "-P /proc/self/setgroups -e inject=openat:error=EACCES"] {
             let mut strace = ordinary(ns, "strace");
             strace.args(["-f", "--quiet=all", "-o", "/dev/null"]).args(fault.split(' '));

@@ -1,13 +1,13 @@
-//! Semaphore sets and message queues are leaks as segments are; and the files for CI servers.
+//! Semaphore sets and message queues are leaks, too; and the report files for CI servers.
 
 use super::*;
 use crate::support::{Need, needs};
 
-/// Perl that leaves a semaphore set and a message queue behind, the latter with a message.
+/// A perl program that leaves a semaphore set behind, and a message queue with a message.
 const BOTH: &str = "defined semget(0x51, 3, 01640) or die $!; my $q = msgget(0x52, 01600) // die $!;
     msgsnd($q, pack('l! a*', 1, 'hello'), 0) or die $!;";
 
-/// How many semaphore sets and queues there are.
+/// Returns the number of semaphore sets and message queues.
 fn others(ns: &Namespace) -> usize {
     ns.run("sh", ["-c", "cat /proc/sysvipc/sem /proc/sysvipc/msg"]).lines().count() - 2
 }
@@ -15,7 +15,7 @@ fn others(ns: &Namespace) -> usize {
 #[test]
 fn a_semaphore_set_or_a_queue_alone_is_a_leak() {
     in_namespace(|ns| {
-        make_others(ns);
+        create_others(ns);
         for way in ways() {
             for (perl, words) in [
                 (
@@ -29,16 +29,16 @@ fn a_semaphore_set_or_a_queue_alone_is_a_leak() {
                 assert!(words.iter().all(|word| leaky.err.contains(word)), "{way:?} {leaky:?}");
                 assert_eq!(others(ns), usize::from(way.shared), "{way:?}");
                 ns.run("ipcrm", ["-a"]);
-                make_others(ns);
+                create_others(ns);
             }
         }
     });
 }
 
 #[test]
-fn they_are_in_the_report_and_are_removed() {
+fn semaphores_and_queues_are_reported_and_removed() {
     in_namespace(|ns| {
-        make_others(ns);
+        create_others(ns);
         for way in ways() {
             let leaky = guard(ns, way, "--report report --remove", &["perl", "-e", BOTH]);
             assert_eq!(leaky.code, Some(1), "{way:?} {leaky:?}");
@@ -50,23 +50,23 @@ fn they_are_in_the_report_and_are_removed() {
                 (&json!("0x00000052"), &json!(1), &json!(5))
             );
             assert_eq!(report["leaked"], json!([]), "{way:?}");
-            // Without privilege nothing tells who created them in a namespace that others use: they are left.
+            // Without privilege guard does not know who created them in a shared namespace, so it keeps them.
             let is_traced = !set["created_by"].is_null();
             assert_eq!((&report["removed"], others(ns)), (&json!(is_traced), if is_traced { 0 } else { 2 }), "{way:?}");
             assert!(is_traced || way.shared, "{way:?} {leaky:?}");
             assert!(is_traced || leaky.err.contains("its creator is not known"), "{leaky:?}");
             ns.run("ipcrm", ["-a"]);
-            make_others(ns);
+            create_others(ns);
         }
     });
 }
 
 #[test]
-fn a_living_stranger_keeps_what_it_created() {
+fn objects_of_a_living_process_outside_of_the_command_are_kept() {
     in_namespace(|ns| {
         ns.open_to_all();
         for way in ways().filter(|way| way.shared) {
-            // The stranger is the same user, creates while the command runs, and lives on.
+            // A process of the same user creates a set while the command runs, and continues to run.
             let perl = "until (-e 'go') { select undef, undef, undef, .01 } my $i = semget(0, 1, 01600); semop($i, pack 's!3', 0, 1, 0);
                 defined shmget(0x61, 100, 01600) or die $!; open my $f, '>', 'made'; close $f; sleep 60";
             let mut stranger = if way.ordinary { ordinary(ns, "perl") } else { ns.program("perl") };
@@ -105,10 +105,10 @@ print(*[f.get('message') + f.text for f in s.findall('testcase/failure')])";
 fn github_gets_an_annotation_for_each_leak() {
     in_namespace(|ns| {
         let mut guard = command(ns, Way { ordinary: false, shared: false }, "", &["perl", "-e", BOTH]);
-        let told = ended(guard.env("GITHUB_ACTIONS", "true"));
-        let annotations: Vec<_> = told.err.lines().filter(|line| line.starts_with("::error ")).collect();
-        assert_eq!(annotations.len(), 2, "{told:?}");
-        assert!(annotations[0].contains("semaphore set 0x00000051") && annotations[0].contains("%0A"), "{told:?}");
+        let guard = ended(guard.env("GITHUB_ACTIONS", "true"));
+        let annotations: Vec<_> = guard.err.lines().filter(|line| line.starts_with("::error ")).collect();
+        assert_eq!(annotations.len(), 2, "{guard:?}");
+        assert!(annotations[0].contains("semaphore set 0x00000051") && annotations[0].contains("%0A"), "{guard:?}");
         let silent = ended(
             command(ns, Way { ordinary: false, shared: false }, "", &["perl", "-e", BOTH]).env_remove("GITHUB_ACTIONS"),
         );

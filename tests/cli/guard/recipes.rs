@@ -1,4 +1,4 @@
-//! The recipes of docs/recipes-ci.md, word for word, on test suites of which one case leaks.
+//! Runs the recipes of docs/recipes-ci.md, word for word, on test suites with one leaking case.
 
 use std::fs;
 use std::path::Path;
@@ -24,13 +24,13 @@ fn run(ns: &Namespace, script: &str) -> Ended {
     ended(ns.program("bash").args(["-c", script]).env("PATH", path).env_remove("MAKEFLAGS").stdin(Stdio::null()))
 }
 
-/// The program of the cases, of which number 13 leaks, as `case`.
+/// Builds the program of the cases, `case`. Number 13 leaks.
 fn build_case(ns: &Namespace) {
     ns.copy(POOL, "pool.c");
     ns.run("cc", ["-g", "-o", "case", "pool.c"]);
 }
 
-/// Expects that the file leaks.xml names the case.
+/// Expects that the file leaks.xml names the leaking case.
 #[track_caller]
 fn expect_junit(ns: &Namespace, run: &Ended, words: &[&str]) {
     assert_eq!(run.code, Some(1), "{run:?}");
@@ -101,7 +101,7 @@ fn pytest_names_the_test() {
 
 #[test]
 fn nextest_around_the_run_and_for_each_test() {
-    // Another user may not reach the Rust of the one who runs the tests.
+    // Another user may have no access to the Rust toolchain of the user who runs the tests.
     in_namespace_as_root(|ns| {
         needs(Need::Program("cargo-nextest"));
         if !cfg!(all(target_arch = "x86_64", target_env = "gnu")) {

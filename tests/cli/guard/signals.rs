@@ -1,17 +1,17 @@
-//! What signals do to the command, and to guard before and after the command's end.
+//! The effect of signals on the command, and on guard before and after the command's end.
 
 use std::fs::{self, File};
 use std::path::Path;
 
 use super::*;
 
-/// Perl that leaves a segment behind, tells its pid in a file, and then waits.
+/// Returns a perl program that leaves a segment behind, writes its pid to a file, and waits.
 fn leak_and_wait() -> String {
     let tell = "open my $f, '>', 'new' or die $!; print $f $$; close $f; rename 'new', 'pid' or die $!;";
     [LEAK, tell, "sleep 60"].concat()
 }
 
-/// Starts guard with this Perl as its command. What it says goes to `log`.
+/// Starts guard with this perl program as its command. Standard error goes to `log`.
 #[track_caller]
 fn start(ns: &Namespace, way: Way, options: &str, perl: &str) -> Running {
     let log = File::create(ns.path("log")).expect("a log");
@@ -20,7 +20,7 @@ fn start(ns: &Namespace, way: Way, options: &str, perl: &str) -> Running {
 
 /// Returns the pid that the command has printed.
 #[track_caller]
-fn told(ns: &Namespace) -> Pid {
+fn printed_pid(ns: &Namespace) -> Pid {
     wait_until("the command runs", || ns.path("pid").exists());
     Pid::from_raw(ns.run("sh", ["-c", "cat pid && rm pid"]).parse().expect("a pid"))
 }
@@ -30,9 +30,9 @@ fn log(ns: &Namespace) -> String {
 }
 
 #[test]
-fn a_real_time_signal_is_a_status_as_any_other() {
+fn a_real_time_signal_gives_a_status_like_any_other() {
     in_namespace(|ns| {
-        let before = make_others(ns);
+        let before = create_others(ns);
         for way in ways() {
             for (number, status) in [(34, 162), (64, 192)] {
                 let perl = format!("{LEAK} kill {number}, $$; sleep 60");
@@ -48,7 +48,7 @@ fn a_real_time_signal_is_a_status_as_any_other() {
 }
 
 #[test]
-fn signals_are_handed_on_to_the_command() {
+fn signals_are_forwarded_to_the_command() {
     in_namespace(|ns| {
         ns.open_to_all();
         let wait = "open my $f, '>', 'ready' or die $!; select undef, undef, undef, .05 for 1 .. 200; exit 6";
@@ -69,12 +69,12 @@ fn signals_are_handed_on_to_the_command() {
 }
 
 #[test]
-fn what_ends_the_command_through_guard_leaves_no_leak_unsaid() {
+fn a_forwarded_signal_that_ends_the_command_hides_no_leak() {
     in_namespace(|ns| {
-        let before = make_others(ns);
+        let before = create_others(ns);
         for way in ways() {
             let running = start(ns, way, "--remove --report report", &leak_and_wait());
-            told(ns);
+            printed_pid(ns);
             assert_eq!(running.end(Signal::SIGTERM), (Some(143), None), "{way:?}");
             assert!(log(ns).contains("removed segment 0x0000002a"), "{way:?}: {}", log(ns));
             let report = report(ns);
@@ -85,13 +85,13 @@ fn what_ends_the_command_through_guard_leaves_no_leak_unsaid() {
 }
 
 #[test]
-fn what_has_come_by_the_commands_end_does_not_end_guard() {
+fn signals_before_the_commands_end_do_not_end_guard() {
     in_namespace(|ns| {
-        let before = make_others(ns);
+        let before = create_others(ns);
         for way in ways() {
             let running = start(ns, way, "--remove", &leak_and_wait());
-            let child = told(ns);
-            // It sleeps while the command ends, and while more signals come than it reads before it sees that end.
+            let child = printed_pid(ns);
+            // guard is stopped while the command ends and more signals arrive than it reads before it sees that end.
             kill(running.pid(), Signal::SIGSTOP).expect("guard");
             kill(child, Signal::SIGKILL).expect("the command");
             let stat = format!("/proc/{child}/stat");
@@ -107,13 +107,13 @@ fn what_has_come_by_the_commands_end_does_not_end_guard() {
 }
 
 #[test]
-fn what_comes_after_the_commands_end_ends_guard() {
+fn a_signal_after_the_commands_end_ends_guard() {
     in_namespace(|ns| {
         ns.run("mkfifo", ["fifo"]);
         ns.open_to_all();
         for way in ways().filter(|way| !way.shared) {
             for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-                // Nobody reads the FIFO, and so it waits.
+                // guard waits, because nobody reads the FIFO.
                 let mut running = start(ns, way, "--report fifo", LEAK);
                 wait_until("the leak is named", || log(ns).contains("0x0000002a"));
                 kill(running.pid(), signal).expect("guard");
@@ -126,7 +126,7 @@ fn what_comes_after_the_commands_end_ends_guard() {
 }
 
 #[test]
-fn an_old_report_stays_where_guard_is_killed() {
+fn an_old_report_stays_if_guard_is_killed() {
     in_namespace(|ns| {
         ns.file("report", "old");
         ns.open_to_all();
@@ -137,7 +137,7 @@ fn an_old_report_stays_where_guard_is_killed() {
         };
         for way in ways().filter(|way| !way.shared) {
             let running = start(ns, way, "--report report", &leak_and_wait());
-            let child = told(ns);
+            let child = printed_pid(ns);
             assert_eq!(running.end(Signal::SIGKILL), (None, Some(9)), "{way:?}");
             kill(child, Signal::SIGKILL).expect("the command");
             assert_eq!((files(), ns.run("cat", ["report"])), (vec!["report".into()], "old".into()), "{way:?}");
@@ -150,7 +150,7 @@ fn a_caller_that_ignores_sigchld_changes_nothing() {
     in_namespace(|ns| {
         let exec = "$SIG{CHLD} = 'IGNORE'; exec @ARGV or die $!";
         let words = ["-e", exec, shmadm_path(), "guard", "--", "sh", "-c", "exit 7"];
-        // It has hung here, for nobody tells it that the command has ended.
+        // With SIGCHLD ignored nothing reports the end of the command, so guard could wait forever.
         let ended = ended(ns.program("timeout").args(["--signal=KILL", "10", "perl"]).args(words));
         assert_eq!((ended.code, &*ended.err), (Some(7), ""));
     });

@@ -1,10 +1,10 @@
-//! The kernel's table cannot be read: found out before the command runs, or else its status is not lost.
+//! An unreadable kernel table is detected before the command runs, or the command's status is kept.
 
 use super::*;
 use crate::support::{Need, needs, shmadm_path};
 
 #[test]
-fn without_the_table_leaks_are_found_all_the_same() {
+fn leaks_are_found_without_the_table() {
     in_namespace(|ns| {
         for (shared, hidden) in
             [("", "/proc"), ("", "/proc/sysvipc"), ("--shared", "/proc"), ("--shared", "/proc/sysvipc")]
@@ -21,7 +21,7 @@ fn without_the_table_leaks_are_found_all_the_same() {
 }
 
 #[test]
-fn a_table_that_cannot_be_read_any_more_leaves_the_commands_status() {
+fn a_table_that_becomes_unreadable_keeps_the_commands_status() {
     in_namespace(|ns| {
         needs(Need::Program("strace"));
         let guard = |inject: &[&str], shared: &[&str], end: &str| {
@@ -31,12 +31,15 @@ fn a_table_that_cannot_be_read_any_more_leaves_the_commands_status() {
         };
         for shared in [&[][..], &["--shared"]] {
             guard(&[], shared, "exit 0").ok();
-            // The last read finds the end of the table, after the command's.
+            // The last read finds the end of the table after the command has ended.
             let reads = std::fs::read_to_string(ns.path("log")).expect("a log").lines().count();
             let inject = format!("inject=read:error=EIO:when={reads}");
             for (end, status) in [("exit 7", 7), ("exit 0", 1), ("kill -9 $$", 137)] {
-                let told = guard(&["-e", &inject], shared, end).fails(status);
-                assert!(told.contains("cannot read /proc/sysvipc/shm: Input/output error"), "{end} {shared:?}: {told}");
+                let message = guard(&["-e", &inject], shared, end).fails(status);
+                assert!(
+                    message.contains("cannot read /proc/sysvipc/shm: Input/output error"),
+                    "{end} {shared:?}: {message}"
+                );
             }
         }
     });

@@ -1,9 +1,10 @@
-//! Opening a FIFO, flushing a file, waiting for a line or for a detach: one call of them fails with EINTR.
+//! EINTR while opening a FIFO, flushing a file, or waiting for a line or a detach.
 
 use super::*;
 use crate::support::Ended;
 
-/// Runs a line of sh in which `$0` is shmadm, with so many calls on one path, or all of them, interrupted.
+/// Runs a line of sh in which `$0` is shmadm. `when` says which calls on the path are interrupted (strace's `when=`);
+/// for a directory, calls on all paths count.
 #[track_caller]
 fn injected(ns: &Namespace, line: &str, call: &str, path: &str, when: &str) -> Ended {
     let (run, log) = traced(ns, line, call, path, when);
@@ -14,7 +15,7 @@ fn injected(ns: &Namespace, line: &str, call: &str, path: &str, when: &str) -> E
 /// Does the same, but expects no interrupted call. Also returns strace's log.
 #[track_caller]
 fn traced(ns: &Namespace, line: &str, call: &str, path: &str, when: &str) -> (Ended, String) {
-    // The whole path, as the line has it: strace compares words.
+    // The absolute path, as in the line: strace compares strings.
     let path = fs::canonicalize(ns.path(path)).expect("the file");
     let path = if path.is_dir() { String::new() } else { format!("-P {}", path.display()) };
     let inject = format!("inject={call}:error=EINTR:when={when}");
@@ -29,11 +30,11 @@ fn traced(ns: &Namespace, line: &str, call: &str, path: &str, when: &str) -> (En
 }
 
 #[test]
-fn a_fifo_that_is_opened_is_opened_after_all() {
+fn opening_a_fifo_is_repeated() {
     in_namespace(|ns| {
         needs(Need::Strace);
         let bytes = pattern(100_000);
-        make(ns, &bytes);
+        create(ns, &bytes);
         ns.run("mkfifo", ["fifo"]);
         for line in [
             "cat bytes >fifo & $0 write 5 --file $FIFO && cat bytes >out",
@@ -47,7 +48,7 @@ fn a_fifo_that_is_opened_is_opened_after_all() {
         }
         for line in ["read 5 -o fifo", "metrics -o fifo", "guard --shared --report fifo -- true"] {
             let line = format!("cat fifo >out & $0 {line}; wait");
-            // The FIFO was found by then, and is opened by its descriptor.
+            // At that point the FIFO was found, and is opened through its descriptor.
             let (_, log) = traced(ns, &line, "openat", "", "9999");
             let opens = |call: &&str| call.contains("/proc/self/fd/") && call.contains("O_WRONLY");
             let (pid, _) = log.lines().find(opens).and_then(|call| call.split_once(' ')).expect("an open FIFO");
@@ -62,14 +63,14 @@ fn a_fifo_that_is_opened_is_opened_after_all() {
 }
 
 #[test]
-fn a_file_is_flushed_after_all() {
+fn flushing_a_file_is_repeated() {
     in_namespace(|ns| {
         needs(Need::Strace);
-        make(ns, b"some bytes");
+        create(ns, b"some bytes");
         for line in ["read 5 -o out", "metrics -o out", "guard --report out -- true"] {
             let run = injected(ns, &format!("$0 {line}"), "fsync", "", "1..2");
             assert_eq!((run.code, &*run.err), (Some(0), ""), "{line}");
-            // Flushed in the end, not given up, and nothing is left beside it.
+            // The file is flushed in the end, and no temporary file is left.
             let log = fs::read_to_string(ns.path("log")).expect("a log");
             assert!(log.lines().any(|line| line.contains("fsync(") && line.ends_with("= 0")), "{line}: {log}");
             assert!(!fs::read(ns.path("out")).expect("its output").is_empty(), "{line}");
@@ -79,14 +80,14 @@ fn a_file_is_flushed_after_all() {
 }
 
 #[test]
-fn a_removal_that_waits_sees_the_end() {
+fn a_waiting_removal_sees_the_last_detach() {
     in_namespace(|ns| {
         needs(Need::Strace);
         let mut injected = 0;
         for call in ["clock_nanosleep", "ppoll"] {
-            make(ns, b"x");
+            create(ns, b"x");
             let _holder = ns.hold(["read", "5", "--hold=300ms"]);
-            // Every other one: each is a look, or part of one.
+            // Every second call: each inspects the segment, or is part of that.
             let line = "$0 remove 5 --wait";
             let strace = format!("strace -f -qq -e trace={call} -e inject={call}:error=EINTR:when=1+2 -o log $0");
             let line = line.replace("$0", &strace);
@@ -96,22 +97,22 @@ fn a_removal_that_waits_sees_the_end() {
             assert!(ns.table().is_empty(), "{call}");
             injected += fs::read_to_string(ns.path("log")).expect("a log").matches("(INJECTED)").count();
         }
-        // It waits by one of them.
+        // It waits in one of these calls.
         assert!(injected > 1, "{injected}");
     });
 }
 
 #[test]
-fn an_answer_on_a_terminal_is_read_after_all() {
+fn reading_an_answer_is_repeated() {
     in_namespace(|ns| {
         needs(Need::Strace);
         for (line, answers, told) in [
             ("remove --all", "y\n", "removed segment 0x00000005"),
-            // A line for each step.
+            // One line for each step.
             ("demo --pause", "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n", "gone"),
         ] {
-            make(ns, b"x");
-            // What is read from the terminal, and nothing else: not what the loader reads.
+            create(ns, b"x");
+            // Interrupts only reads from the terminal, not those of the loader.
             let shell = format!(
                 "strace -f -qq -P $(tty) -e trace=read -e inject=read:error=EINTR:when=1+2 -e signal=none -o log $SHMADM {line}"
             );

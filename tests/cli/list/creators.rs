@@ -1,4 +1,4 @@
-//! Who made a segment, whether it is still there, and what it calls itself.
+//! The creator of a segment: whether it still runs, and its command.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn a_creator_is_exited_when_all_its_threads_are() {
     in_namespace(|ns| {
         perl(ns, "shmget(1, 1, 01600)");
         let mut lives = start(ns.program("perl").args(["-e", STAYS]));
-        // A child that nobody has waited for is the creator of 2; the first thread of the creator of 3 ends.
+        // The creator of 2 is a zombie. In the creator of 3 the first thread has ended.
         let threads = start(&mut ns.program(ns.compile("threads")));
         let stat = format!("/proc/{}/stat", threads.pid());
         wait_until("the first thread has ended", || std::fs::read_to_string(&stat).expect("it").contains(") Z "));
@@ -25,8 +25,8 @@ fn a_creator_is_exited_when_all_its_threads_are() {
 #[test]
 fn a_younger_process_with_the_creators_pid_is_not_the_creator() {
     in_namespace(|ns| {
-        // In a new pid namespace, where the next pid can be chosen. Times are whole seconds: one of difference
-        // would say nothing, so that the sleep is what is tested.
+        // In a new pid namespace, where the next pid can be chosen. The kernel's times have seconds and a difference of
+        // one proves nothing, so the script sleeps longer.
         let script = r#"
             pid=$(perl -e 'shmget(1, 1, 01600) // die; print $$')
             sleep 3
@@ -39,14 +39,14 @@ fn a_younger_process_with_the_creators_pid_is_not_the_creator() {
 }
 
 #[test]
-fn a_creator_that_cannot_be_seen_is_unknown_and_no_orphans() {
+fn an_invisible_creator_is_unknown_and_its_segment_no_orphan() {
     in_namespace(|ns| {
         perl(ns, "shmget(1, 1, 01600)");
         let columns = ["list", "-f", "raw", "--no-headings", "-o", "cpid,creator,status,command"];
-        // Its pid is of no process in there.
+        // No process has its pid in that namespace.
         let out = ns.run("unshare", ["--pid", "--fork", "--mount-proc", shmadm_path()].iter().chain(&columns));
         assert_eq!(out, "0 unknown - -\n");
-        // The pid is known, but /proc is that of the processes outside.
+        // The pid is known, but /proc shows the outer pid namespace.
         let script = r#"pid=$(perl -e 'shmget(2, 1, 01600) // die; print $$'); echo $pid; "$@"; exit $?"#;
         let out =
             ns.run("unshare", ["--pid", "--fork", "sh", "-c", script, "sh", shmadm_path()].iter().chain(&columns));
@@ -55,10 +55,10 @@ fn a_creator_that_cannot_be_seen_is_unknown_and_no_orphans() {
     });
 }
 
-/// What steers a terminal, ends a line, is no UTF-8 or turns the direction of text; and what a shell would act on.
+/// Bytes that control a terminal, end a line, are not UTF-8, change the direction of text, or are special in a shell.
 const HOSTILE: &[u8] = b"\x1b[31m\n\r\x7f \xc2\x9b \xff \xe2\x80\xae \" $(touch pwned) `touch pwned` \\ , \\";
 
-/// Takes `\xNN` back.
+/// Decodes `\xNN`.
 fn decoded(shown: &str) -> Vec<u8> {
     let (first, rest) = shown.split_once("\\x").unwrap_or((shown, ""));
     match rest.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {

@@ -1,10 +1,10 @@
-//! The kernel's table cannot be read to its end: what is written by then is not to be taken for a whole list.
+//! The kernel's table cannot be read to its end: the output must not look like a complete list.
 
 use super::*;
 use crate::support::{Need, needs};
 
 #[test]
-fn a_table_that_breaks_off_gives_no_document() {
+fn a_truncated_table_gives_no_complete_document() {
     in_namespace(|ns| {
         needs(Need::Program("strace"));
         perl(ns, "shmget(0, 1, 01600) // die for 1 .. 3000");
@@ -20,7 +20,7 @@ fn a_table_that_breaks_off_gives_no_document() {
         let error: Value = serde_json::from_str(&json.out).expect("one document");
         assert_eq!((&error["error"]["errno"], json.code), (&"EIO".into(), Some(1)));
         let before = ns.file("before", json.out);
-        // It is no snapshot either.
+        // It is not accepted as a snapshot either.
         ns.shmadm(["list", "--not-in", before.to_str().expect("UTF-8")]).fails(1);
         for line in
             ["list", "list -f raw", "list -f jsonl", "list -f csv", "list -f export", "list -q", "metrics", "limits"]

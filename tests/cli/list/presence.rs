@@ -1,14 +1,14 @@
-//! Who is taken for the creator and for the last user, and what is an orphan.
+//! Which process counts as the creator and as the last user, and what an orphan is.
 
 use super::*;
 use crate::support::{Need, in_namespace_as_root, needs};
 
-/// Attaches the segment of a key, detaches it, and stays.
+/// A perl program that attaches and detaches the segment of a key, and waits.
 const READS: &str =
     "my $id = shmget($ARGV[0], 0, 0) // die; shmread($id, my $x, 0, 1) or die; $| = 1; print qq(ready\\n); <STDIN>";
 
-/// Runs a script as the first process of a new pid namespace, where pids can be chosen: `as PID command` gives the
-/// next process that pid. `$0` is shmadm.
+/// Runs a script as the first process of a new pid namespace, where `as PID command` runs a command with that pid. `$0`
+/// is shmadm.
 #[track_caller]
 fn in_pid_namespace(ns: &Namespace, script: &str) -> String {
     let script = format!("as() {{ echo $(($1 - 1)) >/proc/sys/kernel/ns_last_pid; }}\n{script}");
@@ -43,7 +43,7 @@ fn a_last_user_in_another_pid_namespace_is_unknown_and_counted() {
         perl(ns, "shmget(0x77, 65536, 01600)");
         let mut unshare = ns.program("unshare");
         let _reader = start(unshare.args(["--pid", "--fork", "--mount-proc", "perl", "-e", READS, "119"]));
-        // Seen from there, the creator cannot be known; from here, both can.
+        // In that namespace the creator is unknown; here both are known.
         assert_eq!(list(ns, "-f raw --no-headings -o creator,lastuser"), "exited alive\n");
         perl(ns, "shmread(shmget(0x77, 0, 0), my $x, 0, 1) or die");
         let args = ["--pid", "--fork", "--mount-proc", shmadm_path()];
@@ -64,7 +64,8 @@ fn a_last_user_in_another_pid_namespace_is_unknown_and_counted() {
 #[test]
 fn a_later_process_with_the_pid_is_neither_creator_nor_last_user() {
     in_namespace_as_root(|ns| {
-        // Created and used by one process. A later one gets its pid; then IPC_SET moves ctime past the start of that.
+        // One process creates and uses the segment, and a later one gets its pid. Then IPC_SET sets ctime to a time
+        // after the start of the later one.
         let out = in_pid_namespace(
             ns,
             r#"pid=$(perl -e '$id = shmget(1, 1, 01600); shmread($id, my $x, 0, 1) or die; print $$')
@@ -97,8 +98,8 @@ fn after_ipc_set_an_earlier_start_proves_nothing() {
                "$0" list --orphaned -q"#,
         );
         assert_eq!(out, "exited\nunknown -\n");
-        // One that created and then changed it is not known either, but still there.
-        let _maker = start(ns.program("perl").args(["-e", STAYS]));
+        // A process that created and then changed its segment is not known either, although it still runs.
+        let _creator = start(ns.program("perl").args(["-e", STAYS]));
         ns.shmadm(["set", "0x7", "--owner", "1"]).ok();
         assert_eq!(list(ns, "-f raw --no-headings -o creator --key 7"), "unknown\n");
     });
@@ -127,7 +128,7 @@ fn a_time_namespace_makes_no_orphan() {
         if !std::path::Path::new("/proc/self/ns/time").exists() {
             crate::support::skip("this kernel has no time namespaces");
         }
-        let _maker = start(ns.program("perl").args(["-e", STAYS]));
+        let _creator = start(ns.program("perl").args(["-e", STAYS]));
         let uptime: f64 = ns.run("cut", ["-d ", "-f1", "/proc/uptime"]).trim().parse().expect("seconds");
         for offset in [format!("-{}", uptime as u64), "1000000000".into(), "-1".into()] {
             let args = ["--time", "--boottime", &offset, "--fork", shmadm_path(), "list"];

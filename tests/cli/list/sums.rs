@@ -43,7 +43,7 @@ fn each_format_has_a_row_for_each_value() {
 }
 
 #[test]
-fn the_largest_comes_first_and_filters_hold() {
+fn the_largest_comes_first_and_filters_apply() {
     in_namespace(|ns| {
         let _holder = segments(ns);
         let sums = |words: &str| ns.shmadm(["list", "-f", "json", "--sum"].into_iter().chain(words.split(' '))).json();
@@ -53,10 +53,10 @@ fn the_largest_comes_first_and_filters_hold() {
         };
         let by_key = sums("key");
         assert_eq!(values(&by_key, "key"), ["0x00000003", "0x00000001", "0x00000002"]);
-        // A number is a number, and what is empty is null.
+        // Numbers are JSON numbers, and an empty value is null.
         assert_eq!(values(&sums("nattch"), "nattch"), [0, 1]);
         assert_eq!(values(&sums("status"), "status"), [json!("orphan"), json!(null)]);
-        // The column's name is taken by the sum.
+        // The name of this column is that of a sum.
         let by_size = sums("size --unattached");
         assert_eq!(
             (values(&by_size, "value"), values(&by_size, "size")),
@@ -67,7 +67,7 @@ fn the_largest_comes_first_and_filters_hold() {
 }
 
 #[test]
-fn what_makes_no_sense_with_sums_is_refused() {
+fn options_that_conflict_with_sums_are_refused() {
     in_namespace(|ns| {
         for words in ["-o key", "--sort size", "--reverse", "-q"] {
             ns.shmadm(["list", "--sum", "owner"].into_iter().chain(words.split(' '))).usage_error();

@@ -1,8 +1,8 @@
-//! A list on a terminal: its width, its totals and its colours.
+//! A list on a terminal: width, totals and colours.
 
 use super::*;
 
-/// Returns the first line that is too wide, if one is.
+/// Returns the first line that is too wide, if there is one.
 fn wider_than(columns: usize, out: &str) -> Option<&str> {
     out.lines().find(|line| line.chars().count() > columns)
 }
@@ -10,7 +10,7 @@ fn wider_than(columns: usize, out: &str) -> Option<&str> {
 #[test]
 fn on_a_terminal_it_fits_and_ends_with_totals() {
     in_namespace(|ns| {
-        let (_maker, command) = menagerie(ns);
+        let (_creator, command) = menagerie(ns);
         for columns in [300, 120, 80, 60, 40] {
             let out = on_terminal(ns, &format!("rows 24 cols {columns}"), "$SHMADM --color never list");
             assert_eq!(out.lines().filter(|line| line.starts_with("0x")).count(), 600, "{columns}");
@@ -47,7 +47,7 @@ fn added_columns_take_the_place_of_those_that_matter_least() {
 #[test]
 fn a_terminal_of_unknown_height_has_a_width() {
     in_namespace(|ns| {
-        let _maker = start(ns.program("perl").args(["-e", STAYS, &"x".repeat(200)]));
+        let _creator = start(ns.program("perl").args(["-e", STAYS, &"x".repeat(200)]));
         let out = on_terminal(ns, "rows 0 cols 80", "$SHMADM --color never list");
         assert_eq!(wider_than(80, &out), None);
     });

@@ -1,5 +1,4 @@
-//! Five namespaces made to look like containers, and one that only a mount keeps: all of the machine's shared memory, by
-//! name.
+//! Five namespaces that look like containers, and one that only a mount keeps, in one list with their names.
 
 use super::kept::{kept, only};
 use super::*;
@@ -8,9 +7,10 @@ use crate::support::{Cgroup, Need, Row, needs, with_input};
 const ID: &str = "4f5a6b7c8d9e0f1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192";
 const POD: &str = "2c48913c-b29f-11e7-9350-020968147796";
 
-/// A process in an IPC namespace and a cgroup of its own, which goes after it, with a segment that it created and one of a process that ended.
+/// A process in its own IPC namespace and cgroup, with a segment of its own and one whose creator has ended. The cgroup
+/// is removed after the process.
 struct Container {
-    elsewhere: Elsewhere,
+    other: OtherNamespace,
     _cgroup: Cgroup,
     unit: String,
 }
@@ -22,17 +22,17 @@ fn container(ns: &Namespace, parent: &Cgroup, names: &[&str], unit: &str) -> (Co
         cgroups.push(cgroup);
     }
     let cgroup = cgroups.pop().expect("a cgroup");
-    // perl makes a segment and becomes sleep, with the same pid.
+    // perl creates a segment and then executes sleep, with the same pid.
     let script =
         r#"echo $$ > "$1"; exec unshare --ipc perl -e 'shmget(9, 12288, 01600) // die $!; exec qw(sleep 1000)'"#;
     needs(Need::Program("perl"));
-    let elsewhere = Elsewhere::start(ns.program("sh").args(["-ec", script, "sh"]).arg(cgroup.procs()));
-    ns.shmadm(["--ns", &elsewhere.pid, "create", "8", "--size", "4K"]).ok();
-    ns.shmadm(["--ns", &elsewhere.pid, "write", "8", "x"]).ok();
-    (Container { elsewhere, _cgroup: cgroup, unit: unit.to_owned() }, cgroups)
+    let other = OtherNamespace::start(ns.program("sh").args(["-ec", script, "sh"]).arg(cgroup.procs()));
+    ns.shmadm(["--ns", &other.pid, "create", "8", "--size", "4K"]).ok();
+    ns.shmadm(["--ns", &other.pid, "write", "8", "x"]).ok();
+    (Container { other, _cgroup: cgroup, unit: unit.to_owned() }, cgroups)
 }
 
-/// Starts five. Each comes with the cgroups around its own, which go last.
+/// Starts five containers. Each is returned with the cgroups around its own, which are removed last.
 fn containers(ns: &Namespace, parent: &Cgroup) -> Vec<(Container, Vec<Cgroup>)> {
     let pod = format!("kubepods-besteffort-pod{}.slice", POD.replace('-', "_"));
     let names = [
@@ -42,53 +42,53 @@ fn containers(ns: &Namespace, parent: &Cgroup) -> Vec<(Container, Vec<Cgroup>)> 
         (vec![pod, format!("cri-containerd-{ID}.scope")], format!("pod:besteffort/{POD}/containerd:4f5a6b7c8d9e")),
         (vec![format!("crio-{ID}.scope")], "cri-o:4f5a6b7c8d9e".to_owned()),
     ];
-    let made = names.iter().map(|(names, unit)| {
+    let running = names.iter().map(|(names, unit)| {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         container(ns, parent, &names, unit)
     });
-    made.collect()
+    running.collect()
 }
 
 #[test]
 fn one_list_has_every_container_by_name_and_the_kernels_sums() {
     in_namespace_as_root(|ns| {
         let parent = Cgroup::new("containers");
-        let made = containers(ns, &parent);
+        let running = containers(ns, &parent);
         let mount = ns.file("kept", "");
         let keeper = kept(ns, &format!("mount --bind $file '{}'", mount.display()));
-        let list = everything(ns, &[]);
-        for (Container { elsewhere, unit, .. }, _) in &made {
-            let known = namespace(&list, elsewhere.inode);
+        let list = list_all(ns, &[]);
+        for (Container { other, unit, .. }, _) in &running {
+            let known = namespace(&list, other.inode);
             assert_eq!((&known["unit"], &known["segments"]), (&unit.as_str().into(), &2.into()), "{known}");
-            let units: Vec<_> = segments(&list, elsewhere.inode).iter().map(|one| one["unit"].clone()).collect();
-            // The creator of the second has exited, and so has who used it last.
+            let units: Vec<_> = segments(&list, other.inode).iter().map(|one| one["unit"].clone()).collect();
+            // The creator and the last user of the second segment have exited.
             assert_eq!(units, [unit.as_str().into(), Value::Null]);
         }
         let inode = only(&list, &mount.display().to_string())["ns"].as_u64().expect("a number");
         assert_eq!(segments(&list, inode).len(), 1);
         let table = ns.shmadm(["list", "--all-namespaces"]).ok();
-        for (Container { elsewhere, unit, .. }, _) in &made {
+        for (Container { other, unit, .. }, _) in &running {
             let heading =
-                format!("IPC namespace {}, 2 segments, {unit}, process {}: sleep 1000", elsewhere.inode, elsewhere.pid);
+                format!("IPC namespace {}, 2 segments, {unit}, process {}: sleep 1000", other.inode, other.pid);
             assert!(table.contains(&heading), "{heading} in {table}");
         }
 
-        // The sums are those of the kernel's tables.
+        // The sums agree with the kernel's tables.
         let sums = ns.shmadm(["list", "--all-namespaces", "--sum", "ns", "-f", "json"]).json();
         let limits = ns.shmadm(["limits", "--all-namespaces", "-f", "json"]).json();
-        for (Container { elsewhere, .. }, _) in &made {
-            let rows = elsewhere.table(ns);
+        for (Container { other, .. }, _) in &running {
+            let rows = other.table(ns);
             let sum = |column: fn(&Row) -> &str| {
                 rows.iter().map(|row| column(row).parse::<u64>().expect("a number")).sum::<u64>()
             };
-            let found = sums["sums"].as_array().expect("an array").iter().find(|sum| sum["ns"] == elsewhere.inode);
+            let found = sums["sums"].as_array().expect("an array").iter().find(|sum| sum["ns"] == other.inode);
             let found = found.expect("a sum");
             assert_eq!(
                 (&found["size"], &found["rss"]),
                 (&sum(|row| &row.size).into(), &sum(|row| &row.rss).into()),
                 "{found}"
             );
-            let known = namespace(&limits, elsewhere.inode);
+            let known = namespace(&limits, other.inode);
             assert_eq!(
                 (&known["usage"]["segments"], &known["usage"]["pages"]),
                 (&2.into(), &(sum(|row| &row.size) / 4096).into())
@@ -104,7 +104,7 @@ fn one_list_has_every_container_by_name_and_the_kernels_sums() {
         assert_eq!(limits["resident"], resident * 4096);
         assert!(limits["shmem"].as_u64() >= limits["resident"].as_u64(), "{limits}");
         let by_unit = ns.shmadm(["list", "--all-namespaces", "--sum", "unit", "-f", "json"]).json();
-        for (Container { unit, .. }, _) in &made {
+        for (Container { unit, .. }, _) in &running {
             let sums = by_unit["sums"].as_array().expect("an array");
             assert!(
                 sums.iter().any(|sum| sum["unit"] == unit.as_str() && sum["size"].as_u64() >= Some(12288)),
@@ -119,12 +119,12 @@ fn one_list_has_every_container_by_name_and_the_kernels_sums() {
 fn metrics_have_every_container_once() {
     in_namespace_as_root(|ns| {
         let parent = Cgroup::new("containers");
-        let made = containers(ns, &parent);
+        let running = containers(ns, &parent);
         let text = ns.shmadm(["metrics", "--all-namespaces"]).ok();
-        for (Container { elsewhere, unit, .. }, _) in &made {
-            let inode = elsewhere.inode;
+        for (Container { other, unit, .. }, _) in &running {
+            let inode = other.inode;
             for line in [
-                // What the ended process left is the container's, too.
+                // The segment of the ended process belongs to the container, too.
                 format!("shmadm_segments{{ns=\"{inode}\",unit=\"{unit}\",owner=\"root\"}} 2"),
                 format!("shmadm_size_bytes{{ns=\"{inode}\",unit=\"{unit}\",owner=\"root\"}} 16384"),
                 format!("shmadm_orphaned_segments{{ns=\"{inode}\",unit=\"{unit}\",owner=\"root\"}} 1"),
@@ -145,36 +145,36 @@ fn metrics_have_every_container_once() {
         needs(Need::Program("promtool"));
         let checked = with_input(ns.program("promtool").args(["check", "metrics"]), text.as_bytes());
         assert_eq!((checked.code, &*checked.out, &*checked.err), (Some(0), "", ""));
-        // Limits are checked in each.
-        let full = &made[0].0.elsewhere;
+        // Limits are checked in each container.
+        let full = &running[0].0.other;
         full.run(ns, &["sh", "-c", "echo 2 >/proc/sys/kernel/shmmni"]);
         let limits = ns.shmadm(["limits", "--all-namespaces", "--check", "90"]);
         assert_eq!(limits.code, Some(1), "{limits:?}");
         let line = format!("IPC namespace {}: SHMMNI is used to 100.00 %", full.inode);
-        assert!(limits.err.lines().any(|told| told.contains(&line)), "{line}: {limits:?}");
+        assert!(limits.err.lines().any(|note| note.contains(&line)), "{line}: {limits:?}");
         assert!(limits.out.contains(&format!("IPC namespace {}: SHMMNI is full", full.inode)), "{limits:?}");
-        assert!(limits.out.contains(&made[1].0.unit) && limits.out.contains("(Shmem)"), "{limits:?}");
+        assert!(limits.out.contains(&running[1].0.unit) && limits.out.contains("(Shmem)"), "{limits:?}");
     });
 }
 
 #[test]
-fn an_attachment_whose_namespace_nothing_shows_is_told() {
+fn an_attachment_of_an_undiscovered_namespace_is_reported() {
     in_namespace_as_root(|ns| {
         ns.shmadm(["create", "7", "--size", "4K"]).ok();
-        // A namespace whose only process leaves it, with what it has attached.
+        // A namespace whose only process leaves it and keeps its attachment.
         let mover = ns.compile("mover");
         let script = r#""$1" create 7 --size 10000 -q; exec "$2""#;
         let mut command = ns.program("unshare");
         command.args(["--ipc", "sh", "-ec", script, "sh", shmadm_path()]).arg(mover).stdout(Stdio::null());
         let process = Running(command.spawn().expect("unshare"));
         let pid = process.pid();
-        let told = || {
+        let note = || {
             let list = ns.shmadm(["list", "--all-namespaces", "-f", "json"]);
             let line =
                 format!("process {pid} (mover) has a segment of 9.8K attached in an IPC namespace that cannot be seen");
-            list.err.lines().any(|told| told.contains(&line))
+            list.err.lines().any(|note| note.contains(&line))
         };
-        wait_until("it is told", told);
+        wait_until("it is told", note);
         let list = ns.shmadm(["list", "--all-namespaces"]);
         assert_eq!(list.err.lines().filter(|line| line.contains(&format!("process {pid} "))).count(), 1, "{list:?}");
     });

@@ -2,7 +2,7 @@
 
 use crate::support::{Ended, Namespace, Need, ended, in_namespace, needs, shmadm_path};
 
-/// Runs shmadm where these processes have no namespace file.
+/// Runs shmadm as if these processes had no namespace file.
 #[track_caller]
 fn shmadm(ns: &Namespace, pids: &[String], line: &str) -> Ended {
     let mut strace = ns.program("strace");
@@ -10,7 +10,7 @@ fn shmadm(ns: &Namespace, pids: &[String], line: &str) -> Ended {
     for pid in ["self", "thread-self"].into_iter().chain(pids.iter().map(String::as_str)) {
         strace.args(["-P", &format!("/proc/{pid}/ns/ipc")]);
     }
-    // What it says of paths that it resolves.
+    // Removes strace's messages about resolved paths.
     let mut run = ended(strace.args(["--", shmadm_path()]).args(line.split(' ')));
     run.err = run.err.lines().filter(|line| !line.contains("Requested path")).map(|line| format!("{line}\n")).collect();
     run

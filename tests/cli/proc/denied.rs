@@ -1,4 +1,4 @@
-//! Commands of shmctl(2) that a security module denies: /proc answers, or the command says that it does not know.
+//! Commands of shmctl(2) that a security module denies: /proc replaces them, or shmadm reports that a value is unknown.
 
 use super::shmadm;
 use crate::support::{Namespace, Need, ended, in_namespace, needs, shmadm_path};
@@ -20,7 +20,7 @@ fn without(ns: &Namespace, commands: &[u32]) -> String {
 }
 
 #[test]
-fn the_limits_and_what_is_used_come_from_proc() {
+fn limits_and_usage_come_from_proc() {
     in_namespace(|ns| {
         ns.shmadm(["create", "5", "--size", "5000"]).ok();
         ns.shmadm(["write", "5", "hello"]).ok();
@@ -30,7 +30,7 @@ fn the_limits_and_what_is_used_come_from_proc() {
             let allowed = shmadm(ns, "true", "", line).ok();
             assert_eq!(shmadm(ns, "true", &denied, line).ok(), allowed, "{line}");
         }
-        // Nothing counts the segments, and still they are all found.
+        // Without SHM_INFO the number of segments is unknown, and still all are found.
         let ids = shmadm(ns, MASK, &denied, "list -q").ok();
         assert_eq!(ids, "id:0\nid:1\n");
     });
@@ -63,7 +63,7 @@ fn a_segment_that_cannot_be_seen_is_an_error_and_not_left_out() {
 }
 
 #[test]
-fn removed_is_only_said_of_what_was_seen_to_be_gone() {
+fn a_removal_is_reported_only_if_it_was_confirmed() {
     in_namespace(|ns| {
         needs(Need::Strace);
         let mut unsure = 0;

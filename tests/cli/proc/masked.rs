@@ -1,12 +1,11 @@
-//! A table that is missing, or masked by another file: the answers of shmctl(2) stand in for it, and it never counts as
-//! "no segments".
+//! A table that is missing, or masked by another file: shmctl(2) replaces it, and it never counts as "no segments".
 
 use serde_json::Value;
 
 use super::shmadm;
 use crate::support::{Namespace, in_namespace};
 
-/// What hides the table: the file system without it, a hardened unit's mask, an empty file, titles without rows.
+/// Ways to hide the table: a file system without it, the mask of a hardened unit, an empty file, titles without rows.
 const MASKS: [&str; 4] = [
     "mount -t tmpfs none /proc/sysvipc",
     "mount --bind /dev/null /proc/sysvipc/shm",
@@ -20,7 +19,7 @@ fn segments(ns: &Namespace, mask: &str) -> Vec<Value> {
 }
 
 #[test]
-fn the_segments_are_those_of_the_table_without_what_only_it_has() {
+fn segments_are_those_of_the_table_without_the_fields_that_only_it_has() {
     in_namespace(|ns| {
         ns.shmadm(["create", "5", "--size", "5000"]).ok();
         ns.shmadm(["create", "6", "--size", "1", "--mode", "0"]).ok();
@@ -41,7 +40,7 @@ fn the_segments_are_those_of_the_table_without_what_only_it_has() {
 }
 
 #[test]
-fn what_was_there_before_is_not_removed() {
+fn earlier_segments_are_not_removed() {
     in_namespace(|ns| {
         ns.shmadm(["create", "5", "--size", "5000"]).ok();
         for mask in MASKS {

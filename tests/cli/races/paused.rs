@@ -1,4 +1,4 @@
-//! A command that strace(1) stops behind a call of its own, and a rival who acts meanwhile.
+//! A command that strace(1) stops after one of its calls, and a rival process that acts in between.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,43 +12,44 @@ use serde_json::Value;
 
 use crate::support::{Ended, Namespace, Need, Row, Running, needs, shmadm_path};
 
-/// What there is before the command runs.
+/// The segment that exists before the command runs.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Before {
     Nothing,
     Segment,
-    /// And a process that has it attached, until the rival has acted.
+    /// A segment, and a process that keeps it attached until the rival has acted.
     Attached,
 }
 
-/// What the rival does.
+/// The action of the rival.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Act {
     Remove,
     Take,
-    /// Takes its identifier, too.
+    /// Removes the segment and creates another one with the same key and identifier.
     Reuse,
 }
 
-/// Where a command may use the new segment, as it has not found or chosen the one that is to be used yet.
+/// The step up to which a command may use the new segment, because it has not yet found or chosen its segment.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Until {
     Never,
-    /// Its first look for the key: what that found is gone, and --create takes what there is.
+    /// Its first look-up of the key. If that segment is gone, --create uses the current one.
     Found,
-    /// Its last look at the table, from which it chooses.
+    /// Its last read of the table, from which it chooses.
     Listed,
 }
 
-/// A command line, and what is allowed to come of it.
+/// A command line and its permitted results.
 #[derive(Clone, Copy)]
 pub(super) struct Line {
     /// `{id}` is the segment's identifier; the key is 42.
     words: &'static str,
     before: Before,
-    /// The exit statuses.
+    /// The permitted exit statuses.
     codes: &'static [i32],
-    /// What each line on standard error has one of; with exit status 3 it is "there is no such segment".
+    /// Each line of standard error must contain one of these. With exit status 3 "there is no such segment" is
+    /// permitted, too.
     says: &'static [&'static str],
     uses: Until,
 }
@@ -71,14 +72,15 @@ impl Line {
     }
 }
 
-/// A call behind which the command is stopped: the process, by the order in which they came, and which call of this name.
+/// A call after which the command is stopped: the index of the process, the name of the call, and which call of that
+/// name.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Step {
     pub process: usize,
     pub call: String,
     pub nth: usize,
-    /// Whether the table is not read any more after it.
-    pub is_last_look: bool,
+    /// Whether the table is not read after this step.
+    pub is_last_read: bool,
 }
 
 /// A run of a command.
@@ -122,10 +124,10 @@ fn steps(log: &str) -> Vec<Step> {
         if is_look || name.starts_with("shm") {
             let process = pids.iter().position(|known| *known == pid).expect("a process");
             last_look = if is_look && process == 0 { steps.len() } else { last_look };
-            steps.push(Step { process, call: name.into(), nth: *nth, is_last_look: false });
+            steps.push(Step { process, call: name.into(), nth: *nth, is_last_read: false });
         }
     }
-    steps.iter_mut().skip(last_look).for_each(|step| step.is_last_look = true);
+    steps.iter_mut().skip(last_look).for_each(|step| step.is_last_read = true);
     steps
 }
 
@@ -175,7 +177,7 @@ fn run(ns: &Namespace, line: &Line, pause: Option<(&Step, Act)>) -> Round {
     while running.0.try_wait().expect("its state").is_none() {
         let log = log();
         if Instant::now() > deadline {
-            // Without strace a stopped process would stay.
+            // Otherwise a stopped process would remain after strace is gone.
             for pid in processes(&log) {
                 let _ = kill(number(pid), Signal::SIGKILL);
             }
@@ -186,20 +188,20 @@ fn run(ns: &Namespace, line: &Line, pause: Option<(&Step, Act)>) -> Round {
             let pid = stop.split(' ').next().expect("a pid");
             let (step, act) = pause.expect("nobody else stops it");
             let named = processes(&log).get(step.process).map(|pid| (*pid).to_owned());
-            // The signal comes behind this call of each thread, and stops all threads of the process.
+            // The signal arrives after this call of each thread, and stops all threads of the process.
             if let Some(named) = named.filter(|named| !has_stopped && has_made(&log, named, step)) {
                 if named == pid {
                     has_stopped = true;
                     new = rival(ns, act);
                 } else if fs::exists(format!("/proc/{named}/task/{pid}")).unwrap_or(false) {
-                    // The thread that made the call stops at once, too.
+                    // The thread that made the call also stops at once.
                     continue;
                 }
             }
             let _ = kill(number(pid), Signal::SIGCONT);
         }
         seen = stopped.len();
-        // remove --wait waits for its end.
+        // `remove --wait` waits until this process detaches.
         if has_stopped || (pause.is_none() && log.contains("IPC_RMID")) {
             holder = None;
         }
@@ -216,9 +218,9 @@ fn number(pid: &str) -> Pid {
     Pid::from_raw(pid.parse().expect("a pid"))
 }
 
-/// Removes the segment that is there, or takes its key and its place. Returns the row of the new one.
+/// Removes the existing segment, and for some actions creates another one in its place. Returns the row of the new one.
 fn rival(ns: &Namespace, act: Act) -> Option<Row> {
-    // The demonstration chooses a key itself.
+    // The demo chooses a key itself.
     let key = ns.table().into_iter().map(|row| row.key).find(|key| key != "0");
     let key = key.unwrap_or_else(|| "42".into());
     if act == Act::Remove {
@@ -231,48 +233,48 @@ fn rival(ns: &Namespace, act: Act) -> Option<Row> {
     new
 }
 
-/// Whether what came of it is what is allowed.
+/// Checks that the result of a round is permitted.
 fn judge(ns: &Namespace, line: &Line, step: &Step, act: Act, round: &Round) {
     let Round { old, new, ended, .. } = round;
-    let told =
+    let description =
         || format!("{:?}, {act:?} behind {step:?}: {ended:?}\nold {old:?}\nnew {new:?}\n{}", line.words, round.log);
-    let code = ended.code.unwrap_or_else(|| panic!("{}", told()));
-    assert!(line.codes.contains(&code), "{}", told());
-    // How a leak came about takes lines of its own, further in.
-    for said in ended.err.lines().filter(|line| !line.starts_with("shmadm:    ")) {
-        let is_missing = code == 3 && said.contains("there is no such segment");
-        assert!(is_missing || line.says.iter().any(|words| said.contains(words)), "{}", told());
+    let code = ended.code.unwrap_or_else(|| panic!("{}", description()));
+    assert!(line.codes.contains(&code), "{}", description());
+    // Indented lines say how a leak came about.
+    for message in ended.err.lines().filter(|line| !line.starts_with("shmadm:    ")) {
+        let is_missing = code == 3 && message.contains("there is no such segment");
+        assert!(is_missing || line.says.iter().any(|words| message.contains(words)), "{}", description());
     }
-    assert!(code == 0 || !ended.err.is_empty(), "{}", told());
-    assert!(act != Act::Reuse || ended.err.contains("it changed since it was chosen"), "{}", told());
+    assert!(code == 0 || !ended.err.is_empty(), "{}", description());
+    assert!(act != Act::Reuse || ended.err.contains("it changed since it was chosen"), "{}", description());
 
-    // The stranger's segment is there, and as it was.
+    // The rival's segment still exists and is unchanged.
     let table = ns.table();
     let may_use = match line.uses {
         Until::Never => false,
         Until::Found => step.call == "shmget" && step.nth == 1,
-        Until::Listed => !step.is_last_look,
+        Until::Listed => !step.is_last_read,
     };
     if let Some(new) = new.as_ref().filter(|_| !may_use) {
         let now = table.iter().find(|row| row.id == new.id);
-        assert_eq!(now.map(identity), Some(identity(new)), "touched: {}", told());
+        assert_eq!(now.map(identity), Some(identity(new)), "touched: {}", description());
     }
-    // Nothing else is left but what a command has made that says so.
+    // No other segment is left, unless a command reported that it created one.
     let is_known = |row: &Row| new.as_ref().is_some_and(|new| new.id == row.id);
     let makes = code == 0 && (line.words.starts_with("create ") || line.words.contains(" --create "));
-    assert!(makes || table.iter().all(is_known), "{table:?} is left: {}", told());
+    assert!(makes || table.iter().all(is_known), "{table:?} is left: {}", description());
 
     if line.words.starts_with("read ") {
         let file = fs::read(ns.path("out")).unwrap_or_default();
         let text = String::from_utf8_lossy(&file) + &*ended.out;
         let has = |letters: &str, hex: &str| text.contains(letters) || text.contains(hex);
-        assert_eq!(has("oooo", "6f 6f 6f 6f"), code == 0, "{}", told());
-        assert!(!has("s", "73 73"), "{}", told());
+        assert_eq!(has("oooo", "6f 6f 6f 6f"), code == 0, "{}", description());
+        assert!(!has("s", "73 73"), "{}", description());
     }
-    // What is shown of a segment is all of that one.
+    // All values that are shown for a segment belong to it.
     for shown in shown(&ended.out) {
         let row = [old, new].into_iter().flatten().find(|row| shown["id"].as_i64() == row.id.parse().ok());
-        let row = row.unwrap_or_else(|| panic!("{shown}: {}", told()));
+        let row = row.unwrap_or_else(|| panic!("{shown}: {}", description()));
         assert_eq!(
             (shown["mode"].as_str(), shown["cpid"].to_string()),
             (Some(&*format!("0{}", row.mode)), row.cpid.clone())
@@ -296,7 +298,7 @@ fn shown(out: &str) -> Vec<Value> {
     each.filter(|value| value["mode"].is_string() && value["cpid"].is_number()).collect()
 }
 
-/// Walks all steps of these lines, with each act. `chosen` leaves out steps that are not worth it.
+/// Stops these lines after each of their steps, for each act. `chosen` leaves out unimportant steps.
 pub(super) fn walk(ns: &Namespace, lines: &[Line], acts: &[Act], chosen: fn(&Step) -> bool) {
     needs(Need::Strace);
     ns.compile("rival");
@@ -310,7 +312,7 @@ pub(super) fn walk(ns: &Namespace, lines: &[Line], acts: &[Act], chosen: fn(&Ste
         for step in steps.iter().filter(|step| chosen(step)) {
             for &act in acts {
                 let round = run(ns, line, Some((step, act)));
-                // How often it looks again is a matter of time.
+                // The number of repeated inspections depends on time.
                 let varies = ["watch", "--wait"].iter().any(|word| line.words.contains(word));
                 assert!(round.has_stopped || varies, "{:?} has no {step:?}: {}", line.words, round.log);
                 if round.has_stopped {

@@ -1,5 +1,5 @@
-//! Between each two steps of every command its segment is removed, or another takes its key and its place in the kernel's
-//! table: strace(1) stops the command behind a call of its own, the rival acts, and the command goes on.
+//! Between any two steps of every command its segment is removed, or replaced by another one with its key and index.
+//! strace(1) stops the command after one of its calls, the rival acts, and the command continues.
 
 use super::paused::{Act, Before, Line, Step, Until, line, walk};
 use crate::support::in_namespace;
@@ -12,7 +12,7 @@ fn own(step: &Step) -> bool {
 }
 
 #[test]
-fn what_reads_reads_the_one_that_was_found() {
+fn reading_uses_the_segment_that_was_found() {
     const LINES: &[Line] = &[
         line("read 42", &[0, 3]),
         line("read 42 -f hex", &[0, 3]),
@@ -25,11 +25,11 @@ fn what_reads_reads_the_one_that_was_found() {
     in_namespace(|ns| walk(ns, LINES, BOTH, own));
 }
 
-/// What a command says whose new segment another process removed.
+/// Messages of a command whose new segment another process removed.
 const GONE: &[&str] = &["was removed by another process at once", "; the new segment is gone, too"];
 
 #[test]
-fn what_writes_writes_to_the_one_that_was_found() {
+fn writing_uses_the_segment_that_was_found() {
     const LINES: &[Line] = &[
         line("write 42 ZZZZ", &[0, 3]),
         line("write 42 ZZZZ --fill 7", &[0, 3]),
@@ -44,7 +44,7 @@ fn what_writes_writes_to_the_one_that_was_found() {
 }
 
 #[test]
-fn what_is_made_or_changed_is_the_one_that_was_made_or_found() {
+fn creating_and_changing_use_the_segment_that_was_created_or_found() {
     const LINES: &[Line] = &[
         line("create 42 --size 64", &[0, 1]).of(Before::Nothing).says(GONE),
         line("create 42 --from in --mode 640", &[0, 1]).of(Before::Nothing).says(GONE),
@@ -62,7 +62,7 @@ fn what_is_made_or_changed_is_the_one_that_was_made_or_found() {
 }
 
 #[test]
-fn what_is_removed_is_the_one_that_was_chosen() {
+fn removing_uses_the_segment_that_was_chosen() {
     const CHANGED: &[&str] = &["since it was chosen", "skipped 1 attached segment", "nothing to remove"];
     const LEFT: &[&str] = &["the command left ", "  segment 0x", "removed segment 0x", "shmget: File exists"];
     const LINES: &[Line] = &[
@@ -75,14 +75,14 @@ fn what_is_removed_is_the_one_that_was_chosen() {
         line("remove --not-in before --yes", &[0]).says(CHANGED).uses(Until::Listed),
         line("remove --orphaned --yes", &[0]).says(CHANGED).uses(Until::Listed),
         line("remove --all --include-attached --yes", &[0]).of(Before::Attached).says(CHANGED).uses(Until::Listed),
-        // What goes before guard lists the segments is no leak.
+        // A segment that is removed before guard lists the segments is no leak.
         line("guard --shared --remove -- ./rival make 42", &[0, 1]).of(Before::Nothing).says(LEFT).uses(Until::Listed),
     ];
     in_namespace(|ns| walk(ns, LINES, BOTH, own));
 }
 
 #[test]
-fn what_has_its_identifier_by_now_is_not_removed() {
+fn a_segment_that_reuses_the_identifier_is_not_removed() {
     const CHANGED: &[&str] =
         &["it changed since it was chosen", "the command left ", "  segment 0x", "removed segment 0x"];
     const NAMED: &[Line] =
@@ -92,9 +92,10 @@ fn what_has_its_identifier_by_now_is_not_removed() {
         line("remove --not-in before --yes", &[0]).says(CHANGED),
         line("guard --shared --remove -- ./rival make 42", &[1]).of(Before::Nothing).says(CHANGED),
     ];
-    // Behind the look by which it was chosen. Behind the last one there is no telling: the kernel removes by identifier.
+    // After the inspection that chose the segment. After the last inspection nobody can detect the change, because the
+    // kernel removes by identifier.
     let looked_up: fn(&Step) -> bool = |step| step.call == "shmctl" && step.nth == 1;
-    let listed: fn(&Step) -> bool = |step| own(step) && step.call == "read" && step.is_last_look;
+    let listed: fn(&Step) -> bool = |step| own(step) && step.call == "read" && step.is_last_read;
     in_namespace(|ns| {
         for (lines, chosen) in [(NAMED, looked_up), (LISTED, listed)] {
             walk(ns, lines, &[Act::Reuse], chosen);
@@ -103,7 +104,7 @@ fn what_has_its_identifier_by_now_is_not_removed() {
 }
 
 #[test]
-fn what_only_looks_touches_nothing() {
+fn commands_that_only_read_touch_nothing() {
     const LINES: &[Line] = &[
         line("stat 42", &[0, 3]),
         line("stat 42 -f json", &[0, 3]).of(Before::Attached),
@@ -122,9 +123,9 @@ fn what_only_looks_touches_nothing() {
 }
 
 #[test]
-fn the_demonstration_uses_its_own() {
+fn the_demo_uses_its_own_segments() {
     const SAYS: &[&str] = &["somebody has removed it", "the second process cannot attach segment 0x"];
     const LINES: &[Line] = &[line("demo", &[0, 1]).of(Before::Nothing).says(SAYS)];
-    // Its many looks at the table are for the eye.
+    // It reads the table many times, only for its output.
     in_namespace(|ns| walk(ns, LINES, BOTH, |step| step.call != "read"));
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_file_is_replaced_whole_and_is_its_owners_alone() {
+fn a_file_is_replaced_as_a_whole_and_is_private() {
     in_namespace(|ns| {
         segment(ns, 1, b"new");
         let seen = script(
@@ -16,7 +16,7 @@ fn a_file_is_replaced_whole_and_is_its_owners_alone() {
 }
 
 #[test]
-fn what_fails_leaves_nothing_beside_and_the_old_file_whole() {
+fn a_failure_keeps_the_old_file_and_leaves_no_other() {
     in_namespace(|ns| {
         segment(ns, 1, b"new");
         script(ns, "mkdir directory closed; ln -s nowhere dangling; ln -s loop loop; printf old > old");
@@ -34,7 +34,7 @@ fn what_fails_leaves_nothing_beside_and_the_old_file_whole() {
         cannot("dangling", "No such file or directory");
         cannot("loop", "Too many levels of symbolic links");
         cannot("closed/out", "Permission denied");
-        // There is nothing to be read.
+        // The offset is at the end, so there is nothing to read.
         ns.shmadm(["read", "1", "-o", "old", "--offset", "4"]).fails(1);
         ns.shmadm(["read", "2", "-o", "old"]).fails(3);
         assert_eq!((ns.run("ls", ["-AR"]), ns.run("cat", ["old"])), (before, "old".to_owned()));
@@ -65,14 +65,14 @@ fn a_device_and_a_fifo_are_written_in_place() {
         read(ns, ["1", "-o", "fifo"]);
         assert!(reader.0.wait().expect("its end").success() && contents(ns, "got") == bytes);
         assert_eq!(ns.run("stat", ["-c", "%F", "fifo"]), "fifo\n");
-        // The machine's own /dev/null is not risked: a mount point cannot be renamed over.
+        // Protects the machine's own /dev/null: rename(2) cannot replace a mount point.
         let seen = script(ns, "touch null; mount --bind /dev/null null; $0 read 1 -o null; stat -c %F null");
         assert_eq!(seen, "character special file\n");
     });
 }
 
 #[test]
-fn a_full_disk_leaves_the_old_file_whole() {
+fn a_full_disk_keeps_the_old_file() {
     in_namespace(|ns| {
         segment(ns, 1, &random(200_000));
         let seen = script(
@@ -85,10 +85,10 @@ fn a_full_disk_leaves_the_old_file_whole() {
 }
 
 #[test]
-fn an_inherited_descriptor_is_written_where_it_stands() {
+fn an_inherited_descriptor_is_written_at_its_position() {
     in_namespace(|ns| {
         segment(ns, 1, b"new");
-        // Neither replaced nor begun again, whatever the name is.
+        // The file is neither replaced nor truncated, whichever name the descriptor has.
         let seen = script(
             ns,
             "ln -s /dev/stdout link
@@ -98,7 +98,7 @@ fn an_inherited_descriptor_is_written_where_it_stands() {
         );
         let five = "old\nbefore\nnew\nafter\n".repeat(5);
         assert_eq!(seen, format!("{five}new\ncopy1\nlink\nout\n"));
-        // Descriptors of shmadm itself are not inherited ones.
+        // Descriptors that shmadm opened itself are not accepted.
         for descriptor in ["3", "4", "5", "99"] {
             let path = format!("/dev/fd/{descriptor}");
             let error = ns.shmadm(["read", "1", "-o", &path]).fails(1);
@@ -109,7 +109,7 @@ fn an_inherited_descriptor_is_written_where_it_stands() {
 }
 
 #[test]
-fn what_a_stranger_has_put_into_a_shared_directory_is_refused() {
+fn files_of_others_in_a_shared_directory_are_refused() {
     in_namespace_as_root(|ns| {
         segment(ns, 1, b"secret");
         script(ns, "mkdir shared private; chmod 1777 shared; chmod 0777 private");
@@ -120,14 +120,14 @@ fn what_a_stranger_has_put_into_a_shared_directory_is_refused() {
         assert_eq!(ended(stranger.args(["-c", make])).ok(), "");
         script(ns, "chmod 1777 shared; ln -s $PWD/shared/fifo mine; ln -s shared/file mine2");
         for planted in ["shared/fifo", "shared/file", "mine", "mine2"] {
-            // Nobody reads the FIFO: to open it would wait.
+            // Nobody reads the FIFO, so opening it would wait.
             let error = ended(ns.program("timeout").args(["30", shmadm_path()]).args(["read", "1", "-o", planted]));
             let cause = "it belongs to another user (uid 1234), in a directory where everybody can create files";
             let error = error.fails(1);
             assert!(error.starts_with(&format!("shmadm: cannot write {planted}: {cause}; ")), "{error}");
         }
         assert_eq!(ns.run("cat", ["shared/file"]), "old\n");
-        // A file of one's own, of the directory's owner, or in a directory that is not sticky.
+        // Permitted: an own file, a file of the directory's owner, and a directory that is not sticky.
         let seen = script(
             ns,
             "for file in shared/own private/file; do touch $file; $0 read 1 -o $file; cmp $file copy1; done

@@ -1,23 +1,23 @@
-//! The directory of `-o`, or what is in it, is swapped by somebody else between two steps of shmadm.
+//! Another user swaps the directory of `-o`, or a file in it, between two steps of shmadm.
 
 use std::path::Path;
 
 use super::*;
 use crate::support::is_open;
 
-/// What is swapped, when, and what holds after that.
+/// A swap, its moment, and the expected result.
 struct Swap {
-    /// What is named by `-o`.
+    /// The target of `-o`.
     target: &'static str,
-    /// The system call that is delayed, so that there is time.
+    /// The system call that is delayed, to leave time for the swap.
     delayed: &'static str,
-    /// Whether the delayed call is about to be made.
+    /// Returns whether the delayed call comes next.
     is_reached: fn(&Path) -> bool,
-    /// Done meanwhile, in the test's directory.
+    /// The shell command that swaps, in the test's directory.
     swap: &'static str,
-    /// The whole of standard error.
+    /// The complete standard error.
     error: &'static str,
-    /// A file and its contents, besides those of `victim/out`, which stay.
+    /// A file and its contents after that. `victim/out` must keep its own.
     file: (&'static str, &'static str),
 }
 
@@ -38,7 +38,7 @@ const SWAPS: [Swap; 3] = [
         error: "",
         file: ("kept/out", "old"),
     },
-    // The path by which the link's file was opened leads elsewhere, before that is looked up.
+    // The path through which the link's file was opened leads to another directory before it is resolved again.
     Swap {
         target: "link",
         delayed: "readlink",
@@ -70,10 +70,10 @@ fn a_directory_that_is_swapped_redirects_nothing() {
             let mut reader = Running(strace.arg(target).stderr(Stdio::piped()).spawn().expect("strace"));
             wait_until("shmadm has come there", || is_reached(&ns.path("")));
             ns.run("sh", ["-c", swap]);
-            let mut said = String::new();
-            reader.0.stderr.take().expect("a pipe").read_to_string(&mut said).expect("UTF-8");
+            let mut printed = String::new();
+            reader.0.stderr.take().expect("a pipe").read_to_string(&mut printed).expect("UTF-8");
             reader.0.wait().expect("its end");
-            assert_eq!(said, error, "{swap}");
+            assert_eq!(printed, error, "{swap}");
             assert_eq!(ns.run("cat", ["victim/out"]), "secret\n", "{swap}");
             assert_eq!(ns.run("cat", [kept]), contents, "{swap}");
             let names = ns.run("find", ["."]);

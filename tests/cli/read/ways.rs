@@ -1,4 +1,4 @@
-//! The two ways to the bytes, with privilege and without: the same bytes come out, in the same way it fails.
+//! Reading with privilege and without it takes two different ways: both give the same bytes and fail in the same cases.
 
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,19 +10,19 @@ use nix::sys::signal::kill;
 use super::*;
 use crate::support::{LITTLE_KIB, Need, huge_pages, huge_segment, needs, peak_kib, shmadm_path, skip};
 
-/// As somebody with privilege, if this test has it, and as somebody without.
+/// Returns a program as a user with privilege, if this test has it, and as a user without.
 fn both(ns: &Namespace, program: &str) -> [Command; 2] {
     [ns.program(program), ns.unprivileged(program)]
 }
 
 #[test]
-fn a_gibibyte_of_which_a_page_was_touched_stays_a_page() {
+fn reading_a_sparse_gibibyte_allocates_nothing() {
     const GIB: usize = 1 << 30;
     in_namespace(|ns| {
         needs(Need::Program("hexdump"));
         sparse_segment(ns, 1, GIB, &[0]);
         ns.open_to_all();
-        // What hexdump would print, which takes its time for a gibibyte.
+        // The output that hexdump would print. hexdump itself is slow for a gibibyte.
         let dump = "hexdump -C -n 4096 copy1 | head -n -1 > dump
              echo '00001000  00 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|' >> dump
              echo '*' >> dump; echo 40000000 >> dump";
@@ -42,9 +42,9 @@ fn a_gibibyte_of_which_a_page_was_touched_stays_a_page() {
 }
 
 #[test]
-fn whatever_they_are_written_to_they_are_the_same_bytes() {
+fn every_kind_of_output_gets_the_same_bytes() {
     in_namespace(|ns| {
-        // Holes and data, neither in whole pages at the ends, and more than is moved at once.
+        // Holes and data, no whole number of pages at the ends, and more bytes than shmadm moves at once.
         sparse_segment(ns, 1, 5 * MIB - 100, &[PAGE, 2 * MIB, 2 * MIB + PAGE, 5 * MIB - PAGE]);
         segment(ns, 2, &random(3 * MIB + 5));
         ns.open_to_all();
@@ -54,7 +54,7 @@ fn whatever_they_are_written_to_they_are_the_same_bytes() {
                 for line in [
                     &format!("$0 read $1 {part} | cmp - part"),
                     &format!("$0 read $1 {part} > out; cmp out part; rm out"),
-                    // sendfile(2) does not append.
+                    // sendfile(2) refuses a file that is opened for appending.
                     &format!("printf x > out; $0 read $1 {part} >> out; tail -c +2 out | cmp - part; rm out"),
                     &format!("$0 read $1 {part} -o out; cmp out part; rm out"),
                     &format!("mkfifo out; cat out > got & $0 read $1 {part} -o out; wait; cmp got part; rm out got"),
@@ -71,7 +71,7 @@ fn whatever_they_are_written_to_they_are_the_same_bytes() {
 }
 
 #[test]
-fn a_socket_gets_them_too() {
+fn a_socket_gets_the_same_bytes() {
     in_namespace(|ns| {
         let bytes = random(3 * MIB + 5);
         segment(ns, 1, &bytes);
@@ -99,14 +99,14 @@ fn a_pipe_is_enlarged_where_that_is_allowed() {
             let child = command.args(["read", "1"]).stdout(Stdio::piped()).spawn().expect("shmadm");
             let mut child = Running(child);
             let mut pipe = child.0.stdout.take().expect("a pipe");
-            // It fits, so that the end comes without a reader.
+            // All bytes fit into the pipe, so the command ends without a reader.
             wait_until("it ends", || child.0.try_wait().expect("its state").is_some());
             assert_eq!(size(&pipe), 1 << 20);
             let mut read = Vec::new();
             pipe.read_to_end(&mut read).expect("its output");
             assert!(read == bytes);
         }
-        // Not for what fits anyway.
+        // The pipe is not enlarged if the bytes fit.
         let mut child = ns.command(["read", "2"]).stdout(Stdio::piped()).spawn().expect("shmadm");
         assert!(child.wait().expect("its end").success());
         assert_eq!(size(&child.stdout.expect("a pipe")), 64 << 10);
@@ -114,8 +114,8 @@ fn a_pipe_is_enlarged_where_that_is_allowed() {
 }
 
 #[test]
-fn pipes_that_may_not_grow_serve_as_they_are() {
-    // A user whom no other test has: his pages in pipes are counted together (pipe(7), pipe-user-pages-soft).
+fn pipes_that_may_not_grow_are_used_unchanged() {
+    // A user of no other test: the pages in all pipes of a user are counted together (pipe(7), pipe-user-pages-soft).
     const PERL: &str = r#"my @pipes;
         for (1 .. 400) {
             pipe my $read, my $write or last;
@@ -137,7 +137,7 @@ fn pipes_that_may_not_grow_serve_as_they_are() {
 }
 
 #[test]
-fn a_reader_that_stops_or_leaves_is_waited_for_or_ends_it() {
+fn a_stopped_reader_is_waited_for_and_a_closed_pipe_ends_it() {
     in_namespace(|ns| {
         segment(ns, 1, &random(3 * MIB + 5));
         ns.open_to_all();
@@ -145,7 +145,7 @@ fn a_reader_that_stops_or_leaves_is_waited_for_or_ends_it() {
             let mut reader = Running(command.args(["read", "1"]).stdout(Stdio::piped()).spawn().expect("shmadm"));
             let state = || fs::read_to_string(format!("/proc/{}/stat", reader.pid())).expect("its state");
             let is = |state: String, letter: &str| state.rsplit(") ").next().expect("a state").starts_with(letter);
-            // Blocked within a call, then stopped and continued there.
+            // The command is blocked within a call, and then stopped and continued there.
             for (signal, then) in [(None, "S"), (Some(Signal::SIGSTOP), "T"), (Some(Signal::SIGCONT), "S")] {
                 signal.into_iter().for_each(|signal| kill(reader.pid(), signal).expect("the process"));
                 wait_until("it waits for its reader", || is(state(), then));
@@ -196,9 +196,9 @@ fn a_full_disk_is_an_error_on_both_ways() {
 #[test]
 fn a_large_segment_needs_little_memory() {
     in_namespace(|ns| {
-        // Zeros that are written are data.
+        // Written zeros are data, not holes.
         File::create(ns.path("copy1")).and_then(|file| file.set_len(64 << 20)).expect("a sparse file");
-        make(ns, 1, &(0..64).map(|n| (n * MIB, MIB)).collect::<Vec<_>>());
+        create(ns, 1, &(0..64).map(|n| (n * MIB, MIB)).collect::<Vec<_>>());
         assert_eq!(ns.row(0).expect("the segment").rss, (64 * MIB).to_string());
         let measure = ns.compile("measure");
         ns.open_to_all();
@@ -218,12 +218,12 @@ fn a_large_segment_needs_little_memory() {
 }
 
 #[test]
-fn a_huge_page_that_is_not_to_be_had_is_an_error_and_no_signal() {
+fn a_missing_huge_page_is_an_error_and_no_signal() {
     in_namespace_as_root(|ns| {
         if let Err(reason) = huge_segment(ns, 1) {
             skip(reason);
         }
-        // With privilege through the file of the segment, which takes no page.
+        // With privilege shmadm reads through the file of the segment, which allocates no page.
         let check = |read: Ended, zeros: &[u8], privileged: bool| match (read.code, huge_pages()) {
             (Some(0), there) => {
                 assert!(privileged || there != Some(false), "there is no page that could be read");
@@ -236,7 +236,7 @@ fn a_huge_page_that_is_not_to_be_had_is_an_error_and_no_signal() {
             }
         };
         let dump = b"00000000  00 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|\n*\n00200000\n";
-        // A page that is read once stays: this comes first.
+        // A page stays allocated after the first read, so the case without one comes first.
         ns.open_to_all();
         for (mut sh, privileged) in both(ns, "sh").into_iter().zip([true, false]) {
             let line = "rm -f out; $0 read 1 -o out || { status=$?; ls -A; exit $status; }; cat out; rm out";

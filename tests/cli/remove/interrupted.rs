@@ -1,4 +1,4 @@
-//! A signal comes in the middle of a removal: what is gone by then is told, and the rest is left alone.
+//! A signal in the middle of a removal: finished removals are reported, and the other segments stay.
 
 use std::fs;
 
@@ -15,13 +15,13 @@ fn tracee(strace: &Running) -> Option<Pid> {
     children.split_whitespace().next()?.parse().ok().map(Pid::from_raw)
 }
 
-/// What a process sleeps in.
+/// Returns the kernel function in which a process sleeps (/proc/PID/wchan).
 fn sleeps_in(pid: Pid) -> String {
     fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default()
 }
 
 #[test]
-fn what_is_gone_is_told_and_the_rest_is_left_alone() {
+fn finished_removals_are_reported_and_the_rest_stays() {
     in_namespace(|ns| {
         needs(Need::Strace);
         let names: Vec<_> = (1..=400).map(|key: i32| key.to_string()).collect();
@@ -31,7 +31,7 @@ fn what_is_gone_is_told_and_the_rest_is_left_alone() {
             (&["--all", "--yes", "-f", "json"], Signal::SIGTERM),
             (&[], Signal::SIGINT),
         ] {
-            make(ns, 1..=400);
+            create(ns, 1..=400);
             let mut strace = ns.program("strace");
             strace.args(["-f", "-qq", "--seccomp-bpf", "-o", "/dev/null"]);
             strace.args(["-e", "trace=shmctl", "-e", "inject=shmctl:delay_enter=2000"]);
@@ -45,13 +45,13 @@ fn what_is_gone_is_told_and_the_rest_is_left_alone() {
             assert_eq!(ended.signal, Some(signal as i32), "{options:?}: {ended:?}");
             let left = keys(ns).len();
             assert!(left > 0, "{options:?}");
-            let told = match options.contains(&"json") {
+            let report = match options.contains(&"json") {
                 true => {
                     serde_json::from_str::<Value>(&ended.out).expect("JSON")["removed"].as_array().map_or(0, Vec::len)
                 }
                 false => ended.out.lines().filter(|line| line.starts_with("removed segment 0x")).count(),
             };
-            assert_eq!(told + left, 400, "{options:?}");
+            assert_eq!(report + left, 400, "{options:?}");
             assert_eq!(ended.err, format!("shmadm: interrupted: {left} of 400 were not removed\n"), "{options:?}");
             ns.run("ipcrm", ["-a"]);
         }
@@ -59,11 +59,11 @@ fn what_is_gone_is_told_and_the_rest_is_left_alone() {
 }
 
 #[test]
-fn a_wait_that_is_interrupted_says_what_it_waited_for() {
+fn an_interrupted_wait_names_its_segments() {
     in_namespace(|ns| {
-        make(ns, [42, 43]);
+        create(ns, [42, 43]);
         let holder = ns.hold(["read", "42", "--hold"]);
-        for (line, told) in [
+        for (line, report) in [
             (
                 "remove 42 43 --wait",
                 "marked for destruction: segment 0x0000002a (id 0, 100 bytes), 1 attachment left: shmadm",
@@ -80,7 +80,7 @@ fn a_wait_that_is_interrupted_says_what_it_waited_for() {
             kill(remover.pid(), Signal::SIGTERM).expect("shmadm");
             let ended = remover.ended();
             assert_eq!((ended.signal, &*ended.err), (Some(15), ""), "{line}: {ended:?}");
-            assert!(ended.out.contains(told), "{line}: {ended:?}");
+            assert!(ended.out.contains(report), "{line}: {ended:?}");
         }
         assert_eq!(holder.end(Signal::SIGTERM), (None, Some(15)));
         assert!(ns.table().is_empty());

@@ -1,8 +1,8 @@
-//! Archives that were changed or cut.
+//! Changed and truncated archives.
 
 use super::*;
 
-/// Expects that nothing is made of these bytes.
+/// Expects that restore refuses these bytes and creates nothing.
 #[track_caller]
 fn refused(ns: &Namespace, bytes: &[u8], what: &str) {
     ns.file("bad", bytes);
@@ -16,7 +16,7 @@ fn refused(ns: &Namespace, bytes: &[u8], what: &str) {
 }
 
 #[test]
-fn a_byte_that_was_changed_anywhere_is_found() {
+fn a_changed_byte_anywhere_is_detected() {
     in_namespace(|ns| {
         let good = archive(ns);
         let mut change = |at: usize| {
@@ -24,7 +24,7 @@ fn a_byte_that_was_changed_anywhere_is_found() {
             bad[at] ^= 1 << fastrand::u32(0..8);
             refused(ns, &bad, &format!("byte {at} of {}", good.len()));
         };
-        // Each byte of the first header and some around every border of a block; and anywhere.
+        // Many bytes of the first header, some around every end of a block, and random ones.
         (0..512).step_by(5).for_each(&mut change);
         (0..good.len()).step_by(512).flat_map(|at| [at, at + 511]).for_each(&mut change);
         (0..200).map(|_| fastrand::usize(..good.len())).for_each(&mut change);
@@ -33,7 +33,7 @@ fn a_byte_that_was_changed_anywhere_is_found() {
 }
 
 #[test]
-fn an_archive_that_was_cut_or_goes_on_is_found() {
+fn a_truncated_or_extended_archive_is_detected() {
     in_namespace(|ns| {
         let good = archive(ns);
         for at in (0..good.len()).step_by(512).chain([1, 511, 513, good.len() - 1]) {
@@ -46,7 +46,7 @@ fn an_archive_that_was_cut_or_goes_on_is_found() {
 }
 
 #[test]
-fn what_is_no_archive_is_refused() {
+fn a_file_that_is_not_an_archive_is_refused() {
     in_namespace(|ns| {
         refused(ns, b"", "empty");
         refused(ns, &[0; 4096], "zeros");

@@ -1,4 +1,4 @@
-//! Archives that somebody made to do harm: their checksums are right.
+//! Malicious archives with correct checksums.
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use super::*;
 use crate::support::peak_kib;
 
-/// Members with these names and bytes, and a manifest with its checksum.
+/// Returns an archive of members with these names and bytes, and of a manifest with its checksum.
 fn forged(members: &[(String, Vec<u8>)], manifest: &Value) -> Vec<u8> {
     let text = serde_json::to_vec(manifest).expect("JSON");
     let sum = format!("{}  manifest.json\n", hex(&Sha256::digest(&text)));
@@ -63,7 +63,7 @@ fn member(name: &str, bytes: &[u8]) -> (String, Vec<u8>) {
 }
 
 #[test]
-fn what_cannot_be_is_refused_in_bounded_memory() {
+fn impossible_archives_are_refused_in_bounded_memory() {
     in_namespace(|ns| {
         let with = |field: &str, value: Value| {
             let mut one = segment(0, 100, &[]);
@@ -155,7 +155,7 @@ fn what_cannot_be_is_refused_in_bounded_memory() {
 }
 
 #[test]
-fn a_segment_that_is_too_large_for_the_kernel_is_a_failure_of_its_own() {
+fn a_segment_too_large_for_the_kernel_is_an_error_for_that_segment() {
     in_namespace(|ns| {
         let huge = segment(0, u64::MAX - 4096, &[]);
         let mut small = segment(1, 10, &[]);
@@ -171,7 +171,7 @@ fn a_segment_that_is_too_large_for_the_kernel_is_a_failure_of_its_own() {
 fn many_segments_take_little_memory() {
     in_namespace(|ns| {
         let measure = ns.compile("measure");
-        // 60,000 segments of one byte each, and none of them in the manifest.
+        // 60,000 segments of one byte each, none of them in the manifest.
         let members: Vec<_> = (0..60_000).map(|id| member(&format!("id-{id}/0"), b"x")).collect();
         ns.file("bad", forged(&members, &manifest(vec![])));
         let mut run = ns.program(measure);

@@ -4,7 +4,7 @@ use super::*;
 use crate::save::kept;
 
 #[test]
-fn what_was_removed_comes_back() {
+fn removed_segments_are_restored() {
     in_namespace(|ns| {
         for key in ["1", "2", "3"] {
             ns.shmadm(["write", key, &format!("text {key}"), "--create", "64K", "-m", &format!("60{key}")]).ok();
@@ -27,7 +27,7 @@ fn what_was_removed_comes_back() {
                 assert_eq!(ns.shmadm(["read", key, "-f", "string"]).ok(), format!("text {key}\n"));
             }
         }
-        // Named ones, of which one is attached.
+        // Segments named on the command line, one of them attached.
         ns.shmadm(["remove", "1", "4", "--save", "undo", "-q"]).ok();
         drop(holder);
         ns.shmadm(["restore", "undo", "-q"]).ok();
@@ -39,13 +39,13 @@ fn what_was_removed_comes_back() {
 }
 
 #[test]
-fn what_cannot_be_saved_is_not_removed() {
+fn a_segment_that_cannot_be_saved_is_not_removed() {
     in_namespace_as_root(|ns| {
         ns.open_to_all();
         for (key, mode) in [("1", "600"), ("2", "000")] {
             ns.shmadm_unprivileged(["create", key, "--size", "4K", "-m", mode, "-q"]).ok();
         }
-        // A disk that is full, and a directory that is not there.
+        // A full disk, and a missing directory.
         ns.run(
             "sh",
             ["-c", "mkdir full && mount -t tmpfs -o size=4k none full && head -c 4096 /dev/zero >full/file; true"],
@@ -56,7 +56,7 @@ fn what_cannot_be_saved_is_not_removed() {
         }
         ns.run("umount", ["full"]);
         assert_eq!(ns.table().len(), 2);
-        // Its owner may remove a segment of mode 0, but not read it.
+        // The owner may remove a segment with mode 0, but not read it.
         let removed = ns.shmadm_unprivileged(["remove", "--mine", "-y", "--save", "undo"]);
         assert_eq!((removed.code, removed.out.lines().count()), (Some(1), 1), "{removed:?}");
         assert!(removed.err.contains("cannot save segment 0x00000002 (id 1): permission denied"), "{removed:?}");

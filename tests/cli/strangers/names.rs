@@ -1,4 +1,4 @@
-//! Names of users and groups that are no names: in /etc/passwd and /etc/group of a mount namespace.
+//! Invalid names of users and groups, in /etc/passwd and /etc/group of a mount namespace.
 
 use nix::unistd::geteuid;
 
@@ -15,7 +15,7 @@ fn names() -> [Vec<u8>; 3] {
     ]
 }
 
-/// Has the owner of segments here be called this, and the group too.
+/// Gives the owner of segments here, and its group, this name.
 fn call(ns: &Namespace, name: &[u8]) {
     let uid = if ns.is_root { geteuid().as_raw() } else { 0 };
     ns.file("passwd", [name, format!(":x:{uid}:0::/:/bin/sh\n").as_bytes()].concat());
@@ -31,7 +31,7 @@ fn named(ns: &Namespace, line: &str) -> Command {
     sh
 }
 
-/// What such a line prints, which must end well.
+/// Returns the result of such a line, which must succeed.
 #[track_caller]
 fn shown(ns: &Namespace, line: &str) -> Ended {
     let run = ended(&mut named(ns, line));
@@ -57,19 +57,19 @@ fn no_name_steers_a_terminal_or_ends_a_line() {
                         let mut rows = csv::Reader::from_reader(&out.bytes[..]);
                         let row = rows.records().next().expect("a row").expect("a row");
                         let fields = row.iter().filter(|field| field.len() >= name.len()).count();
-                        // OWNER, USER, GROUP and the two of its maker.
+                        // OWNER, USER, GROUP, CUSER and CGROUP.
                         assert!(fields >= 5 && rows.records().next().is_none(), "{fields}");
                     }
                     _ => {}
                 }
             }
-            // In a line on standard error.
+            // The name in a line on standard error.
             let exists = ended(&mut named(ns, "exec $0 create 1 --size 1"));
             plain("create", exists.err.as_bytes(), 1);
-            let told = exists.fails(1);
-            let owner = told.split_once("owner e").and_then(|(_, rest)| rest.split_once("); use --exist-ok"));
-            assert!(owner.is_some_and(|(rest, _)| rest.len() >= name.len() - 1), "{told:.2000}");
-            // What is said of a name that there is not is said of what was typed: it comes from elsewhere too.
+            let message = exists.fails(1);
+            let owner = message.split_once("owner e").and_then(|(_, rest)| rest.split_once("); use --exist-ok"));
+            assert!(owner.is_some_and(|(rest, _)| rest.len() >= name.len() - 1), "{message:.2000}");
+            // The error for an unknown name repeats the typed word, which may come from another program.
             let mut unknown = ns.command(["list", "--owner"]);
             let unknown = ended(unknown.arg(OsStr::from_bytes(&name)).stdin(Stdio::null()));
             assert_eq!(unknown.code, Some(2), "{unknown:.2000?}");
@@ -79,7 +79,7 @@ fn no_name_steers_a_terminal_or_ends_a_line() {
 }
 
 #[test]
-fn metrics_are_metrics_whatever_the_owner_is_called() {
+fn metrics_are_valid_for_every_name_of_an_owner() {
     in_namespace(|ns| {
         ns.shmadm(["create", "1", "--size", "1"]).ok();
         let lines = ns.shmadm(["metrics"]).ok().lines().count();
@@ -96,12 +96,12 @@ fn metrics_are_metrics_whatever_the_owner_is_called() {
 }
 
 #[test]
-fn what_is_watched_is_told_in_a_line_each() {
+fn each_watched_event_is_one_line() {
     in_namespace(|ns| {
         for name in names() {
             call(ns, &name);
             for format in ["text", "jsonl"] {
-                // Made, changed and removed, with some looks between.
+                // The segment is created, changed and removed, with several polls in between.
                 let line = format!(
                     "$0 watch --source poll --for 2m --interval 10ms --count 3 -f {format} 2>err & until grep -q watching err; do sleep .01; done
                      $0 create 7 --size 1 -q >id; sleep .1; $0 set 7 --mode 640; sleep .1; $0 remove 7 -q; wait $!"
@@ -120,7 +120,7 @@ fn what_is_watched_is_told_in_a_line_each() {
 }
 
 #[test]
-fn a_leak_is_told_without_what_steers_a_terminal() {
+fn a_leak_is_reported_without_control_sequences() {
     const LEAK: &str = "perl -e 'shmget(7, 1, 01600) // die'";
     in_namespace(|ns| {
         for name in names() {

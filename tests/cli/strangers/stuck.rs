@@ -1,4 +1,4 @@
-//! Processes that do not answer, or answer without end.
+//! Processes that do not answer, or whose answer has no end.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Namespace, Need, Running, ended, in_namespace_as_root, needs, peak_kib, shmadm_path, skip};
 
-/// Much more than an answer takes: a quarter of a second is lost on a process that does not answer. The rest is for a
-/// loaded machine, on which other tests map much. Without an answer the wait has no end.
+/// Much longer than any command needs: shmadm gives up after a quarter of a second on a process that does not answer.
+/// The rest is for loaded machines. A command that waits for an answer would never end.
 const SOON: Duration = Duration::from_secs(20);
 
-/// Starts a program and waits until it says `ready`.
+/// Starts a program and waits until it prints `ready`.
 #[track_caller]
 fn ready(command: &mut Command) -> Running {
     let mut running = Running(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("a program"));
@@ -21,7 +21,7 @@ fn ready(command: &mut Command) -> Running {
 }
 
 #[test]
-fn a_process_stuck_in_the_kernel_stops_nobody() {
+fn a_process_stuck_in_the_kernel_blocks_no_command() {
     in_namespace_as_root(|ns| {
         if std::fs::File::options().read(true).write(true).open("/dev/fuse").is_err() {
             skip("needs /dev/fuse");
@@ -30,7 +30,7 @@ fn a_process_stuck_in_the_kernel_stops_nobody() {
         let (hungfs, victim) = (ns.compile("hungfs"), ns.compile("victim"));
         let (mount, out) = (ns.path("mount"), ns.path("out"));
         std::fs::create_dir(&mount).expect("a directory");
-        // The first reader locks the page, and the second one sticks in mmap(2) with its memory map locked.
+        // The first reader locks the page, and the second one blocks in mmap(2) with its memory map locked.
         let script = r#"await() { n=0; while ! eval "$1"; do n=$((n + 1)); [ $n -lt 300 ] || exit 1; sleep 0.1; done; }
             "$1" "$3" 60 >/dev/null & server=$!
             mount=$3 out=$4
@@ -74,7 +74,7 @@ fn a_process_stuck_in_the_kernel_stops_nobody() {
     });
 }
 
-/// What a command takes, in KiB, and how long.
+/// Returns the memory of a command, in KiB, and its duration.
 #[track_caller]
 fn measured(ns: &Namespace, words: &str) -> (u64, Duration) {
     let begun = Instant::now();

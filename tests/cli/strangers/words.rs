@@ -1,8 +1,8 @@
-//! Words of the command line that a script passes on from somebody else.
+//! Words of the command line that a script passes on from another user.
 
 use crate::support::{in_namespace, on_terminal};
 
-/// Command lines of a shell that all fail; `$W` is the stranger's.
+/// Shell command lines that all fail. `$W` is the other user's word.
 const LINES: &[&str] = &[
     r#"remove "$W""#,
     r#"read "$W""#,
@@ -35,7 +35,7 @@ const LINES: &[&str] = &[
     r#"metrics "$W""#,
 ];
 
-/// Without the sequences that choose a colour, which are ours.
+/// Removes shmadm's own colour sequences.
 fn uncolored(text: &str) -> String {
     let mut parts = text.split("\x1b[");
     let first = parts.next().unwrap_or_default().to_owned();
@@ -48,7 +48,7 @@ fn uncolored(text: &str) -> String {
 }
 
 #[test]
-fn a_word_that_a_stranger_chose_is_repeated_visibly() {
+fn a_foreign_word_is_repeated_in_visible_characters() {
     in_namespace(|ns| {
         let set = r"W=$(printf '\033]0;pwned\a\r\n\tq\377\342\200\256\033[2J')";
         for line in LINES {
@@ -57,7 +57,7 @@ fn a_word_that_a_stranger_chose_is_repeated_visibly() {
             let plain = uncolored(&out);
             assert!(plain.chars().all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'), "{line}: {out:?}");
         }
-        // It is repeated, indeed, byte by byte where it is no text.
+        // The error repeats the word. Bytes that are no text are escaped.
         let shown = r"\x1b]0;pwned\x07\x0d\x0a\x09q\xff\xe2\x80\xae\x1b[2J";
         for line in ["remove \"$W\"", "create 1 --from \"$W\"", "list --not-in \"$W\"", "metrics -o \"/$W/x\""] {
             let out = on_terminal(ns, "cols 80", &format!("{set}; $SHMADM {line} || :"));

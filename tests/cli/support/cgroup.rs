@@ -1,4 +1,4 @@
-//! Memory cgroups that a test makes, and that go with it.
+//! Memory cgroups of a test, removed with it.
 
 use std::fs;
 use std::io;
@@ -15,23 +15,23 @@ pub(crate) struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes a cgroup at the root of the hierarchy with the memory controller. Where that is not permitted, the test is
-    /// skipped.
+    /// Creates a cgroup at the root of the hierarchy with the memory controller. Skips the test if that is not
+    /// permitted.
     pub(crate) fn new(name: &str) -> Cgroup {
         let Some(root) = root() else { skip("the memory cgroups are not mounted") };
         let path = format!("/shmadm-test-{name}-{:08x}", fastrand::u32(..));
-        Cgroup::make(&root, path).unwrap_or_else(|error| skip(format!("cannot make a memory cgroup: {error}")))
+        Cgroup::create(&root, path).unwrap_or_else(|error| skip(format!("cannot make a memory cgroup: {error}")))
     }
 
-    /// Makes a cgroup below this one.
+    /// Creates a cgroup below this one.
     pub(crate) fn below(&self, name: &str) -> Cgroup {
-        // Version 2 has to be told; version 1 has no such file.
+        // Version 2 needs this; version 1 has no such file.
         let _ = fs::write(self.directory.join("cgroup.subtree_control"), "+memory");
         let root = self.directory.ancestors().nth(self.path.matches('/').count()).expect("the root").to_owned();
-        Cgroup::make(&root, format!("{}/{name}", self.path)).expect("a cgroup")
+        Cgroup::create(&root, format!("{}/{name}", self.path)).expect("a cgroup")
     }
 
-    fn make(root: &Path, path: String) -> io::Result<Cgroup> {
+    fn create(root: &Path, path: String) -> io::Result<Cgroup> {
         let directory = root.join(&path[1..]);
         fs::create_dir(&directory)?;
         Ok(Cgroup { directory, path })
@@ -42,7 +42,7 @@ impl Cgroup {
         self.directory.join("cgroup.procs")
     }
 
-    /// Removes it, once its processes have ended.
+    /// Removes the cgroup once its processes have ended.
     #[track_caller]
     pub(crate) fn remove(self) {
         wait_until("the cgroup is empty", || fs::remove_dir(&self.directory).is_ok());
@@ -51,7 +51,7 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // Processes that the test has killed may not be gone yet.
+        // Processes that the test has killed may still be ending.
         for _ in 0..500 {
             match fs::remove_dir(&self.directory) {
                 Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
@@ -60,12 +60,12 @@ impl Drop for Cgroup {
                 _ => return,
             }
         }
-        // A cgroup that stays is a mistake of the test: something in it was not ended first.
+        // A cgroup that cannot be removed is a mistake of the test: it has not ended a process in it.
         assert!(std::thread::panicking(), "{} is still in use", self.path);
     }
 }
 
-/// Where the hierarchy with the memory controller is mounted whole.
+/// Returns the mount point of the complete hierarchy with the memory controller.
 fn root() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
     let of = |kind: &str, option: &str| {

@@ -1,12 +1,12 @@
-//! Programs that have ended: their exit status and their output, and what a test expects of both.
+//! Ended programs: exit status, output, and what a test expects of them.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-/// How a program ended, and what it printed.
+/// The exit status and the output of a program.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// Its exit status, unless a signal ended it.
+    /// The exit status, unless a signal ended the program.
     pub code: Option<i32>,
     pub signal: Option<i32>,
     pub out: String,
@@ -29,7 +29,7 @@ impl Ended {
         serde_json::from_str(&self.out).expect("JSON")
     }
 
-    /// Expects this exit status and one line of complaint from shmadm itself, which it returns.
+    /// Expects this exit status and one line of error from shmadm itself. Returns this line.
     #[track_caller]
     pub(crate) fn fails(self, code: i32) -> String {
         assert_eq!(self.code, Some(code), "{self:?}");
@@ -37,8 +37,8 @@ impl Ended {
         self.err
     }
 
-    /// Expects a usage error: exit status 2, nothing on standard output but the error in JSON, and a complaint, which it
-    /// returns.
+    /// Expects a usage error: exit status 2, nothing on standard output but the error in JSON, and an error message.
+    /// Returns the message.
     #[track_caller]
     pub(crate) fn usage_error(self) -> String {
         assert_eq!(self.code, Some(2), "{self:?}");
@@ -76,7 +76,7 @@ pub(crate) fn ended(command: &mut Command) -> Ended {
     command.output().unwrap_or_else(|error| panic!("{command:?}: {error}")).into()
 }
 
-/// Runs a command to its end with these bytes on its standard input, a pipe. It need not read them.
+/// Runs a command to its end with these bytes in a pipe as its standard input. It need not read them.
 #[track_caller]
 pub(crate) fn with_input(command: &mut Command, input: &[u8]) -> Ended {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

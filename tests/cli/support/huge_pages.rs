@@ -1,15 +1,19 @@
-//! Huge pages, which a machine may have or not.
+//! Huge pages, which not every machine has.
 
 use super::{Namespace, ended};
 
-/// Makes a segment of 2 MiB in huge pages, for everyone. It may have no pages to back it.
+/// Creates a segment of 2 MiB in huge pages, with mode 0666. No pages are reserved for it.
 ///
-/// # Errors
-/// Why not, if there can be no such segment.
+/// # Errors Fails with the reason if no such segment can be created.
 pub(crate) fn huge_segment(ns: &Namespace, key: i32) -> Result<(), String> {
     // IPC_CREAT, SHM_HUGETLB and SHM_NORESERVE.
-    let made = ended(ns.program("perl").args(["-e", "shmget($ARGV[0], 2 << 20, 015666) // die $!", &key.to_string()]));
-    if made.code == Some(0) { Ok(()) } else { Err(format!("cannot make a segment of huge pages: {}", made.err.trim())) }
+    let created =
+        ended(ns.program("perl").args(["-e", "shmget($ARGV[0], 2 << 20, 015666) // die $!", &key.to_string()]));
+    if created.code == Some(0) {
+        Ok(())
+    } else {
+        Err(format!("cannot make a segment of huge pages: {}", created.err.trim()))
+    }
 }
 
 /// Returns whether there are huge pages of 2 MiB: `true` if enough for every test, `false` if none at all, `None` if

@@ -1,4 +1,4 @@
-//! A private IPC namespace for a test, with a directory, and the programs that run there.
+//! A private IPC namespace for a test, its directory, and programs that run there.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,16 @@ use tempfile::TempDir;
 use super::needs::{INSIDE, Need, name_of, needs, report_again, skip, skippable_as};
 use super::{Ended, Row, Running, ended, rows, shmadm_path, wait_until, with_input};
 
-/// An empty IPC namespace, whose identifiers begin at 0, and a directory. Both go with the test.
+/// An empty IPC namespace, whose identifiers begin at 0, and a directory. Both are removed with the test.
 pub(crate) struct Namespace {
     directory: TempDir,
-    /// Whether this is the machine's root, who can act as several users. Otherwise one user is root in a user namespace.
+    /// Whether the test runs as the machine's root, who can act as several users. Otherwise one user is root in a user
+    /// namespace.
     pub is_root: bool,
 }
 
 /// Runs a test in a private IPC namespace: as root with unshare(2) in this thread, else in a copy of the test program
-/// under `unshare --user`. Where neither is permitted, the test is skipped.
+/// under `unshare --user`. Skips the test if neither is permitted.
 pub(crate) fn in_namespace<F: FnOnce(&Namespace)>(test: F) {
     let name = name_of::<F>();
     skippable_as(&name, || run(&name, test));
@@ -65,7 +66,8 @@ fn in_user_namespace(name: &str) {
 }
 
 impl Namespace {
-    /// What marks an attachment that shmadm cannot prove: only the machine's root can ask for the inode's owner.
+    /// Returns the mark of an attachment that shmadm cannot verify. Only the machine's root can verify the owner of the
+    /// inode.
     pub(crate) fn doubt(&self) -> &'static str {
         if self.is_root { "" } else { "?" }
     }
@@ -75,14 +77,14 @@ impl Namespace {
         self.directory.path().join(name)
     }
 
-    /// Makes a file below the test's own directory.
+    /// Creates a file below the test's own directory.
     pub(crate) fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, contents).expect("a file");
         path
     }
 
-    /// Runs shmadm to its end, with nothing on its standard input.
+    /// Runs shmadm to its end with an empty standard input.
     #[track_caller]
     pub(crate) fn shmadm<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Ended {
         ended(self.command(args).stdin(Stdio::null()))
@@ -94,7 +96,7 @@ impl Namespace {
         with_input(&mut self.command(args), input)
     }
 
-    /// Runs shmadm as somebody without any privilege: as root uid and gid 1234, else this user without capabilities.
+    /// Runs shmadm as a user without any privilege: as root uid and gid 1234, else this user without capabilities.
     #[track_caller]
     pub(crate) fn shmadm_unprivileged<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Ended {
         let mut command = self.unprivileged(shmadm_path());
@@ -142,7 +144,7 @@ impl Namespace {
         ended.out
     }
 
-    /// Starts shmadm and waits until it says on standard error that it holds the attachment.
+    /// Starts shmadm and waits until standard error says that it holds the attachment.
     #[track_caller]
     pub(crate) fn hold<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Running {
         let log = self.path(&format!("hold-{}", fastrand::u64(..)));
@@ -156,7 +158,7 @@ impl Namespace {
     /// Returns the rows of the kernel's own table.
     #[track_caller]
     pub(crate) fn table(&self) -> Vec<Row> {
-        // The table is that of the thread which opens it, and this thread is in the test's namespace.
+        // The kernel shows the table of the opening thread, and this thread is in the test's namespace.
         rows(&std::fs::read_to_string("/proc/sysvipc/shm").expect("the kernel's table"))
     }
 
@@ -182,7 +184,7 @@ impl Namespace {
         copy
     }
 
-    /// Makes the test's directory and what is in it usable by everyone, for tests of two users.
+    /// Gives every user access to the test's directory and its contents, for tests of two users.
     pub(crate) fn open_to_all(&self) {
         self.run("chmod", [OsStr::new("-R"), OsStr::new("a+rwX"), self.directory.path().as_os_str()]);
     }

@@ -1,5 +1,5 @@
-//! What a test needs from the machine. Each question is asked once for a run of the tests. A test whose need is not met
-//! is skipped: it ends at that point, and its name and the reason are printed and counted.
+//! The requirements of a test on the machine. Each is checked once for a run of the tests. A test with an unmet
+//! requirement is skipped: it ends at that point, and its name and the reason are printed and counted.
 //!
 //! `cargo test` prints the count at its end (tests/skipped.rs). With `SHMADM_TEST_STRICT=1` a skipped test fails; with
 //! `SHMADM_TEST_STRICT=but-root` it fails unless it is skipped because it needs root.
@@ -15,11 +15,11 @@ use std::sync::{Mutex, PoisonError};
 
 /// Set in the copy of the test program that runs inside a user namespace.
 pub(super) const INSIDE: &str = "SHMADM_TEST_INSIDE";
-/// The file that collects what was skipped. Without it, a file in the target directory for each run of cargo.
+/// The file that collects skipped tests. Default: a file in the target directory for each run of cargo.
 const SKIPS: &str = "SHMADM_TEST_SKIPS";
 /// Makes a skipped test a failure.
 const STRICT: &str = "SHMADM_TEST_STRICT";
-/// What the reason begins with where only root can run a test.
+/// The beginning of the reason if only root can run a test.
 const NEEDS_ROOT: &str = "needs root";
 
 /// Something that a machine may lack.
@@ -88,7 +88,7 @@ pub(super) fn skippable_as(name: &str, test: impl FnOnce()) {
     }
 }
 
-/// Passes on what a copy of the test program in a user namespace has reported as skipped on standard error.
+/// Reports again the skipped tests on the standard error of a copy of the test program in a user namespace.
 pub(super) fn report_again(stderr: &str) {
     stderr.lines().filter(|line| line.starts_with("SKIPPED ")).for_each(report);
 }
@@ -96,7 +96,7 @@ pub(super) fn report_again(stderr: &str) {
 /// Unwinds from a test that is skipped.
 struct Skipped(String);
 
-/// Why this need is not met, if it is not.
+/// Returns the reason why a need is not met, or `None` if it is met.
 fn missing(need: Need) -> Option<String> {
     static ASKED: Mutex<BTreeMap<String, Option<String>>> = Mutex::new(BTreeMap::new());
     let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,7 +107,7 @@ fn ask(need: Need) -> Option<String> {
     match need {
         Need::Root if std::env::var_os(INSIDE).is_some() => Some(NEEDS_ROOT.into()),
         Need::Root => (!nix::unistd::geteuid().is_root()).then(|| NEEDS_ROOT.into()),
-        // Debian's minimum has perl without most of its modules.
+        // A minimal Debian has perl without most of its modules.
         Need::Program("perl") => failure("perl", &["-MIPC::SysV", "-MPOSIX", "-e", "1"])
             .map(|_| "perl is not installed with all its modules".into()),
         Need::Program(program) => (!is_installed(program)).then(|| format!("{program} is not installed")),
@@ -118,7 +118,7 @@ fn ask(need: Need) -> Option<String> {
     }
 }
 
-/// What a program complained about if it failed.
+/// Returns the error message of a program if it fails.
 fn failure(program: &str, args: &[&str]) -> Option<String> {
     match Command::new(program).args(args).output() {
         Err(error) => Some(format!("{program}: {error}")),
@@ -129,10 +129,10 @@ fn failure(program: &str, args: &[&str]) -> Option<String> {
 
 /// Prints and counts a line about a skipped test, or fails.
 fn report(line: &str) {
-    // libtest captures what println! and eprintln! print, and shows it for failed tests alone.
+    // libtest captures the output of println! and eprintln!, and shows it only for failed tests.
     std::io::stderr().write_all(format!("{line}\n").as_bytes()).expect("standard error");
     if std::env::var_os(INSIDE).is_some() {
-        // Read from standard error by the test program outside.
+        // The outer test program reads this from standard error.
         return;
     }
     let given = std::env::var_os(SKIPS).map(PathBuf::from);

@@ -1,4 +1,4 @@
-//! The program under test, at a place that every user can reach.
+//! The program under test, at a path that every user can reach.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -34,8 +34,8 @@ fn copied(program: &str) -> String {
         .tempdir()
         .expect("a directory")
         .keep();
-    // This shell ends when its standard input does: when the last process that has the other end, this one, is gone.
-    // Nothing else runs at the end of a test program, and nothing at all when a signal ends it.
+    // This shell ends when its standard input ends: when this process, the last one with the other end, is gone. A test
+    // program cannot run code at its end, least of all when a signal ends it.
     let remover = Command::new("sh")
         .args(["-c", "trap '' HUP INT QUIT TERM; cat; rm -r \"$0\""])
         .arg(&directory)

@@ -1,13 +1,12 @@
-//! What programs of tests/programs say.
+//! Results of programs in tests/programs.
 
 use super::Ended;
 
-/// What a command may have resident, in KiB, whatever the size of the segment. Most of it is the program itself, and
-/// more than in a release.
+/// The permitted resident memory of a command in KiB, for segments of any size. Most of it is the program itself, which
+/// is larger than in a release.
 pub(crate) const LITTLE_KIB: u64 = 24 << 10;
 
-/// What `measure` (tests/programs/measure.c) said of a program that ended well: how much of it was resident at most, in
-/// KiB.
+/// Returns the peak resident memory, in KiB, from `measure` (tests/programs/measure.c), whose program must succeed.
 #[track_caller]
 pub(crate) fn peak_kib(measured: &Ended) -> u64 {
     assert_eq!(measured.code, Some(0), "{measured:?}");

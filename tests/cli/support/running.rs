@@ -1,4 +1,4 @@
-//! Programs that run beside a test, and waiting for what they do.
+//! Programs that run beside a test, and waiting for their effects.
 
 use std::fs;
 use std::io::Read;
@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use super::{Ended, Namespace, ended, shmadm_path};
 
-/// A process that is ended with the test, however that ends.
+/// A process that is killed at the end of the test, also if the test fails.
 pub(crate) struct Running(pub Child);
 
 impl Running {
@@ -25,17 +25,17 @@ impl Running {
     pub(crate) fn end(mut self, signal: Signal) -> (Option<i32>, Option<i32>) {
         use std::os::unix::process::ExitStatusExt;
         kill(self.pid(), signal).expect("the process");
-        // A process that inherits an ignored SIGINT from whoever runs the tests would never end.
+        // With an ignored SIGINT inherited from the user's shell the process would never end.
         wait_until(&format!("{signal} ends it"), || self.0.try_wait().expect("its state").is_some());
         let status = self.0.wait().expect("its end");
         (status.code(), status.signal())
     }
 
-    /// Waits for its end, and returns what it printed.
+    /// Waits for its end. Returns its output.
     #[track_caller]
     pub(crate) fn ended(mut self) -> Ended {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        // One after the other: standard error is short enough for the pipe.
+        // Reads one stream after the other: standard error is short enough for the pipe.
         self.0.stdout.take().map(|mut stream| stream.read_to_end(&mut stdout).expect("its output"));
         self.0.stderr.take().map(|mut stream| stream.read_to_end(&mut stderr).expect("its complaints"));
         Output { status: self.0.wait().expect("its end"), stdout, stderr }.into()
@@ -61,7 +61,7 @@ pub(crate) fn children(pid: Pid) -> Vec<Pid> {
 #[track_caller]
 pub(crate) fn state_of(pid: i32) -> String {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
-    // The name is in parentheses, and may have any characters.
+    // The name in parentheses may contain any character.
     let (_, state) = stat.rsplit_once(") ").expect("a state");
     state[..1].to_owned()
 }
@@ -76,7 +76,7 @@ pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// What this line of sh prints on a terminal with these settings of stty, without carriage returns.
+/// Returns the output of a line of sh on a terminal with these settings of stty, without carriage returns.
 #[track_caller]
 pub(crate) fn on_terminal(ns: &Namespace, settings: &str, line: &str) -> String {
     let mut script = ns.program("script");

@@ -1,4 +1,4 @@
-//! Hints where a word is almost right, and usage errors in our own form.
+//! Hints for words that are almost right, and the form of usage errors.
 
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ fn a_key_that_no_segment_has_is_explained() {
         assert!(missed.ends_with("id:1 had this key and is marked for destruction\n"), "{missed}");
         let missed = ns.shmadm(["stat", "0x7fabcdef"]).fails(3);
         assert!(missed.contains("`shmadm list` shows those that exist"), "{missed}");
-        // A decimal key is shown in both forms, also where the segment exists.
+        // A decimal key is shown in both forms, also if its segment exists.
         ns.shmadm(["create", "5678", "-s", "4K", "-q"]).ok();
         let short = ns.shmadm(["attach-write", "5678", "x", "--offset", "9999"]).fails(1);
         assert!(short.contains("segment 0x0000162e (5678, id "), "{short}");
@@ -54,12 +54,12 @@ fn words_that_are_almost_right_are_usage_errors_with_a_hint() {
             ("list --orphan", "did you mean '--orphaned'?"),
             ("list --leaked", "see `shmadm list --help`"),
         ] {
-            let said = ns.shmadm(words.split(' '));
-            assert_eq!((said.code, said.err.lines().count()), (Some(2), 1), "{said:?}");
-            assert!(said.err.starts_with("shmadm: ") && said.err.contains(hint), "{said:?}");
+            let failed = ns.shmadm(words.split(' '));
+            assert_eq!((failed.code, failed.err.lines().count()), (Some(2), 1), "{failed:?}");
+            assert!(failed.err.starts_with("shmadm: ") && failed.err.contains(hint), "{failed:?}");
         }
-        let said = ns.shmadm(["list", "-f", "json", "--leaked"]);
-        let json: Value = serde_json::from_str(&said.out).expect("JSON");
-        assert_eq!((said.code, said.err.clone()), (Some(2), line_of(&json["error"])), "{said:?}");
+        let failed = ns.shmadm(["list", "-f", "json", "--leaked"]);
+        let json: Value = serde_json::from_str(&failed.out).expect("JSON");
+        assert_eq!((failed.code, failed.err.clone()), (Some(2), line_of(&json["error"])), "{failed:?}");
     });
 }

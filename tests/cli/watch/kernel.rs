@@ -6,10 +6,10 @@ use std::sync::{PoisonError, RwLock};
 use super::*;
 use crate::support::{ended, skip};
 
-/// The rings have the calls of all namespaces. The test that fills them runs alone.
+/// The ring buffers have the calls of all namespaces, so the test that fills them runs alone.
 static RINGS: RwLock<()> = RwLock::new(());
 
-/// Runs a test as root, on a machine whose kernel can be listened to.
+/// Runs a test as root, on a machine with the kernel's tracepoints.
 fn with_tracepoints<F: FnOnce(&Namespace)>(test: F) {
     let _shared = RINGS.read().unwrap_or_else(PoisonError::into_inner);
     listening(test);
@@ -31,15 +31,15 @@ fn listen(ns: &Namespace, words: &str) -> Watch {
     Watch::start(ns, &format!("--source kernel -f jsonl {words}"))
 }
 
-/// Event, pid and cause of each record.
-fn told(lines: &[String]) -> Vec<(String, i64, String)> {
+/// Returns event, pid and cause of each record.
+fn summaries(lines: &[String]) -> Vec<(String, i64, String)> {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let tell =
         |record: &Value| (text(&record["event"]), record["actor"]["pid"].as_i64().unwrap_or(0), text(&record["cause"]));
     records(lines).iter().map(tell).collect()
 }
 
-/// A process that talks, with the lines that it has written.
+/// A process with its lines of standard output.
 struct Talker {
     running: Running,
     lines: BufReader<std::process::ChildStdout>,
@@ -73,8 +73,8 @@ fn three_hundred_segments_as_fast_as_they_come() {
         other.line();
         let watch = listen(ns, "");
         let there = listen(ns, &format!("--ns {}", other.pid()));
-        let everywhere = listen(ns, "--all-namespaces");
-        // At the same time, in another namespace.
+        let all_namespaces = listen(ns, "--all-namespaces");
+        // The same in another namespace, at the same time.
         let program = program.to_str().expect("a path");
         let mut stranger = ns.program("nsenter");
         let stranger = stranger.args(["--ipc", "--target", &other.pid().to_string(), program, "300"]);
@@ -91,24 +91,24 @@ fn three_hundred_segments_as_fast_as_they_come() {
                 .take(1200)
                 .map(|(event, cause)| (event.to_string(), pid, cause.to_string()))
                 .collect();
-            assert_eq!(told(&lines), expected);
+            assert_eq!(summaries(&lines), expected);
             for (index, record) in records(&lines).iter().enumerate() {
                 assert_eq!(record["source"], "kernel");
-                // It may be gone before it is looked at: then its user is not known, but never another one.
+                // The process may have ended before it is inspected. Then its user is unknown, but never wrong.
                 assert!(record["actor"]["user"] == "root" || record["actor"]["user"].is_null(), "{record}");
                 let command = record["actor"]["command"].as_str().expect("a command");
                 assert!(command == "[hundreds]" || command == format!("{program} 300"), "{command}");
                 assert_eq!(record["segment"]["size"], 4096);
-                // Removed, it has the key that it had: nobody had it attached.
+                // An unattached segment keeps its key when it is removed.
                 assert_eq!(record["segment"]["key"], format!("{:#010x}", 0x1000 + index / 4));
             }
             assert_eq!(watch.end().len(), 1200);
         }
-        // Both namespaces, each by its number.
+        // Records of both namespaces, each with its number.
         let inode = |path: String| fs::read_link(path).expect("a namespace").to_string_lossy().into_owned();
         let ours = inode("/proc/thread-self/ns/ipc".into());
         let theirs = inode(format!("/proc/{}/ns/ipc", other.pid()));
-        let lines = everywhere.end();
+        let lines = all_namespaces.end();
         for (namespace, pid) in [(ours, pid), (theirs, stranger)] {
             let of = |record: &&Value| format!("ipc:[{}]", record["segment"]["ns"]) == namespace;
             let records = records(&lines);
@@ -138,13 +138,13 @@ fn each_event_has_its_actor() {
             event("detached", child, "exit"),
             event("detached", child, "exit"),
         ];
-        // vfork(2) gave nothing to the child, and execve(2) took nothing.
+        // vfork(2) and execve(2) cause no wrong events.
         let lines = watch.wait_for(expected.len());
-        assert_eq!(told(&lines), expected);
+        assert_eq!(summaries(&lines), expected);
         let counts = records(&lines).iter().map(|record| record["segment"]["nattch"].clone()).collect::<Vec<_>>();
         assert_eq!(counts, [1, 2, 3, 4, 5, 4, 3, 2]);
 
-        // munmap(2) is no call on a segment: the table shows it.
+        // munmap(2) has no tracepoint for segments; the table shows the detach.
         writeln!(holder.running.0.stdin.as_mut().expect("a pipe")).expect("the program");
         assert_eq!(holder.line(), "unmapped");
         let lines = watch.wait_for(expected.len() + 1);
@@ -152,7 +152,7 @@ fn each_event_has_its_actor() {
         assert_eq!((&last["event"], &last["source"]), (&json!("detached"), &json!("poll")));
         assert_eq!((&last["actor"], &last["segment"]["nattch"]), (&Value::Null, &json!(1)));
 
-        // Another owner, who removes it; then it goes with its holder.
+        // Sets another owner, who removes the segment. It is destroyed when the attached process ends.
         let before = lines.len();
         ns.shmadm(["set", "42", "--owner", "1234", "--mode", "600"]).ok();
         let remover = "shmctl(shmget(42, 0, 0) // die, 0, 0) or die; $| = 1; print qq(removed\n); <STDIN>";
@@ -164,7 +164,8 @@ fn each_event_has_its_actor() {
         let lines = watch.end();
         let records = &records(&lines)[before..];
         let [changed, marked, detached, removed] = records else { panic!("{records:?}") };
-        let words: Vec<_> = told(&lines)[before..].iter().map(|(event, _, cause)| format!("{event} {cause}")).collect();
+        let words: Vec<_> =
+            summaries(&lines)[before..].iter().map(|(event, _, cause)| format!("{event} {cause}")).collect();
         assert_eq!(words, ["changed shmctl", "marked shmctl", "detached exit", "removed exit"]);
         assert_eq!((&changed["before"]["uid"], &changed["segment"]["uid"]), (&json!(0), &json!(1234)));
         assert_eq!((&changed["segment"]["mode"], &changed["actor"]["uid"]), (&json!("0600"), &json!(0)));
@@ -184,7 +185,7 @@ fn lines_of_the_kernels_events() {
         let script = "$id = shmget(42, 65536, 01604) // die; shmwrite($id, 'x', 0, 1) or die; shmget(42, 1, 03600) \
                       and die; print $$";
         let pid = ns.run("perl", ["-e", script]);
-        // The owner is read from the segment, so each step waits until the one before was reported.
+        // The owner is read from the segment, so each step waits for the report on the previous one.
         watch.wait_for(4);
         ns.shmadm(["set", "42", "--owner", "1234"]).ok();
         watch.wait_for(5);
@@ -263,7 +264,7 @@ fn named_segments_alone() {
 #[test]
 fn nothing_is_left_behind_or_seen_by_others() {
     with_tracepoints(|ns| {
-        // All mounts, and what tracefs says of events, in a mount namespace of the test's own.
+        // The state of all mounts and of the events in tracefs, in the test's own mount namespace.
         let look = || {
             let script = "mount -t tracefs none /mnt && cd /mnt && \
                           cat tracing_on current_tracer set_event events/enable events/syscalls/*shm*/enable \
@@ -299,13 +300,13 @@ fn it_needs_no_sysfs_and_says_which_file_is_missing() {
 }
 
 #[test]
-fn who_may_not_listen_looks_and_is_told_what_root_would_see() {
+fn without_permission_it_polls_and_says_what_root_would_see() {
     in_namespace_as_root(|ns| {
         ns.open_to_all();
-        let looked = ns.shmadm_unprivileged(["watch", "--for", "0s"]);
-        assert_eq!(looked.code, Some(0), "{looked:?}");
-        let lines: Vec<_> = looked.err.lines().collect();
-        let [reason, announced] = lines[..] else { panic!("{looked:?}") };
+        let polled = ns.shmadm_unprivileged(["watch", "--for", "0s"]);
+        assert_eq!(polled.code, Some(0), "{polled:?}");
+        let lines: Vec<_> = polled.err.lines().collect();
+        let [reason, announced] = lines[..] else { panic!("{polled:?}") };
         assert!(reason.ends_with("as root, watch shows every call and who made it"), "{reason}");
         assert_eq!(announced, "shmadm: watching 0 segments, every 1s (source: poll)");
         for words in ["--source kernel", "--failures"] {
@@ -316,12 +317,12 @@ fn who_may_not_listen_looks_and_is_told_what_root_would_see() {
 }
 
 #[test]
-fn what_could_not_be_read_in_time_is_counted_and_the_rest_is_right() {
+fn lost_records_are_counted_and_the_rest_is_right() {
     let _alone = RINGS.write().unwrap_or_else(PoisonError::into_inner);
     listening(|ns| {
         let program = ns.compile("hundreds");
         let watch = listen(ns, "--interval 50ms");
-        // Stopped, it reads nothing, and the rings are full after some ten thousand calls.
+        // A stopped watch reads nothing, so the ring buffers are full after some ten thousand calls.
         nix::sys::signal::kill(watch.running.pid(), Signal::SIGSTOP).expect("the watch");
         ns.run(program.to_str().expect("a path"), ["25000"]);
         nix::sys::signal::kill(watch.running.pid(), Signal::SIGCONT).expect("the watch");
@@ -334,11 +335,11 @@ fn what_could_not_be_read_in_time_is_counted_and_the_rest_is_right() {
         let marker = ns.run("perl", ["-e", "print shmget(42, 10, 01600) // die"]);
         let marked = |line: &String| line.contains("\"created\"") && line.contains(&format!("\"id\":{marker},"));
         wait_until("it goes on", || watch.lines().iter().any(marked));
-        let told = records(&watch.end());
-        let lost: i64 = told.iter().filter_map(|record| record["lost"].as_i64()).sum();
+        let records_read = records(&watch.end());
+        let lost: i64 = records_read.iter().filter_map(|record| record["lost"].as_i64()).sum();
         let is_read = |record: &&Value| record["source"] == "kernel" && record["lost"].is_null();
-        let events = i64::try_from(told.iter().filter(is_read).count()).expect("a number");
-        // A call has two records. Of a few calls only one was there.
+        let events = i64::try_from(records_read.iter().filter(is_read).count()).expect("a number");
+        // Each call has two records. For a few calls only one was kept.
         assert!(lost > 0 && 2 * events + lost > 195_000, "{events} events, {lost} records lost");
     });
 }

@@ -1,4 +1,5 @@
-//! Mappings of segments of other IPC namespaces, which look the same in /proc/PID/maps, and processes that share memory.
+//! Mappings of segments in other IPC namespaces, which look the same in /proc/PID/maps, and processes that share
+//! memory.
 
 use super::{perl, ready, stat};
 use crate::support::{Need, Running, children, in_namespace, in_namespace_as_root, needs};
@@ -46,12 +47,12 @@ fn only_root_can_verify_and_what_is_not_verified_removes_nothing() {
         assert_eq!(ns.shmadm_unprivileged(["list", "-q", "--pid", &pid]).ok(), "id:0\n");
         let kept = ns.shmadm_unprivileged(["remove", "--pid", &pid, "--include-attached", "-y"]);
         assert_eq!((kept.code, kept.out.as_str()), (Some(0), ""), "{kept:?}");
-        // Why nothing is shown of another user's process is said.
+        // A note explains why a process of another user is not shown.
         let other = perl(ns, "shmat(0, undef, 0);");
         let hidden = ns.shmadm_unprivileged(["list", "-o", "id,pids"]);
         assert!(hidden.err.contains("cannot be inspected; run as root"), "{hidden:?}");
         drop(other);
-        // Root knows.
+        // Root can verify it.
         assert_eq!(stat(ns, 0)["attachments"][0].get("unverified"), None);
         let marked = ns.shmadm(["remove", "--pid", &pid, "--include-attached", "-y"]).ok();
         assert!(marked.starts_with("marked"), "{marked}");
@@ -66,7 +67,7 @@ fn only_root_can_verify_and_what_is_not_verified_removes_nothing() {
 }
 
 #[test]
-fn processes_that_share_memory_hide_no_holder() {
+fn processes_that_share_memory_do_not_hide_another_attachment() {
     in_namespace(|ns| {
         ns.shmadm(["create", "1", "-s", "4096", "-q"]).ok();
         let twins = ready(ns.program(ns.compile("twins")).arg("1"));
@@ -78,7 +79,8 @@ fn processes_that_share_memory_hide_no_holder() {
         let mut expected = [twins.pid().as_raw(), other.pid().as_raw()];
         expected.sort_unstable();
         assert_eq!((pids, &found["attachments_missing"]), (expected.map(Into::into).into(), &0.into()), "{found}");
-        // The kernel counts two; a third that cannot be seen is missing, though four processes show the segment.
+        // The kernel counts two attachments. A third one, which is not visible, is reported as missing, although four
+        // processes show the segment.
         for pid in [&twins, &other].map(Running::pid) {
             assert_eq!(children(pid).len(), 1);
         }
