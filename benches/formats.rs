@@ -1,4 +1,4 @@
-//! How long the parser of the kernel's table and the formatters take, without the kernel: `cargo bench`.
+//! Benchmarks of the parser of the kernel's table and of the formatters, without the kernel: `cargo bench`.
 
 use std::hint::black_box;
 use std::io;

@@ -1,12 +1,12 @@
-//! The house rules of ARCHITECTURE.md that a compiler does not check: who imports whom, who has `unsafe`, who knows clap,
-//! and how long a file is.
+//! The rules of ARCHITECTURE.md that the compiler does not check: the direction of imports, the modules that may use
+//! `unsafe` and clap, and the length of files.
 
 use std::fs;
 use std::path::Path;
 
 use regex::Regex;
 
-/// From the roof down: a room imports from those below it.
+/// The rooms from top to bottom. A room may import only from the rooms below it.
 const ROOMS: [&str; 10] =
     ["commands", "demo", "contents", "output", "segments", "system", "error", "sysv", "linux", "values"];
 
@@ -51,7 +51,7 @@ fn imports_point_down() {
 }
 
 #[test]
-fn unsafe_and_clap_have_their_rooms() {
+fn unsafe_and_clap_are_only_in_their_rooms() {
     let word = Regex::new(r"\bunsafe\b|\bclap(?:_complete)?::").expect("a pattern");
     let mut found = Vec::new();
     for (file, text) in sources() {
@@ -76,7 +76,7 @@ fn a_file_has_one_subject() {
 }
 
 #[test]
-fn tests_run_the_program_from_where_all_users_can() {
+fn tests_run_the_program_through_shmadm_path() {
     let built = concat!("CARGO_BIN_EXE", "_shmadm");
     let direct: Vec<_> = rust_files("tests").into_iter().filter(|(_, text)| text.contains(built)).collect();
     let direct: Vec<_> = direct.iter().map(|(file, _)| file.as_str()).collect();
@@ -84,7 +84,7 @@ fn tests_run_the_program_from_where_all_users_can() {
 }
 
 #[test]
-fn the_files_that_architecture_names_exist() {
+fn the_files_in_architecture_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
     let path = Regex::new(r"`([a-z_]+(?:/[a-z_]+)*(?:\.rs|/))`").expect("a pattern");

@@ -1,14 +1,14 @@
-//! The last test that `cargo test` runs: says which tests were skipped, and why, and how many.
+//! The last test program of `cargo test`: prints the skipped tests, the reasons, and their number.
 //!
-//! To the test programs before it a skipped test is one that passed; each has added a line to a file of its run of cargo
-//! (tests/cli/support/needs.rs). With `SHMADM_TEST_SKIPS` the lines are in that file, and whoever set it reads them.
+//! For libtest a skipped test has passed. Each skipped test has added a line to a file of this run of cargo
+//! (tests/cli/support/needs.rs). `SHMADM_TEST_SKIPS` names another file, which is not removed here.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
 fn main() {
-    // Tools that ask for the tests in here get none.
+    // Tools that list tests find none in this program.
     if std::env::args().any(|arg| arg == "--list") {
         return;
     }

@@ -1,4 +1,4 @@
-//! Lines of /proc/PID/maps, in which other processes choose the names.
+//! Lines of /proc/PID/maps, whose names other processes choose.
 
 #![no_main]
 

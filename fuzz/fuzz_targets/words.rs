@@ -1,4 +1,5 @@
-//! The words of a command line: keys, sizes, modes, durations, segments, ranges of keys; and text that is made visible.
+//! Words of a command line: keys, sizes, modes, durations, segments, ranges of keys; and text with escaped control
+//! characters.
 
 #![no_main]
 
@@ -22,7 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(named) = SegmentRef::try_from(OsStr::from_bytes(bytes))
         && str::from_utf8(bytes).is_ok()
     {
-        // What is shown can be named so.
+        // The shown form is accepted as a SEGMENT.
         assert_eq!(SegmentRef::try_from(OsStr::new(&named.to_string())), Ok(named));
     }
     let Ok(word) = str::from_utf8(bytes) else { return };

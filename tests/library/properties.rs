@@ -1,5 +1,5 @@
-//! What holds for all words and all lines, whatever is in them: proptest makes some hundreds of each a run, and says
-//! which one it was where one fails.
+//! Properties of parsers and filters for every input. proptest generates some hundreds of inputs per run, and shows an
+//! input that fails.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -20,7 +20,7 @@ use shmadm::internals::{
 const TITLES: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      \
                       atime      dtime      ctime                   rss                  swap\n";
 
-/// The face of the filters: a command line that has nothing else.
+/// A command line that has only filters.
 #[derive(Debug, Parser)]
 struct Line {
     #[command(flatten)]
@@ -34,7 +34,7 @@ fn filters(words: &[&OsStr]) -> Result<Selection, String> {
     parsed.filters.resolve().map_err(|error| error.to_string())
 }
 
-/// Numbers of all sizes, and the ends of their range more often than chance has them.
+/// Numbers of all sizes, with the ends of the range more often than by chance.
 macro_rules! number {
     ($type:ty) => {
         prop_oneof![Just(0), Just(1), Just(<$type>::MAX), Just(<$type>::MAX - 1), any::<$type>()]
@@ -91,7 +91,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_table_comes_back_as_it_was_printed(segments in vec(segment(), 0..20)) {
+    fn a_printed_table_is_parsed_to_the_same_segments(segments in vec(segment(), 0..20)) {
         let table: String = [TITLES.to_owned()].into_iter().chain(segments.iter().map(row)).collect();
         let read: Result<Vec<_>, _> = Segments::new(table.as_bytes()).expect("titles").collect();
         let mut expected = segments;
@@ -100,7 +100,7 @@ proptest! {
     }
 
     #[test]
-    fn no_table_panics_and_all_end(
+    fn parsing_any_table_ends_without_panic(
         bytes in vec(any::<u8>(), 0..400),
         rows in vec(segment(), 1..4),
         (at, rubbish) in (any::<prop::sample::Index>(), "[-0-9a-f \n\u{0}\u{ff}x]{0,12}"),
@@ -109,7 +109,7 @@ proptest! {
         if let Ok(rows) = Segments::new(&table[..]) {
             prop_assert!(rows.count() <= table.len());
         }
-        // One that was nearly right.
+        // A valid table with one change.
         let mut table: String = [TITLES.to_owned()].into_iter().chain(rows.iter().map(row)).collect();
         let at = at.index(table.len());
         table.replace_range(at..at, &rubbish);
@@ -119,10 +119,10 @@ proptest! {
     }
 
     #[test]
-    fn no_line_of_maps_panics_and_none_of_another_device_is_a_segment(
+    fn parsing_any_line_of_maps_does_not_panic_and_other_devices_are_no_segments(
         bytes in vec(any::<u8>(), 0..200),
         (start, end, offset, inode) in (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>()),
-        // The kernel's own mounts have no device, so their major number is 0.
+        // The kernel's internal mounts have no block device, so their major number is 0.
         (major, minor, key) in (1_u32..4096, any::<u32>(), any::<u32>()),
     ) {
         let kernel = KernelMounts::find().expect("a memfd");
@@ -138,7 +138,7 @@ proptest! {
     }
 
     #[test]
-    fn a_key_is_itself_in_every_notation(raw in number!(u32)) {
+    fn every_notation_of_a_key_gives_the_same_key(raw in number!(u32)) {
         let key = Key::from_raw(raw.cast_signed());
         for word in [
             raw.to_string(),
@@ -161,7 +161,7 @@ proptest! {
     }
 
     #[test]
-    fn words_are_understood_whole_or_not_at_all(word in "\\PC{0,12}|[-0-9a-fxXKMGTPEiBsmhd.:_+ ]{0,24}") {
+    fn words_are_parsed_completely_or_rejected(word in "\\PC{0,12}|[-0-9a-fxXKMGTPEiBsmhd.:_+ ]{0,24}") {
         let digits = |word: &str| word.chars().any(|c| c.is_ascii_digit());
         let all = |set: &str| word.chars().all(|c| c.is_ascii_digit() || set.contains(c));
         prop_assert!(parse::<Key>(&word).is_none() || digits(&word) && all("-xXabcdefABCDEF"), "{:?}", word);
@@ -173,7 +173,7 @@ proptest! {
     }
 
     #[test]
-    fn a_size_is_its_number_times_its_unit_or_none(
+    fn a_size_is_its_number_times_its_unit_or_an_error(
         number in number!(u64),
         power in 0..7_usize,
         decimal: bool,
@@ -208,7 +208,7 @@ proptest! {
     }
 
     #[test]
-    fn a_segment_that_is_shown_can_be_named_so(
+    fn a_shown_segment_is_parsed_to_the_same_segment(
         (id, key, project) in (0..=i32::MAX, 1..=u32::MAX, 1..=u8::MAX),
         path in "[a-z:/ ]{1,20}",
     ) {
@@ -222,7 +222,7 @@ proptest! {
     }
 
     #[test]
-    fn no_word_for_a_segment_panics(bytes in vec(any::<u8>(), 0..40), prefix in "(id:|ftok:|ftok:A:|-|0x)?") {
+    fn parsing_any_segment_does_not_panic(bytes in vec(any::<u8>(), 0..40), prefix in "(id:|ftok:|ftok:A:|-|0x)?") {
         let word = [prefix.as_bytes(), &bytes].concat();
         if let Ok(SegmentRef::Key(key)) = SegmentRef::try_from(OsStr::from_bytes(&word)) {
             prop_assert!(!key.is_private());
@@ -230,7 +230,7 @@ proptest! {
     }
 
     #[test]
-    fn a_range_of_keys_has_what_is_between(
+    fn a_range_of_keys_matches_the_keys_in_between(
         (low, high, key) in (any::<u32>(), any::<u32>(), any::<u32>()),
         segment in segment(),
     ) {
@@ -244,7 +244,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_made_visible_steers_nothing_and_plain_text_stays(
+    fn visible_text_has_no_control_characters_and_plain_text_stays(
         bytes in vec(any::<u8>(), 0..100),
         text in "\\PC*",
         plain in "[ -~]*",
@@ -263,7 +263,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 40, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_snapshot_panics_and_one_knows_what_is_in_it(
+    fn parsing_any_snapshot_does_not_panic_and_a_valid_one_has_its_segments(
         rubbish in vec(any::<u8>(), 0..60),
         text in "[\\[\\]{}:,\"a-z0-9 ]{0,60}",
         known in vec(segment(), 1..8),
@@ -287,13 +287,13 @@ proptest! {
             prop_assert!(!selection.matches(segment, &lookups));
         }
         prop_assert_eq!(selection.matches(&other, &lookups), known.iter().all(|s| s.id != other.id));
-        // Half of one is none.
+        // A truncated snapshot is an error.
         prop_assert!(not_in(&whole.as_bytes()[..whole.len() / 2]).is_err());
     }
 }
 
 #[test]
-fn a_dump_is_hexdumps_to_the_letter() {
+fn a_dump_equals_that_of_hexdump() {
     skippable(|| {
         needs(Need::Program("hexdump"));
         proptest!(|(pieces in vec((any::<u8>(), 1..40_usize, any::<bool>()), 0..12))| {

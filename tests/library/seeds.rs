@@ -1,5 +1,5 @@
-//! What the fuzzers came to (fuzz/): inputs that are odd, and taken for something all the same, with what that is; and
-//! some that are nearly right.
+//! Inputs that the fuzzers found (fuzz/): odd ones that are accepted, with their meaning, and some that are nearly
+//! valid.
 
 use std::ffi::OsStr;
 use std::fmt::Debug;
@@ -11,7 +11,7 @@ use clap::Parser;
 use shmadm::internals::{Filters, KernelMounts, Key, Lookups, Mapping, Mode, Period, SegmentRef, Segments, Size};
 
 #[track_caller]
-fn all_are<T: FromStr + PartialEq + Debug>(words: &[(&str, T)])
+fn expect_values<T: FromStr + PartialEq + Debug>(words: &[(&str, T)])
 where
     T::Err: PartialEq + Debug,
 {
@@ -21,7 +21,7 @@ where
 }
 
 #[track_caller]
-fn none_is<T: FromStr + Debug>(words: &[&str]) {
+fn expect_errors<T: FromStr + Debug>(words: &[&str]) {
     for word in words {
         assert!(word.parse::<T>().is_err(), "{word:?} is {:?}", word.parse::<T>().ok());
     }
@@ -30,7 +30,7 @@ fn none_is<T: FromStr + Debug>(words: &[&str]) {
 #[test]
 fn keys() {
     let key = Key::from_raw;
-    all_are(&[
+    expect_values(&[
         ("-0", key(0)),
         ("-20292462", key(-20_292_462)),
         ("-1051050", key(-1_051_050)),
@@ -38,12 +38,12 @@ fn keys() {
         ("0x00003f", key(0x3f)),
         ("409246209", key(409_246_209)),
     ]);
-    none_is::<Key>(&["", "-", "--1", "0x", "0x-1", "09", "4294967296", "-2147483649", "1\0", " 1", "+1", "1_0"]);
+    expect_errors::<Key>(&["", "-", "--1", "0x", "0x-1", "09", "4294967296", "-2147483649", "1\0", " 1", "+1", "1_0"]);
 }
 
 #[test]
 fn sizes() {
-    all_are(&[
+    expect_values(&[
         ("00000000000000000000000000000004E", Size(4 << 60)),
         ("0.000009999300000002609444m", Size(10)),
         ("5506565.6511060013185930m", Size(5_774_052_584_174)),
@@ -53,20 +53,32 @@ fn sizes() {
         ("052", Size(52)),
         ("2EB", Size(2_000_000_000_000_000_000)),
     ]);
-    none_is::<Size>(&["", "B", "-1", "1..5M", ".M", "0x1K", "16E", "18446744073709551616", "1 2", "1Mi", "1e3\0"]);
+    expect_errors::<Size>(&[
+        "",
+        "B",
+        "-1",
+        "1..5M",
+        ".M",
+        "0x1K",
+        "16E",
+        "18446744073709551616",
+        "1 2",
+        "1Mi",
+        "1e3\0",
+    ]);
 }
 
 #[test]
 fn modes() {
     let mode = Mode::from_raw;
-    all_are(&[("00000100", mode(0o100)), ("0", mode(0)), ("42", mode(0o42)), ("07", mode(0o7))]);
-    none_is::<Mode>(&["", "8", "01000", "777777", "-1", "u+", "0x1", "0600 "]);
+    expect_values(&[("00000100", mode(0o100)), ("0", mode(0)), ("42", mode(0o42)), ("07", mode(0o7))]);
+    expect_errors::<Mode>(&["", "8", "01000", "777777", "-1", "u+", "0x1", "0600 "]);
 }
 
 #[test]
 fn durations() {
     let period = |seconds, nanoseconds| Period(Duration::new(seconds, nanoseconds));
-    all_are(&[
+    expect_values(&[
         ("878000808h2m8s8806milli", period(3_160_802_908_936, 806_000_000)),
         ("0.52252300h", period(1881, 82_800_000)),
         ("2    h", period(7200, 0)),
@@ -74,7 +86,7 @@ fn durations() {
         ("1m1.4us", period(60, 1400)),
         ("0wks", period(0, 0)),
     ]);
-    none_is::<Period>(&["", "1", "s", "-1s", "1h2", "1.5.s", "PT1H", "1h ago", "1m1h", "99999999999h", "1mo"]);
+    expect_errors::<Period>(&["", "1", "s", "-1s", "1h2", "1.5.s", "PT1H", "1h ago", "1m1h", "99999999999h", "1mo"]);
 }
 
 #[test]
@@ -100,7 +112,7 @@ fn segments() {
 
 #[test]
 fn rows_of_the_kernels_table() {
-    // What there is of segments, and of rows that are none.
+    // The number of segments, and of malformed rows.
     for (table, segments, errors) in [
         (&b""[..], 0, 0),
         (b"9\n1 9 1 9 0 0 9 1 1 9  1 1 9 9 1 1\n9 0 0  1 1 9 0 0 1 9 1 9 9 1 9 9 \n", 2, 0),
@@ -145,7 +157,7 @@ struct Line {
     filters: Filters,
 }
 
-/// The segments that are there now: an ordinary one, the next one, and one of the largest numbers.
+/// The current segments: an ordinary one, the next one, and one with the largest numbers.
 const NOW: &[u8] = b"       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid
          1          0   600                  8192 19763     0      0     0     0     0     0 0 0 0 0 0
          2          1   600                  8192 19765     0      0     0     0     0     0 0 0 0 0 0
@@ -169,12 +181,12 @@ fn snapshots() {
     let all = ["0", "1", "2147483647"];
     let with_first = |before: &[u8], after: &[u8]| [before, FIRST, after].concat();
     for (snapshot, new) in [
-        // Blanks of all kinds, and members that are none of ours.
+        // Whitespace of all kinds, and unknown members.
         (b"\r\n{\r\r\r\t\"segments\"\n\n:\n[\n\n]}\n\n\r\r\t ".to_vec(), &all[..]),
         (b"{\"kec\":\"01%\",\t\"c\":\"0\",\t\t\"segments\"\n:[]}".to_vec(), &all),
         (b"{\"k]owner]]]]]]]]\":\"\",\t\"\":[{\"\":-4.3e-1}],\"segments\":[]}\t\t".to_vec(), &all),
         (br#"{"\u0073egment\u0073":[]}"#.to_vec(), &all),
-        // What is not asked for can be anything, and be there twice.
+        // Members that are not needed may have any value, and may be repeated.
         (
             with_first(
                 b"{\"segments\":[\n{\"key\":\"0x0000000exi0:05Z\",\"mode\":\"0600t\",\"status\":0,",
@@ -182,13 +194,13 @@ fn snapshots() {
             ),
             &all[1..],
         ),
-        // One that appears twice, in namespaces that are told or are not.
+        // A segment that appears twice, with and without a namespace.
         (
             [with_first(b"{\"segments\":[{\"ns\":1,", b"},\n{\"ns\":null,"), with_first(b"", b"}]}")].concat(),
             &all[1..],
         ),
         (with_first(b"{\"segments\":[{\"ns\":18446744073709551615,", b"}]}"), &all[1..]),
-        // Nearly the first one.
+        // Segments that differ from the first one in one value.
         (br#"{"segments":[{"id":0,"size":8191,"cuid":0,"cgid":0,"cpid":19763}]}"#.to_vec(), &all),
         (br#"{"segments":[{"id":0,"size":8192,"cuid":0,"cgid":1,"cpid":19763}]}"#.to_vec(), &all),
         (br#"{"segments":[{"id":0,"size":8192,"cuid":0,"cgid":0,"cpid":19765}]}"#.to_vec(), &all),

@@ -1,4 +1,4 @@
-/* Puts the alphabet into segment 5678, where it just fits. */
+/* Writes the alphabet to segment 5678, which it fills exactly. */
 
 #include <stdio.h>
 #include <sys/shm.h>

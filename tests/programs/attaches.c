@@ -1,4 +1,4 @@
-/* Attaches a segment of key 7 so many times, and stays. */
+/* Attaches the segment with key 7 as often as its argument says, and waits. */
 
 #include <stdio.h>
 #include <stdlib.h>

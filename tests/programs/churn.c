@@ -1,5 +1,5 @@
-/* Raises SHMMNI and makes as many segments, all of one byte; prints the identifiers of every second one, which stay,
-   and then removes and makes the others at random until its standard input ends. */
+/* Raises SHMMNI and creates as many segments of one byte. Prints the identifiers of every second one, which stay. Then
+   removes and creates the others at random until its standard input ends. */
 
 #include <fcntl.h>
 #include <poll.h>

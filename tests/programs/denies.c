@@ -1,4 +1,5 @@
-/* denies COMMANDS PROGRAM...: shmctl(2) with these commands (13,14) answers EACCES, as under a policy of SELinux. */
+/* denies COMMANDS PROGRAM...: runs a program in which shmctl(2) with these commands (13,14) fails with EACCES, as under
+   a policy of SELinux. */
 
 #include <errno.h>
 #include <linux/filter.h>

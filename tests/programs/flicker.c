@@ -1,4 +1,4 @@
-/* Forty segments that stay attached, and forty that children attach and detach all the time, until stdin ends. */
+/* Forty segments stay attached, and children attach and detach forty others all the time, until stdin ends. */
 
 #include <errno.h>
 #include <poll.h>
@@ -32,7 +32,7 @@ int main(void) {
         printf("%d %d\n", held[i], loose);
         fflush(stdout);
     }
-    /* Only now: no child is to inherit them. */
+    /* After the forks, so that no child inherits these attachments. */
     for (int i = 0; i < 40; i++) {
         if (shmat(held[i], NULL, 0) == (void *)-1) return 3;
     }

@@ -1,5 +1,6 @@
-// forge ID KEY: as an ordinary user. This process seems to have the segment ID of its IPC namespace attached, under KEY. In truth a child that
-// shares its memory mapped a segment of that identifier in an IPC namespace of its own (its user namespace lets it choose the identifier).
+// forge ID KEY: makes this process of an ordinary user look as if it had the segment ID of its IPC namespace attached,
+// under KEY. In fact a child that shares its memory has mapped a segment with that identifier in another IPC namespace
+// (the child's user namespace lets it choose the identifier).
 #define _GNU_SOURCE
 #include <sched.h>
 #include <signal.h>

@@ -1,6 +1,6 @@
-/* Maps files with names like those of segments, one of them with a given inode number, and then detaches the file
-   system: for everyone who looks, the names begin at its root. Arguments: a directory, the inode number, the 8 digits
-   of the key, and "deleted" where the files are to be removed. */
+/* Maps files with names like those of segments, one of them with a given inode number, and then unmounts the file
+   system with MNT_DETACH: after that the names begin at its root. Arguments: a directory, the inode number, the 8
+   digits of the key, and "deleted" to remove the files. */
 
 #include <ctype.h>
 #include <errno.h>
@@ -30,7 +30,7 @@ static int map(int file) {
     return ftruncate(file, 4096) || mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0) == MAP_FAILED;
 }
 int main(int argc, char **argv) {
-    /* %s is the key's digits, as the kernel writes them; %S the same in capitals. */
+    /* %s stands for the digits of the key as the kernel writes them, %S for the same in capitals. */
     const char *odd[] = { "SYSV", "SYSVx", "SYSV2a", "SYSV%s0", "SYSV%S", "SYSV%s\n", "SYSV\xff\xfe",
                           "\nSYSV%s (deleted)", "SYSV%s (deleted)", "SYSV%s (deleted) (deleted)" };
     char capitals[9] = "", name[64];

@@ -1,4 +1,4 @@
-/* Attaches segment 1; its first thread ends, and another one stays. */
+/* Attaches segment 1. Its first thread ends, and another one continues to run. */
 
 #include <pthread.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-"""As an ordinary user: a process whose command line claims to be 200 GB long (prctl(2), PR_SET_MM_MAP), and segment 0x66 of its own."""
+"""Run as an ordinary user: creates segment 0x66 and claims a command line of 200 GB (prctl(2), PR_SET_MM_MAP)."""
 import ctypes, struct, time
 
 libc = ctypes.CDLL(None)

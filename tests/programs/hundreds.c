@@ -1,4 +1,4 @@
-/* Makes, attaches, detaches and removes so many segments, as fast as it can, and prints its pid. */
+/* Creates, attaches, detaches and removes segments as fast as it can, and prints its pid. Argument: how many. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ipc.h>

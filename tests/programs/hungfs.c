@@ -1,4 +1,5 @@
-// hungfs DIR SECONDS: a FUSE file system with one file, f, whose READ is never answered, as on a network file system that has gone.
+// hungfs DIR SECONDS: a FUSE file system with one file, f, whose READ is never answered, as on a network file system
+// whose server is down.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,6 @@
-/* Attaches the segment of a key twice; forks a child that has both, attaches once more and exits; lets vfork(2) execute
- * true, which has nothing attached; unmaps one attachment without shmdt(2) when a line comes; then waits for a signal. */
+/* Attaches the segment of a key twice. Forks a child that inherits both, attaches once more and exits. Executes true
+ * after vfork(2), which attaches nothing. When it reads a line, it unmaps one attachment without shmdt(2). Then waits
+ * for a signal. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>

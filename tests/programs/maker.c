@@ -1,4 +1,4 @@
-/* Makes the segment whose key ftok(3) derives from ./file and the project A. */
+/* Creates a segment with the key of ftok(3) for ./file and the project id A. */
 
 #include <sys/shm.h>
 int main(void) { return shmget(ftok("file", 'A'), 100, IPC_CREAT | 0600) < 0; }

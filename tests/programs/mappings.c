@@ -1,4 +1,5 @@
-// mappings N K [WORD…]: segment 0x2a, marked, with N mappings, in a process that shares its memory with K others. The words make it a long command line.
+// mappings N K [WORD…]: attaches segment 0x2a, marks it, and splits the attachment into N mappings, in a process that
+// shares its memory with K others. The words make its command line long.
 #define _GNU_SOURCE
 #include <sched.h>
 #include <signal.h>

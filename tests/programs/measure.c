@@ -1,4 +1,4 @@
-/* Runs a program and says on standard error how much of it was resident at most, in KiB. */
+/* Runs a program and prints its peak resident memory, in KiB, on standard error. */
 
 #include <stdio.h>
 #include <sys/resource.h>

@@ -1,6 +1,6 @@
-/* 600 segments of every mode: of small and large sizes, some attached once or often, some locked, some removed while
-   attached. Indices were freed and taken again, so that the kernel's order is not that of the ids. The arguments are
-   the owners. It stays attached until its standard input ends. */
+/* Creates 600 segments with all modes and with small and large sizes. Some are attached once or more, some locked, some
+   removed while attached. Indices are freed and reused, so that the kernel's order is not that of the identifiers. The
+   arguments are the owners. Runs until its standard input ends. */
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* The model: what the commands of shmadm are to do, by system calls alone. One command a line on standard input, one
-   word of result (or the state) on standard output. A segment is "k KEY" or "i ID". */
+/* The model: the expected effect of shmadm's commands, done by system calls. Reads one command per line from standard
+   input, and prints one word of result, or the state, on standard output. A segment is "k KEY" or "i ID". */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 
 #define SHM_STAT_ANY 15
 
-/* EINVAL and EIDRM of an identifier, ENOENT of a key. */
+/* The segment is missing: EINVAL and EIDRM for an identifier, ENOENT for a key. */
 static const char *failure(void) {
     return errno == ENOENT || errno == EINVAL || errno == EIDRM ? "missing" : "failed";
 }
@@ -45,7 +45,7 @@ static const char *put(int id, size_t offset, int zero, int fill, const char *he
     return "ok";
 }
 
-/* Makes one if there is none, and takes one that is large enough: its id, or -1. */
+/* Creates the segment if it is missing, or uses one that is large enough. Returns its identifier, or -1. */
 static int take(key_t key, size_t size, long mode, int *made) {
     struct shmid_ds ds;
     int id = shmget(key, size, IPC_CREAT | IPC_EXCL | mode);
@@ -55,7 +55,7 @@ static int take(key_t key, size_t size, long mode, int *made) {
     return id == -1 || shmctl(id, IPC_STAT, &ds) == -1 || ds.shm_segsz < size ? -1 : id;
 }
 
-/* What was just made is undone with what fails. */
+/* A failed write removes a segment that was just created. */
 static const char *put_new(int id, int made, size_t offset, int zero, int fill, const char *hex) {
     if (id == -1) return "failed";
     const char *word = put(id, offset, zero, fill, hex);
@@ -63,7 +63,7 @@ static const char *put_new(int id, int made, size_t offset, int zero, int fill, 
     return word;
 }
 
-/* The bytes after the word, in hexadecimal. Length -1 is all the rest. */
+/* Prints a word and then the bytes in hexadecimal. Length -1 means to the end. */
 static void get(int id, size_t offset, long length) {
     struct shmid_ds ds;
     if (id == -1 || shmctl(id, IPC_STAT, &ds) == -1) {
@@ -92,7 +92,7 @@ static const char *set(int id, long uid, long gid, long mode, long lock) {
     return shmctl(id, IPC_SET, &ds) == -1 ? "failed" : "ok";
 }
 
-/* Every segment of the namespace in the kernel's order, with a checksum (FNV-1a) of its bytes. */
+/* Prints every segment of the namespace in the kernel's order, with a checksum (FNV-1a) of its bytes. */
 static void state(void) {
     struct shmid_ds ds;
     int id, highest = shmctl(0, SHM_INFO, &ds);
@@ -111,7 +111,7 @@ int main(void) {
     static char line[1 << 17], hex[1 << 17];
     static void *held[4096];
     int holds = 0, wide = open("/proc/sys/kernel/shmmni", O_WRONLY);
-    /* A limit that is soon reached. */
+    /* A low limit, which is reached soon. */
     if (wide == -1 || write(wide, "6", 1) != 1) return perror("shmmni"), 1;
     while (fgets(line, sizeof line, stdin)) {
         char kind;
@@ -123,7 +123,7 @@ int main(void) {
             int made, id = a < 0 ? shmget((key_t)number, 0, 0) : take((key_t)number, a, b, &made);
             printf("%s", id != -1 ? "ok" : a < 0 ? "missing" : "failed");
         } else if (sscanf(line, "from %ld %lo %s", &number, &a, hex) >= 2) {
-            /* Filled with a mode of its own, and given the one asked for then. */
+            /* Created with a mode that permits filling it; the requested mode is set afterwards. */
             size_t length = strlen(hex) / 2;
             int id = shmget((key_t)number, length, IPC_CREAT | IPC_EXCL | 0600);
             printf("%s", id == -1 ? "failed" : put(id, 0, 0, -1, hex));

@@ -1,4 +1,4 @@
-/* Attaches segment 7, moves to an IPC namespace of its own, and attaches a segment of the same identifier there. */
+/* Attaches segment 7, moves to a new IPC namespace, and attaches a segment with the same identifier there. */
 
 #define _GNU_SOURCE
 #include <sched.h>

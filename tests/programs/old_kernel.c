@@ -1,4 +1,4 @@
-/* Runs a program in which ioctl(2) PROCMAP_QUERY is what it is to an old kernel: ENOTTY. */
+/* Runs a program in which ioctl(2) PROCMAP_QUERY fails with ENOTTY, as on an old kernel. */
 
 #include <errno.h>
 #include <linux/filter.h>

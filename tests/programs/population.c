@@ -1,7 +1,7 @@
-/* Makes a population that its argument, a seed, decides: of any key, size and mode, some locked, some attached once
-   or more, some of these marked. By root with a second argument, every other one is made by a user and a group, and
-   given to others, so that no two of the four numbers are the same: what shows one for another is found out. (A user
-   namespace has one user, and there they are all 0.) It stays until its standard input ends. */
+/* Creates random segments. Its argument is the seed. They have any key, size and mode; some are locked, some attached
+   once or more, and some of these marked. As root with a second argument, every second one is created by one user and
+   group and given to others. Then all four numbers differ, so that tests detect a confusion of two columns. (In a user
+   namespace they are all 0.) Runs until its standard input ends. */
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* Attaches segment 1 and changes the protection of a page in its middle, which makes three mappings of one. */
+/* Attaches segment 1 and changes the protection of a page in the middle, which splits the mapping into three. */
 
 #include <stdio.h>
 #include <sys/mman.h>

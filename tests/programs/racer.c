@@ -1,6 +1,6 @@
-/* Makes a segment with key 42 and removes it again and again, and in between one with key 43. The kernel gives them
-   few places in its table, so identifiers differ in their high bits alone; they are all different as long as fewer
-   than 65,536 are made. Says which ones it made, with what mode, and which ones another process touched meanwhile. */
+/* Creates and removes a segment with key 42 repeatedly, and one with key 43 in between. They use few indices of the
+   kernel's table, so identifiers differ only in their high bits; they are unique for fewer than 65,536 segments. Prints
+   the segments that it created with their modes, and those that another process changed. */
 
 #include <errno.h>
 #include <signal.h>
@@ -47,7 +47,7 @@ int main(void) {
             memset(bytes, 'a' + i % 26, 64);
             shmdt(bytes);
         }
-        /* Some as short as shmadm's own steps, some as long as what holds it up between two. */
+        /* Some pauses are as short as shmadm's own steps, some as long as the delays that strace adds. */
         dwell(rand() % 4 ? 2000000 : 50000);
         finish(id, 42, mode, bytes == (void *)-1 ? 0 : getpid());
         id = make(43, mode);

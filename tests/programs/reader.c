@@ -1,4 +1,4 @@
-/* What any other program does: attach by key, print the string. */
+/* An ordinary user of shared memory: attaches by key and prints the string. */
 
 #include <stdio.h>
 #include <sys/shm.h>

@@ -1,6 +1,7 @@
-/* Makes the segment (of `o`), holds it attached until its input ends, removes it, or removes it and makes another (of
-   `s`, with another mode) with its key and at its place in the table, which the kernel gives in turn; or even with
-   its identifier, which the kernel does when identifiers have gone round, or when it is told to. */
+/* rival make|hold|remove|take|reuse KEY. "make" creates a segment filled with `o`. "hold" attaches it until standard
+   input ends. "remove" removes it. "take" removes it and creates another one, filled with `s` and with another mode,
+   with its key and its index in the kernel's table. "reuse" also gives this one the old identifier, as the kernel does
+   after a wrap-around (here by kernel.shm_next_id). */
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -27,7 +28,7 @@ int main(int argc, char **argv) {
     key_t key = atoi(argv[2]);
     int old = shmget(key, 0, 0);
     struct shmid_ds ds;
-    /* Far from the first place, so that shmadm reads the table, and does not ask for each place. */
+    /* A high index, so that shmadm reads the table instead of inspecting each index. */
     if (strcmp(argv[1], "make") == 0) return make(key, 'o', 0600, 9, 0x7fff);
     if (strcmp(argv[1], "hold") == 0) {
         if (shmat(old, NULL, 0) == (void *)-1) return perror("shmat"), 1;
@@ -42,7 +43,7 @@ int main(int argc, char **argv) {
         if (dprintf(next, "%d", old) < 0) return perror("shm_next_id"), 1;
         return make(key, 's', 0604, place(old), place(old));
     }
-    /* What is attached keeps its place. */
+    /* An attached segment keeps its index. */
     if (old != -1 && shmctl(old, IPC_STAT, &ds) == -1) return make(key, 's', 0604, place(old), place(old));
     return make(key, 's', 0604, 0, 0x7fff);
 }

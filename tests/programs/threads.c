@@ -1,5 +1,5 @@
-/* Makes segment 2 by a child that becomes a zombie, and segment 3 by itself; its first thread ends, another one
-   stays. */
+/* A child that becomes a zombie creates segment 2, and this process segment 3. Its first thread ends, and another one
+   continues to run. */
 
 #include <pthread.h>
 #include <stdio.h>

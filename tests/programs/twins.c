@@ -1,4 +1,5 @@
-/* Attaches segment 1 and lets a child share its memory, which so shows the same attachment. Argument: the key. */
+/* Attaches a segment and starts a child that shares its memory, so /proc shows the attachment for both. Argument: the
+   key. */
 
 #define _GNU_SOURCE
 #include <sched.h>
@@ -11,7 +12,7 @@
 
 static char stack[65536];
 
-/* Ends with its parent, which the test ends. */
+/* The child ends with its parent, which the test ends. */
 static int stays(void *parent) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() == *(pid_t *)parent)

@@ -1,4 +1,4 @@
-/* Attaches segment 1 and has a child that shares its address space. */
+/* Attaches segment 1 and starts a child that shares its address space. */
 
 #include <stdio.h>
 #include <sys/shm.h>

@@ -1,4 +1,4 @@
-// victim FILE: makes and attaches segment 0x5151, then sticks in mmap(2) of FILE with its memory map locked.
+// victim FILE: creates and attaches segment 0x5151, then blocks in mmap(2) of FILE with its memory map locked.
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>

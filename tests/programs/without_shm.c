@@ -1,4 +1,5 @@
-/* Seccomp's answer to the four calls is ENOSYS, as in a kernel that was built without them. Runs its arguments. */
+/* Runs its arguments with a seccomp filter that makes the four calls fail with ENOSYS, as in a kernel built without
+   System V shared memory. */
 
 #include <errno.h>
 #include <linux/filter.h>

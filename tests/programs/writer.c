@@ -1,4 +1,4 @@
-/* The classic example: make a segment, or take it, and put a string into it. */
+/* The classic example: creates or finds a segment, and writes a string to it. */
 
 #include <stdio.h>
 #include <sys/shm.h>

@@ -1,5 +1,5 @@
-/* A hundred processes create a segment, a semaphore set and a queue each, all at the same time and all alike, in functions
-   that tell the odd from the even ones. The even ones remove theirs again. The pids of all odd ones are printed. */
+/* A hundred processes create a segment, a semaphore set and a queue each, all at the same time. Odd and even processes
+   do it in different functions. The even ones remove theirs. Prints the pids of the odd ones. */
 #include <stdio.h>
 #include <sys/msg.h>
 #include <sys/sem.h>

@@ -1,4 +1,4 @@
-/* Creates so many segments, and removes them; or with a third word, leaves them. */
+/* Creates and removes the given number of segments. With a second argument it leaves them behind. */
 #include <stdlib.h>
 #include <sys/shm.h>
 

@@ -1,4 +1,4 @@
-/* Leaves segments behind by a child of vfork(2), and by programs of posix_spawn(3) and execve(2). */
+/* Leaves segments behind in a child of vfork(2), and in programs that posix_spawn(3) and execve(2) started. */
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/shm.h>
