@@ -273,7 +273,7 @@ fn the_consequences_of_a_limit_are_explained() {
         }
         // If more is used than a lowered limit allows, twice the limit would still be too little.
         sysctl(ns, "shmall", 1);
-        assert!(said("`sysctl -w kernel.shmall=6`"));
+        assert!(is_shown("`sysctl -w kernel.shmall=6`"));
         assert_eq!(limits(ns)["rmid_forced"], false);
         sysctl(ns, "shm_rmid_forced", 1);
         assert_eq!(limits(ns)["rmid_forced"], true);

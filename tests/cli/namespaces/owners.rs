@@ -1,12 +1,13 @@
-//! Owners without an id in the user namespace: they are unknown, and nobody else.
+//! Owners without an id in the user namespace: they are shown as unknown, and not as the user nobody.
 
 use super::*;
 
-/// A namespace in a user namespace of uid 1234, with three segments: of that user, of root and of uid 65534, the user
-/// nobody. The last two have no id inside.
-fn made(ns: &Namespace) -> Elsewhere {
+/// Starts a namespace in a user namespace of uid 1234, with three segments: of that user, of root and of uid 65534, the
+/// user nobody. The last two have no id inside.
+fn namespace_with_owners(ns: &Namespace) -> OtherNamespace {
     needs_namespaces_of_users();
-    let there = Elsewhere::start(ordinary("unshare").args(["--user", "--map-root-user", "--ipc", "sleep", "1000"]));
+    let there =
+        OtherNamespace::start(ordinary("unshare").args(["--user", "--map-root-user", "--ipc", "sleep", "1000"]));
     ended(ordinary(shmadm_path()).args(["--ns", &there.pid, "create", "1", "--size", "4096"])).ok();
     for (key, owner) in [("2", "0:0"), ("3", "65534:65534")] {
         ns.shmadm(["--ns", &there.pid, "create", key, "--size", "4096", "--owner", owner]).ok();
@@ -14,7 +15,7 @@ fn made(ns: &Namespace) -> Elsewhere {
     there
 }
 
-/// The fields of each segment, in the order of the keys.
+/// Returns the fields with these names of each segment, in the order of the list.
 fn fields(list: &Value, inode: u64, names: [&str; 4]) -> Vec<Vec<Value>> {
     let found = segments(list, inode);
     found.iter().map(|one| names.iter().map(|name| one[name].clone()).collect()).collect()
@@ -25,11 +26,11 @@ const IDS: [&str; 4] = ["uid", "gid", "cuid", "cgid"];
 #[test]
 fn an_owner_without_an_id_is_unknown_in_every_format() {
     in_namespace_as_root(|ns| {
-        let there = made(ns);
+        let there = namespace_with_owners(ns);
         let shmadm = |line: &str| ended(ordinary(shmadm_path()).args(line.split_whitespace()));
-        let everywhere = "list --all-namespaces --key 1-3 --sort key -o ns,key,owner,uid,cgid";
+        let command = "list --all-namespaces --key 1-3 --sort key -o ns,key,owner,uid,cgid";
         let lines = |words: &str| -> Vec<String> {
-            let out = shmadm(&format!("{everywhere} {words}")).out;
+            let out = shmadm(&format!("{command} {words}")).out;
             let own = |line: &&str| line.contains(&there.inode.to_string());
             out.lines().filter(own).map(|line| line.split_whitespace().skip(2).collect::<Vec<_>>().join(" ")).collect()
         };
@@ -38,7 +39,7 @@ fn an_owner_without_an_id_is_unknown_in_every_format() {
         assert_eq!((&*second, &*third), ("? ? ?", "? ? ?"));
         assert_eq!(&lines("-f raw")[1..], ["? - -", "? - -"]);
         for (format, unknown) in [("csv", ",?,,"), ("export", " OWNER=\"?\" UID=\"\" CGID=\"\"")] {
-            let out = shmadm(&format!("{everywhere} -f {format}")).out;
+            let out = shmadm(&format!("{command} -f {format}")).out;
             let own = out.lines().filter(|line| line.contains(&there.inode.to_string()));
             assert_eq!(own.filter(|line| line.ends_with(unknown)).count(), 2, "{out}");
         }
@@ -61,8 +62,8 @@ fn an_owner_without_an_id_is_unknown_in_every_format() {
         assert!(stat.contains("unknown (no uid in this user namespace), group unknown (no gid"), "{stat}");
         let stat = shmadm(&format!("--ns {} stat 3 -f json", there.pid)).json();
         assert_eq!(IDS.map(|name| stat[0][name].clone()), [const { Value::Null }; 4]);
-        // Root sees who they are.
-        let list = everything(ns, &[]);
+        // Root sees the real owners.
+        let list = list_all(ns, &[]);
         let ids = |uid: u32| vec![Value::from(uid); 2];
         let owners: Vec<_> = fields(&list, there.inode, IDS).into_iter().map(|ids| ids[..2].to_vec()).collect();
         assert_eq!(owners, [ids(1234), ids(0), ids(65534)]);
@@ -72,7 +73,7 @@ fn an_owner_without_an_id_is_unknown_in_every_format() {
 #[test]
 fn an_unknown_owner_is_not_the_user_nobody() {
     in_namespace_as_root(|ns| {
-        let there = made(ns);
+        let there = namespace_with_owners(ns);
         let shmadm = |line: &str| ended(ordinary(shmadm_path()).args(line.split_whitespace()));
         for filter in ["--owner", "--creator-user", "--group"] {
             let list = shmadm(&format!("list --all-namespaces {filter} 65534 -f json")).json();
@@ -82,8 +83,8 @@ fn an_unknown_owner_is_not_the_user_nobody() {
             assert!(error.contains("65534 also stands for each"), "{error}");
         }
         let before = there.table(ns);
-        // A segment of which the list knows more, or less, is the same.
-        for list in [everything(ns, &[]), shmadm("list --all-namespaces -f json").json()] {
+        // Snapshots by root, which has all owners, and by the user, without them, have the same segments.
+        for list in [list_all(ns, &[]), shmadm("list --all-namespaces -f json").json()] {
             let snapshot = tempfile::NamedTempFile::new().expect("a file");
             fs::write(&snapshot, list.to_string()).expect("a file");
             ended(Command::new("chmod").arg("a+r").arg(snapshot.path())).ok();
@@ -103,7 +104,7 @@ fn an_unknown_owner_is_not_the_user_nobody() {
 #[test]
 fn an_unknown_owner_is_not_saved_as_a_number() {
     in_namespace_as_root(|ns| {
-        let there = made(ns);
+        let there = namespace_with_owners(ns);
         ns.shmadm(["--ns", &there.pid, "set", "3", "--mode", "666"]).ok();
         let directory = tempfile::tempdir().expect("a directory");
         ended(Command::new("chmod").arg("777").arg(directory.path())).ok();
@@ -118,9 +119,9 @@ fn an_unknown_owner_is_not_saved_as_a_number() {
 }
 
 #[test]
-fn a_masked_table_does_not_hide_what_is_entered_by_its_user_namespace() {
+fn a_masked_table_does_not_hide_segments_of_a_user_namespace() {
     in_namespace_as_root(|ns| {
-        let there = made(ns);
+        let there = namespace_with_owners(ns);
         let list = |mask: &str| {
             let script = format!(
                 "{mask} && exec setpriv --reuid 1234 --regid 1234 --clear-groups {} list --all-namespaces -f json",
