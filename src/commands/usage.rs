@@ -15,11 +15,40 @@ pub(super) fn error(message: clap::Error, words: &[String]) -> Error {
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     // The other paragraphs are clap's advice, which often misleads, and the usage.
     let first = text.split("\n\n").next().unwrap_or(text);
-    let cause = first.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let mut lines = first.lines().map(str::trim);
+    let cause = match message.kind() {
+        ErrorKind::MissingRequiredArgument => {
+            let missing: Vec<_> = lines.skip(1).collect();
+            let noun = if missing.len() == 1 { "argument" } else { "arguments" };
+            format!("missing {noun}: {}", missing.join(", "))
+        }
+        _ => {
+            let first = lines.next().unwrap_or_default().to_owned();
+            lines.fold(first, |cause, line| cause + " " + line)
+        }
+    };
     let error = Error::usage(cause);
-    match close_to(&message) {
-        Some(suggestion) => error.hint(format_args!("did you mean '{suggestion}'?")),
+    match written_wrong(&message, words).or_else(|| close_to(&message, words)) {
+        Some(hint) => error.hint(hint),
         None => error.hint(format_args!("see `{} --help`", command(words))),
+    }
+}
+
+/// Returns how to write what was understood as another argument: an optional value, or the command of `guard`.
+fn written_wrong(message: &clap::Error, words: &[String]) -> Option<String> {
+    let wrong = match message.kind() {
+        ErrorKind::UnknownArgument => ContextKind::InvalidArg,
+        ErrorKind::ValueValidation => ContextKind::InvalidValue,
+        _ => return None,
+    };
+    let ContextValue::String(wrong) = message.get(wrong)? else { return None };
+    let before = words.windows(2).find(|pair| pair[1] == *wrong).map(|pair| pair[0].as_str());
+    match before {
+        Some(option @ ("--hold" | "--huge" | "--wait")) => Some(format!("a value follows after =: {option}={wrong}")),
+        _ if command(words) == "shmadm guard" && !wrong.starts_with('-') => {
+            Some(format!("write -- before the command: `shmadm guard -- {wrong}`"))
+        }
+        _ => None,
     }
 }
 
@@ -34,8 +63,9 @@ pub(super) fn wants_json(words: &[String]) -> bool {
     })
 }
 
-/// Returns clap's suggestion, if it begins like the word. Other suggestions mislead: `--leaked` is not `--marked`.
-fn close_to(message: &clap::Error) -> Option<&str> {
+/// Returns the options that begin with the word, or else clap's suggestion, if it begins like the word. Other suggestions
+/// mislead: `--leaked` is not `--marked`.
+fn close_to(message: &clap::Error, words: &[String]) -> Option<String> {
     let (wrong, suggested) = match message.kind() {
         ErrorKind::UnknownArgument => (ContextKind::InvalidArg, ContextKind::SuggestedArg),
         ErrorKind::InvalidSubcommand => (ContextKind::InvalidSubcommand, ContextKind::SuggestedSubcommand),
@@ -43,6 +73,10 @@ fn close_to(message: &clap::Error) -> Option<&str> {
         _ => return None,
     };
     let ContextValue::String(wrong) = message.get(wrong)? else { return None };
+    let whole = options_that_begin_with(wrong, words);
+    if !whole.is_empty() {
+        return Some(format!("did you mean {}?", whole.join(" or ")));
+    }
     let in_common = |suggested: &&str| {
         let pairs = wrong.trim_start_matches('-').chars().zip(suggested.trim_start_matches('-').chars());
         pairs.take_while(|(one, other)| one == other).count()
@@ -52,14 +86,26 @@ fn close_to(message: &clap::Error) -> Option<&str> {
         ContextValue::Strings(suggested) => suggested.iter().map(String::as_str).max_by_key(in_common)?,
         _ => return None,
     };
-    Some(closest).filter(|closest| in_common(closest) >= 2)
+    Some(closest).filter(|closest| in_common(closest) >= 2).map(|closest| format!("did you mean '{closest}'?"))
 }
 
-/// Returns the command that the words are for, such as `shmadm list`.
+/// Returns the long options of the command that begin with a word such as `--min`, in quotes.
+fn options_that_begin_with(word: &str, words: &[String]) -> Vec<String> {
+    let Some(start) = word.strip_prefix("--").filter(|start| start.len() >= 2) else { return Vec::new() };
+    let commands = all_commands();
+    let command = words.iter().skip(1).find_map(|word| commands.find_subcommand(word)).unwrap_or(&commands);
+    let long = command.get_arguments().filter(|argument| !argument.is_hide_set()).filter_map(|one| one.get_long());
+    long.filter(|long| long.starts_with(start)).map(|long| format!("'--{long}'")).collect()
+}
+
+/// Returns the command that the words are for, such as `shmadm list`. Help has no page of its own.
 fn command(words: &[String]) -> String {
     let commands = all_commands();
     let named = words.iter().skip(1).find_map(|word| commands.find_subcommand(word));
-    named.map_or("shmadm".into(), |command| format!("shmadm {}", command.get_name()))
+    match named.map(clap::Command::get_name) {
+        None | Some("help") => "shmadm".into(),
+        Some(name) => format!("shmadm {name}"),
+    }
 }
 
 #[cfg(test)]
@@ -78,14 +124,23 @@ mod tests {
             ("shmadm list --leaked", "unexpected argument '--leaked' found; see `shmadm list --help`"),
             ("shmadm list --orphan", "unexpected argument '--orphan' found; did you mean '--orphaned'?"),
             ("shmadm craete", "unrecognized subcommand 'craete'; did you mean 'create'?"),
+            ("shmadm create", "missing arguments: --size <SIZE>, <KEY>; see `shmadm create --help`"),
+            ("shmadm list --min 5", "unexpected argument '--min' found; did you mean '--mine' or '--min-size'?"),
+            ("shmadm guard ls", "unexpected argument 'ls' found; write -- before the command: `shmadm guard -- ls`"),
+            ("shmadm help lst", "unrecognized subcommand 'lst'; see `shmadm --help`"),
             ("shmadm xyzzy", "unrecognized subcommand 'xyzzy'; see `shmadm --help`"),
         ] {
             assert_eq!(usage_error(line), expected);
         }
+        for line in ["shmadm rm 5 --wait 5s", "shmadm read 5 --hold 5s", "shmadm create --huge 2M -s 2M"] {
+            let value = if line.contains("2M") { "--huge=2M" } else { "=5s" };
+            assert!(
+                usage_error(line).contains("a value follows after =: ") && usage_error(line).ends_with(value),
+                "{line}"
+            );
+        }
         assert!(!usage_error("shmadm guard --al -- true").contains("-- --al"));
-        assert!(
-            usage_error("shmadm read").starts_with("the following required arguments were not provided: <SEGMENT>; ")
-        );
+        assert!(usage_error("shmadm read").starts_with("missing argument: <SEGMENT>; "));
         assert!(usage_error("shmadm stat 7a6d0001").contains("did you mean 0x7a6d0001?"));
     }
 

@@ -45,8 +45,10 @@ pub(crate) struct Restorer {
 /// # Errors
 /// It cannot be read, or is damaged.
 pub(crate) fn open_archive(path: &Path, advance: Advance<'_>) -> Result<Archive> {
-    let cannot = |error: &io::Error| Error::io(format_args!("read {}", visible_path(path)), error);
-    let file = if path == Path::new("-") { copy_of(&mut io::stdin()) } else { File::open(path) };
+    let is_stdin = path == Path::new("-");
+    let name = if is_stdin { "standard input".into() } else { visible_path(path) };
+    let cannot = |error: &io::Error| Error::io(format_args!("read {name}"), error);
+    let file = if is_stdin { copy_of(&mut io::stdin()) } else { File::open(path) };
     let file = file.map_err(|error| cannot(&error))?;
     let kind = file.metadata().map_err(|error| cannot(&error))?;
     if kind.is_dir() {
@@ -54,7 +56,7 @@ pub(crate) fn open_archive(path: &Path, advance: Advance<'_>) -> Result<Archive>
     }
     // The archive is read twice.
     let file = if kind.is_file() { file } else { copy_of(&mut &file).map_err(|error| cannot(&error))? };
-    archive::open(file, path, advance)
+    archive::open(file, &name, advance)
 }
 
 /// Copies a stream into an unnamed file in the directory for temporary files.

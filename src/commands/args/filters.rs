@@ -66,11 +66,17 @@ pub struct Filters {
     #[arg(long, value_name = "DURATION")]
     idle: Option<Period>,
     /// Created, last attached or detached, or attached now by process PID
-    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, value_name = "PID", value_parser = process)]
     pid: Vec<i32>,
     /// Of unit, container or pod NAME (as in UNIT), or with NAME in the cgroup's path
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     unit: Vec<String>,
+}
+
+/// Parses the number of a process.
+fn process(word: &str) -> Result<i32, String> {
+    let number = word.parse().ok().filter(|number| *number > 0 && word.bytes().all(|byte| byte.is_ascii_digit()));
+    number.ok_or_else(|| "a process is a number from 1 to 2147483647".into())
 }
 
 /// The value of `--key`.

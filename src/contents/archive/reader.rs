@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::path::Path;
 
 use super::manifest::{Manifest, SavedSegment};
 use super::member::{BLOCK, Content, Member, padding};
@@ -11,7 +10,7 @@ use super::sha256::{self, ExtentsDigest};
 use super::{MANIFEST, MEMBER, PIECE, SEGMENTS};
 use crate::contents::Advance;
 use crate::error::{Error, Result};
-use crate::values::{ShmId, visible_path};
+use crate::values::ShmId;
 
 /// An archive that was verified.
 #[derive(Debug)]
@@ -40,9 +39,8 @@ impl Archive {
 ///
 /// # Errors
 /// The file cannot be read, or was changed or truncated since it was written.
-pub(crate) fn open(file: File, path: &Path, advance: Advance<'_>) -> Result<Archive> {
-    let mut members =
-        Members { source: BufReader::with_capacity(1 << 18, file), at: 0, name: visible_path(path).into_owned() };
+pub(crate) fn open(file: File, name: &str, advance: Advance<'_>) -> Result<Archive> {
+    let mut members = Members { source: BufReader::with_capacity(1 << 18, file), at: 0, name: name.to_owned() };
     let segments = check(&mut members, advance)?;
     Ok(Archive { segments, members })
 }
