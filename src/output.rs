@@ -37,7 +37,7 @@ use crate::values::visible;
 
 pub(crate) use all_limits::{AllLimitsRecord, NamespaceLimits};
 pub(crate) use attachment::AttachmentList;
-pub(crate) use change::{Actor, Event, EventRecord, What, event_line};
+pub(crate) use change::{Actor, Event, EventKind, EventRecord, event_line};
 pub(crate) use checks::{CheckRecords, check_lines};
 pub(crate) use columns::column_help;
 pub use columns::{COLUMNS, Column};

@@ -32,7 +32,7 @@ pub(super) struct Completions {
     /// The shell
     #[arg(value_enum)]
     shell: Shell,
-    /// What the scripts ask: the candidates for the word after the first N of WORD…
+    /// Used by the scripts: print the candidates for the word after the first N of WORD…
     #[arg(long, value_name = "N", hide = true, requires = "words")]
     words_before: Option<usize>,
     #[arg(last = true, value_name = "WORD", hide = true, requires = "words_before")]

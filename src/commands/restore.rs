@@ -56,7 +56,7 @@ struct Record {
     saved_id: i32,
     size: u64,
     outcome: Outcome,
-    /// What could not be restored.
+    /// The part that could not be restored, such as the lock.
     warning: Option<String>,
     error: Option<Error>,
 }

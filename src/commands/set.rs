@@ -11,7 +11,8 @@ use crate::values::{Mode, SegmentRef};
 
 /// Change the owner, group, mode or lock of segments
 ///
-/// Uses IPC_SET and SHM_LOCK. What no option names stays unchanged. Only the owner, the creator and root may do this.
+/// Uses IPC_SET and SHM_LOCK. Properties without an option stay unchanged. Only the owner, the creator and root may do
+/// this.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     shmadm set 0x2a --mode 660 --group postgres\n  \

@@ -80,7 +80,8 @@ pub(crate) fn sysctl(name: &str, value: u64, inode: Option<u64>) -> String {
 /// The largest SHMMNI of a kernel without the boot option ipcmni_extend (IPCMNI, include/linux/ipc_namespace.h).
 const MAX_SEGMENTS: u64 = 32768;
 
-/// Returns how to raise a limit of which nothing is left, so that it is twice as large as now or as what is used.
+/// Returns advice on how to raise a reached limit: to twice its value, or twice the current use if that is more, as far as
+/// the kernel allows.
 pub(crate) fn raise(name: &str, limit: u64, used: u64, inode: Option<u64>) -> String {
     let wanted = limit.max(used).saturating_mul(2).max(1);
     match name {
@@ -109,8 +110,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limit_of_segments_is_raised_as_far_as_the_kernel_allows() {
-        for (limit, used, told) in [
+    fn the_limit_of_segments_is_raised_up_to_the_kernels_maximum() {
+        for (limit, used, advised) in [
             (4096, 4096, "kernel.shmmni=8192"),
             (2, 4096, "kernel.shmmni=8192"),
             (20_000, 20_000, "kernel.shmmni=32768"),
@@ -118,7 +119,7 @@ mod tests {
             (40_000, 40_000, "kernel.shmmni=80000"),
         ] {
             let raise = raise("kernel.shmmni", limit, used, None);
-            assert!(raise.contains(told), "{raise}");
+            assert!(raise.contains(advised), "{raise}");
         }
     }
 

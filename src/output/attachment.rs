@@ -95,7 +95,7 @@ impl Serialize for AttachmentList<'_> {
     }
 }
 
-/// What the attachments of one process have in common.
+/// The fields that all attachments of a process share.
 #[derive(Clone)]
 struct Process {
     pid: i32,

@@ -26,8 +26,8 @@ const GOING: Style = AnsiColor::Red.on_default();
 pub(crate) struct Event<'a> {
     /// When it happened or was noticed.
     pub clock: Clock,
-    /// What happened.
-    pub what: What<'a>,
+    /// The change or failure itself.
+    pub kind: EventKind<'a>,
     /// The process that caused it, if that is certain.
     pub actor: Option<Actor>,
     /// How it was caused, if that is certain.
@@ -36,9 +36,9 @@ pub(crate) struct Event<'a> {
     pub is_from_kernel: bool,
 }
 
-/// What happened.
+/// The kind of an event.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum What<'a> {
+pub(crate) enum EventKind<'a> {
     /// A segment changed.
     Change(&'a Change),
     /// A call failed.
@@ -89,7 +89,7 @@ impl<'a> EventRecord<'a> {
     /// Returns the record of an event.
     pub(crate) fn new(event: &'a Event<'_>, lookups: &Lookups) -> EventRecord<'a> {
         let record = EventRecord {
-            event: word(&event.what),
+            event: word(&event.kind),
             time: event.clock.utc(),
             source: if event.is_from_kernel { "kernel" } else { "poll" },
             segment: None,
@@ -107,8 +107,8 @@ impl<'a> EventRecord<'a> {
             true => SegmentRecord::with_key(segment, None, lookups),
             false => SegmentRecord::new(segment, lookups),
         };
-        match event.what {
-            What::Change(change) => EventRecord {
+        match event.kind {
+            EventKind::Change(change) => EventRecord {
                 segment: Some(match change.original_key {
                     Some(key) => SegmentRecord::with_key(&change.segment, Some(key), lookups),
                     None => marked(&change.segment),
@@ -116,14 +116,14 @@ impl<'a> EventRecord<'a> {
                 before: change.before.as_ref().map(marked),
                 ..record
             },
-            What::Failure(failure) => EventRecord {
+            EventKind::Failure(failure) => EventRecord {
                 segment: failure.segment.as_ref().map(marked),
                 call: Some(&failure.call),
                 errno: Some(format!("{:?}", failure.errno)),
                 ns: failure.namespace,
                 ..record
             },
-            What::Lost(count) => EventRecord { lost: Some(count), ..record },
+            EventKind::Lost(count) => EventRecord { lost: Some(count), ..record },
         }
     }
 }
@@ -131,13 +131,13 @@ impl<'a> EventRecord<'a> {
 /// Returns the line for an event. It fits in 80 columns, unless numbers or names are long or several properties changed
 /// at once.
 pub(crate) fn event_line(event: &Event<'_>, began: &Clock, lookups: &Lookups, color: bool) -> String {
-    let style = if color { style_of(&event.what) } else { PLAIN };
-    let (time, word) = (event.clock.to_the_second(began), word(&event.what));
+    let style = if color { style_of(&event.kind) } else { PLAIN };
+    let (time, word) = (event.clock.to_the_second(began), word(&event.kind));
     let mut line = format!("{time} {style}{word:<8}{style:#} ");
     let namespace = |inode: Option<u64>| inode.map_or_else(String::new, |inode| format!("{inode:<10} "));
     // Writing to a String does not fail.
-    let _ = match event.what {
-        What::Change(change) => {
+    let _ = match event.kind {
+        EventKind::Change(change) => {
             let segment = &change.segment;
             write!(
                 line,
@@ -149,10 +149,10 @@ pub(crate) fn event_line(event: &Event<'_>, began: &Clock, lookups: &Lookups, co
                 lookups.names.user_or_uid(segment.uid),
             )
         }
-        What::Failure(failure) => {
+        EventKind::Failure(failure) => {
             write!(line, "{}{} = {:?}", namespace(failure.namespace), failure.call, failure.errno)
         }
-        What::Lost(count) => write!(line, "{count} records"),
+        EventKind::Lost(count) => write!(line, "{count} records"),
     };
     for part in [details(event, &lookups.names), by(event, &lookups.names)] {
         if !part.is_empty() {
@@ -164,14 +164,14 @@ pub(crate) fn event_line(event: &Event<'_>, began: &Clock, lookups: &Lookups, co
 
 /// Returns the process and the cause. The user is named only if it is not the segment's owner.
 fn by(event: &Event<'_>, names: &Names) -> String {
-    let mut text = match (&event.actor, event.what) {
-        (Some(actor), what) => {
-            let is_owner = matches!(what, What::Change(change) if actor.uid == Some(change.segment.uid));
+    let mut text = match (&event.actor, event.kind) {
+        (Some(actor), kind) => {
+            let is_owner = matches!(kind, EventKind::Change(change) if actor.uid == Some(change.segment.uid));
             let user = actor.uid.filter(|_| !is_owner);
             let user = user.map_or_else(String::new, |uid| format!(" of {}", names.user_or_uid(uid)));
             format!("by {} {}{user}", actor.pid, actor.name)
         }
-        (None, What::Change(Change { process: Some(process), .. })) => format!("by {process}"),
+        (None, EventKind::Change(Change { process: Some(process), .. })) => format!("by {process}"),
         (None, _) => String::new(),
     };
     if let Some(cause @ ("fork" | "exec" | "exit" | "namespace")) = event.cause {
@@ -182,7 +182,7 @@ fn by(event: &Event<'_>, names: &Names) -> String {
 
 /// Returns the details of a change, without the name of the segment.
 fn details(event: &Event<'_>, names: &Names) -> String {
-    let What::Change(change) = event.what else { return String::new() };
+    let EventKind::Change(change) = event.kind else { return String::new() };
     let segment = &change.segment;
     match (change.event, change.nattch) {
         (Kind::Created, _) => format!("mode {}", segment.mode()),
@@ -215,9 +215,9 @@ fn settings(change: &Change, names: &Names) -> String {
     changed.join(", ")
 }
 
-fn word(what: &What<'_>) -> &'static str {
-    match what {
-        What::Change(change) => match change.event {
+fn word(kind: &EventKind<'_>) -> &'static str {
+    match kind {
+        EventKind::Change(change) => match change.event {
             Kind::Created => "created",
             Kind::Attached => "attached",
             Kind::Detached => "detached",
@@ -225,19 +225,19 @@ fn word(what: &What<'_>) -> &'static str {
             Kind::Marked => "marked",
             Kind::Removed => "removed",
         },
-        What::Failure(_) => "failed",
-        What::Lost(_) => "lost",
+        EventKind::Failure(_) => "failed",
+        EventKind::Lost(_) => "lost",
     }
 }
 
-fn style_of(what: &What<'_>) -> Style {
-    match what {
-        What::Change(change) => match change.event {
+fn style_of(kind: &EventKind<'_>) -> Style {
+    match kind {
+        EventKind::Change(change) => match change.event {
             Kind::Created => CREATED,
             Kind::Attached | Kind::Detached => PLAIN,
             Kind::Changed => CHANGED,
             Kind::Marked | Kind::Removed => GOING,
         },
-        What::Failure(_) | What::Lost(_) => GOING,
+        EventKind::Failure(_) | EventKind::Lost(_) => GOING,
     }
 }

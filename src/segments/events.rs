@@ -32,7 +32,7 @@ pub(crate) struct Occurrence {
     /// The time, in nanoseconds since the epoch.
     pub time: i128,
     /// The event itself.
-    pub what: Occurred,
+    pub kind: OccurrenceKind,
     /// The process that caused it, if known.
     pub actor: Option<Actor>,
     /// How it was caused.
@@ -41,7 +41,7 @@ pub(crate) struct Occurrence {
 
 /// The kinds of events.
 #[derive(Debug, Clone)]
-pub(crate) enum Occurred {
+pub(crate) enum OccurrenceKind {
     /// A segment changed.
     Changed(Change),
     /// A call failed.
@@ -78,7 +78,7 @@ pub(crate) struct Actor {
     pub generation: u32,
 }
 
-/// What a process runs, and its unit.
+/// The program of a process, and its unit.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Program {
     /// Its command line, escaped.

@@ -22,7 +22,7 @@ use perf_event::{Builder, Clock, Counter, ReadFormat, SampleFlag, Sampler};
 use crate::linux;
 pub(crate) use ids::Call;
 use ids::Ids;
-pub(crate) use record::{Record, What};
+pub(crate) use record::{Action, Record};
 
 /// The size of each CPU's ring in bytes. A call takes about 130 bytes, so the ring holds the calls of a third of a
 /// second at 100,000 calls per second.

@@ -10,7 +10,7 @@ use super::control::{exists, stat};
 use super::error::{Error, Reason};
 use super::{ShmId, trace};
 
-/// What an attachment may do. There is no write-only attach.
+/// The access of an attachment. shmat(2) has no write-only attach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     /// `SHM_RDONLY`.

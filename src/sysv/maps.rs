@@ -16,7 +16,7 @@ use crate::values::Key;
 /// A file system's device: major and minor number.
 pub(super) type Device = (u64, u64);
 
-/// What a process may do with a mapping: the `PROT_` flags of mmap(2).
+/// The permitted access to a mapping: the `PROT_` flags of mmap(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Protection {
     pub read: bool,
@@ -43,7 +43,7 @@ pub struct SegmentMapping {
     pub key: Key,
     /// Addresses, end excluded.
     pub range: Range<u64>,
-    /// What the process may do with it.
+    /// The process's access to it.
     pub protection: Protection,
 }
 

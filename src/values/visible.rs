@@ -6,7 +6,7 @@ use std::fmt::Write;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
 /// Returns text in which every character is visible. Other characters, and bytes that are not UTF-8, are written as `\xNN`,
-/// byte by byte. The result cannot steer a terminal, end a line, or look like another text.
+/// byte by byte. The result has no control characters or line ends, and cannot look like another text.
 pub fn visible(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = str::from_utf8(bytes)
         && !text.contains(is_unsafe)

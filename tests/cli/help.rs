@@ -39,7 +39,7 @@ fn every_command_is_described_in_the_list() {
 }
 
 #[test]
-fn what_follows_the_options_fits_80_columns() {
+fn the_text_after_the_options_fits_80_columns() {
     // clap wraps the options at the width of the terminal. It wraps the lines after them, too, but then columns break.
     for command in commands() {
         for line in ["Exit status", "Examples"].iter().flat_map(|heading| below(&command, heading)) {
@@ -51,7 +51,7 @@ fn what_follows_the_options_fits_80_columns() {
     assert!(end.lines().skip(1).all(|line| line.chars().count() <= 80), "{end}");
 }
 
-/// The lines of a command's `--help` from one that begins with this word to an empty one.
+/// Returns the lines of a command's `--help` from one that begins with this word to the next empty line.
 fn below(command: &str, heading: &str) -> Vec<String> {
     let help = ended(&mut shmadm(&[command, "--help"])).ok();
     let lines = help.lines().skip_while(|line| !line.starts_with(heading)).take_while(|line| !line.is_empty());

@@ -1,5 +1,6 @@
-// crowd SEGMENTS MAPPINGS TWINS FORKS: SEGMENTS private segments, attached MAPPINGS times in turn, in a process that
-// shares its memory with TWINS others, each in an IPC namespace of its own, and has FORKS copies. They end with it.
+// crowd SEGMENTS MAPPINGS TWINS FORKS: creates SEGMENTS private segments and attaches them MAPPINGS times in turn. The
+// process shares its memory with TWINS others, each in its own IPC namespace, and has FORKS forked copies. They end with
+// it.
 #define _GNU_SOURCE
 #include <sched.h>
 #include <signal.h>

@@ -8,10 +8,10 @@ use std::rc::Rc;
 use super::{Format, Watch};
 use crate::commands::Context;
 use crate::error::{Error, Result, Status};
-use crate::output::{Actor, Event, EventRecord, What, event_line, say};
+use crate::output::{Actor, Event, EventKind, EventRecord, event_line, say};
 use crate::segments::cache::Lookups;
 use crate::segments::changes::Change;
-use crate::segments::events::{self, Failure, Occurred, Occurrence, Program};
+use crate::segments::events::{self, Failure, Occurrence, OccurrenceKind, Program};
 use crate::segments::filter::Selection;
 use crate::segments::lookup::key_of;
 use crate::system::clock::Clock;
@@ -92,8 +92,8 @@ impl<'a> Report<'a> {
         for change in changes {
             if self.is_chosen(change, &lookups) {
                 let clock = now.clone();
-                let what = What::Change(change);
-                let event = Event { clock, what, actor: None, cause: None, is_from_kernel: false };
+                let kind = EventKind::Change(change);
+                let event = Event { clock, kind, actor: None, cause: None, is_from_kernel: false };
                 if let end @ Flow::Break(_) = self.write(&event, &lookups)? {
                     return Ok(end);
                 }
@@ -109,15 +109,17 @@ impl<'a> Report<'a> {
         }
         let lookups = Lookups::default();
         self.selection.refresh();
-        for Occurrence { time, what, actor, cause } in occurrences {
-            let what = match what {
-                Occurred::Changed(change) if self.is_chosen(change, &lookups) => What::Change(change),
-                Occurred::Failed(failure) if self.is_chosen_failure(failure, &lookups) => What::Failure(failure),
+        for Occurrence { time, kind, actor, cause } in occurrences {
+            let kind = match kind {
+                OccurrenceKind::Changed(change) if self.is_chosen(change, &lookups) => EventKind::Change(change),
+                OccurrenceKind::Failed(failure) if self.is_chosen_failure(failure, &lookups) => {
+                    EventKind::Failure(failure)
+                }
                 _ => continue,
             };
             let event = Event {
                 clock: self.began.moved_to(*time),
-                what,
+                kind,
                 actor: actor.as_ref().map(|actor| self.actors.describe(actor, &lookups)),
                 cause: cause.word(),
                 is_from_kernel: cause.is_recorded(),
@@ -142,8 +144,8 @@ impl<'a> Report<'a> {
             return Ok(Flow::Continue(()));
         }
         let left = self.left.take();
-        let what = What::Lost(count);
-        let event = Event { clock: Clock::now(), what, actor: None, cause: None, is_from_kernel: true };
+        let kind = EventKind::Lost(count);
+        let event = Event { clock: Clock::now(), kind, actor: None, cause: None, is_from_kernel: true };
         let flow = self.write(&event, &Lookups::default());
         self.left = left;
         flow

@@ -21,7 +21,7 @@ const TRIES: usize = 100;
 /// A call that may create a System V IPC object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CreatingCall {
-    /// What it creates.
+    /// The kind of object that it creates.
     pub kind: ObjectKind,
     /// The key; [`Key::PRIVATE`] for an object without a key.
     pub key: Key,

@@ -11,7 +11,7 @@ use crate::values::ObjectKind;
 /// The number of single lookups after which the whole table is read, so that removed objects are forgotten.
 const MAX_PROBES: usize = 1024;
 
-/// What is known about the calls and objects of one kind.
+/// The known calls and objects of one kind.
 #[derive(Debug)]
 pub(super) struct Ledger {
     pub(super) kind: ObjectKind,

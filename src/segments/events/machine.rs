@@ -11,9 +11,9 @@ use std::rc::Rc;
 use super::table::{Known, Moment, Table};
 use super::tasks::{Found, Place, Process, Tasks, User};
 use super::witness::Note;
-use super::{Actor, Cause, Occurred, Occurrence};
+use super::{Actor, Cause, Occurrence, OccurrenceKind};
 use crate::segments::changes::Change;
-use crate::system::tracepoints::{Record, What};
+use crate::system::tracepoints::{Action, Record};
 use crate::sysv::Segment;
 use crate::values::visible;
 
@@ -115,34 +115,34 @@ impl Machine {
 
     /// Processes a record. Records must be in the order of their time.
     pub(super) fn record(&mut self, record: &Record, note: Note) {
-        let Record { time, pid, tid, what } = *record;
+        let Record { time, pid, tid, action } = *record;
         if (note.user.is_some() || note.program.is_some())
             && let Some(process) = self.tasks.process(pid)
         {
             process.user = note.user.or(process.user);
             process.program = note.program.clone().or(process.program.take());
         }
-        match what {
-            What::Enter(call, arguments) => match self.tasks.thread(tid) {
+        match action {
+            Action::Enter(call, arguments) => match self.tasks.thread(tid) {
                 Some(thread) => thread.call = Some((call, arguments)),
                 // A process in another pid namespace has no pid here.
                 None if tid <= 0 => {}
                 None => self.is_confused = true,
             },
-            What::Return(call, result) => {
+            Action::Return(call, result) => {
                 let entered = self.tasks.thread(tid).and_then(|thread| thread.call.take());
                 // A call that began before the watch is left to the comparison with the table.
                 if let Some((_, arguments)) = entered.filter(|(entered, _)| *entered == call) {
                     self.returned(record, call, arguments, result, note.sight);
                 }
             }
-            What::Forked { parent, parent_thread } => self.tasks.fork(pid, tid, parent, parent_thread),
-            What::Cloned(flags) => {
+            Action::Forked { parent, parent_thread } => self.tasks.fork(pid, tid, parent, parent_thread),
+            Action::Cloned(flags) => {
                 if let Some((child, copied)) = self.tasks.clone_space(tid, flags & libc::CLONE_VM as u64 != 0) {
                     self.attached_by_fork(child, &copied, time);
                 }
             }
-            What::Ended => {
+            Action::Ended => {
                 let creator = self.tasks.thread(tid).map(|thread| thread.namespace);
                 let ended = self.tasks.end(tid);
                 let is_last = ended.is_some();
@@ -155,12 +155,12 @@ impl Machine {
                     self.orphaned(namespace, pid, tid, is_last, &trigger);
                 }
             }
-            What::Named(name) => {
+            Action::Named(name) => {
                 if let Some(process) = self.tasks.process(pid).filter(|_| pid == tid) {
                     process.name = name;
                 }
             }
-            What::Executed(name) => {
+            Action::Executed(name) => {
                 let left = self.tasks.execute(pid, tid);
                 let trigger = self.trigger(pid, None, Cause::Exec, time);
                 for place in left {
@@ -173,12 +173,12 @@ impl Machine {
                     process.user = note.user;
                 }
             }
-            What::Namespace(namespace) => {
+            Action::Namespace(namespace) => {
                 if let Some(thread) = self.tasks.thread(tid) {
                     thread.namespace = namespace;
                 }
             }
-            What::Lost(count) => {
+            Action::Lost(count) => {
                 self.lost += count;
                 self.is_confused = true;
             }
@@ -205,11 +205,11 @@ impl Machine {
     /// and nobody has attached (ipc/shm.c, `exit_shm`).
     fn orphaned(&mut self, namespace: u64, pid: i32, tid: i32, is_last: bool, trigger: &Trigger) {
         let Some(table) = self.tables.get_mut(&namespace).filter(|table| table.is_forced) else { return };
-        let made = |known: &Known| match known.creator {
+        let is_creator = |known: &Known| match known.creator {
             Some(creator) => creator == tid,
             None => is_last && known.segment.cpid == pid,
         };
-        let going = table.segments.values().filter(|known| known.segment.nattch == 0 && made(known));
+        let going = table.segments.values().filter(|known| known.segment.nattch == 0 && is_creator(known));
         for id in going.map(|known| known.segment.id).collect::<Vec<_>>() {
             let change = self.tables.get_mut(&namespace).and_then(|table| table.remove(id, trigger.now));
             self.report(change, trigger, namespace);
@@ -224,7 +224,7 @@ impl Machine {
         }
         let (actor, cause) = (trigger.actor.clone(), trigger.cause);
         let time = self.since_epoch(trigger.now.time);
-        self.out.push(Occurrence { time, what: Occurred::Changed(change), actor, cause });
+        self.out.push(Occurrence { time, kind: OccurrenceKind::Changed(change), actor, cause });
     }
 
     fn since_epoch(&self, time: u64) -> i128 {

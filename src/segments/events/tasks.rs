@@ -46,7 +46,7 @@ pub(super) struct Process {
     pub name: [u8; 16],
     /// Its user, as last seen.
     pub user: Option<User>,
-    /// What it runs, if known.
+    /// Its program, if known.
     pub program: Option<Rc<Program>>,
     threads: u32,
     /// Its address space.

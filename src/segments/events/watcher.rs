@@ -11,7 +11,7 @@ use super::machine::Machine;
 use super::scan;
 use super::tasks::{Found, Place};
 use super::witness::{Note, Witness};
-use super::{Cause, Occurred, Occurrence};
+use super::{Cause, Occurrence, OccurrenceKind};
 use crate::error::Result;
 use crate::segments::attachments;
 use crate::segments::lookup::rows;
@@ -242,7 +242,8 @@ impl Watcher {
     /// Handles a count that changed without a call, as by munmap(2): records which processes have the segment attached
     /// now.
     fn update_holders(&mut self, occurrence: &Occurrence) -> Result<()> {
-        let (Occurrence { cause: Cause::Table, .. }, Occurred::Changed(change)) = (occurrence, &occurrence.what) else {
+        let (Occurrence { cause: Cause::Table, .. }, OccurrenceKind::Changed(change)) = (occurrence, &occurrence.kind)
+        else {
             return Ok(());
         };
         let place = Place { namespace: change.segment.namespace.unwrap_or(self.ours), id: change.segment.id };

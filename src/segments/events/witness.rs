@@ -9,7 +9,7 @@ use super::Program;
 use super::call::int;
 use super::tasks::User;
 use crate::system::namespace::{Namespace, NamespaceRef};
-use crate::system::tracepoints::{Call, Record, What};
+use crate::system::tracepoints::{Action, Call, Record};
 use crate::sysv::{self, Segment};
 use crate::values::ShmId;
 
@@ -64,14 +64,14 @@ impl Witness {
     /// Reads what a record refers to. Calls in a namespace that is not watched are skipped.
     pub(super) fn note(&mut self, record: &Record, is_watched: impl Fn() -> bool) -> Note {
         let Record { pid, tid, .. } = *record;
-        match record.what {
-            What::Enter(..) | What::Return(..) if !is_watched() => Note::default(),
-            What::Executed(_) => {
+        match record.action {
+            Action::Enter(..) | Action::Return(..) if !is_watched() => Note::default(),
+            Action::Executed(_) => {
                 self.asked.remove(&pid);
                 self.executed = Some(Instant::now());
                 Note { user: user_of(pid), ..Note::default() }
             }
-            What::Enter(call, [id, command, _]) => {
+            Action::Enter(call, [id, command, _]) => {
                 let is_of_interest = match call {
                     Call::Attach => self.home.is_none(),
                     Call::Control => int(command) == libc::IPC_SET,
@@ -82,15 +82,15 @@ impl Witness {
                 }
                 self.ask(pid)
             }
-            What::Return(Call::Get, id) => {
+            Action::Return(Call::Get, id) => {
                 let id = i32::try_from(id).ok().and_then(ShmId::new);
                 Note { sight: id.and_then(|id| self.inspect(tid, id)), ..Note::default() }
             }
-            What::Return(_, result) => {
+            Action::Return(_, result) => {
                 let id = self.inside.remove(&tid).filter(|_| result >= 0);
                 Note { sight: id.and_then(|id| self.inspect(tid, id)), ..Note::default() }
             }
-            What::Ended => {
+            Action::Ended => {
                 self.asked.remove(&tid);
                 self.inside.remove(&tid);
                 Note::default()

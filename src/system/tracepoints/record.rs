@@ -26,13 +26,13 @@ pub(crate) struct Record {
     pub pid: i32,
     /// Its thread.
     pub tid: i32,
-    /// What the thread did.
-    pub what: What,
+    /// The action of the thread.
+    pub action: Action,
 }
 
-/// What a thread did.
+/// An action of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum Action {
     /// It starts a call with these arguments. Arguments that the call does not have are meaningless.
     Enter(Call, [u64; 3]),
     /// The call returned this value: a result, or a negative errno.
@@ -62,22 +62,22 @@ impl Record {
             // sample_type is TID | TIME | RAW.
             let (pid, tid, time) = (fields.i32()?, fields.i32()?, fields.u64()?);
             let length = fields.u32()?;
-            let what = sample(Fields(fields.take(length as usize)?), ids)?;
-            return Some(Record { time, pid, tid, what });
+            let action = sample(Fields(fields.take(length as usize)?), ids)?;
+            return Some(Record { time, pid, tid, action });
         }
         // sample_id_all: TID and TIME are at the end.
         let (body, mut trailer) = body.split_at_checked(body.len().checked_sub(16)?).map(|(a, b)| (a, Fields(b)))?;
         let (own_pid, own_tid, time) = (trailer.i32()?, trailer.i32()?, trailer.u64()?);
         let mut fields = Fields(body);
-        let (pid, tid, what) = match kind {
+        let (pid, tid, action) = match kind {
             LOST => {
                 let _id = fields.u64()?;
-                (own_pid, own_tid, What::Lost(fields.u64()?))
+                (own_pid, own_tid, Action::Lost(fields.u64()?))
             }
             FORK | EXIT => {
                 let (pid, parent, tid, parent_thread) = (fields.i32()?, fields.i32()?, fields.i32()?, fields.i32()?);
-                let what = if kind == FORK { What::Forked { parent, parent_thread } } else { What::Ended };
-                (pid, tid, what)
+                let action = if kind == FORK { Action::Forked { parent, parent_thread } } else { Action::Ended };
+                (pid, tid, action)
             }
             COMM => {
                 let (pid, tid) = (fields.i32()?, fields.i32()?);
@@ -85,24 +85,24 @@ impl Record {
                 let length = fields.0.len().min(15);
                 name[..length].copy_from_slice(&fields.0[..length]);
                 let is_exec = misc & MISC_COMM_EXEC != 0;
-                (pid, tid, if is_exec { What::Executed(name) } else { What::Named(name) })
+                (pid, tid, if is_exec { Action::Executed(name) } else { Action::Named(name) })
             }
             NAMESPACES => {
                 let (pid, tid) = (fields.i32()?, fields.i32()?);
                 let count = fields.u64()?;
                 // Each namespace has a device and an inode, of 8 bytes each.
                 fields.take(IPC * 16 + 8).filter(|_| count > IPC as u64)?;
-                (pid, tid, What::Namespace(fields.u64()?))
+                (pid, tid, Action::Namespace(fields.u64()?))
             }
             _ => return None,
         };
-        Some(Record { time, pid, tid, what })
+        Some(Record { time, pid, tid, action })
     }
 }
 
 /// Parses a tracepoint's fields. Their offsets are in `events/*/*/format` of tracefs. For system calls the kernel
 /// writes a `struct syscall_trace_enter` or `syscall_trace_exit` (kernel/trace/trace.h).
-fn sample(mut raw: Fields<'_>, ids: &Ids) -> Option<What> {
+fn sample(mut raw: Fields<'_>, ids: &Ids) -> Option<Action> {
     let point = ids.point(u64::from(raw.u16()?))?;
     // The other common fields: flags, preemption count, pid.
     raw.take(6)?;
@@ -111,16 +111,16 @@ fn sample(mut raw: Fields<'_>, ids: &Ids) -> Option<What> {
             raw.take(8)?;
             // A call with fewer arguments has a shorter record.
             let mut argument = || raw.u64().unwrap_or(0);
-            What::Enter(call, [argument(), argument(), argument()])
+            Action::Enter(call, [argument(), argument(), argument()])
         }
         Point::Return(call) => {
             raw.take(8)?;
-            What::Return(call, raw.u64()?.cast_signed())
+            Action::Return(call, raw.u64()?.cast_signed())
         }
         Point::NewTask => {
             // pid, comm, padding.
             raw.take(24)?;
-            What::Cloned(raw.u64()?)
+            Action::Cloned(raw.u64()?)
         }
         Point::Execute => return None,
     })
@@ -173,17 +173,17 @@ mod tests {
         let parse = |kind, misc, words: &[u32]| {
             Record::parse(kind, misc, &bytes(&[words, &TRAILER].concat()), &Ids::numbered_from(100))
         };
-        let record = |pid, tid, what| Some(Record { time: 99, pid, tid, what });
-        let fork = What::Forked { parent: 2, parent_thread: 4 };
+        let record = |pid, tid, action| Some(Record { time: 99, pid, tid, action });
+        let fork = Action::Forked { parent: 2, parent_thread: 4 };
         assert_eq!(parse(FORK, 0, &[1, 2, 3, 4, 98, 0]), record(1, 3, fork));
-        assert_eq!(parse(EXIT, 0, &[1, 2, 3, 4, 98, 0]), record(1, 3, What::Ended));
-        assert_eq!(parse(LOST, 0, &[5, 0, 6, 0]), record(7, 8, What::Lost(6)));
+        assert_eq!(parse(EXIT, 0, &[1, 2, 3, 4, 98, 0]), record(1, 3, Action::Ended));
+        assert_eq!(parse(LOST, 0, &[5, 0, 6, 0]), record(7, 8, Action::Lost(6)));
         let name = *b"cat\0\0\0\0\0\0\0\0\0\0\0\0\0";
         let cat = [1, 3, u32::from_ne_bytes(*b"cat\0"), 0];
-        assert_eq!(parse(COMM, 0, &cat), record(1, 3, What::Named(name)));
-        assert_eq!(parse(COMM, MISC_COMM_EXEC, &cat), record(1, 3, What::Executed(name)));
+        assert_eq!(parse(COMM, 0, &cat), record(1, 3, Action::Named(name)));
+        assert_eq!(parse(COMM, MISC_COMM_EXEC, &cat), record(1, 3, Action::Executed(name)));
         let namespaces: Vec<u32> = [1, 3, 7, 0].into_iter().chain((0..7).flat_map(|n| [0, 0, 40 + n, 0])).collect();
-        assert_eq!(parse(NAMESPACES, 0, &namespaces), record(1, 3, What::Namespace(42)));
+        assert_eq!(parse(NAMESPACES, 0, &namespaces), record(1, 3, Action::Namespace(42)));
         // Records of another type, and truncated records.
         assert_eq!(parse(1, 0, &[1, 2, 3, 4]), None);
         assert_eq!(parse(FORK, 0, &[1, 2, 3]), None);
@@ -198,14 +198,14 @@ mod tests {
             let words = [&[7, 8, 99, 0, length][..], raw].concat();
             Record::parse(SAMPLE, 0, &bytes(&words), &Ids::numbered_from(100))
         };
-        let record = |what| Some(Record { time: 99, pid: 7, tid: 8, what });
+        let record = |action| Some(Record { time: 99, pid: 7, tid: 8, action });
         // The upper half of the word with common_type contains flags.
         let enter = [100, 8, 29, 0, 1, 0, 2, 0, 3, 0];
-        assert_eq!(parse(&enter), record(What::Enter(Call::Get, [1, 2, 3])));
+        assert_eq!(parse(&enter), record(Action::Enter(Call::Get, [1, 2, 3])));
         let exit = [101, 8, 29, 0, (-22_i32).cast_unsigned(), u32::MAX];
-        assert_eq!(parse(&exit), record(What::Return(Call::Get, -22)));
-        assert_eq!(parse(&[104, 8, 67, 0, 5, 0]), record(What::Enter(Call::Detach, [5, 0, 0])));
-        assert_eq!(parse(&[108, 8, 9, 0, 0, 0, 0, 0, 0x100, 0, 0, 0]), record(What::Cloned(0x100)));
+        assert_eq!(parse(&exit), record(Action::Return(Call::Get, -22)));
+        assert_eq!(parse(&[104, 8, 67, 0, 5, 0]), record(Action::Enter(Call::Detach, [5, 0, 0])));
+        assert_eq!(parse(&[108, 8, 9, 0, 0, 0, 0, 0, 0x100, 0, 0, 0]), record(Action::Cloned(0x100)));
         assert_eq!(parse(&[99, 8, 29, 0, 1, 0]), None, "another tracepoint");
         assert_eq!(parse(&exit[..3]), None);
     }

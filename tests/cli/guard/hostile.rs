@@ -1,4 +1,4 @@
-//! Programs whose files are made to harm whoever reads their symbols.
+//! Programs with malicious files. Reading their symbols must not harm guard.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -9,7 +9,7 @@ use crate::support::{Need, needs, shmadm_path};
 /// The address space that guard gets in bytes. Symbols that fit into it are read.
 const ADDRESS_SPACE: u64 = 768 << 20;
 
-/// Guards a program with little memory, and returns the stack in the report: the functions, innermost first.
+/// Guards a program with little memory. Returns the functions of the stack in the report, innermost first.
 #[track_caller]
 fn stack(ns: &Namespace, program: &str) -> Vec<String> {
     let mut guard = ns.program("prlimit");
@@ -24,7 +24,7 @@ fn stack(ns: &Namespace, program: &str) -> Vec<String> {
 }
 
 #[test]
-fn inlining_thousands_of_levels_deep_costs_lines_and_not_the_report() {
+fn thousands_of_inlined_levels_cost_source_lines_and_not_the_report() {
     needs(Need::Program("prlimit"));
     in_namespace(|ns| {
         ns.compile("deep_inlining");
@@ -50,7 +50,7 @@ fn sections_as_large_as_the_disk_are_not_read() {
     });
 }
 
-/// Makes an ELF file claim that these sections have this many bytes, and makes the file as long as that: a hole.
+/// Changes an ELF file so that these sections claim to have this many bytes, and extends the file to that length by a hole.
 fn enlarge(path: &std::path::Path, sections: &[&str], size: u64) {
     let bytes = std::fs::read(path).expect("a program");
     let word = |at: usize, length: usize| {

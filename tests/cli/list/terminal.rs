@@ -28,7 +28,7 @@ fn on_a_terminal_it_fits_and_ends_with_totals() {
 }
 
 #[test]
-fn added_columns_take_the_place_of_those_that_matter_least() {
+fn added_columns_replace_the_least_important_ones() {
     in_namespace(|ns| {
         let _maker = start(ns.program("perl").args(["-e", STAYS, &"x".repeat(200)]));
         let first = |words: &str| {
@@ -39,7 +39,7 @@ fn added_columns_take_the_place_of_those_that_matter_least() {
         let titles: Vec<_> = added.split_whitespace().collect();
         assert!(added.len() <= 80 && titles.ends_with(&["CTIME", "CPID", "LPID", "SWAP", "MODE"]), "{added}");
         assert!(added.starts_with("KEY") && !added.contains("COMMAND"), "{added}");
-        // What is named stays.
+        // A column on the command line is not hidden.
         assert!(first("-o +ctime,cpid,lpid,swap,mode,command").contains("COMMAND"));
     });
 }

@@ -124,7 +124,7 @@ fn many_mappings_take_memory_and_time_in_proportion() {
 fn one_address_space_in_many_namespaces_is_kept_once() {
     in_namespace_as_root(|ns| {
         ns.compile("measure");
-        // For each twin and each mapping an entry would be 9 million.
+        // One entry for each twin and each mapping would be 9 million entries.
         let _holder = ready(ns.program(ns.compile("crowd")).args(["1000", "30000", "300", "0"]));
         for words in ["list -o pids -f csv", "stat id:0 id:999", "list --all-namespaces -o pids -f csv"] {
             let (peak, time) = measured(ns, words);
@@ -139,7 +139,7 @@ fn one_address_space_in_many_namespaces_is_kept_once() {
 }
 
 #[test]
-fn more_mappings_than_are_kept_are_counted_as_missing() {
+fn mappings_above_the_maximum_are_counted_as_missing() {
     in_namespace_as_root(|ns| {
         ns.compile("measure");
         let _holder = ready(ns.program(ns.compile("crowd")).args(["1", "50000", "0", "11"]));

@@ -4,7 +4,8 @@ use super::{Namespace, ended};
 
 /// Creates a segment of 2 MiB in huge pages, with mode 0666. No pages are reserved for it.
 ///
-/// # Errors Fails with the reason if no such segment can be created.
+/// # Errors
+/// Fails with the reason if no such segment can be created.
 pub(crate) fn huge_segment(ns: &Namespace, key: i32) -> Result<(), String> {
     // IPC_CREAT, SHM_HUGETLB and SHM_NORESERVE.
     let created =

@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use super::super::table::Known;
 use super::super::tasks::Place;
 use super::super::witness::Sight;
-use super::super::{Cause, Failure, Occurred, Occurrence, call};
+use super::super::{Cause, Failure, Occurrence, OccurrenceKind, call};
 use super::{Machine, Trigger};
 use crate::system::tracepoints::{Call, Record};
 use crate::sysv::{Segment, control_by_index};
@@ -155,10 +155,10 @@ impl Machine {
         let segment = segment.map(|known| known.segment.clone());
         let call = call::text(call, arguments);
         let namespace = self.all_namespaces.then_some(namespace);
-        let what = Occurred::Failed(Failure { call, errno, key, segment, namespace });
+        let kind = OccurrenceKind::Failed(Failure { call, errno, key, segment, namespace });
         self.out.push(Occurrence {
             time: self.since_epoch(trigger.now.time),
-            what,
+            kind,
             actor: trigger.actor,
             cause: trigger.cause,
         });

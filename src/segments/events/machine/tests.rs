@@ -31,44 +31,44 @@ impl Story {
         Story { machine, time: 1_000_000_000 }
     }
 
-    fn record(&mut self, pid: i32, tid: i32, what: What) -> &mut Story {
-        self.with(pid, tid, what, Note::default())
+    fn record(&mut self, pid: i32, tid: i32, action: Action) -> &mut Story {
+        self.with(pid, tid, action, Note::default())
     }
 
-    fn with(&mut self, pid: i32, tid: i32, what: What, note: Note) -> &mut Story {
+    fn with(&mut self, pid: i32, tid: i32, action: Action, note: Note) -> &mut Story {
         self.time += 1000;
-        self.machine.record(&Record { time: self.time, pid, tid, what }, note);
+        self.machine.record(&Record { time: self.time, pid, tid, action }, note);
         self
     }
 
     /// Adds a call of a process's first thread.
     fn call(&mut self, pid: i32, call: Call, arguments: [u64; 3], result: i64) -> &mut Story {
-        self.record(pid, pid, What::Enter(call, arguments)).record(pid, pid, What::Return(call, result))
+        self.record(pid, pid, Action::Enter(call, arguments)).record(pid, pid, Action::Return(call, result))
     }
 
     /// Adds a fork(2), or with flags a clone(2).
     fn fork(&mut self, parent: i32, child: i32, flags: u64) -> &mut Story {
-        self.record(child, child, What::Forked { parent, parent_thread: parent })
-            .record(child, child, What::Namespace(OURS))
-            .record(parent, parent, What::Cloned(flags))
+        self.record(child, child, Action::Forked { parent, parent_thread: parent })
+            .record(child, child, Action::Namespace(OURS))
+            .record(parent, parent, Action::Cloned(flags))
     }
 
     fn execute(&mut self, pid: i32, program: &str) -> &mut Story {
-        self.record(pid, pid, What::Executed(comm(program)))
+        self.record(pid, pid, Action::Executed(comm(program)))
     }
 
     /// Returns the events since the last call: event, identifier, count, pid of the actor, cause.
     fn events(&mut self) -> Vec<String> {
         let describe = |occurrence: Occurrence| {
             let actor = occurrence.actor.map_or_else(|| "?".into(), |actor| format!("{} {}", actor.pid, actor.name));
-            match occurrence.what {
-                Occurred::Changed(change) => {
+            match occurrence.kind {
+                OccurrenceKind::Changed(change) => {
                     let Change { event, segment, nattch, .. } = change;
                     let count = nattch.map_or_else(String::new, |(from, to)| format!(" {from}->{to}"));
                     let event = format!("{event:?}").to_lowercase();
                     format!("{event} {}{count} by {actor}, {}", segment.id, occurrence.cause.word().unwrap_or("table"))
                 }
-                Occurred::Failed(failure) => format!("{} = {:?} by {actor}", failure.call, failure.errno),
+                OccurrenceKind::Failed(failure) => format!("{} = {:?} by {actor}", failure.call, failure.errno),
             }
         };
         self.machine.take().into_iter().map(describe).collect()
@@ -124,14 +124,14 @@ fn a_segments_life_within_microseconds() {
         .call(1, Call::Detach, [0x7000, 0, 0], 0)
         .call(1, Call::Control, [5, 0, 0], 0);
     let occurrences = story.machine.take();
-    let Occurred::Changed(created) = &occurrences[0].what else { panic!("{occurrences:?}") };
+    let OccurrenceKind::Changed(created) = &occurrences[0].kind else { panic!("{occurrences:?}") };
     // All fields follow from the arguments and the caller.
     let expected = Segment { key: Key::from_raw(42), id: ShmId::new(5).unwrap(), cpid: 1, ..segment(0) };
     let expected = Segment { uid: 1000, gid: 100, cuid: 1000, cgid: 100, rss: None, swap: None, ..expected };
     assert_eq!(created.segment, expected);
-    let events = occurrences.iter().filter_map(|occurrence| match &occurrence.what {
-        Occurred::Changed(change) => Some((change.event, change.segment.nattch)),
-        Occurred::Failed(_) => None,
+    let events = occurrences.iter().filter_map(|occurrence| match &occurrence.kind {
+        OccurrenceKind::Changed(change) => Some((change.event, change.segment.nattch)),
+        OccurrenceKind::Failed(_) => None,
     });
     let expected = [(Event::Created, 0), (Event::Attached, 1), (Event::Detached, 0), (Event::Removed, 0)];
     assert_eq!(events.collect::<Vec<_>>(), expected);
@@ -145,9 +145,9 @@ fn a_found_segment_is_not_created() {
     // Two processes request the same key at the same time: the creator's call returns later.
     story.fork(1, 2, 0);
     let seen = || Note { sight: Some(Sight::Found(Segment { cpid: 2, ..segment(4) }.into())), ..Note::default() };
-    story.record(1, 1, What::Enter(Call::Get, [104, 4096, CREATE]));
-    story.record(2, 2, What::Enter(Call::Get, [104, 4096, CREATE]));
-    story.with(1, 1, What::Return(Call::Get, 4), seen()).with(2, 2, What::Return(Call::Get, 4), seen());
+    story.record(1, 1, Action::Enter(Call::Get, [104, 4096, CREATE]));
+    story.record(2, 2, Action::Enter(Call::Get, [104, 4096, CREATE]));
+    story.with(1, 1, Action::Return(Call::Get, 4), seen()).with(2, 2, Action::Return(Call::Get, 4), seen());
     assert_eq!(story.events(), ["created 4 by 2 sh, shmget"]);
 }
 
@@ -160,8 +160,8 @@ fn the_last_detach_removes_a_marked_segment() {
         .execute(2, "ipcrm")
         .call(2, Call::Control, [3, 0, 0], 0)
         .call(2, Call::Control, [3, 0, 0], 0)
-        .record(2, 2, What::Ended)
-        .record(1, 1, What::Ended);
+        .record(2, 2, Action::Ended)
+        .record(1, 1, Action::Ended);
     let expected = [
         "attached 3 0->1 by 1 sh, shmat",
         "attached 3 1->2 by 2 sh, fork",
@@ -177,32 +177,32 @@ fn the_last_detach_removes_a_marked_segment() {
 fn a_child_of_vfork_shares_the_attachments() {
     let mut story = Story::new(vec![segment(3)]);
     story.call(1, Call::Attach, [3, 0, 0], 0x7000).fork(1, 2, CLONE_VM);
-    story.call(2, Call::Attach, [3, 0, 0], 0x8000).execute(2, "true").record(2, 2, What::Ended);
+    story.call(2, Call::Attach, [3, 0, 0], 0x8000).execute(2, "true").record(2, 2, Action::Ended);
     assert_eq!(story.events(), ["attached 3 0->1 by 1 sh, shmat", "attached 3 1->2 by 2 sh, shmat"]);
     // The child's attachments are the parent's as well.
-    story.call(1, Call::Detach, [0x8000, 0, 0], 0).record(1, 1, What::Ended);
+    story.call(1, Call::Detach, [0x8000, 0, 0], 0).record(1, 1, Action::Ended);
     assert_eq!(story.events(), ["detached 3 2->1 by 1 sh, shmdt", "detached 3 1->0 by 1 sh, exit"]);
 }
 
 #[test]
 fn threads_end_one_after_the_other_and_exec_ends_all_but_one() {
     let mut story = Story::new(vec![segment(3)]);
-    let thread = What::Forked { parent: 1, parent_thread: 1 };
-    story.record(1, 7, thread).record(1, 7, What::Namespace(OURS)).record(1, 1, What::Cloned(CLONE_VM));
-    story.record(1, 7, What::Enter(Call::Attach, [3, 0, 0])).record(1, 7, What::Return(Call::Attach, 0x7000));
-    story.record(1, 1, What::Ended);
+    let thread = Action::Forked { parent: 1, parent_thread: 1 };
+    story.record(1, 7, thread).record(1, 7, Action::Namespace(OURS)).record(1, 1, Action::Cloned(CLONE_VM));
+    story.record(1, 7, Action::Enter(Call::Attach, [3, 0, 0])).record(1, 7, Action::Return(Call::Attach, 0x7000));
+    story.record(1, 1, Action::Ended);
     assert_eq!(story.events(), ["attached 3 0->1 by 1 sh, shmat"]);
     // The thread takes over the id of the first one.
     story.execute(1, "cat");
     assert_eq!(story.events(), ["detached 3 1->0 by 1 sh, exec"]);
-    story.call(1, Call::Attach, [3, 0, 0], 0x7000).record(1, 1, What::Ended);
+    story.call(1, Call::Attach, [3, 0, 0], 0x7000).record(1, 1, Action::Ended);
     assert_eq!(story.events(), ["attached 3 0->1 by 1 cat, shmat", "detached 3 1->0 by 1 cat, exit"]);
 }
 
 #[test]
 fn only_earlier_attachments_are_followed_into_another_namespace() {
     let mut story = Story::new(vec![segment(3)]);
-    story.call(1, Call::Attach, [3, 0, 0], 0x7000).record(1, 1, What::Namespace(THEIRS));
+    story.call(1, Call::Attach, [3, 0, 0], 0x7000).record(1, 1, Action::Namespace(THEIRS));
     story.call(1, Call::Get, [42, 4096, CREATE], 5).call(1, Call::Control, [3, 0, 0], 0);
     assert_eq!(story.events(), ["attached 3 0->1 by 1 sh, shmat"]);
     // The address space keeps its attachments.
@@ -214,11 +214,11 @@ fn only_earlier_attachments_are_followed_into_another_namespace() {
 fn settings_and_locks() {
     let mut story = Story::new(vec![segment(3)]);
     let seen = Segment { uid: 7, raw_mode: 0o640, ..segment(3) };
-    story.record(1, 1, What::Enter(Call::Control, [3, 1, 0x7ffc]));
+    story.record(1, 1, Action::Enter(Call::Control, [3, 1, 0x7ffc]));
     let note = Note { sight: Some(Sight::Found(seen.clone().into())), ..Note::default() };
-    story.with(1, 1, What::Return(Call::Control, 0), note);
+    story.with(1, 1, Action::Return(Call::Control, 0), note);
     let occurrences = story.machine.take();
-    let Occurred::Changed(change) = &occurrences[0].what else { panic!("{occurrences:?}") };
+    let OccurrenceKind::Changed(change) = &occurrences[0].kind else { panic!("{occurrences:?}") };
     assert_eq!((change.segment.uid, change.segment.mode(), change.segment.gid), (7, seen.mode(), 0));
     assert_eq!(change.before.as_ref().map(|before| before.uid), Some(0));
     // SHM_LOCK twice, SHM_UNLOCK, IPC_STAT.
@@ -242,7 +242,7 @@ fn failures_have_their_arguments() {
 fn attachments_from_before_the_watch_come_from_proc() {
     let mut story = Story::new(vec![Segment { nattch: 2, ..segment(3) }]);
     story.machine.restart_with(vec![found(1, OURS, &[(0x7000, 3), (0x9000, 3)])]);
-    story.call(1, Call::Detach, [0x9000, 0, 0], 0).record(1, 1, What::Ended);
+    story.call(1, Call::Detach, [0x9000, 0, 0], 0).record(1, 1, Action::Ended);
     assert_eq!(story.events(), ["detached 3 2->1 by 1 sh, shmdt", "detached 3 1->0 by 1 sh, exit"]);
     assert!(!story.machine.is_confused);
     // An unknown address is a reason to read /proc again.
@@ -257,7 +257,7 @@ fn forced_removal_at_the_last_detach_and_at_the_creators_end() {
     story.machine.set_forced(OURS, true);
     story.call(1, Call::Get, [1, 4096, CREATE], 1).call(1, Call::Get, [2, 4096, CREATE], 2);
     story.call(1, Call::Attach, [1, 0, 0], 0x7000).call(1, Call::Detach, [0x7000, 0, 0], 0);
-    story.record(1, 1, What::Ended);
+    story.record(1, 1, Action::Ended);
     let expected = [
         "created 1 by 1 sh, shmget",
         "created 2 by 1 sh, shmget",
@@ -272,7 +272,7 @@ fn forced_removal_at_the_last_detach_and_at_the_creators_end() {
 #[test]
 fn lost_records_are_counted() {
     let mut story = Story::new(vec![]);
-    story.record(1, 1, What::Lost(5)).record(1, 1, What::Lost(2));
+    story.record(1, 1, Action::Lost(5)).record(1, 1, Action::Lost(2));
     assert_eq!((story.machine.lost, story.machine.is_confused), (7, true));
 }
 
@@ -327,7 +327,7 @@ fn an_unknown_owner_is_read_from_the_table() {
 fn ended_processes_are_dropped() {
     let mut story = Story::new(vec![segment(3)]);
     for child in 2..1000 {
-        story.fork(1, child, 0).call(child, Call::Attach, [3, 0, 0], 0x7000).record(child, child, What::Ended);
+        story.fork(1, child, 0).call(child, Call::Attach, [3, 0, 0], 0x7000).record(child, child, Action::Ended);
     }
     assert_eq!(story.machine.tasks.len(), (1, 1, 1));
 }
