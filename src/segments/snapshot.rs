@@ -39,8 +39,10 @@ struct Known {
     id: i32,
     size: u64,
     cpid: i32,
-    /// Null if the creator had no id in the user namespace of the list.
+    /// Null if the creator had no id in the user namespace of the list. It must not be missing, hence the attribute.
+    #[serde(deserialize_with = "Option::deserialize")]
     cuid: Option<u32>,
+    #[serde(deserialize_with = "Option::deserialize")]
     cgid: Option<u32>,
     /// Only a list of all namespaces has it.
     ns: Option<u64>,

@@ -29,9 +29,11 @@ pub(crate) struct SavedSegment {
     /// In bytes.
     pub(crate) size: u64,
     mode: String,
-    /// Null if the owner had no id in the user namespace of `save`.
+    /// Null if the owner had no id in the user namespace of `save`. It must not be missing, hence the attribute.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) uid: Option<u32>,
     pub(crate) user: Option<String>,
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) gid: Option<u32>,
     pub(crate) group: Option<String>,
     cuid: Option<u32>,
