@@ -8,6 +8,8 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -21,6 +23,8 @@ use super::signals::{BlockedSignals, IGNORED};
 use crate::linux::seccomp::{Filter, Listener};
 use crate::linux::{self, restore_default, uninterrupted};
 
+/// How often to check whether the command has exited, if poll(2) fails.
+const PAUSE: Duration = Duration::from_millis(10);
 /// The signals that are forwarded.
 const FORWARDED: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
@@ -44,7 +48,7 @@ pub(crate) enum Outcome {
 /// reason why there is none: the command runs nevertheless. Call this while the process has one thread.
 ///
 /// # Errors
-/// Those of signalfd(2), poll(2) and waitpid(2).
+/// Those of signalfd(2) and waitpid(2).
 pub(crate) fn run(
     command: &[OsString],
     filter: Result<Filter, Errno>,
@@ -108,11 +112,14 @@ fn wait(child: Pid, signals: &SignalFd) -> io::Result<WaitStatus> {
     let pid = process::Pid::from_raw(child.as_raw());
     loop {
         if let Some((_, ended)) = uninterrupted(|| waitpid(pid, WaitOptions::NOHANG))? {
-            discard(signals)?;
+            discard(signals);
             return Ok(ended);
         }
-        uninterrupted(|| poll(&mut [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)], None))?;
-        while let Some(arrived) = uninterrupted(|| signals.read_signal())? {
+        if poll(&mut [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)], None).is_err() {
+            // The command runs, whatever fails here.
+            thread::sleep(PAUSE);
+        }
+        while let Ok(Some(arrived)) = signals.read_signal() {
             let known = FORWARDED.into_iter().find(|known| *known as u32 == arrived.ssi_signo);
             if let Some(known) = known
                 && arrived.ssi_code != SI_KERNEL
@@ -126,9 +133,8 @@ fn wait(child: Pid, signals: &SignalFd) -> io::Result<WaitStatus> {
 
 /// Discards the signals that arrived before the command exited. They were meant for the command, for example a Ctrl-C
 /// that ended both, and must not end this process before it has reported. Later signals are meant for this process.
-fn discard(signals: &SignalFd) -> io::Result<()> {
-    while uninterrupted(|| signals.read_signal())?.is_some() {}
-    Ok(())
+fn discard(signals: &SignalFd) {
+    while let Ok(Some(_)) = signals.read_signal() {}
 }
 
 /// Returns the exit status that a shell would report. The raw number is used because nix does not know real-time

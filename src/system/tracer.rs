@@ -33,6 +33,11 @@ const TICK: Duration = Duration::from_millis(250);
 /// interval for checking whether the tracer stops.
 const SOON: u8 = 1;
 const LATER: u8 = 100;
+/// The number of failures in a row after which calls are no longer answered. A few are normal: a thread can be killed
+/// while its call is received. After more there is a pause.
+const MAX_FAILURES: usize = 50;
+const FEW_FAILURES: usize = 5;
+const PAUSE: Duration = Duration::from_millis(10);
 /// The number of stuck inspections after which processes are no longer inspected.
 const MAX_STUCK: usize = 4;
 
@@ -77,7 +82,9 @@ pub(crate) struct Tracer {
 }
 
 struct Shared {
-    listener: Listener,
+    /// `None` once the tracer has stopped or failed.
+    listener: Mutex<Option<Arc<Listener>>>,
+    failure: Mutex<Option<Failure>>,
     observer: Arc<dyn Observer>,
     wanted: Wanted,
     start: Instant,
@@ -99,11 +106,30 @@ struct Work {
     stuck: usize,
 }
 
+/// Why calls could not be answered any longer. Since then they fail with `ENOSYS`, as the kernel returns without a
+/// listener. Otherwise they would wait for ever.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Failure {
+    /// The system call that failed.
+    pub call: &'static str,
+    /// Its error.
+    pub errno: Errno,
+}
+
+/// What is left of a tracer.
+pub(crate) struct Stopped {
+    /// The listener; `None` if it was closed, or a thread is just using it.
+    pub listener: Option<Listener>,
+    /// Why the tracer stopped early, if it did.
+    pub failure: Option<Failure>,
+}
+
 impl Tracer {
     /// Starts the threads. `start` is the time when the command was started.
     ///
     /// # Errors
-    /// Those of starting a thread.
+    /// That of starting a thread. Then a process is left behind that lets every call continue, or, if that is impossible
+    /// too, every call fails with `ENOSYS`.
     pub(crate) fn start(
         listener: Listener,
         wanted: Wanted,
@@ -113,7 +139,8 @@ impl Tracer {
         let (wake, waker) = io::pipe()?;
         let shared = Arc::new(Shared {
             wake,
-            listener,
+            listener: Mutex::new(Some(Arc::new(listener))),
+            failure: Mutex::default(),
             observer,
             wanted,
             start,
@@ -121,11 +148,17 @@ impl Tracer {
             is_stopping: AtomicBool::new(false),
             work: Mutex::default(),
         });
-        let answering = answer_in_thread(&shared, 0)?;
         let (stop, stopped) = mpsc::channel();
         let watching = Arc::clone(&shared);
-        let watchdog = thread::Builder::new().spawn(move || watch(&watching, &stopped, answering))?;
-        Ok(Tracer { shared, stop: Some((stop, waker)), watchdog: Some(watchdog) })
+        match thread::Builder::new().spawn(move || watch(&watching, &stopped)) {
+            Ok(watchdog) => Ok(Tracer { shared, stop: Some((stop, waker)), watchdog: Some(watchdog) }),
+            Err(error) => {
+                if let Some(listener) = shared.take_listener() {
+                    let _ = listener.keep_answering();
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Stops inspecting processes: their calls now continue at once.
@@ -133,15 +166,15 @@ impl Tracer {
         self.shared.is_done.store(true, Ordering::SeqCst);
     }
 
-    /// Ends the threads, and returns the listener; `None` if a stuck thread still has it.
-    pub(crate) fn stop(mut self) -> Option<Listener> {
+    /// Ends the threads.
+    pub(crate) fn stop(mut self) -> Stopped {
         self.shared.is_stopping.store(true, Ordering::SeqCst);
         drop(self.stop.take());
         if let Some(watchdog) = self.watchdog.take() {
             let _ = watchdog.join();
         }
-        let shared = Arc::into_inner(self.shared)?;
-        Some(shared.listener)
+        let failure = *self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        Stopped { listener: self.shared.take_listener(), failure }
     }
 }
 
@@ -149,23 +182,55 @@ impl Shared {
     /// Returns the next waiting call. `None` after this number of milliseconds without one, and when the tracer stops.
     ///
     /// # Errors
-    /// `EPIPE` once no process with the filter is left, since Linux 5.9.
-    fn next(&self, patience: u8) -> Result<Option<Notification>, Errno> {
+    /// `EPIPE` once no process with the filter is left, since Linux 5.9, or the listener is closed.
+    fn next(&self, patience: u8) -> Result<Option<Notification>, Failure> {
+        let failed = |call| move |errno| Failure { call, errno };
+        let Some(listener) = self.listener() else { return Err(failed("poll(2)")(Errno::EPIPE)) };
         let mut polled = [
-            PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN),
         ];
         let limit = Timespec { tv_sec: 0, tv_nsec: i64::from(patience) * 1_000_000 };
         match poll(&mut polled, Some(&limit)) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(None),
+            Ok(0) => return Ok(None),
             Ok(_) => {}
-            Err(errno) => return Err(Errno::from_raw(errno.raw_os_error())),
+            Err(errno) => return Err(failed("poll(2)")(Errno::from_raw(errno.raw_os_error()))),
         }
         match polled[0].revents() {
-            events if events.contains(PollFlags::IN) => self.listener.receive(),
-            events if !events.is_empty() => Err(Errno::EPIPE),
+            events if events.contains(PollFlags::IN) => {
+                listener.receive().map(Some).map_err(failed("ioctl(2) SECCOMP_IOCTL_NOTIF_RECV"))
+            }
+            events if !events.is_empty() => Err(failed("poll(2)")(Errno::EPIPE)),
             _ => Ok(None),
         }
+    }
+
+    fn listener(&self) -> Option<Arc<Listener>> {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes the listener, unless a thread is just using it.
+    fn take_listener(&self) -> Option<Listener> {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner).take().and_then(Arc::into_inner)
+    }
+
+    /// Closes the listener, so that no call waits for ever.
+    fn fail(&self, failure: Failure) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Lets a call continue.
+    fn resume(&self, notification: &Notification) {
+        if let Some(listener) = self.listener()
+            && let Err(errno) = listener.resume(notification.id)
+        {
+            self.fail(Failure { call: "ioctl(2) SECCOMP_IOCTL_NOTIF_SEND", errno });
+        }
+    }
+
+    fn is_waiting(&self, notification: &Notification) -> bool {
+        self.listener().is_some_and(|listener| listener.is_waiting(notification.id))
     }
 
     fn work(&self) -> MutexGuard<'_, Work> {
@@ -182,23 +247,31 @@ fn answer_in_thread(shared: &Arc<Shared>, generation: usize) -> io::Result<JoinH
 fn answer_all(shared: &Shared, generation: usize) {
     let mut inspector = Inspector::new(shared.wanted.clone(), Modules::default());
     let mut patience = SOON;
+    let mut failures = 0;
     while !shared.is_stopping.load(Ordering::SeqCst) {
         let notification = match shared.next(patience) {
             Ok(Some(notification)) => notification,
             Ok(None) => {
+                failures = 0;
                 let is_unsettled = !shared.is_done.load(Ordering::SeqCst) && shared.observer.settle();
                 patience = if is_unsettled { patience.saturating_mul(2).min(LATER) } else { LATER };
                 continue;
             }
             // No process with the filter is left.
-            Err(Errno::EPIPE) => return,
+            Err(Failure { errno: Errno::EPIPE, .. }) => return,
             // The calling process waits for an answer, whatever failed here.
-            Err(_) => {
-                thread::sleep(TICK);
+            Err(failure) => {
+                failures += 1;
+                if failures >= MAX_FAILURES {
+                    return shared.fail(failure);
+                }
+                if failures > FEW_FAILURES {
+                    thread::sleep(PAUSE);
+                }
                 continue;
             }
         };
-        patience = SOON;
+        (patience, failures) = (SOON, 0);
         let arrived = Instant::now();
         if let Some(call) = notification.call.filter(|_| !shared.is_done.load(Ordering::SeqCst)) {
             shared.work().call = Some((notification, arrived));
@@ -211,17 +284,28 @@ fn answer_all(shared: &Shared, generation: usize) {
             work.call = None;
             drop(work);
             // The data read from the process is valid only if it still waits.
-            if shared.listener.is_waiting(notification.id) {
+            if shared.is_waiting(&notification) {
                 let after = arrived.saturating_duration_since(shared.start);
                 shared.observer.creates(Creation { call, tid: notification.tid, after, caller });
             }
         }
-        shared.listener.resume(notification.id);
+        shared.resume(&notification);
     }
 }
 
-/// Lets a call continue if its process could not be inspected in time, and starts another answering thread.
-fn watch(shared: &Arc<Shared>, stopped: &mpsc::Receiver<()>, mut answering: JoinHandle<()>) {
+/// Answers calls in the watching thread, which must not inspect processes: nobody watches this one.
+fn answer_here(shared: &Shared) {
+    let generation = {
+        let mut work = shared.work();
+        work.stuck = work.stuck.max(MAX_STUCK);
+        work.stuck
+    };
+    answer_all(shared, generation);
+}
+
+/// Starts the answering thread. Lets a call continue if its process could not be inspected in time, and starts another answering thread.
+fn watch(shared: &Arc<Shared>, stopped: &mpsc::Receiver<()>) {
+    let Ok(mut answering) = answer_in_thread(shared, 0) else { return answer_here(shared) };
     while stopped.recv_timeout(TICK) == Err(mpsc::RecvTimeoutError::Timeout) {
         let mut work = shared.work();
         let Some((notification, _)) = work.call.take_if(|(_, since)| since.elapsed() > MAX_INSPECTION) else {
@@ -234,11 +318,11 @@ fn watch(shared: &Arc<Shared>, stopped: &mpsc::Receiver<()>, mut answering: Join
             let after = shared.start.elapsed();
             shared.observer.creates(Creation { call, tid: notification.tid, after, caller: None });
         }
-        shared.listener.resume(notification.id);
+        shared.resume(&notification);
         match answer_in_thread(shared, generation) {
             Ok(thread) => answering = thread,
             // No other thread can answer, so this one does.
-            Err(_) => return answer_all(shared, generation.max(MAX_STUCK)),
+            Err(_) => return answer_here(shared),
         }
     }
     // A stuck thread is not joined.

@@ -13,13 +13,13 @@ use nix::errno::Errno;
 
 use crate::error::{Error, Result};
 use crate::linux::cause;
-use crate::linux::seccomp::Filter;
+use crate::linux::seccomp::{Filter, Listener};
 use crate::output::leaks::CreatedBy;
 use crate::segments::creators::{Creators, ThisKernel};
 use crate::segments::leaks::{Leaks, Origin, adopt_orphans};
 use crate::system::spawn::{self, Outcome};
 use crate::system::stack;
-use crate::system::tracer::{Creation, Tracer, Wanted};
+use crate::system::tracer::{Creation, Failure, Stopped, Tracer, Wanted};
 
 /// The maximum time for looking up functions and lines.
 const MAX_LOOKUP_TIME: Duration = Duration::from_secs(20);
@@ -30,6 +30,8 @@ pub(super) struct Traced {
     pub outcome: Outcome,
     /// Why its calls could not be traced.
     untraced: Option<io::Error>,
+    /// Why tracing stopped while the command ran.
+    failure: Option<Failure>,
     creators: Arc<Creators>,
 }
 
@@ -53,22 +55,23 @@ pub(super) fn run(command: &[OsString], variables: Vec<String>) -> Result<Traced
             adopt_orphans(false);
         }
         tracer = Some(started);
-    })
-    .map_err(|error| Error::io("wait for the command", &error))?;
-    let untraced = match tracer {
-        None => None,
-        Some(Err(error)) => Some(error),
+    });
+    let (untraced, failure) = match tracer {
+        None => (None, None),
+        Some(Err(error)) => (Some(error), None),
         Some(Ok(tracer)) => {
             tracer.stop_inspecting();
             creators.finish();
             // Descendants of the command that live on must be able to create objects after we have exited.
-            if let Some(listener) = tracer.stop().filter(|listener| listener.has_callers()) {
+            let Stopped { listener, failure } = tracer.stop();
+            if let Some(listener) = listener.filter(Listener::has_callers) {
                 let _ = listener.keep_answering();
             }
-            None
+            (None, failure)
         }
     };
-    Ok(Traced { outcome, untraced, creators })
+    let outcome = outcome.map_err(|error| Error::io("wait for the command", &error))?;
+    Ok(Traced { outcome, untraced, failure, creators })
 }
 
 impl Traced {
@@ -80,6 +83,12 @@ impl Traced {
     /// Returns lines that explain why the creators of some leaks are unknown.
     pub(super) fn missing(&self, leaks: &Leaks) -> Vec<String> {
         let mut lines = Vec::new();
+        if let Some(Failure { call, errno }) = self.failure {
+            let cause = cause(&errno.into());
+            lines.push(format!(
+                "tracing stopped: {call}: {cause}; since then shmget, semget and msgget of the command failed with ENOSYS"
+            ));
+        }
         if let Some(error) = self.untraced.as_ref().filter(|_| !leaks.is_empty()) {
             lines.push(format!("its creator is not known: {}", untraced(error)));
         }

@@ -11,6 +11,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::listener::Listener;
 
+/// The number of failed calls in a row after which the process gives up.
+const MAX_FAILURES: usize = 1000;
+
 impl Listener {
     /// Returns whether a process with the filter is left. Before Linux 5.9 the kernel does not report it, and this
     /// returns true.
@@ -57,14 +60,17 @@ impl Listener {
                 let _ = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
             }
         }
-        loop {
+        // After too many failures in a row the listener closes, so that no call waits for ever.
+        let mut failures = 0;
+        while failures < MAX_FAILURES {
             let mut polled = [PollFd::from_borrowed_fd(self.as_fd(), PollFlags::IN)];
             let waited = poll(&mut polled, None);
             if polled[0].revents().contains(PollFlags::IN) {
-                if let Ok(Some(notification)) = self.receive() {
-                    self.resume(notification.id);
-                }
-            } else if waited != Err(rustix::io::Errno::INTR) {
+                let answered = self.receive().and_then(|call| self.resume(call.id));
+                failures = if answered.is_ok() { 0 } else { failures + 1 };
+            } else if waited == Err(rustix::io::Errno::INTR) {
+                failures += 1;
+            } else {
                 return;
             }
         }

@@ -104,23 +104,18 @@ impl Listener {
     /// Receives the next call: ioctl(2) `SECCOMP_IOCTL_NOTIF_RECV`. It waits for one unless poll(2) has reported one.
     /// It can wait even then, if that call was interrupted in between.
     ///
-    /// Returns `None` if the thread was killed or interrupted while its call was being received.
-    ///
     /// # Errors
-    /// Those of ioctl(2), except `EINTR`.
-    pub(crate) fn receive(&self) -> Result<Option<Notification>, Errno> {
+    /// Those of ioctl(2): `ENOENT` if the thread was killed or interrupted while its call was being received.
+    pub(crate) fn receive(&self) -> Result<Notification, Errno> {
         // SAFETY: seccomp_notif consists of numbers, for which all zeros is valid; the kernel requires zeros.
         let mut notification: libc::seccomp_notif = unsafe { MaybeUninit::zeroed().assume_init() };
         // SAFETY: the descriptor is an open listener, whose driver writes one seccomp_notif; `notification` is one.
-        match unsafe { notif_recv(self.0.as_raw_fd(), &raw mut notification) } {
-            Ok(_) => Ok(Some(Notification {
-                id: notification.id,
-                tid: notification.pid.cast_signed(),
-                call: CreatingCall::decode(&notification.data),
-            })),
-            Err(Errno::ENOENT | Errno::EINTR) => Ok(None),
-            Err(errno) => Err(errno),
-        }
+        unsafe { notif_recv(self.0.as_raw_fd(), &raw mut notification) }?;
+        Ok(Notification {
+            id: notification.id,
+            tid: notification.pid.cast_signed(),
+            call: CreatingCall::decode(&notification.data),
+        })
     }
 
     /// Returns whether the thread still waits in this call: ioctl(2) `SECCOMP_IOCTL_NOTIF_ID_VALID`. If so, its pid was
@@ -132,18 +127,23 @@ impl Listener {
 
     /// Lets the call continue: ioctl(2) `SECCOMP_IOCTL_NOTIF_SEND` with SECCOMP_USER_NOTIF_FLAG_CONTINUE. The kernel
     /// then executes the call normally. It is no error if the thread is gone or the call has already continued.
-    pub(crate) fn resume(&self, id: u64) {
+    ///
+    /// # Errors
+    /// That of ioctl(2), if it persists. The call waits for ever, unless the listener closes.
+    pub(crate) fn resume(&self, id: u64) -> Result<(), Errno> {
         let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
         let mut response = libc::seccomp_notif_resp { id, val: 0, error: 0, flags };
+        let mut last = Ok(());
         // A call without an answer waits for ever, so retry. EINTR occurs while the kernel waits for the lock
         // (kernel/seccomp.c, `seccomp_notify_send`). After other failures this gives up after a few attempts.
         for _ in 0..TRIES {
             // SAFETY: the descriptor is an open listener, whose driver reads one seccomp_notif_resp; `response` is one.
             match unsafe { notif_send(self.0.as_raw_fd(), &raw mut response) } {
-                Ok(_) | Err(Errno::ENOENT | Errno::EINPROGRESS) => return,
-                Err(_) => {}
+                Ok(_) | Err(Errno::ENOENT | Errno::EINPROGRESS) => return Ok(()),
+                Err(errno) => last = Err(errno),
             }
         }
+        last
     }
 }
 

@@ -44,3 +44,30 @@ fn a_table_that_becomes_unreadable_keeps_the_commands_status() {
         }
     });
 }
+
+#[test]
+fn a_command_does_not_wait_for_ever_if_its_calls_cannot_be_answered() {
+    in_namespace(|ns| {
+        needs(Need::Strace);
+        let script = "defined shmget(42, 5000, 01600) ? 1 : die $!; exit 7";
+        for inject in
+            ["ppoll:error=ENOMEM", "ppoll:error=EINTR", "ioctl:error=EPERM", "ioctl:error=ENOENT", "ioctl:error=EINTR"]
+        {
+            let mut strace = ns.program("strace");
+            strace.args(["-f", "-qq", "-o", "log", "-e", "trace=ppoll,ioctl", "-e", &format!("inject={inject}")]);
+            let guarded = ended(strace.args([shmadm_path(), "guard", "--", "perl", "-e", script]));
+            let told = "since then shmget, semget and msgget of the command failed with ENOSYS";
+            assert!(guarded.err.contains(told), "{inject}: {guarded:?}");
+            // The status of die() is that of the errno.
+            assert_eq!(guarded.code, Some(nix::errno::Errno::ENOSYS as i32), "{inject}: {guarded:?}");
+        }
+        // Without threads the calls continue, and the leak is found.
+        for first in 2..=4 {
+            let mut strace = ns.program("strace");
+            let inject = format!("inject=clone,clone3:error=EAGAIN:when={first}+");
+            strace.args(["-f", "-qq", "-o", "log", "-e", "trace=clone,clone3", "-e", &inject]);
+            let guarded = ended(strace.args([shmadm_path(), "guard", "--", "perl", "-e", script]));
+            assert!(guarded.code == Some(7) && guarded.err.contains("segment 0x0000002a"), "{inject}: {guarded:?}");
+        }
+    });
+}
