@@ -118,6 +118,6 @@ pub(crate) fn report_hidden_attachments(unknown: &[Unknown]) {
         ));
     }
     if let Some(more) = unknown.len().checked_sub(MAX_REPORTED).filter(|more| *more > 0) {
-        say(format_args!("and {} more such", counted(more, "attachment")));
+        say(format_args!("and {} of this kind", counted(more, "more attachment")));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, advice};
 use crate::segments::{create, lookup};
 use crate::sysv::{self, Access, NewSegment, Placement};
 use crate::values::{Key, Mode, ShmId};
@@ -43,7 +43,7 @@ fn by_trial() -> Result<bool> {
 pub(crate) fn fleeting() -> Option<&'static str> {
     is_rmid_forced().then_some(
         "warning: kernel.shm_rmid_forced is 1: the kernel destroys this segment as shmadm exits, unless another \
-         process is attached by then",
+         process has attached it by then",
     )
 }
 
@@ -62,5 +62,8 @@ pub(crate) fn outlives_a_detach(id: ShmId, name: &str, verb: &str) -> Result<()>
         "nobody has it attached and kernel.shm_rmid_forced is 1 or cannot be read, so the kernel would destroy it when \
          shmadm detaches it",
     )
-    .hint("attach it elsewhere, or set the sysctl to 0"))
+    .hint(format_args!(
+        "attach it elsewhere first, or root can set the sysctl to 0: {}",
+        advice::sysctl("kernel.shm_rmid_forced", 0, None)
+    )))
 }

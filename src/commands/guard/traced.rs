@@ -90,7 +90,8 @@ impl Traced {
             ));
         }
         if let Some(error) = self.untraced.as_ref().filter(|_| !leaks.is_empty()) {
-            lines.push(format!("its creator is not known: {}", untraced(error)));
+            let creators = if leaks.origins().count() == 1 { "the creator is" } else { "the creators are" };
+            lines.push(format!("{creators} not known: {}", untraced(error)));
         }
         let count = |which: fn(&Origin) -> bool| leaks.origins().filter(|origin| which(origin)).count();
         for (count, why) in [

@@ -8,6 +8,7 @@ use crate::output::{Output, say};
 use crate::segments::cache::Lookups;
 use crate::segments::remove::{self, Outcome, Removal};
 use crate::system::signals::ShutdownSignals;
+use crate::values::counted;
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -61,7 +62,9 @@ impl Remove {
         }
         if let Some(signal) = shutdown.signal() {
             if left > 0 {
-                say(format_args!("interrupted: {left} of {} were not removed", left + removals.len()));
+                let were = if left == 1 { "was" } else { "were" };
+                let all = counted(left + removals.len(), "segment");
+                say(format_args!("interrupted: {left} of {all} {were} not removed"));
             }
             return Ok(Status::Signal(signal));
         }

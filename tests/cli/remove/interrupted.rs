@@ -52,7 +52,11 @@ fn finished_removals_are_reported_and_the_rest_stays() {
                 false => ended.out.lines().filter(|line| line.starts_with("removed segment 0x")).count(),
             };
             assert_eq!(report + left, 400, "{options:?}");
-            assert_eq!(ended.err, format!("shmadm: interrupted: {left} of 400 were not removed\n"), "{options:?}");
+            assert_eq!(
+                ended.err,
+                format!("shmadm: interrupted: {left} of 400 segments were not removed\n"),
+                "{options:?}"
+            );
             ns.run("ipcrm", ["-a"]);
         }
     });
