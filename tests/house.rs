@@ -76,6 +76,14 @@ fn a_file_has_one_subject() {
 }
 
 #[test]
+fn paths_are_shown_by_visible_path() {
+    // Path::display() keeps control characters and characters that nobody sees.
+    let shown = sources().into_iter().filter(|(_, text)| text.contains(".display()"));
+    let files: Vec<String> = shown.map(|(file, _)| file).collect();
+    assert_eq!(files, [""; 0], "paths that are not escaped");
+}
+
+#[test]
 fn tests_run_the_program_through_shmadm_path() {
     let built = concat!("CARGO_BIN_EXE", "_shmadm");
     let direct: Vec<_> = rust_files("tests").into_iter().filter(|(_, text)| text.contains(built)).collect();

@@ -91,11 +91,12 @@ impl CreatedBy {
 impl StackFrame {
     fn new(frame: Frame, directory: &Path) -> StackFrame {
         let path = frame.file;
+        // These paths are escaped already.
         let file = path.as_deref().map(|path| {
             let below = |directory: &Path| Path::new(path).strip_prefix(directory).ok();
             let relative = below(directory).or_else(|| below(Path::new(frame.directory.as_deref()?)));
             let shown = relative.unwrap_or(Path::new(path));
-            shown.strip_prefix(".").unwrap_or(shown).display().to_string()
+            shown.strip_prefix(".").unwrap_or(shown).to_str().unwrap_or(path).to_owned()
         });
         StackFrame {
             function: frame.function,

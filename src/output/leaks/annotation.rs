@@ -12,7 +12,7 @@ pub(crate) fn annotations(objects: &LeakedObjects) -> Vec<String> {
     let workspace = env::var_os("GITHUB_WORKSPACE");
     let relative = |path: &str| {
         let below = workspace.as_ref().and_then(|workspace| Path::new(path).strip_prefix(workspace).ok());
-        below.map_or(path.to_owned(), |path| path.display().to_string())
+        below.and_then(Path::to_str).unwrap_or(path).to_owned()
     };
     let annotation = |leak: LeakSummary<'_>| {
         let place = leak

@@ -9,7 +9,7 @@ use crate::system::logind::{self, RemoveIpc};
 use crate::system::names::Names;
 use crate::system::namespace::Identity;
 use crate::system::process::status_line;
-use crate::values::UNKNOWN_ID;
+use crate::values::{UNKNOWN_ID, visible_path};
 
 /// The inode of the initial IPC namespace (include/linux/proc_ns.h, `PROC_IPC_INIT_INO`).
 const INITIAL: u64 = 0xEFFF_FFFF;
@@ -18,7 +18,7 @@ const INITIAL: u64 = 0xEFFF_FFFF;
 pub(super) fn remove_ipc() -> Check {
     let name = "remove-ipc";
     let RemoveIpc { is_on, file } = RemoveIpc::read(Path::new("/"));
-    let source = file.map_or_else(|| "the default".into(), |file| file.display().to_string());
+    let source = file.map_or_else(|| "the default".into(), |file| visible_path(&file).into_owned());
     if !is_on {
         let finding = format!("RemoveIPC=no ({source}): systemd-logind removes no segments");
         return Check::new(name, Health::Ok, finding);

@@ -8,7 +8,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 use super::{Check, Health};
 use crate::error::advice;
 use crate::system::memory_left::{Bound, MemoryLeft, memory_left_in_cgroups};
-use crate::values::human;
+use crate::values::{human, visible_path};
 
 /// The memory left in a memory cgroup below which the check is a warning, in bytes.
 const LITTLE: u64 = 64 << 20;
@@ -29,12 +29,12 @@ pub(super) fn cgroup() -> Check {
     };
     let left = human(bytes.into());
     if bytes >= LITTLE {
-        return Check::new(name, Health::Ok, format!("memory cgroup {} has {left} left ({file})", path.display()));
+        return Check::new(name, Health::Ok, format!("memory cgroup {} has {left} left ({file})", visible_path(&path)));
     }
     let finding = format!(
         "memory cgroup {} has {left} left ({file}): a process that touches more of a segment is killed or slowed down, and the \
          segment keeps the cgroup full until it is removed",
-        path.display()
+        visible_path(&path)
     );
     let list = advice::command("list --sort rss --reverse", None);
     let remedy =
