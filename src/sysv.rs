@@ -30,7 +30,7 @@ pub(crate) use contents::{Contents, Extent, MoveError, Stream};
 pub(crate) use control::{lock, remove, set, stat, stat_any, unlock};
 pub(crate) use error::{Error, Reason};
 pub(crate) use ftok::ftok;
-pub(crate) use get::{HugePages, NewSegment, create, find};
+pub(crate) use get::{HugePages, NewSegment, create, find, get};
 pub(crate) use limits::{Limits, Usage, limits, usage};
 pub use maps::{KernelMounts, Mapping};
 pub(crate) use maps::{Protection, SegmentMapping};

@@ -1,40 +1,58 @@
-use std::io;
-
 use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 
 use super::Context;
-use crate::demo::{self, End};
+use crate::demo::{self, End, LESSONS};
 use crate::error::{Result, Status};
 
-/// Show the life of a segment, step by step, with two real processes
+/// Show how shared memory works and what goes wrong with it, with real processes
 ///
-/// Creates a segment, attaches it, and writes to it. A second process attaches and reads it. Then the segment is detached
-/// and removed, and the last detach destroys it. Each step shows what happens and why, the system calls with their
-/// results, a picture of both processes, and the segment's row of `shmadm list`. Nothing is left behind.
+/// A lesson creates a segment, and its processes make real calls on it, one step at a time. Each step shows what happens
+/// and why, the system calls with their results, a picture of who has what attached, and the segment's row of `shmadm
+/// list`. The end says what to do about it. Nothing is left behind.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    shmadm demo                    all eight steps at once\n  \
-    shmadm demo --pause            one at a time; meanwhile, look with\n                                 \
+    shmadm demo                    all steps of the first lesson at once\n  \
+    shmadm demo --list             the lessons, one line each\n  \
+    shmadm demo race --pause       one step at a time; meanwhile, look with\n                                 \
                                    `shmadm list` or `ipcs -m`\n  \
-    shmadm demo | less")]
+    shmadm demo crash | less")]
 pub(super) struct Demo {
-    /// Wait for Enter before each step; Ctrl-D ends the demonstration
+    /// The lesson
+    #[arg(value_name = "LESSON", value_parser = lessons(), hide_possible_values = true)]
+    #[arg(default_value = LESSONS[0].name)]
+    lesson: String,
+    /// Print the lessons, one line each
+    #[arg(long, conflicts_with_all = ["lesson", "pause"])]
+    list: bool,
+    /// Wait for Enter before each step; Ctrl-D ends the lesson
     #[arg(long)]
     pause: bool,
-    /// Be the second process of the demonstration that this process gives
-    #[arg(long, value_name = "PID", hide = true, conflicts_with = "pause")]
-    second_process: Option<i32>,
+    /// Be a process of the lesson that another shmadm shows
+    #[arg(long, value_name = "NAME", hide = true, conflicts_with_all = ["lesson", "list", "pause"])]
+    actor: Option<String>,
 }
 
 impl Demo {
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
-        if let Some(first) = self.second_process {
-            demo::serve(first, io::stdin().lock(), &mut context.output)?;
+        if self.actor.is_some() {
+            // Standard output is the connection of a child that may be forked. It must end with that child.
+            context.output = context.output.on_stderr()?;
+            demo::serve()?;
             return Ok(Status::Done);
         }
-        match demo::play(&mut context.output, self.pause)? {
+        if self.list {
+            demo::list(&mut context.output)?;
+            return Ok(Status::Done);
+        }
+        match demo::play(&self.lesson, &mut context.output, self.pause)? {
             End::Done => Ok(Status::Done),
             End::Signal(signal) => Ok(Status::Signal(signal)),
         }
     }
+}
+
+/// Accepts the names of the lessons, which completion offers too.
+fn lessons() -> PossibleValuesParser {
+    PossibleValuesParser::new(LESSONS.iter().map(|lesson| PossibleValue::new(lesson.name).help(lesson.about)))
 }

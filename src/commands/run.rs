@@ -31,7 +31,9 @@ pub fn main() -> u8 {
         Err(message) => return help_or_usage(message),
     };
     if cli.global.trace {
-        sysv::trace_to(|call| note_raw(&call.to_string()));
+        // The demonstration marks its own calls: those of the lesson are made by other processes.
+        let mark = if matches!(cli.command, Command::Demo(_)) { "- " } else { "" };
+        sysv::trace_to(move |call| note_raw(&format!("{mark}{call}")));
     }
     let color = match cli.global.color {
         ColorChoice::Auto => anstream::ColorChoice::Auto,

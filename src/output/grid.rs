@@ -23,7 +23,7 @@ pub(crate) fn grid(titles: &[(&str, bool)], rows: Vec<Vec<String>>) -> Vec<Strin
 }
 
 /// Wraps a text to a width, between words if possible. Text beyond `limit` lines is dropped, and the cut is marked.
-pub(super) fn wrapped(text: &str, width: u16, limit: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, width: u16, limit: usize) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(TableStyle::new());
     table.set_content_arrangement(ContentArrangement::Disabled);

@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, TableStyle, Width};
 
 use super::Output;
+use super::charset::Charset;
 use super::columns::{Alignment, Column, EXPENDABLE};
 use super::grid::enough;
 use super::record::View;
@@ -31,6 +32,7 @@ pub(crate) struct Layout {
     columns: Vec<(&'static Column, u16)>,
     gap: u16,
     headings: bool,
+    charset: Charset,
 }
 
 impl Layout {
@@ -55,12 +57,18 @@ impl Layout {
             let widest = widths.max().unwrap_or(0).max(title);
             (*column, u16::try_from(widest).unwrap_or(u16::MAX))
         };
-        let mut layout = Layout { columns: columns.iter().map(natural).collect(), gap: GAP, headings };
+        let mut layout =
+            Layout { columns: columns.iter().map(natural).collect(), gap: GAP, headings, charset: Charset::Unicode };
         if let Some(width) = width {
             layout.fit(u32::from(width), may_leave_out);
             layout.squeeze(u32::from(width), may_leave_out);
         }
         layout
+    }
+
+    /// Returns the layout with these characters for what it cuts.
+    pub(crate) fn with_charset(self, charset: Charset) -> Layout {
+        Layout { charset, ..self }
     }
 
     fn total(&self) -> u32 {
@@ -152,6 +160,7 @@ impl Layout {
         let mut table = Table::new();
         table.load_style(TableStyle::new());
         table.set_content_arrangement(ContentArrangement::Disabled);
+        table.set_truncation_indicator(self.charset.ellipsis());
         for row in &mut rows {
             row.max_height(1);
         }

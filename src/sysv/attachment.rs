@@ -1,5 +1,7 @@
 //! shmat(2) and shmdt(2): an attachment that detaches when it is dropped.
 
+mod word;
+
 use std::ffi::c_void;
 use std::ptr;
 
@@ -37,7 +39,6 @@ pub(crate) struct Placement {
 #[derive(Debug)]
 pub(crate) struct Attachment {
     address: *mut c_void,
-    id: ShmId,
     size: u64,
 }
 
@@ -61,11 +62,11 @@ pub(crate) fn attach(id: ShmId, access: Access, placement: Placement) -> Result<
         // call fails, that attachment stays.
         let remapped = unsafe { shmat(id, address.addr(), access, round | libc::SHM_REMAP) };
         address = remapped.map_err(|errno| {
-            drop(Attachment { address, id, size: 0 });
+            drop(Attachment { address, size: 0 });
             explain(errno, id, placement)
         })?;
     }
-    let mut attachment = Attachment { address, id, size: 0 };
+    let mut attachment = Attachment { address, size: 0 };
     // An attached segment continues to exist with the same size. A process that can attach it can read its state.
     attachment.size = stat(id)?.size;
     Ok(attachment)
@@ -117,11 +118,6 @@ impl Attachment {
     /// Returns the segment's size in bytes. Only these bytes are used, although the last page is longer.
     pub(crate) fn size(&self) -> u64 {
         self.size
-    }
-
-    /// Returns the segment's identifier.
-    pub(crate) fn id(&self) -> ShmId {
-        self.id
     }
 }
 

@@ -83,6 +83,30 @@ pub(crate) fn create(new: &NewSegment) -> Result<ShmId, Error> {
     })
 }
 
+/// Asks for the segment of a key as most programs do: shmget(2) with the size and the permissions that the program
+/// wants, and with `IPC_CREAT` if `creates` is set. Returns an existing segment or, with `creates`, a new one.
+///
+/// # Errors
+/// `ENOENT` is [`Reason::NoSuchSegment`], `EACCES` [`Reason::PermissionDenied`]: the segment's mode denies what `mode`
+/// asks for. `EINVAL` is [`Reason::SizeOutOfRange`]: the existing segment is smaller, or the size is out of range. Those
+/// of [`create`].
+///
+/// # Panics
+/// In debug builds for [`Key::PRIVATE`], because shmget(2) would create a segment.
+pub(crate) fn get(key: Key, size: u64, mode: Mode, creates: bool) -> Result<ShmId, Error> {
+    debug_assert!(!key.is_private(), "shmget(IPC_PRIVATE) always creates");
+    let create = if creates { libc::IPC_CREAT } else { 0 };
+    shmget(key, size, create | libc::c_int::from(mode.bits())).map_err(|errno| {
+        Error::new(errno, |errno| match errno {
+            Errno::ENOENT => Reason::NoSuchSegment,
+            Errno::EINVAL => Reason::SizeOutOfRange,
+            Errno::ENOSPC => Reason::LimitReached,
+            Errno::ENOMEM => Reason::NoMemory,
+            _ => Reason::Other,
+        })
+    })
+}
+
 fn shmget(key: Key, size: u64, flags: libc::c_int) -> Result<ShmId, Errno> {
     #[expect(clippy::cast_possible_truncation, reason = "a size_t has 64 bits: src/lib.rs asserts it")]
     // SAFETY: shmget takes three numbers and does not access our memory.

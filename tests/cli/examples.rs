@@ -242,7 +242,7 @@ fn the_demo_prints_what_the_tour_shows() {
     in_namespace(|ns| {
         let tour = include_str!("../../docs/tour.md");
         let step = fenced(tour, "text")[0];
-        let demo = on_terminal(ns, "rows 24 cols 80", "NO_COLOR=1 PATH=$(dirname $SHMADM):$PATH shmadm demo");
+        let demo = on_terminal(ns, "rows 24 cols 80", "NO_COLOR=1 LC_ALL=C.UTF-8 $SHMADM demo");
         let (_, same) = demo.split_once("\n7 of 8").expect("the step");
         let (same, _) = same.split_once("\n8 of 8").expect("the next one");
         let varies = varies(&[

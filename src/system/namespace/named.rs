@@ -104,6 +104,12 @@ impl Identity {
         found.or_else(|error| Identity::only_one("/proc/self").ok_or(error))
     }
 
+    /// Returns whether this is the namespace that the machine has started with. Its inode is fixed
+    /// (include/linux/proc_ns.h, `PROC_IPC_INIT_INO`).
+    pub(crate) fn is_initial(self) -> bool {
+        matches!(self.inode, 0 | 0xEFFF_FFFF)
+    }
+
     /// Returns the namespace of all processes if the kernel has only one (without CONFIG_IPC_NS), and so has no
     /// namespace files. Its inode is 0, which no file has. `None` if the kernel has namespaces, or there is no such
     /// process.

@@ -109,9 +109,29 @@ fn processes(log: &str) -> Vec<&str> {
     pids
 }
 
+/// Returns the name of the call in a line of the log, if it is one for segments or a read of the table.
+fn step_of(line: &str) -> Option<(&str, &str)> {
+    let (pid, call) = line.split_once(' ')?;
+    let (name, _) = call.trim_start().split_once('(')?;
+    let is_look = name == "read" && line.contains("</proc/sysvipc/shm>");
+    (is_look || name.starts_with("shm")).then_some((pid, name))
+}
+
+/// Returns the processes that make steps, in the order of their first ones. Threads that only read other files come and
+/// go.
+fn makers(log: &str) -> Vec<&str> {
+    let mut pids = Vec::new();
+    for (pid, _) in log.lines().filter_map(step_of) {
+        if !pids.contains(&pid) {
+            pids.push(pid);
+        }
+    }
+    pids
+}
+
 /// Returns the steps of a command, as strace saw them: its calls for segments, and its reads of the table.
 fn steps(log: &str) -> Vec<Step> {
-    let pids = processes(log);
+    let pids = makers(log);
     let mut counts = HashMap::new();
     let mut steps = Vec::new();
     let mut last_look = 0;
@@ -120,8 +140,8 @@ fn steps(log: &str) -> Vec<Step> {
         let Some((name, _)) = call.trim_start().split_once('(') else { continue };
         let nth = counts.entry((pid, name)).or_insert(0);
         *nth += 1;
-        let is_look = name == "read" && line.contains("</proc/sysvipc/shm>");
-        if is_look || name.starts_with("shm") {
+        if step_of(line).is_some() {
+            let is_look = name == "read";
             let process = pids.iter().position(|known| *known == pid).expect("a process");
             last_look = if is_look && process == 0 { steps.len() } else { last_look };
             steps.push(Step { process, call: name.into(), nth: *nth, is_last_read: false });
@@ -187,7 +207,7 @@ fn run(ns: &Namespace, line: &Line, pause: Option<(&Step, Act)>) -> Round {
         for stop in stopped.iter().skip(seen) {
             let pid = stop.split(' ').next().expect("a pid");
             let (step, act) = pause.expect("nobody else stops it");
-            let named = processes(&log).get(step.process).map(|pid| (*pid).to_owned());
+            let named = makers(&log).get(step.process).map(|pid| (*pid).to_owned());
             // The signal arrives after this call of each thread, and stops all threads of the process.
             if let Some(named) = named.filter(|named| !has_stopped && has_made(&log, named, step)) {
                 if named == pid {

@@ -124,7 +124,8 @@ fn commands_that_only_read_touch_nothing() {
 
 #[test]
 fn the_demo_uses_its_own_segments() {
-    const SAYS: &[&str] = &["somebody has removed it", "the second process cannot attach segment 0x"];
+    const SAYS: &[&str] =
+        &["somebody has removed it", "process B cannot attach segment 0x", "process B cannot find segment 0x"];
     const LINES: &[Line] = &[line("demo", &[0, 1]).of(Before::Nothing).says(SAYS)];
     // It reads the table many times, only for its output.
     in_namespace(|ns| walk(ns, LINES, BOTH, |step| step.call != "read"));

@@ -1,0 +1,243 @@
+//! A process of a lesson, from its own side: another shmadm, which does what it is asked.
+//!
+//! It reads one deed per line from its standard input, a socket, and answers there. Its standard output is the socket of
+//! a child that it may fork. When its input ends, the process that shows the lesson has ended. Then it removes the
+//! segments of the lesson that are left, and exits.
+
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::unistd::{dup2_stdin, dup2_stdout};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+
+use super::cast::ACTOR;
+use super::deed::{Deed, Known, Label, Outcome, Reply};
+use super::race;
+use super::user::become_user;
+use crate::contents::attach;
+use crate::error::{Error, Kind, Result};
+use crate::linux;
+use crate::segments::{create, lookup};
+use crate::sysv::{self, Access, Attachment, NewSegment, Placement};
+use crate::values::{Key, Mode, ShmId, visible};
+
+/// Runs a process of a lesson until the end of its input.
+pub(crate) fn serve() -> Result<()> {
+    sysv::trace_to(|call| {
+        let text = call.to_string();
+        let is_look = text.starts_with("shmctl(") && text.contains("_STAT") && !text.contains("IPC_STAT, 0x");
+        say(&Reply::Call { text, is_look });
+    });
+    let mut actor = Actor::default();
+    say(&Reply::Done(Outcome::Nothing));
+    actor.serve()
+}
+
+/// What the process knows and has attached.
+#[derive(Debug, Default)]
+struct Actor {
+    known: Vec<Known>,
+    attachments: Vec<(Label, Attachment)>,
+}
+
+impl Actor {
+    fn serve(&mut self) -> Result<()> {
+        let mut line = String::new();
+        // Standard input is not locked meanwhile: a child reads from it, too.
+        while io::stdin().read_line(&mut line).map_err(|error| Error::io("read standard input", &error))? > 0 {
+            let deed = serde_json::from_str(&line)
+                .map_err(|_| Error::failed("cannot follow standard input; --actor is only for the demo"))?;
+            match self.act(deed) {
+                Ok(outcome) => say(&Reply::Done(outcome)),
+                Err(error) => {
+                    let errno = error.errno.map(|errno| errno as i32);
+                    say(&Reply::Failed { errno, message: removed_by_another(error).to_string() });
+                }
+            }
+            line.clear();
+        }
+        self.attachments.clear();
+        self.known.iter().for_each(remove_what_is_left);
+        Ok(())
+    }
+
+    fn act(&mut self, deed: Deed) -> Result<Outcome> {
+        match deed {
+            Deed::Know(known) => {
+                self.known.retain(|other| other.label != known.label);
+                self.known.push(known);
+            }
+            Deed::Create { label, size, mode, .. } => {
+                let key = Key::from_raw(self.known(label)?.key);
+                let new = NewSegment { key, size, mode: Mode::from_raw(mode), huge: None, no_reserve: false };
+                let id = sysv::create(&new).map_err(|error| create::cannot_create(key, size, false, error))?.as_raw();
+                let creator = std::process::id().cast_signed();
+                self.act(Deed::Know(Known { label, key: key.as_raw(), id: Some(id), creator }))?;
+                return Ok(Outcome::Id(id));
+            }
+            Deed::Get { label, size, mode, creates } => {
+                let key = Key::from_raw(self.known(label)?.key);
+                let found = sysv::get(key, size, Mode::from_raw(mode), creates);
+                let found = found.map_err(|error| Error::call(format_args!("find segment {key}"), error))?;
+                return Ok(Outcome::Id(found.as_raw()));
+            }
+            Deed::Attach { label, is_read_only } => {
+                let (id, name) = self.existing(label, "attach")?;
+                let access = if is_read_only { Access::Read } else { Access::ReadWrite };
+                let attached = attach::attach(id, &name, "attach", access, Placement::default())?;
+                let address = attached.address();
+                self.attachments.push((label, attached));
+                return Ok(Outcome::Address(address));
+            }
+            Deed::Detach { label } => self.attachments.retain(|(other, _)| *other != label),
+            Deed::Write { label, text } => {
+                let contents = self.attached(label)?.contents(Access::ReadWrite);
+                let cannot = |error: &io::Error| attach::page_error("write to the segment", error);
+                contents.write_at(format!("{text}\0").as_bytes(), 0).map_err(|error| cannot(&error))?;
+            }
+            Deed::Read { label, is_number: true } => {
+                return Ok(Outcome::Text(race::number(self.attached(label)?).to_string()));
+            }
+            Deed::Read { label, is_number: false } => return text(self.attached(label)?).map(Outcome::Text),
+            Deed::Store { label, byte } => {
+                let attached = self.attached(label)?;
+                leave_no_core_file();
+                attached.store_byte(0, byte);
+            }
+            Deed::Clear { label } => race::clear(self.attached(label)?),
+            Deed::Add { label, count, is_locked } => {
+                return race::add(self.attached(label)?, count, is_locked).map(Outcome::Updates);
+            }
+            Deed::SetMode { label, mode } => {
+                let (id, name) = self.existing(label, "change")?;
+                let cannot = |error| Error::call(format_args!("change {name}"), error);
+                let now = lookup::current(id).map_err(cannot)?.ok_or_else(|| gone("change", &name))?;
+                sysv::set(id, now.uid, now.gid, Mode::from_raw(mode)).map_err(cannot)?;
+            }
+            Deed::Stat { label } => {
+                let id = self.id(label)?;
+                sysv::stat(id).map_err(|error| Error::call(format_args!("inspect segment id:{id}"), error))?;
+            }
+            Deed::Remove { label } => {
+                let (id, name) = self.existing(label, "remove")?;
+                sysv::remove(id).map_err(|error| Error::call(format_args!("remove {name}"), error))?;
+            }
+            Deed::Fork { .. } => return self.fork().map(Outcome::Child),
+            Deed::Execute => return Err(execute()),
+            Deed::Become { uid } => {
+                become_user(uid).map_err(|errno| Error::io(format_args!("become user {uid}"), &errno.into()))?;
+            }
+            Deed::DropPrivileges => {
+                let none = CapabilitySet::empty();
+                let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+                set_capabilities(None, sets).map_err(|errno| Error::io("give up privileges", &errno.into()))?;
+            }
+            Deed::Exit => std::process::exit(0),
+        }
+        Ok(Outcome::Nothing)
+    }
+
+    /// Forks. The child, which inherits the attachments, serves on its own connection.
+    fn fork(&mut self) -> Result<i32> {
+        let cannot = |errno: nix::errno::Errno| Error::io("fork", &errno.into());
+        let child = linux::in_child(|| match dup2_stdin(io::stdout()) {
+            Ok(()) => i32::from(self.serve().is_err()),
+            Err(_) => 1,
+        });
+        let child = child.map_err(cannot)?;
+        // The child's connection must end with the child.
+        dup2_stdout(io::stderr()).map_err(cannot)?;
+        Ok(child.as_raw())
+    }
+
+    fn known(&self, label: Label) -> Result<&Known> {
+        self.known.iter().find(|known| known.label == label).ok_or_else(|| Error::failed("does not know the segment"))
+    }
+
+    fn id(&self, label: Label) -> Result<ShmId> {
+        let id = self.known(label)?.id.and_then(ShmId::new);
+        id.ok_or_else(|| Error::failed("does not know the segment's identifier"))
+    }
+
+    /// Returns a segment's identifier and name, if it is still the one that was created: another one must not be
+    /// touched.
+    fn existing(&self, label: Label, verb: &str) -> Result<(ShmId, String)> {
+        let (id, known) = (self.id(label)?, self.known(label)?);
+        let name = match Key::from_raw(known.key) {
+            Key::PRIVATE => format!("segment id:{id}"),
+            key => format!("segment {key} (id {id})"),
+        };
+        let now = lookup::current(id).map_err(|error| Error::call(format_args!("look at {name}"), error))?;
+        match now {
+            Some(now) if now.cpid == known.creator => Ok((id, name)),
+            _ => Err(gone(verb, &name)),
+        }
+    }
+
+    fn attached(&self, label: Label) -> Result<&Attachment> {
+        let found = self.attachments.iter().find(|(other, _)| *other == label);
+        found.map(|(_, attachment)| attachment).ok_or_else(|| Error::failed("has not attached the segment"))
+    }
+}
+
+/// Writes a reply, as one line.
+fn say(reply: &Reply) {
+    let Ok(line) = serde_json::to_string(reply) else { return };
+    let Ok(channel) = io::stdin().as_fd().try_clone_to_owned() else { return };
+    // If the other end is closed, the input has ended, too.
+    let _ = UnixStream::from(channel).write_all(format!("{line}\n").as_bytes());
+}
+
+/// Returns the error for a segment that does not exist any more.
+fn gone(verb: &str, name: &str) -> Error {
+    Error { kind: Kind::Missing, ..Error::cannot(format_args!("{verb} {name}"), "there is no such segment") }
+}
+
+/// Says what a missing segment means in a lesson: the user has not named it.
+fn removed_by_another(error: Error) -> Error {
+    match error.kind {
+        Kind::Missing => Error { hint: None, ..error }.hint("somebody has removed it; run the demo again"),
+        _ => error,
+    }
+}
+
+/// Returns the text at the beginning of an attached segment, up to its NUL, escaped.
+fn text(attachment: &Attachment) -> Result<String> {
+    let contents = attachment.contents(Access::Read);
+    let mut bytes = [0; 64];
+    contents.read_at(&mut bytes, 0).map_err(|error| attach::page_error("read the segment", &error))?;
+    let length = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+    Ok(visible(&bytes[..length]).into_owned())
+}
+
+/// Becomes another process of a lesson with execve(2), and returns the error if that fails.
+fn execute() -> Error {
+    let error = match std::env::current_exe() {
+        Ok(program) => Command::new(program).arg0("shmadm").args(ACTOR).arg("exec").exec(),
+        Err(error) => error,
+    };
+    Error::io("execute shmadm", &error)
+}
+
+/// Makes this process leave no core file, wherever core(5) would put it.
+fn leave_no_core_file() {
+    // If one of them fails, the other one suffices unless core_pattern is a program.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}
+
+/// Removes a segment of the lesson if it is still there.
+fn remove_what_is_left(known: &Known) {
+    // Nobody can be told of a failure, and usually the segment is already gone.
+    if let Some(id) = known.id.and_then(ShmId::new)
+        && let Ok(Some(segment)) = lookup::current(id)
+        && segment.cpid == known.creator
+        && !segment.is_marked()
+    {
+        let _ = sysv::remove(id);
+    }
+}

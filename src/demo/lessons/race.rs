@@ -1,0 +1,68 @@
+//! Two writers that lose each other's updates, and a lock that prevents it.
+
+use crate::demo::deed::{A, B, S};
+use crate::demo::lesson::{Contents, Lesson, Script, Step, View, race, step};
+use crate::sysv::Access::ReadWrite;
+
+/// How often each process adds 1.
+const COUNT: u32 = 10_000;
+
+pub(super) const LESSON: Lesson = Lesson {
+    name: "race",
+    about: "two writers lose updates; with a lock they lose none",
+    needs_lasting_segments: false,
+    contents: Contents::Number,
+    script,
+};
+
+fn script() -> Script {
+    let found = step(
+        "How one update was lost",
+        "This is one of those moments, as both processes recorded it. Before each read and write they drew a ticket, a number \
+         from a common counter, so the order is certain. Both read the same value and wrote the same result, so one of the two \
+         additions is lost. `*n = *n + 1` is three things: read, add, write. Another process can come in between.",
+        [],
+    );
+    Script {
+        opening: "Processes A and B count in the same segment: each adds 1 to a number there, ten thousand times. Shared memory \
+                  has no order of its own."
+            .into(),
+        steps: vec![
+            step(
+                "A and B attach a segment",
+                "Its first 8 bytes are the number, which begins at 0.",
+                [
+                    A.creates(S, 0o600),
+                    A.attaches(S, ReadWrite),
+                    A.clears(S),
+                    B.finds(S),
+                    B.attaches(S, ReadWrite),
+                ],
+            ),
+            step(
+                "Both count at the same time",
+                "Two times ten thousand is {expected}, but the number is {found}: {lost} updates were lost.",
+                [race([A, B], S, COUNT, false)],
+            ),
+            Step { view: View::Interleaving, ..found },
+            step(
+                "The same with a lock",
+                "The lock is in the segment as well, so that both see it. Who wants to add must have the lock. The number is \
+                 {found}: {lost} updates were lost.",
+                [race([A, B], S, COUNT, true)],
+            ),
+            step(
+                "A removes it, and both detach it",
+                "With the last detach the segment is gone.",
+                [A.removes(S), A.detaches(S), B.detaches(S)],
+            ),
+        ],
+        closing: "Whatever two processes change needs a lock that both can see: a pthread_mutex_t in the segment, with the attribute \
+                  PTHREAD_PROCESS_SHARED (and PTHREAD_MUTEX_ROBUST, so that a crash does not lock it for ever). For a single \
+                  number, C11's atomic_fetch_add is enough. System V semaphores work, too. A test that passes once proves \
+                  nothing: on another day, no update or thousands are lost.\n\
+                  volatile does not help: it has nothing to do with other processes."
+            .into(),
+        look_up: "pthread_mutexattr_setpshared(3), atomic_fetch_add(3), semop(2)",
+    }
+}

@@ -1,0 +1,54 @@
+//! Two processes that add to the same number at the same time.
+
+use super::{Race, Stage};
+use crate::demo::Stop;
+use crate::demo::cast::Cast;
+use crate::demo::deed::{Deed, Label, Outcome, Role};
+use crate::demo::race::lost_update;
+use crate::error::Error;
+
+/// How often two processes race if no update is lost, as on a machine that runs one after the other.
+const TRIES: u32 = 100;
+
+impl Stage {
+    /// Two processes add to the number until an update is lost; once, if a lock protects it.
+    pub(super) fn race(&mut self, roles: [Role; 2], label: Label, count: u32, is_locked: bool) -> Result<(), Stop> {
+        let expected = 2 * u64::from(count);
+        for tries in 1..=TRIES {
+            let mut updates = Vec::new();
+            self.silently(roles[0], &Deed::Clear { label })?;
+            for role in roles {
+                self.cast.ask(role, &Deed::Add { label, count, is_locked })?;
+            }
+            for role in roles {
+                let answer = self.cast.answer(role, &self.shutdown)?;
+                match answer.result {
+                    Ok(Outcome::Updates(made)) => updates.push(made),
+                    Ok(_) => {}
+                    Err(refusal) => return Err(Cast::cannot(role, &refusal).into()),
+                }
+            }
+            let found = match self.silently(roles[0], &Deed::Read { label, is_number: true })? {
+                Outcome::Text(text) => text.parse().unwrap_or_default(),
+                _ => 0,
+            };
+            let [first, second] = &updates[..] else { return Err(Cast::has_ended(roles[0]).into()) };
+            let events = lost_update((roles[0], first), (roles[1], second));
+            if is_locked || (found < expected && events.is_some()) {
+                let (lock, unlock) = if is_locked { ("lock(); ", " unlock();") } else { ("", "") };
+                for role in roles {
+                    let address = self.address(role, label);
+                    self.note(role, format!("in C: long *n = (long *) {address:#x};"));
+                    self.note(role, format!("      for (i = 0; i < {count}; i++) {{ {lock}*n = *n + 1;{unlock} }}"));
+                }
+                self.note(roles[0], format!("in C: printf(\"%ld\", *n) prints: {found}"));
+                self.is_written(label);
+                self.race = Some(Race { expected, found, tries, events });
+                return Ok(());
+            }
+        }
+        Err(Error::failed(format!("cannot show a lost update: none was lost in {TRIES} races"))
+            .hint("run it on a machine with two processors")
+            .into())
+    }
+}

@@ -1,0 +1,69 @@
+//! Looking at processes and segments, which is not a part of a lesson: rows, contents, and calls as they are shown.
+
+use super::{Prop, Stage};
+use crate::demo::Stop;
+use crate::demo::cast::Cast;
+use crate::demo::deed::{Deed, Label, Outcome, Role};
+use crate::demo::lesson::Contents;
+use crate::error::Result;
+use crate::output::note_raw;
+use crate::segments::lookup;
+use crate::sysv::{self, Segment};
+
+impl Stage {
+    /// Returns the segments that exist, as the kernel's table shows them, with what they contain.
+    pub(in crate::demo) fn rows(&mut self) -> Result<Vec<(Label, Segment, String)>, Stop> {
+        self.read_contents()?;
+        let mut rows = Vec::new();
+        for row in lookup::rows()? {
+            let row = row?;
+            let ours = |prop: &&Prop| (prop.known.id, prop.known.creator) == (Some(row.id.as_raw()), row.cpid);
+            if let Some(prop) = self.segments.iter().find(ours) {
+                rows.push((prop.known.label, row, prop.text.clone()));
+            }
+        }
+        rows.sort_by_key(|(label, ..)| *label);
+        Ok(rows)
+    }
+
+    /// Lets an attached process read each segment that has been written to.
+    pub(super) fn read_contents(&mut self) -> Result<(), Stop> {
+        let is_number = self.contents == Contents::Number;
+        for label in self.segments.iter().map(|prop| prop.known.label).collect::<Vec<_>>() {
+            let reader = self.attached.iter().find(|attached| attached.label == label).map(|attached| attached.role);
+            let is_written = self.prop_mut(label).is_some_and(|prop| prop.is_written);
+            if let Some(role) = reader.filter(|_| is_written)
+                && let Outcome::Text(text) = self.silently(role, &Deed::Read { label, is_number })?
+                && let Some(prop) = self.prop_mut(label)
+            {
+                prop.text = text;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for something that is not a part of the lesson.
+    pub(super) fn silently(&mut self, role: Role, deed: &Deed) -> Result<Outcome, Stop> {
+        self.cast.ask(role, deed)?;
+        let answer = self.cast.answer(role, &self.shutdown)?;
+        self.trace(role, &answer.calls);
+        answer.result.map_err(|refusal| Cast::cannot(role, &refusal).into())
+    }
+
+    pub(super) fn show_calls(&mut self, role: Role, calls: Vec<(String, bool)>) {
+        self.trace(role, &calls);
+        let of_the_lesson = calls.into_iter().filter(|(_, is_look)| !is_look);
+        self.shown.extend(of_the_lesson.map(|(call, _)| (Some(role), call)));
+    }
+
+    /// Prints calls if `--trace` is given: those of the lesson with the letter of their process, others with a dash.
+    pub(super) fn trace(&self, role: Role, calls: &[(String, bool)]) {
+        if !sysv::is_traced() {
+            return;
+        }
+        for (call, is_look) in calls {
+            let mark = if *is_look { '-' } else { role.0 };
+            note_raw(&format!("{mark} [pid {}] {call}", self.pid(role)));
+        }
+    }
+}

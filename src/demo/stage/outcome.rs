@@ -1,0 +1,122 @@
+//! What the deeds of a lesson change, and the lines for what a C program does without a System V call.
+
+use std::fmt;
+
+use super::{Attached, Stage};
+use crate::demo::Stop;
+use crate::demo::deed::{Deed, Label, Outcome, Role};
+use crate::error::{Error, Result};
+use crate::sysv::Access;
+use crate::values::Key;
+
+impl Stage {
+    /// Records what a deed has changed, and adds a line for what a C program writes without a System V call.
+    pub(super) fn done(&mut self, role: Role, deed: &Deed, outcome: Outcome) -> Result<(), Stop> {
+        match (deed, outcome) {
+            (Deed::Create { label, .. }, Outcome::Id(id)) => {
+                let creator = self.pid(role);
+                if let Some(prop) = self.prop_mut(*label) {
+                    (prop.known.id, prop.known.creator) = (Some(id), creator);
+                }
+                self.tell_all()?;
+            }
+            (Deed::Get { label, .. }, Outcome::Id(id)) => self.is_ours(role, *label, id)?,
+            (Deed::Attach { label, is_read_only }, Outcome::Address(address)) => {
+                let access = if *is_read_only { Access::Read } else { Access::ReadWrite };
+                self.attached.push(Attached { role, label: *label, address, access });
+            }
+            (Deed::Detach { label }, _) => {
+                self.attached.retain(|attached| (attached.role, attached.label) != (role, *label));
+            }
+            (Deed::Fork { child }, Outcome::Child(pid)) => {
+                self.note(role, format!("in C: fork() returns {pid}, the pid of {child}"));
+                self.cast.adopt(role, *child, pid)?;
+                let inherited: Vec<_> =
+                    self.attached.iter().filter(|attached| attached.role == role).copied().collect();
+                self.attached.extend(inherited.into_iter().map(|attached| Attached { role: *child, ..attached }));
+            }
+            (Deed::Execute, _) => {
+                self.note(role, "in C: execl(\"./other\", ...) replaces the program");
+                self.attached.retain(|attached| attached.role != role);
+                self.tell_all()?;
+            }
+            (Deed::Read { label, .. }, Outcome::Text(text)) => {
+                let address = self.address(role, *label);
+                self.note(role, format!("in C: puts({address:#x}) prints: {text}"));
+            }
+            (Deed::Write { label, text }, _) => {
+                let address = self.address(role, *label);
+                self.note(role, format!("in C: strcpy({address:#x}, \"{text}\")"));
+                self.is_written(*label);
+            }
+            (Deed::Store { .. }, _) => self.note_before(role, deed),
+            (Deed::Clear { label }, _) => {
+                let address = self.address(role, *label);
+                self.note(role, format!("in C: memset({address:#x}, 0, 32)"));
+                self.is_written(*label);
+            }
+            (Deed::Become { uid }, _) => self.note(role, format!("in C: setresuid({uid}, {uid}, {uid})")),
+            (Deed::DropPrivileges, _) => self.note(role, "gives up the privileges of root, if it has them"),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Checks that a key has still led to our segment.
+    pub(super) fn is_ours(&self, role: Role, label: Label, id: i32) -> Result<()> {
+        let Some(known) = self.segments.iter().map(|prop| prop.known).find(|known| known.label == label) else {
+            return Ok(());
+        };
+        match known.id {
+            Some(ours) if ours != id => Err(Error::failed(format!(
+                "cannot continue: process {role} cannot attach segment {} (id {ours}): somebody has removed it, and its key has \
+                 another segment by now (id {id}); run the demo again",
+                Key::from_raw(known.key)
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes a deed that may end the process.
+    pub(super) fn note_before(&mut self, role: Role, deed: &Deed) {
+        match deed {
+            Deed::Store { label, byte } => {
+                let address = self.address(role, *label);
+                self.note(role, format!("in C: *(char *) {address:#x} = '{}'", char::from(*byte)));
+                self.is_written(*label);
+            }
+            _ => self.note(role, "in C: exit(0)"),
+        }
+    }
+
+    /// Returns whether a deed ends the process: a store does on a read-only attachment.
+    pub(super) fn ends_the_process(&self, role: Role, deed: &Deed) -> bool {
+        let Deed::Store { label, .. } = deed else { return true };
+        self.attached
+            .iter()
+            .any(|attached| (attached.role, attached.label, attached.access) == (role, *label, Access::Read))
+    }
+
+    pub(super) fn has_ended(&mut self, role: Role, calls: Vec<(String, bool)>) {
+        self.show_calls(role, calls);
+        self.attached.retain(|attached| attached.role != role);
+        let ended = self.cast.find(role).and_then(|actor| actor.ended.clone()).unwrap_or_default();
+        let verb = if ended.starts_with("killed") { "was" } else { "has" };
+        self.note(role, format!("{verb} {ended}"));
+    }
+
+    pub(super) fn note(&mut self, role: Role, line: impl fmt::Display) {
+        self.shown.push((Some(role), line.to_string()));
+    }
+
+    pub(super) fn is_written(&mut self, label: Label) {
+        if let Some(prop) = self.prop_mut(label) {
+            prop.is_written = true;
+        }
+    }
+
+    pub(super) fn address(&self, role: Role, label: Label) -> usize {
+        let found = self.attached.iter().find(|attached| (attached.role, attached.label) == (role, label));
+        found.map_or(0, |attached| attached.address)
+    }
+}
