@@ -24,13 +24,35 @@ pub(super) fn error(message: clap::Error, words: &[String]) -> Error {
         }
         _ => {
             let first = lines.next().unwrap_or_default().to_owned();
-            lines.fold(first, |cause, line| cause + " " + line)
+            in_words(&lines.fold(first, |cause, line| cause + " " + line))
         }
     };
     let error = Error::usage(cause);
     match written_wrong(&message, words).or_else(|| close_to(&message, words)) {
         Some(hint) => error.hint(hint),
         None => error.hint(format_args!("see `{} --help`", command(words))),
+    }
+}
+
+/// Returns a text without the words of Rust's parsers of numbers, and without its notation of ranges.
+fn in_words(cause: &str) -> String {
+    for (rust, words) in [
+        ("invalid digit found in string", "it is not a number"),
+        ("cannot parse integer from empty string", "it is not a number"),
+        ("number too large to fit in target type", "the number is too large"),
+    ] {
+        if let Some(before) = cause.strip_suffix(rust) {
+            return format!("{before}{words}");
+        }
+    }
+    let Some((before, (low, high))) =
+        cause.rsplit_once(" is not in ").and_then(|(before, range)| Some((before, range.split_once("..")?)))
+    else {
+        return cause.to_owned();
+    };
+    match high.strip_prefix('=') {
+        Some(high) => format!("{before} is not from {low} to {high}"),
+        None => format!("{before} is less than {low}"),
     }
 }
 
@@ -45,7 +67,10 @@ fn written_wrong(message: &clap::Error, words: &[String]) -> Option<String> {
     let before = words.windows(2).find(|pair| pair[1] == *wrong).map(|pair| pair[0].as_str());
     match before {
         Some(option @ ("--hold" | "--huge" | "--wait")) => Some(format!("a value follows after =: {option}={wrong}")),
-        _ if command(words) == "shmadm guard" && !wrong.starts_with('-') => {
+        _ if message.kind() == ErrorKind::UnknownArgument
+            && command(words) == "shmadm guard"
+            && !wrong.starts_with('-') =>
+        {
             Some(format!("write -- before the command: `shmadm guard -- {wrong}`"))
         }
         _ => None,
@@ -126,6 +151,18 @@ mod tests {
             ("shmadm craete", "unrecognized subcommand 'craete'; did you mean 'create'?"),
             ("shmadm create", "missing arguments: --size <SIZE>, <KEY>; see `shmadm create --help`"),
             ("shmadm list --min 5", "unexpected argument '--min' found; did you mean '--mine' or '--min-size'?"),
+            (
+                "shmadm guard --exit-code 256 -- ls",
+                "invalid value '256' for '--exit-code <N>': 256 is not from 0 to 255; see `shmadm guard --help`",
+            ),
+            (
+                "shmadm watch --count x",
+                "invalid value 'x' for '--count <N>': it is not a number; see `shmadm watch --help`",
+            ),
+            (
+                "shmadm watch --count 0",
+                "invalid value '0' for '--count <N>': 0 is less than 1; see `shmadm watch --help`",
+            ),
             ("shmadm guard ls", "unexpected argument 'ls' found; write -- before the command: `shmadm guard -- ls`"),
             ("shmadm help lst", "unrecognized subcommand 'lst'; see `shmadm --help`"),
             ("shmadm xyzzy", "unrecognized subcommand 'xyzzy'; see `shmadm --help`"),

@@ -19,7 +19,7 @@ pub(crate) fn annotations(objects: &LeakedObjects) -> Vec<String> {
             .created_by
             .and_then(|by| by.place())
             .map_or(String::new(), |(_, path, line)| format!("file={},line={line},", property(&relative(path))));
-        let mut message = format!("the command left {} behind", leak.line);
+        let mut message = format!("the command left behind {}", leak.line);
         for line in leak.created_by.map(details).unwrap_or_default() {
             message.push('\n');
             message.push_str(&line);

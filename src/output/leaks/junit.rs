@@ -40,7 +40,7 @@ fn cases<W: Write>(writer: &mut Writer<W>, objects: &LeakedObjects) -> io::Resul
         if let Some((file, _, line)) = leak.created_by.and_then(|by| by.place()) {
             case = case.with_attributes([("file", file), ("line", &*line.to_string())]);
         }
-        let message = format!("the command left {} behind", leak.line);
+        let message = format!("the command left behind {}", leak.line);
         let mut text = vec![message.clone()];
         text.extend(leak.created_by.into_iter().flat_map(details));
         let text = text.join("\n");
