@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use crate::values::visible;
+use crate::values::{shell_word, visible};
 
 /// The namespace of `--ns`, once this process has entered it.
 static ENTERED: OnceLock<EnteredNamespace> = OnceLock::new();
@@ -31,7 +31,7 @@ pub(crate) fn act_in_inode(inode: u64) {
 
 /// Makes all later advice name commands for the namespace of this file.
 pub(crate) fn act_in_file(path: &OsStr) {
-    let word = quoted(&visible(path.as_encoded_bytes()));
+    let word = shell_word(&visible(path.as_encoded_bytes()));
     let option = format!("--ipc={word}");
     set(word, Some(option));
 }
@@ -95,16 +95,6 @@ pub(crate) fn raise(name: &str, limit: u64, used: u64, inode: Option<u64>) -> St
     }
 }
 
-/// Quotes a word for a shell.
-fn quoted(word: &str) -> String {
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+:@".contains(&b);
-    if !word.is_empty() && word.bytes().all(is_plain) {
-        word.into()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,15 +110,6 @@ mod tests {
         ] {
             let raise = raise("kernel.shmmni", limit, used, None);
             assert!(raise.contains(advised), "{raise}");
-        }
-    }
-
-    #[test]
-    fn only_words_with_special_characters_are_quoted() {
-        for (word, shown) in
-            [("/proc/1/ns/ipc", "/proc/1/ns/ipc"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("", "''")]
-        {
-            assert_eq!(quoted(word), shown);
         }
     }
 }

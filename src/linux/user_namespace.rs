@@ -10,13 +10,13 @@ use crate::values::UNKNOWN_ID;
 /// The overflow id, unless a sysctl changes it.
 const OVERFLOW: u32 = 65534;
 
-/// Returns a uid that the kernel has shown to this process, or [`UNKNOWN_ID`] if it stands for users without an id
-/// here, and certainly not for a user who has one.
+/// Returns a uid that the kernel has shown to this process; [`UNKNOWN_ID`] if it is the overflow uid and no user here has
+/// that uid.
 pub(crate) fn known_uid(uid: u32) -> u32 {
     with(&USERS, |ids| ids.known(uid))
 }
 
-/// Returns the same as [`known_uid`] for a group.
+/// Does the same as [`known_uid`] for a group.
 pub(crate) fn known_gid(gid: u32) -> u32 {
     with(&GROUPS, |ids| ids.known(gid))
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::system::stack::Frame;
 use crate::system::tracer::{Creation, Process};
-use crate::values::visible;
+use crate::values::{shell_word, visible};
 
 pub(crate) use annotation::annotations;
 pub(crate) use junit::write_junit;
@@ -113,15 +113,7 @@ fn words(process: &Process) -> Vec<String> {
     process.command.iter().map(|word| visible(word).into_owned()).collect()
 }
 
-/// Returns a command line as a person would type it: words with characters special to a shell are quoted.
+/// Returns a command line as a person would type it in a shell.
 fn command_line(words: &[String]) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "_-./:=@%+,[]".contains(c);
-    let quoted = |word: &String| {
-        if !word.is_empty() && word.chars().all(is_plain) {
-            word.clone()
-        } else {
-            format!("'{}'", word.replace('\'', r"'\''"))
-        }
-    };
-    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+    words.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
 }

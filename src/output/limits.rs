@@ -4,11 +4,8 @@ use serde::Serialize;
 
 use super::{Output, grid};
 use crate::error::{Result, advice};
-use crate::sysv::{self, Usage, page_size};
+use crate::sysv::{self, Limits, Usage, page_size};
 use crate::values::{counted, human, human_bytes};
-
-/// The kernel's default, ULONG_MAX - 2^24 (include/uapi/linux/shm.h), which means no limit.
-const UNLIMITED: u64 = u64::MAX - (1 << 24);
 
 /// The limits and their usage.
 #[derive(Debug, Serialize)]
@@ -129,7 +126,8 @@ impl LimitRecord {
 
     fn cells(&self) -> Vec<String> {
         let shown = |number: Option<u64>| number.map_or("-".into(), |number| self.unit.shown(number));
-        let free = if self.limit >= UNLIMITED && self.free.is_some() { "unlimited".into() } else { shown(self.free) };
+        let free =
+            if self.limit >= Limits::UNLIMITED && self.free.is_some() { "unlimited".into() } else { shown(self.free) };
         let percent = self.percent.map_or("-".into(), |percent| format!("{percent} %"));
         let meaning = match (self.unit, self.used) {
             (Unit::Pages, _) => "pages in total",
@@ -161,7 +159,7 @@ impl LimitRecord {
 impl Unit {
     fn shown(self, number: u64) -> String {
         match self {
-            _ if number >= UNLIMITED => "unlimited".into(),
+            _ if number >= Limits::UNLIMITED => "unlimited".into(),
             Self::Bytes => human(number.into()),
             Self::Pages => format!("{number}{}", in_bytes(number)),
             Self::Segments => number.to_string(),

@@ -22,6 +22,11 @@ pub(crate) struct Limits {
     pub max_pages: u64,
 }
 
+impl Limits {
+    /// The kernel's default for SHMMAX and SHMALL, ULONG_MAX - 2^24 (include/uapi/linux/shm.h). It means no limit.
+    pub(crate) const UNLIMITED: u64 = u64::MAX - (1 << 24);
+}
+
 /// Returns the namespace's limits: shmctl(2) `IPC_INFO`. Needs no permission. If a security module denies the call,
 /// returns the limits in /proc/sys/kernel (proc_sys_kernel(5)).
 ///

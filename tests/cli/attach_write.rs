@@ -177,7 +177,7 @@ fn forty_writers_that_create_share_one_segment() {
         let start = |_| ns.command(["write", "5", "hello", "--create", "4K"]).stdin(Stdio::null()).spawn();
         let writers: Vec<_> = (0..40).map(|n| start(n).expect("shmadm")).collect();
         for mut writer in writers {
-            assert_eq!(writer.wait().expect("its end").code(), Some(0));
+            assert_eq!(writer.wait().expect("its exit status").code(), Some(0));
         }
         assert_eq!((ns.table().len(), contents(ns, 6)), (1, b"hello\0".to_vec()));
     });

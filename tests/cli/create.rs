@@ -176,7 +176,8 @@ fn of_forty_creators_of_one_key_one_succeeds() {
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("shmadm")
         };
         let creators: Vec<_> = (0..40).map(start).collect();
-        let ends = creators.into_iter().map(|creator| Ended::from(creator.wait_with_output().expect("its end")));
+        let ends =
+            creators.into_iter().map(|creator| Ended::from(creator.wait_with_output().expect("its exit status")));
         let (created, failed): (Vec<_>, Vec<_>) = ends.partition(|end| end.code == Some(0));
         assert_eq!((created.len(), failed.len(), ns.table().len()), (1, 39, 1));
         for end in failed {

@@ -192,7 +192,7 @@ fn a_daemons_leak_is_found_and_removed_from_the_kernels_table() {
             for options in ["", "--remove"] {
                 let leaky = guard(ns, way, options, &["perl", "-e", DAEMON]);
                 ns.file("look", "");
-                wait_until("the daemon has looked", || ns.path("seen").exists());
+                wait_until("the daemon has copied the table", || ns.path("seen").exists());
                 let seen = ns.run("sh", ["-c", "cat seen && rm look seen"]);
                 let seen: Vec<_> = seen.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
                 let left = ["42"].into_iter().filter(|_| options.is_empty());
@@ -257,7 +257,7 @@ fn a_new_segment_of_another_user_is_no_leak() {
         wait_until("the command runs", || ns.path("ready").exists());
         ns.run("perl", ["-e", LEAK]);
         ns.file("go", "");
-        let clean = Ended::from(guard.wait_with_output().expect("its end"));
+        let clean = Ended::from(guard.wait_with_output().expect("its exit status"));
         assert_eq!((clean.code, &*clean.err), (Some(0), ""));
         assert_eq!(ns.table().len(), 1);
     });

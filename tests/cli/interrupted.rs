@@ -29,7 +29,7 @@ fn interrupt(running: &mut Running) {
 #[track_caller]
 fn status(running: &mut Running) -> Option<i32> {
     wait_until("it ends", || running.0.try_wait().expect("its state").is_some());
-    running.0.wait().expect("its end").code()
+    running.0.wait().expect("its exit status").code()
 }
 
 #[track_caller]
@@ -118,7 +118,7 @@ fn a_stopped_and_continued_command_continues_to_wait() {
         assert_eq!(holder.end(Signal::SIGTERM), (None, Some(15)));
         assert_eq!(status(&mut remover), Some(0));
         // The watcher has seen it.
-        wait_until("the end is told", || fs::read_to_string(ns.path("out")).is_ok_and(|out| !out.is_empty()));
+        wait_until("the end is reported", || fs::read_to_string(ns.path("out")).is_ok_and(|out| !out.is_empty()));
         assert_eq!(watcher.end(Signal::SIGTERM), (None, Some(15)));
     });
 }

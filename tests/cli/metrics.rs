@@ -42,7 +42,7 @@ fn populate(ns: &Namespace) -> [Running; 2] {
     let alive = "$| = 1; shmget(5, 100, 01600) // die; print 'x'; <STDIN>";
     let mut perl = ns.program("perl");
     let mut alive = perl.args(["-e", alive]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("perl");
-    alive.stdout.take().expect("a pipe").read_exact(&mut [0]).expect("it is made");
+    alive.stdout.take().expect("a pipe").read_exact(&mut [0]).expect("it is created");
     ns.run("perl", ["-e", "shmget(6, 8192, 01600) // die"]);
     let held = ns.hold(["attach-write", "6", "x", "--hold"]);
     ns.run("ipcrm", ["-M", "6"]);
@@ -270,7 +270,7 @@ fn the_documented_rules_alert_as_documented() {
         let script = "$| = 1; shmget($_, 100, 01600) // die for 1 .. 8; print 'x'; <STDIN>";
         let mut perl = ns.program("perl");
         let mut perl = perl.args(["-e", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("perl");
-        perl.stdout.take().expect("a pipe").read_exact(&mut [0]).expect("they are made");
+        perl.stdout.take().expect("a pipe").read_exact(&mut [0]).expect("they are created");
         let perl = Running(perl);
         let (full, orphaned, old) = ("SharedMemorySegmentsRunOut", "SharedMemoryOrphaned", "SharedMemoryMetricsOld");
         // 28200 seconds are 7 hours and 50 minutes.
@@ -345,6 +345,6 @@ fn the_documented_units_run_existing_commands() {
         let (words, file) = command.trim_end().rsplit_once(" /var/lib/prometheus/node-exporter/").expect("the file");
         ns.shmadm(words.split(' ').chain([file])).ok();
         assert_eq!(fs::read_to_string(ns.path("shmadm.prom")).expect("the file"), ns.shmadm(["metrics"]).ok());
-        assert!(blocks("yaml")[0].contains("shmadm[.]prom"), "the rules look for another file");
+        assert!(blocks("yaml")[0].contains("shmadm[.]prom"), "the rules name another file");
     });
 }

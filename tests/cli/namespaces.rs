@@ -295,6 +295,6 @@ fn the_namespace_of_guard_can_be_listed() {
         let command = Pid::from_raw(children.trim().parse().expect("the command"));
         nix::sys::signal::kill(command, nix::sys::signal::Signal::SIGTERM).expect("the command");
         let mut guard = guard;
-        assert_eq!(guard.0.wait().expect("its end").code(), Some(128 + 15));
+        assert_eq!(guard.0.wait().expect("its exit status").code(), Some(128 + 15));
     });
 }

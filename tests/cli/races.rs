@@ -41,7 +41,7 @@ fn against_racer(ns: &Namespace, act: impl FnOnce()) -> Log {
         match line.split(' ').collect::<Vec<_>>()[..] {
             ["made", id, key, mode] => {
                 let again = log.created.insert(id.into(), (key.into(), format!("{mode:0>4}")));
-                assert_eq!(again, None, "an identifier came back, and nothing can be told");
+                assert_eq!(again, None, "an identifier was reused, so the log is ambiguous");
             }
             ["touched", id, "42", how] => log.touched.push((id.into(), how.into())),
             ["over"] => {}
@@ -204,7 +204,7 @@ fn all_shown_values_are_of_one_segment() {
                 seen += 1;
             }
             assert!(seen > 0, "{line:?} saw none");
-            assert!(log.touched.is_empty(), "{line:?} only looks: {:?}", log.touched);
+            assert!(log.touched.is_empty(), "{line:?} must not change anything: {:?}", log.touched);
         }
     });
 }

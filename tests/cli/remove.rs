@@ -208,7 +208,7 @@ fn wait_returns_with_the_last_detach() {
         assert_eq!(waiter.0.try_wait().expect("its state"), None);
         holder.end(Signal::SIGTERM);
         wait_until("it returns", || waiter.0.try_wait().expect("its state").is_some());
-        assert!(waiter.0.wait().expect("its end").success());
+        assert!(waiter.0.wait().expect("its exit status").success());
         let lines = "removed segment 0x00000001 (id 0, 100 bytes)\nremoved segment 0x00000002 (id 1, 100 bytes)\n";
         assert_eq!(fs::read_to_string(ns.path("out")).expect("its lines"), lines);
         assert_eq!(keys(ns), [""; 0]);
@@ -265,7 +265,7 @@ fn two_at_once_leave_nothing_and_do_not_fail() {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("shmadm")
         });
         for remover in removers {
-            let ended = Ended::from(remover.wait_with_output().expect("its end"));
+            let ended = Ended::from(remover.wait_with_output().expect("its exit status"));
             assert!(matches!(ended.code, Some(0 | 3)), "{ended:?}");
         }
         assert_eq!(keys(ns), [""; 0]);

@@ -114,7 +114,7 @@ fn each_watched_event_is_one_line() {
             wait_until("it watches", || std::fs::read_to_string(&err).is_ok_and(|text| text.contains("watching")));
             let strangers = strangers(ns);
             let out = || std::fs::read(&log).expect("its output");
-            wait_until("three are told", || out().iter().filter(|byte| **byte == b'\n').count() == 3);
+            wait_until("three are reported", || out().iter().filter(|byte| **byte == b'\n').count() == 3);
             plain(format, &out(), 3);
             watch.end(Signal::SIGTERM);
             drop(strangers);

@@ -103,7 +103,7 @@ fn a_device_a_fifo_and_a_pipe_are_written_in_place() {
             let reader = ns.program("sh").args(["-c", "exec cat fifo > got"]).spawn();
             let mut reader = Running(reader.expect("a reader"));
             ns.shmadm(words(way, "fifo")).ok();
-            assert!(reader.0.wait().expect("its end").success(), "{way:?}");
+            assert!(reader.0.wait().expect("its exit status").success(), "{way:?}");
             assert_eq!(std::fs::read_to_string(ns.path("got")).expect("a file"), text(ns, way), "{way:?}");
             assert_eq!(ns.shmadm(words(way, "/dev/stdout")).ok(), text(ns, way), "{way:?}");
             // Protects the machine's own /dev/null: rename(2) cannot replace a mount point.

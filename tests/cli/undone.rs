@@ -71,7 +71,7 @@ fn an_ignored_signal_changes_nothing() {
         assert_eq!(running.0.try_wait().expect("its state"), None);
         writer.write_all(b"all of it").expect("a FIFO");
         drop(writer);
-        assert_eq!(running.0.wait().expect("its end").code(), Some(0));
+        assert_eq!(running.0.wait().expect("its exit status").code(), Some(0));
         assert_eq!(ns.shmadm(["read", "42", "-f", "string"]).ok(), "all of it\n");
     });
 }

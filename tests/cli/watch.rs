@@ -47,7 +47,7 @@ impl Watch {
     /// Waits for as many lines, and returns them.
     #[track_caller]
     fn wait_for(&self, lines: usize) -> Vec<String> {
-        wait_until("the change is told", || self.lines().len() >= lines);
+        wait_until("the change is reported", || self.lines().len() >= lines);
         self.lines()
     }
 
@@ -62,8 +62,8 @@ impl Watch {
     /// Waits until it ends by itself, with exit status 0. Returns its output.
     #[track_caller]
     fn ended(mut self) -> Vec<String> {
-        wait_until("it ends", || self.running.0.try_wait().expect("its end").is_some());
-        let status = self.running.0.wait().expect("its end");
+        wait_until("it ends", || self.running.0.try_wait().expect("its exit status").is_some());
+        let status = self.running.0.wait().expect("its exit status");
         assert_eq!(status.code(), Some(0), "{status:?}");
         self.lines()
     }
@@ -306,14 +306,18 @@ fn it_ends_by_count_time_signal_and_closed_pipe() {
 
         let timed = Watch::start(ns, "--for 2s --interval 1h");
         make("4");
-        assert_eq!(timed.ended().len(), 1, "the last look is at the end");
+        assert_eq!(timed.ended().len(), 1, "the last snapshot is at the end");
 
         for (signal, number) in [(Signal::SIGTERM, 15), (Signal::SIGINT, 2), (Signal::SIGHUP, 1)] {
             let watch = Watch::start(ns, "--interval 1h");
             make(&(10 + number).to_string());
             let out = watch.out.clone();
             assert_eq!(watch.running.end(signal), (None, Some(number)));
-            assert_eq!(fs::read_to_string(out).expect("its output").lines().count(), 1, "the last look is at the end");
+            assert_eq!(
+                fs::read_to_string(out).expect("its output").lines().count(),
+                1,
+                "the last snapshot is at the end"
+            );
         }
 
         // Without any change it still notices that the pipe was closed.
@@ -322,8 +326,8 @@ fn it_ends_by_count_time_signal_and_closed_pipe() {
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("shmadm");
         drop(child.stdout.take());
         let mut running = Running(child);
-        wait_until("it ends", || running.0.try_wait().expect("its end").is_some());
-        assert_eq!(running.0.wait().expect("its end").signal(), Some(13));
+        wait_until("it ends", || running.0.try_wait().expect("its exit status").is_some());
+        assert_eq!(running.0.wait().expect("its exit status").signal(), Some(13));
     });
 }
 
@@ -337,8 +341,8 @@ fn a_full_disk_is_reported() {
         let log = || fs::read_to_string(&log).expect("the log");
         wait_until("it watches", || log().contains("watching"));
         ns.run("perl", ["-e", "shmget(1, 10, 01600) // die"]);
-        wait_until("it ends", || running.0.try_wait().expect("its end").is_some());
-        assert_eq!(running.0.wait().expect("its end").code(), Some(1));
+        wait_until("it ends", || running.0.try_wait().expect("its exit status").is_some());
+        assert_eq!(running.0.wait().expect("its exit status").code(), Some(1));
         assert!(log().contains("shmadm: cannot write standard output: No space left on device"), "{}", log());
     });
 }

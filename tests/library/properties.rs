@@ -308,7 +308,7 @@ fn a_dump_equals_that_of_hexdump() {
             let mut hexdump = Command::new("hexdump");
             let mut child = hexdump.arg("-C").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("hexdump");
             child.stdin.take().expect("a pipe").write_all(&bytes).expect("a pipe");
-            let theirs = child.wait_with_output().expect("its end").stdout;
+            let theirs = child.wait_with_output().expect("its exit status").stdout;
             prop_assert_eq!(String::from_utf8_lossy(&ours), String::from_utf8_lossy(&theirs));
         });
     });

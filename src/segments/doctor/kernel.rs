@@ -4,14 +4,11 @@ use super::{Check, Health};
 use crate::error::advice;
 use crate::segments::lookup;
 use crate::segments::rmid_forced::sysctl;
-use crate::sysv::page_size;
+use crate::sysv::{Limits, page_size};
 use crate::values::{counted, human};
 
-/// The kernel's default (include/uapi/linux/shm.h), which means no limit.
-const UNLIMITED: u64 = u64::MAX - (1 << 24);
-
 /// The usage of a limit from which the check is a warning, in percent.
-const MUCH: u64 = 80;
+const WARNING_PERCENT: u64 = 80;
 
 /// Checks SHMMNI, SHMALL and SHMMAX, and their usage.
 pub(super) fn limits() -> Check {
@@ -31,14 +28,14 @@ pub(super) fn limits() -> Check {
     let (segments, pages) = (share(usage.segments, limits.max_segments), share(usage.pages, limits.max_pages));
     let status = match segments.max(pages) {
         100.. => Health::Problem,
-        MUCH.. => Health::Warning,
+        WARNING_PERCENT.. => Health::Warning,
         _ if limits.max_bytes < page_size() => Health::Problem,
         _ => Health::Ok,
     };
     let finding = match status {
         Health::Ok => finding,
-        _ if segments >= MUCH => format!("SHMMNI is used to {segments} %: {finding}"),
-        _ if pages >= MUCH => format!("SHMALL is used to {pages} %: {finding}"),
+        _ if segments >= WARNING_PERCENT => format!("SHMMNI is used to {segments} %: {finding}"),
+        _ if pages >= WARNING_PERCENT => format!("SHMALL is used to {pages} %: {finding}"),
         _ => format!("SHMMAX allows no segment of a page: {finding}"),
     };
     let check = Check::new("limits", status, finding);
@@ -48,14 +45,14 @@ pub(super) fn limits() -> Check {
     };
     match status {
         Health::Ok => check,
-        _ if segments >= MUCH => check.remedy(raise("kernel.shmmni", limits.max_segments, usage.segments)),
-        _ if pages >= MUCH => check.remedy(raise("kernel.shmall", limits.max_pages, usage.pages)),
-        _ => check.remedy(format!("root can raise it: {}", advice::sysctl("kernel.shmmax", UNLIMITED, None))),
+        _ if segments >= WARNING_PERCENT => check.remedy(raise("kernel.shmmni", limits.max_segments, usage.segments)),
+        _ if pages >= WARNING_PERCENT => check.remedy(raise("kernel.shmall", limits.max_pages, usage.pages)),
+        _ => check.remedy(format!("root can raise it: {}", advice::sysctl("kernel.shmmax", Limits::UNLIMITED, None))),
     }
 }
 
 fn bound(limit: u64, show: impl FnOnce(u64) -> String) -> String {
-    if limit >= UNLIMITED { "unlimited".into() } else { show(limit) }
+    if limit >= Limits::UNLIMITED { "unlimited".into() } else { show(limit) }
 }
 
 /// Checks kernel.shm_rmid_forced.

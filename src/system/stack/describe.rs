@@ -32,8 +32,8 @@ const MAX_DEATH: Duration = Duration::from_millis(250);
 
 /// Returns the frames of these stacks, innermost first. After `limit` it stops, and the remaining frames have no names.
 ///
-/// Without names are also the frames that cannot be looked up: if no child process can be created (this process has
-/// other threads, RLIMIT_NPROC), or if reading their files takes too much memory.
+/// Frames also have no names if no child process can be created (this process has other threads, or RLIMIT_NPROC is
+/// reached), or if reading their files takes too much memory.
 pub(crate) fn describe(stacks: &[Vec<Place>], limit: Duration) -> Vec<Vec<Frame>> {
     let deadline = Instant::now() + limit;
     let bare = |stack: &Vec<Place>| stack.iter().map(Frame::bare).collect();
@@ -81,7 +81,7 @@ fn look_up(stacks: &[Vec<Place>], detail: Detail, deadline: Instant) -> Vec<Vec<
 
 /// Limits this process, which is about to read files that other users control.
 fn confine() -> io::Result<()> {
-    // The runtime reports a stack overflow there.
+    // Rust's runtime reports a stack overflow on standard error.
     dup2_stderr(File::options().write(true).open("/dev/null")?)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     let left = memory_left().map_or(u64::MAX, |left| left.bytes / 2);
@@ -89,8 +89,8 @@ fn confine() -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_AS, MAX_MEMORY.min(left).min(hard), hard)?)
 }
 
-/// Ends a child process. If it cannot be killed at once, because a file system does not answer, its next parent waits
-/// for it.
+/// Kills a child process and waits for it. If it does not end soon, because a file system does not answer, its next parent
+/// waits for it.
 fn end(child: Pid) {
     let _ = kill(child, Signal::SIGKILL);
     let pid = rustix::process::Pid::from_raw(child.as_raw());

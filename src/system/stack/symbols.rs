@@ -126,7 +126,7 @@ impl Symbols {
 
     /// Returns the function at a place, and the functions into which it is inlined, innermost first.
     fn frames(&self, place: &Place) -> Vec<Frame> {
-        let probe = place.address - u64::from(place.is_return);
+        let probe = place.address.saturating_sub(u64::from(place.is_return));
         let symbol = self.function(probe);
         let mut frames = self.debug.as_ref().map(|debug| by_debug_information(debug, probe, place)).unwrap_or_default();
         match frames.last_mut() {

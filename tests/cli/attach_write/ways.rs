@@ -71,7 +71,7 @@ fn a_socket_a_device_and_a_file_of_proc_are_read() {
             let mut child = command.args(["write", "5"]).stdin(OwnedFd::from(theirs)).spawn().expect("shmadm");
             std::io::Write::write_all(&mut ours, b"by socket").expect("a reader");
             drop(ours);
-            assert!(child.wait().expect("its end").success());
+            assert!(child.wait().expect("its exit status").success());
             assert_eq!(contents(ns, 9), b"by socket");
             write(ns, "5 --zero").ok();
         }

@@ -23,8 +23,8 @@ fn a_file_that_shrinks_is_an_error_and_leaves_no_segment() {
             strace.args(["-e", "inject=shmget:delay_enter=300000", "--"]);
             strace.arg(shmadm_path()).args(line.split(' ')).stdin(Stdio::null()).stdout(Stdio::piped());
             let running = Running(strace.stderr(Stdio::piped()).spawn().expect("strace"));
-            let has_looked = || std::fs::read_to_string(ns.path("log")).is_ok_and(|log| log.contains("/in>"));
-            wait_until("it has looked at the size of the file", has_looked);
+            let has_read_size = || std::fs::read_to_string(ns.path("log")).is_ok_and(|log| log.contains("/in>"));
+            wait_until("it has read the size of the file", has_read_size);
             OpenOptions::new().write(true).open(&file).and_then(|file| file.set_len(1000)).expect("a shorter file");
             let error = running.ended().fails(1);
             assert!(error.contains("cannot write all of in to segment 0x000000"), "{line}: {error}");

@@ -56,7 +56,7 @@ fn changes_during_the_question_are_seen_before_the_removal() {
         script.0.stdin.take().expect("a pipe").write_all(b"y\n").expect("the terminal");
         let mut rest = String::new();
         terminal.read_to_string(&mut rest).expect("what it says");
-        assert!(script.0.wait().expect("its end").success(), "{rest}");
+        assert!(script.0.wait().expect("its exit status").success(), "{rest}");
         let json = rest.lines().find(|line| line.starts_with('{')).expect("JSON");
         let mut expected = all(&[used, set], "changed");
         expected.append(&mut all(&[gone, idle], "removed"));
@@ -84,7 +84,7 @@ fn the_question_shows_twenty_rows_and_the_sums() {
         stdin.write_all(b"n\n").expect("the terminal");
         let mut shown = String::new();
         script.0.stdout.take().expect("a pipe").read_to_string(&mut shown).expect("what it says");
-        assert_eq!(script.0.wait().expect("its end").code(), Some(1), "{shown}");
+        assert_eq!(script.0.wait().expect("its exit status").code(), Some(1), "{shown}");
         drop(stdin);
         let lines: Vec<_> = shown.lines().map(str::trim_end).collect();
         let titles = lines.iter().position(|line| line.starts_with("KEY ")).expect("the titles");
@@ -187,7 +187,7 @@ fn two_removers_of_the_same_two_thousand_both_succeed() {
         };
         let removers: Vec<_> = (0..2).map(start).collect();
         let ends: Vec<Ended> =
-            removers.into_iter().map(|one| one.wait_with_output().expect("its end").into()).collect();
+            removers.into_iter().map(|one| one.wait_with_output().expect("its exit status").into()).collect();
         for end in ends {
             assert_eq!((end.code, end.err.as_str()), (Some(0), ""));
             assert!(outcomes(&end.out).values().all(|outcome| outcome == "removed"), "{end:?}");
@@ -224,7 +224,7 @@ fn attached_segments_survive_and_the_report_on_flickering_ones_is_true() {
         assert!(held.iter().all(|id| ns.row(*id).is_some_and(|row| row.nattch == "1") && !is_marked(ns, *id)));
 
         drop(flicker.0.stdin.take());
-        assert!(flicker.0.wait().expect("its end").success());
+        assert!(flicker.0.wait().expect("its exit status").success());
         let is_left = |id: &i32| reported.get(id).is_none_or(|outcome| outcome == "changed");
         let left = sorted(held.into_iter().chain(loose.into_iter().filter(is_left)));
         assert_eq!(existing(ns), left);

@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 
 use super::*;
-use crate::support::{Need, needs, shmadm_path};
+use crate::support::shmadm_path;
 
 /// The address space that guard gets in bytes. Symbols that fit into it are read.
 const ADDRESS_SPACE: u64 = 768 << 20;
@@ -25,7 +25,6 @@ fn stack(ns: &Namespace, program: &str) -> Vec<String> {
 
 #[test]
 fn thousands_of_inlined_levels_cost_source_lines_and_not_the_report() {
-    needs(Need::Program("prlimit"));
     in_namespace(|ns| {
         ns.compile("deep_inlining");
         let functions = stack(ns, "./deep_inlining");
@@ -35,7 +34,6 @@ fn thousands_of_inlined_levels_cost_source_lines_and_not_the_report() {
 
 #[test]
 fn sections_as_large_as_the_disk_are_not_read() {
-    needs(Need::Program("prlimit"));
     in_namespace(|ns| {
         let source = ns.file("leak.c", "#include <sys/shm.h>\nint main(void) { return shmget(7, 1, 01600) == -1; }\n");
         for (sections, is_named) in [

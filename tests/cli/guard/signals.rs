@@ -118,7 +118,7 @@ fn a_signal_after_the_commands_end_ends_guard() {
                 wait_until("the leak is named", || log(ns).contains("0x0000002a"));
                 kill(running.pid(), signal).expect("guard");
                 wait_until("it has ended", || running.0.try_wait().expect("its state").is_some());
-                let ended = running.0.wait().expect("its end");
+                let ended = running.0.wait().expect("its exit status");
                 assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(signal as i32), "{way:?}");
             }
         }

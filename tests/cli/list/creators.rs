@@ -17,7 +17,7 @@ fn a_creator_is_exited_when_all_its_threads_are() {
         let alive = format!("0x00000003 alive - {}\n", threads.pid());
         assert_eq!(creators(), format!("{orphans}{alive}0x00000007 alive - {}\n", lives.pid()));
         let pid = lives.pid();
-        lives.0.kill().and_then(|()| lives.0.wait()).expect("its end");
+        lives.0.kill().and_then(|()| lives.0.wait()).expect("its exit status");
         assert_eq!(creators(), format!("{orphans}{alive}0x00000007 exited orphan {pid}\n"));
     });
 }

@@ -15,7 +15,7 @@ fn on_a_terminal_it_fits_and_ends_with_totals() {
             let out = on_terminal(ns, &format!("rows 24 cols {columns}"), "$SHMADM --color never list");
             assert_eq!(out.lines().filter(|line| line.starts_with("0x")).count(), 600, "{columns}");
             assert!(out.lines().last().is_some_and(|line| line.starts_with("600 segments")), "{columns}");
-            assert!(out.contains(" 30 marked"), "what goes away is told at {columns} columns too: {out}");
+            assert!(out.contains(" 30 marked"), "the count of marked segments is missing at {columns} columns: {out}");
             if columns == 300 {
                 let totals = [" 120 attached", " 30 marked"].iter().all(|count| out.contains(count));
                 assert!(totals && out.matches(&command).count() >= 120, "there is room for all: {out}");

@@ -174,7 +174,7 @@ fn an_attachment_of_an_undiscovered_namespace_is_reported() {
                 format!("process {pid} (mover) has a segment of 9.8K attached in an IPC namespace that cannot be seen");
             list.err.lines().any(|note| note.contains(&line))
         };
-        wait_until("it is told", note);
+        wait_until("the note is printed", note);
         let list = ns.shmadm(["list", "--all-namespaces"]);
         assert_eq!(list.err.lines().filter(|line| line.contains(&format!("process {pid} "))).count(), 1, "{list:?}");
     });

@@ -81,6 +81,6 @@ fn a_removal_is_reported_only_if_it_was_confirmed() {
             assert_eq!(removed.code, Some(i32::from(denied)), "{first}: {removed:?}");
             unsure += u32::from(denied && ns.table().is_empty());
         }
-        assert!(unsure > 0, "IPC_RMID never went through before a look that failed");
+        assert!(unsure > 0, "no IPC_RMID succeeded before a failed inspection");
     });
 }

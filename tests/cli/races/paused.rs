@@ -228,7 +228,7 @@ fn run(ns: &Namespace, line: &Line, pause: Option<(&Step, Act)>) -> Round {
         sleep(Duration::from_millis(1));
     }
     drop(holder);
-    let status = running.0.wait().expect("its end");
+    let status = running.0.wait().expect("its exit status");
     let read = |name| fs::read(ns.path(name)).expect("its output");
     let (stdout, stderr) = (read("stdout"), read("stderr"));
     Round { old, new, ended: std::process::Output { status, stdout, stderr }.into(), log: log(), has_stopped }

@@ -63,7 +63,7 @@ fn a_device_and_a_fifo_are_written_in_place() {
         let reader = ns.program("sh").args(["-c", "exec cat fifo > got"]).spawn();
         let mut reader = Running(reader.expect("a reader"));
         read(ns, ["1", "-o", "fifo"]);
-        assert!(reader.0.wait().expect("its end").success() && contents(ns, "got") == bytes);
+        assert!(reader.0.wait().expect("its exit status").success() && contents(ns, "got") == bytes);
         assert_eq!(ns.run("stat", ["-c", "%F", "fifo"]), "fifo\n");
         // Protects the machine's own /dev/null: rename(2) cannot replace a mount point.
         let seen = script(ns, "touch null; mount --bind /dev/null null; $0 read 1 -o null; stat -c %F null");

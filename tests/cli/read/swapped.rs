@@ -72,7 +72,7 @@ fn a_directory_that_is_swapped_redirects_nothing() {
             ns.run("sh", ["-c", swap]);
             let mut printed = String::new();
             reader.0.stderr.take().expect("a pipe").read_to_string(&mut printed).expect("UTF-8");
-            reader.0.wait().expect("its end");
+            reader.0.wait().expect("its exit status");
             assert_eq!(printed, error, "{swap}");
             assert_eq!(ns.run("cat", ["victim/out"]), "secret\n", "{swap}");
             assert_eq!(ns.run("cat", [kept]), contents, "{swap}");

@@ -82,7 +82,7 @@ fn a_socket_gets_the_same_bytes() {
             drop(command);
             let mut read = Vec::new();
             ours.read_to_end(&mut read).expect("its output");
-            assert!(child.wait().expect("its end").success() && read == bytes);
+            assert!(child.wait().expect("its exit status").success() && read == bytes);
         }
     });
 }
@@ -108,7 +108,7 @@ fn a_pipe_is_enlarged_where_that_is_allowed() {
         }
         // The pipe is not enlarged if the bytes fit.
         let mut child = ns.command(["read", "2"]).stdout(Stdio::piped()).spawn().expect("shmadm");
-        assert!(child.wait().expect("its end").success());
+        assert!(child.wait().expect("its exit status").success());
         assert_eq!(size(&child.stdout.expect("a pipe")), 64 << 10);
     });
 }
@@ -152,7 +152,7 @@ fn a_stopped_reader_is_waited_for_and_a_closed_pipe_ends_it() {
             }
             let mut read = Vec::new();
             reader.0.stdout.take().expect("a pipe").read_to_end(&mut read).expect("its output");
-            assert!(reader.0.wait().expect("its end").success() && read == contents(ns, "copy1"));
+            assert!(reader.0.wait().expect("its exit status").success() && read == contents(ns, "copy1"));
         }
         for format in ["raw", "hex"] {
             for mut sh in both(ns, "sh") {

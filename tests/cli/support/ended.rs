@@ -84,7 +84,7 @@ pub(crate) fn with_input(command: &mut Command, input: &[u8]) -> Ended {
     let mut pipe = child.stdin.take().expect("a pipe");
     let input = input.to_owned();
     let writer = std::thread::spawn(move || drop(pipe.write_all(&input)));
-    let ended = child.wait_with_output().expect("its end").into();
+    let ended = child.wait_with_output().expect("its exit status").into();
     writer.join().expect("the writer");
     ended
 }

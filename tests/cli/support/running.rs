@@ -27,7 +27,7 @@ impl Running {
         kill(self.pid(), signal).expect("the process");
         // With an ignored SIGINT inherited from the user's shell the process would never end.
         wait_until(&format!("{signal} ends it"), || self.0.try_wait().expect("its state").is_some());
-        let status = self.0.wait().expect("its end");
+        let status = self.0.wait().expect("its exit status");
         (status.code(), status.signal())
     }
 
@@ -38,7 +38,7 @@ impl Running {
         // Reads one stream after the other: standard error is short enough for the pipe.
         self.0.stdout.take().map(|mut stream| stream.read_to_end(&mut stdout).expect("its output"));
         self.0.stderr.take().map(|mut stream| stream.read_to_end(&mut stderr).expect("its complaints"));
-        Output { status: self.0.wait().expect("its end"), stdout, stderr }.into()
+        Output { status: self.0.wait().expect("its exit status"), stdout, stderr }.into()
     }
 }
 

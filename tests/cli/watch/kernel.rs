@@ -326,7 +326,7 @@ fn lost_records_are_counted_and_the_rest_is_right() {
         nix::sys::signal::kill(watch.running.pid(), Signal::SIGSTOP).expect("the watch");
         ns.run(program.to_str().expect("a path"), ["25000"]);
         nix::sys::signal::kill(watch.running.pid(), Signal::SIGCONT).expect("the watch");
-        wait_until("it tells what is lost", || watch.lines().iter().any(|line| line.contains("\"event\":\"lost\"")));
+        wait_until("it reports lost records", || watch.lines().iter().any(|line| line.contains("\"event\":\"lost\"")));
         let pid = watch.running.pid();
         let resident = fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
         let resident = resident.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
@@ -334,7 +334,7 @@ fn lost_records_are_counted_and_the_rest_is_right() {
         assert!(kib < 200_000, "{kib} KiB");
         let marker = ns.run("perl", ["-e", "print shmget(42, 10, 01600) // die"]);
         let marked = |line: &String| line.contains("\"created\"") && line.contains(&format!("\"id\":{marker},"));
-        wait_until("it goes on", || watch.lines().iter().any(marked));
+        wait_until("it continues", || watch.lines().iter().any(marked));
         let records_read = records(&watch.end());
         let lost: i64 = records_read.iter().filter_map(|record| record["lost"].as_i64()).sum();
         let is_read = |record: &&Value| record["source"] == "kernel" && record["lost"].is_null();
