@@ -1,7 +1,7 @@
-# bash completion for shmadm(1): asks the program itself what fits, so segments are those that exist.
+# bash completion for shmadm(1). At each TAB it asks shmadm for the candidates, so it offers the existing segments.
 
-# Sets REPLY to the word that bash reads from this part of a line, and QUOTE to the quote that is still open. Expands
-# nothing.
+# Sets REPLY to the word that bash reads from this part of a line, and QUOTE to the quote that is still open. It does
+# no expansions.
 _shmadm_unquote() {
     local i char
     REPLY= QUOTE=
@@ -21,7 +21,7 @@ _shmadm_unquote() {
     done
 }
 
-# Sets REPLY to what must be on the line, after this open quote or none, so that bash reads this word.
+# Sets REPLY to the text from which bash reads this word. The second argument is the open quote before it, or empty.
 _shmadm_quote() {
     local i char
     REPLY=$1
@@ -33,7 +33,7 @@ _shmadm_quote() {
             char=${1:i:1}
             case $char in
             [\\\"\$\`]) char=\\$char ;;
-            # History expansion is done between double quotes, too, and no backslash stops it there.
+            # Bash expands history between double quotes, too, and a backslash does not prevent it there.
             !) char=\"\'!\'\" ;;
             esac
             REPLY+=$char
@@ -44,7 +44,7 @@ _shmadm_quote() {
 }
 
 _shmadm() {
-    # bash takes id:5 and --color=never for three words each. shmadm does not: put together what no blank parts.
+    # For bash, id:5 and --color=never are three words each. Join the words that no blank separates.
     local line=${COMP_LINE:0:COMP_POINT} words=() word i
     for ((i = 0; i <= COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
@@ -52,13 +52,13 @@ _shmadm() {
             line=${line#"${line%%[![:blank:]]*}"}
             words+=("")
         fi
-        # What is right of the cursor does not count.
+        # Ignore the text after the cursor.
         [[ $line == "$word"* ]] || word=$line
         line=${line#"$word"}
         words[${#words[@]} - 1]+=$word
     done
 
-    # Only what follows the last : or = of the word is replaced, or the quote that is open.
+    # Bash replaces only the text after the last : or = of the word, or after the open quote.
     local REPLY QUOTE at=$((${#words[@]} - 1)) found kept
     kept=${words[at]%"$2"}
     [[ $COMP_WORDBREAKS == *[:=]* && $kept == *[:=] ]] || kept=
@@ -82,7 +82,7 @@ _shmadm() {
         _shmadm_quote "${word#"$kept"}" "$QUOTE"
         COMPREPLY+=("$REPLY")
     done <<<"$found"
-    # After these something follows without a blank.
+    # More text follows these candidates without a blank.
     [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[:=/,] ]] && compopt -o nospace 2>/dev/null
 }
 complete -o nosort -F _shmadm shmadm 2>/dev/null || complete -F _shmadm shmadm

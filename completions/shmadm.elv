@@ -1,4 +1,4 @@
-# elvish completion for shmadm(1): asks the program itself what fits, so segments are those that exist.
+# elvish completion for shmadm(1). At each TAB it asks shmadm for the candidates, so it offers the existing segments.
 
 use str
 

@@ -1,5 +1,5 @@
 #compdef shmadm
-# zsh completion for shmadm(1): asks the program itself what fits, so segments are those that exist.
+# zsh completion for shmadm(1). At each TAB it asks shmadm for the candidates, so it offers the existing segments.
 
 _shmadm() {
     local program=${words[1]/#\~\//$HOME/} line
@@ -12,13 +12,13 @@ _shmadm() {
         return
     fi
     for line in $found; do
-        # _describe parts a word from what explains it at a colon, and takes a backslash away.
+        # _describe splits a candidate from its description at a colon, and removes backslashes.
         described+=("${${${line%%$'\t'*}//\\/\\\\}//:/\\:}${${line#*$'\t'}:+:${line#*$'\t'}}")
     done
     (($#described)) && _describe -V shmadm described
 }
 
-# Loaded by compinit this file is the function's body, and is run for the first TAB; else it is sourced.
+# compinit loads this file as the function's body and runs it at the first TAB. Otherwise the file is sourced.
 if [[ $funcstack[1] == _shmadm ]]; then
     _shmadm "$@"
 else
