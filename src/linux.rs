@@ -22,7 +22,7 @@ pub(crate) use descriptor::duplicate_inherited;
 pub(crate) use disposition::{ignore, is_ignored, restore_default};
 pub(crate) use errno::{cause, uninterrupted};
 pub(crate) use fork::{in_child, start, written_by_child};
-pub(crate) use kcmp::compare_memory;
+pub(crate) use kcmp::{compare_files, compare_memory};
 pub(crate) use namespace::NamespaceFile;
 pub(crate) use page_cgroups::PageCgroups;
 pub(crate) use page_frames::PageFrames;

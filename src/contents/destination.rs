@@ -1,5 +1,6 @@
 //! The file of `-o FILE`: replaced atomically, or written in place if it is not a regular file.
 
+mod directory;
 mod inherited;
 mod place;
 mod temporary;
@@ -29,9 +30,9 @@ impl Destination {
     /// `/dev/stdout`, `/dev/fd/N` and `/proc/self/fd/N` mean that open descriptor.
     ///
     /// # Errors
-    /// Those of open(2). `PermissionDenied` for a FIFO or file that another user has created in a sticky,
-    /// world-writable directory. open(2) with `O_CREAT` refuses these too, but only if the sysctls fs.protected_fifos
-    /// and fs.protected_regular are set (proc_sys_fs(5)).
+    /// Those of open(2). `PermissionDenied` for a FIFO, file or link that another user has created in a sticky,
+    /// world-writable directory. open(2) with `O_CREAT` refuses these too, but only if the sysctls fs.protected_fifos,
+    /// fs.protected_regular and fs.protected_symlinks are set (proc_sys_fs(5)).
     pub(crate) fn open(path: &Path, mode: u32) -> io::Result<Destination> {
         if let Some(descriptor) = inherited::named_by(path)? {
             return Ok(Destination::InPlace(descriptor.into()));

@@ -1,5 +1,6 @@
 //! A change of a segment, as a line for people and as a record for scripts.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::rc::Rc;
 
@@ -167,9 +168,12 @@ fn by(event: &Event<'_>, names: &Names) -> String {
     let mut text = match (&event.actor, event.kind) {
         (Some(actor), kind) => {
             let is_owner = matches!(kind, EventKind::Change(change) if actor.uid == Some(change.segment.uid));
-            let user = actor.uid.filter(|_| !is_owner);
-            let user = user.map_or_else(String::new, |uid| format!(" of {}", names.user_or_uid(uid)));
-            format!("by {} {}{user}", actor.pid, actor.name)
+            let user = match actor.uid {
+                Some(_) if is_owner => String::new(),
+                Some(uid) => format!(" of {}", names.user_or_uid(uid)),
+                None => " of an unknown user".to_owned(),
+            };
+            format!("by {} {}{user}", actor.pid, quoted(&actor.name))
         }
         (None, EventKind::Change(Change { process: Some(process), .. })) => format!("by {process}"),
         (None, _) => String::new(),
@@ -178,6 +182,11 @@ fn by(event: &Event<'_>, names: &Names) -> String {
         text = format!("{text} ({cause})").trim_start().to_owned();
     }
     text
+}
+
+/// Returns a program's name, in quotes if it could be read as more than a name: `"ipcrm of root"`. The process chooses it.
+fn quoted(name: &str) -> Cow<'_, str> {
+    if name.contains([' ', '(', '"']) { format!("{name:?}").into() } else { name.into() }
 }
 
 /// Returns the details of a change, without the name of the segment.

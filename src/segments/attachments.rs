@@ -117,7 +117,8 @@ impl Attachments {
         groups.into_values().collect()
     }
 
-    fn add(&mut self, mut twins: Twins, holding: Holding) {
+    fn add(&mut self, mut twins: Twins, mut holding: Holding) {
+        holding.is_shared = twins.len() > 1;
         twins.sort_unstable_by_key(|(_, namespace)| *namespace);
         let keyed = if twins.len() <= MAX_KEYED { &twins[..] } else { &[] };
         for id in holding.ids() {
@@ -194,7 +195,11 @@ fn distinct(groups: Vec<Vec<Member>>) -> Vec<Twins> {
 /// # Errors
 /// `PermissionDenied` for another user's process, `TimedOut` if the process does not answer.
 pub(crate) fn of_process(pid: i32) -> io::Result<Option<Holding>> {
-    of_process_by(&Arc::new(MapsReader::new()?), pid)
+    let mut found = of_process_by(&Arc::new(MapsReader::new()?), pid)?;
+    if let Some(holding) = &mut found {
+        holding.is_shared = ask(pid, twins::has_twin_elsewhere).unwrap_or(true);
+    }
+    Ok(found)
 }
 
 /// Returns the same as [`of_process`], using an existing reader.

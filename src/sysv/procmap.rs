@@ -1,13 +1,12 @@
 //! The segments in other processes' address spaces, from their `/proc/PID/maps`.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
 
 use memchr::memmem;
 use nix::errno::Errno;
-use rustix::fs::{major, minor};
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use super::Segment;
 use super::maps::{KernelMounts, Mapping, Protection, SegmentMapping};
@@ -47,17 +46,18 @@ impl MapsReader {
     /// the mapping has changed; `InvalidData` if the file is not on one of the kernel's internal mounts.
     pub(crate) fn file(&self, pid: i32, range: &Range<u64>) -> io::Result<SegmentFile> {
         let path = format!("/proc/{pid}/map_files/{:x}-{:x}", range.start, range.end);
-        let metadata = fs::metadata(path)?;
-        let device = (major(metadata.dev()).into(), minor(metadata.dev()).into());
+        // By now another file may be mapped there, whose file system does not answer. It is not asked.
+        let file = statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::BASIC_STATS)?;
+        let device = (file.stx_dev_major.into(), file.stx_dev_minor.into());
         if !self.kernel.has(device) {
             return Err(io::ErrorKind::InvalidData.into());
         }
         Ok(SegmentFile {
-            inode: metadata.ino(),
-            size: metadata.size(),
-            uid: metadata.uid(),
+            inode: file.stx_ino,
+            size: file.stx_size,
+            uid: file.stx_uid,
             // The size of a segment of huge pages is rounded up to whole ones.
-            unit: if self.kernel.is_huge(device) { metadata.blksize() } else { 1 },
+            unit: if self.kernel.is_huge(device) { file.stx_blksize.into() } else { 1 },
         })
     }
 

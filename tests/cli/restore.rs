@@ -95,6 +95,13 @@ fn an_identifier_in_use_is_an_error_and_leaves_nothing() {
         // An identifier that restore could not get is not given to the next segment either.
         ns.shmadm(["restore", "archive", "--same-id"]);
         assert_eq!(ns.run("cat", ["/proc/sys/kernel/shm_next_id"]), "-1\n");
+        // Nor if no segment can be created at all.
+        ns.shmadm(["remove", "2", "-q"]).ok();
+        ns.run("sh", ["-c", "echo 1 >/proc/sys/kernel/shmmni"]);
+        assert_eq!(ns.shmadm(["restore", "archive", "--same-id"]).code, Some(1));
+        ns.run("ipcrm", ["--all=shm"]);
+        ns.shmadm_unprivileged(["create", "8", "--size", "1", "-q"]).ok();
+        assert!(ns.table()[0].id.parse::<i32>().expect("a number") > 1, "{:?}", ns.table());
     });
 }
 

@@ -19,4 +19,4 @@ pub(crate) use needs::{Need, is_installed, needs, skip, skippable};
 pub(crate) use path::shmadm_path;
 pub(crate) use programs::{LITTLE_KIB, peak_kib};
 pub(crate) use row::{Row, rows};
-pub(crate) use running::{Running, children, is_open, on_terminal, state_of, wait_until};
+pub(crate) use running::{Running, children, on_terminal, state_of, wait_until};

@@ -8,11 +8,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, fstat, open, readlinkat, stat};
 
+use super::directory::MAX_LINKS;
 use super::place::parent;
 use crate::linux::duplicate_inherited;
-
-/// The maximum number of symbolic links that the kernel follows in a path (path_resolution(7)).
-const MAX_LINKS: usize = 40;
 
 /// Returns a duplicate of the descriptor that `path` names, or `None` if it names something else.
 ///

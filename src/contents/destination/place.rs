@@ -1,19 +1,19 @@
 //! The location of a file: a name in an open directory. Renaming that directory or a parent, or replacing it by a link,
 //! does not affect a process that has it open.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, accessat, fstat, open, openat, openat2, statat,
 };
 use rustix::io::{Errno, retry_on_intr};
-use rustix::process::geteuid;
 
-const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+use super::directory::{DIRECTORY, MAX_LINKS, link_target, open_directory, refuse_planted};
 
 /// A name in an open directory.
 #[derive(Debug)]
@@ -36,34 +36,52 @@ pub(super) fn parent(path: &Path) -> &Path {
 }
 
 impl Target {
-    /// Finds the location for a path. The kernel refuses to follow links that other users have created in /tmp
-    /// (fs.protected_symlinks). [`super::Destination::open`] lists what this function refuses.
+    /// Finds the location for a path. Links that other users may have planted are not followed: see
+    /// [`open_directory`]. [`super::Destination::open`] lists what else is refused.
     pub(super) fn find(path: &Path) -> io::Result<Target> {
-        let Some(name) =
-            path.file_name().filter(|name| path.as_os_str().as_encoded_bytes().ends_with(name.as_encoded_bytes()))
-        else {
-            // `.`, `..`, `/` and paths with a trailing slash are directories, or errors.
-            open(path, DIRECTORY, Mode::empty())?;
-            return Err(Errno::ISDIR.into());
-        };
-        let place = Place { directory: open(parent(path), DIRECTORY, Mode::empty())?, name: name.to_owned() };
-        let (place, existing) = match place.open(OFlags::NOFOLLOW) {
-            Err(Errno::NOENT) => return Ok(Target { place, existing: None }),
-            Ok(found) if file_type(&fstat(&found)?) == FileType::Symlink => {
-                let found = place.open(OFlags::empty())?;
-                let is_replaced_or_fifo = matches!(file_type(&fstat(&found)?), FileType::RegularFile | FileType::Fifo);
-                let own = if is_replaced_or_fifo { Place::of(&found)? } else { None };
-                (own.unwrap_or(place), found)
+        let mut path = Cow::Borrowed(path);
+        for links in 0..=MAX_LINKS {
+            let Some(name) =
+                path.file_name().filter(|name| path.as_os_str().as_encoded_bytes().ends_with(name.as_encoded_bytes()))
+            else {
+                // `.`, `..`, `/` and paths with a trailing slash are directories, or errors.
+                open_directory(&path)?;
+                return Err(Errno::ISDIR.into());
+            };
+            let place = Place { directory: open_directory(parent(&path))?, name: name.to_owned() };
+            let existing = match place.open(OFlags::NOFOLLOW) {
+                Err(Errno::NOENT) if links == 0 => return Ok(Target { place, existing: None }),
+                found => found?,
+            };
+            let stat = fstat(&existing)?;
+            match file_type(&stat) {
+                FileType::Symlink => {
+                    refuse_planted(&place.directory, &stat)?;
+                    let Some(target) = link_target(&place.directory, &existing)? else { return Target::of_link(place) };
+                    path = Cow::Owned(parent(&path).join(target));
+                }
+                FileType::Directory => return Err(Errno::ISDIR.into()),
+                FileType::RegularFile | FileType::Fifo => {
+                    refuse_planted(&place.directory, &stat)?;
+                    return Ok(Target { place, existing: Some(existing) });
+                }
+                _ => return Ok(Target { place, existing: Some(existing) }),
             }
-            found => (place, found?),
-        };
-        let stat = fstat(&existing)?;
-        match file_type(&stat) {
-            FileType::Directory => return Err(Errno::ISDIR.into()),
-            FileType::RegularFile | FileType::Fifo => place.refuse_planted(&stat)?,
-            _ => {}
         }
-        Ok(Target { place, existing: Some(existing) })
+        Err(Errno::LOOP.into())
+    }
+
+    /// Finds the file behind a link in /proc, such as `/proc/PID/fd/N`, which may have no name.
+    fn of_link(place: Place) -> io::Result<Target> {
+        let found = place.open(OFlags::empty())?;
+        let own = match file_type(&fstat(&found)?) {
+            FileType::Directory => return Err(Errno::ISDIR.into()),
+            FileType::RegularFile | FileType::Fifo => Place::of(&found)?,
+            _ => None,
+        };
+        let place = own.unwrap_or(place);
+        refuse_planted(&place.directory, &fstat(&found)?)?;
+        Ok(Target { place, existing: Some(found) })
     }
 
     /// Opens the existing file for writing. Opening a FIFO waits for its reader.
@@ -116,22 +134,6 @@ impl Place {
     /// Checks that the user may create files in the directory.
     pub(super) fn check_writable(&self) -> io::Result<()> {
         Ok(accessat(&self.directory, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())?)
-    }
-
-    /// Refuses a file that another user has created in a sticky, world-writable directory. The rule is that of
-    /// `may_create_in_sticky` in fs/namei.c.
-    fn refuse_planted(&self, file: &Stat) -> io::Result<()> {
-        let directory = fstat(self.directory.as_fd())?;
-        let is_shared = directory.st_mode & (libc::S_ISVTX | libc::S_IWOTH) == libc::S_ISVTX | libc::S_IWOTH;
-        if !is_shared || file.st_uid == directory.st_uid || file.st_uid == geteuid().as_raw() {
-            return Ok(());
-        }
-        let message = format!(
-            "it belongs to another user (uid {}), in a directory where everybody can create files; name a file in a \
-             directory of your own",
-            file.st_uid
-        );
-        Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
     }
 }
 

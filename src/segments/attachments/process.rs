@@ -19,6 +19,9 @@ pub(crate) struct Holding {
     /// Adjacent mappings of one segment, from one attach that mprotect(2) split. There are few, so that every file is
     /// checked.
     pub runs: Vec<Run>,
+    /// Whether a process in another namespace shares the address space. It may have attached a segment of that
+    /// namespace with the same number, size and creator.
+    pub is_shared: bool,
     /// The indices of the runs, in the order of the segments' identifiers.
     by_id: Vec<u32>,
 }
@@ -52,7 +55,9 @@ impl Run {
         }
         match self.file {
             None => Some(Proof::Unverified),
-            Some(file) => file.is_of(segment).then_some(Proof::Certain),
+            Some(file) if !file.is_of(segment) => None,
+            Some(_) if holding.is_shared => Some(Proof::Unverified),
+            Some(_) => Some(Proof::Certain),
         }
     }
 }
@@ -69,7 +74,7 @@ impl Holding {
         }
         let mut by_id: Vec<u32> = (0..).take(runs.len()).collect();
         by_id.sort_by_key(|run| mappings[runs[*run as usize].places.start].id);
-        Holding { namespace, mappings, runs, by_id }
+        Holding { namespace, mappings, runs, is_shared: false, by_id }
     }
 
     /// Returns the identifiers of the attached segments, each once.

@@ -13,6 +13,9 @@ use crate::values::{Key, Mode, ShmId};
 /// The identifier of the next segment of this IPC namespace, or -1 (proc_sys_kernel(5)).
 const NEXT_ID: &str = "/proc/sys/kernel/shm_next_id";
 
+/// An identifier that nobody wants: the highest sequence number, at the first index (ipc/util.h).
+const UNWANTED_ID: i32 = 0x7fff_8000;
+
 /// Creates a segment with this identifier. Needs `CAP_CHECKPOINT_RESTORE` in the user namespace of the IPC namespace.
 ///
 /// # Errors
@@ -35,12 +38,15 @@ pub(crate) fn create_with_id(new: &NewSegment, id: ShmId) -> Result<Created, Not
 }
 
 /// Uses up a requested identifier that was not used. Otherwise the next segment of any process would get it. Writing -1
-/// would not withdraw the request, because the kernel accepts no negative number. So this creates a segment.
+/// would not withdraw the request, because the kernel accepts no negative number. So this creates a segment. If that is
+/// impossible, because a limit is reached, the next segment gets an identifier that nobody asked for.
 fn take_back() {
     let mode = Mode::from_raw(0o600);
     let new = NewSegment { key: Key::PRIVATE, size: 1, mode, huge: None, no_reserve: false };
-    if let Ok(id) = sysv::create(&new) {
-        let _ = sysv::remove(id);
+    match sysv::create(&new) {
+        Ok(id) => _ = sysv::remove(id),
+        // If this fails too, nothing else can be tried.
+        Err(_) => _ = ask_for(UNWANTED_ID),
     }
 }
 

@@ -140,11 +140,12 @@ impl Tasks {
             return;
         }
         let parent = self.processes.get(&parent);
-        let (name, user) = parent.map_or(([0; 16], None), |process| (process.name, process.user));
+        let name = parent.map_or([0; 16], |process| process.name);
         let program = parent.and_then(|process| process.program.clone());
         let space = self.new_space(BTreeMap::new());
         self.join_space(space);
-        self.processes.insert(pid, Process { name, user, program, threads: 1, space });
+        // The child may have changed its user before it is inspected.
+        self.processes.insert(pid, Process { name, user: None, program, threads: 1, space });
         if let Some(parent) = self.threads.get_mut(&parent_thread) {
             parent.child = Some(pid);
         }

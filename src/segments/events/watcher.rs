@@ -193,7 +193,10 @@ impl Watcher {
             let is_watched = || machine.is_watched(record.tid).unwrap_or_else(|| is_here(record.tid));
             witness.note(record, is_watched)
         });
-        while let Some((record, note)) = tracepoints.next() {
+        while let Some((record, mut note)) = tracepoints.next() {
+            if witness.has_executed_since(&record) {
+                (note.user, note.program) = (None, None);
+            }
             if let Some((_, found)) = found.take_if(|(began, _)| *began <= record.time) {
                 machine.restart_with(found);
             }

@@ -51,6 +51,8 @@ pub(super) struct Witness {
     asked: HashMap<i32, Instant>,
     /// When a program was last executed.
     executed: Option<Instant>,
+    /// The time of the record of each process's last execution.
+    executions: HashMap<i32, u64>,
     /// The segments of unfinished calls, if their state is needed when the call returns.
     inside: HashMap<i32, ShmId>,
 }
@@ -58,7 +60,7 @@ pub(super) struct Witness {
 impl Witness {
     /// Creates a witness for this namespace only. With `home`, which is this namespace, it enters that of each caller.
     pub(super) fn new(home: Option<Namespace>) -> Witness {
-        Witness { home, asked: HashMap::new(), executed: None, inside: HashMap::new() }
+        Witness { home, asked: HashMap::new(), executed: None, executions: HashMap::new(), inside: HashMap::new() }
     }
 
     /// Reads what a record refers to. Calls in a namespace that is not watched are skipped.
@@ -69,6 +71,10 @@ impl Witness {
             Action::Executed(_) => {
                 self.asked.remove(&pid);
                 self.executed = Some(Instant::now());
+                if self.executions.len() >= MAX_PROCESSES {
+                    self.executions.clear();
+                }
+                self.executions.insert(pid, record.time);
                 Note { user: user_of(pid), ..Note::default() }
             }
             Action::Enter(call, [id, command, _]) => {
@@ -97,6 +103,12 @@ impl Witness {
             }
             _ => Note::default(),
         }
+    }
+
+    /// Returns whether a process has executed another program since a record, perhaps as another user: a set-user-ID
+    /// program. What was read with the record can then be that of the new program.
+    pub(super) fn has_executed_since(&self, record: &Record) -> bool {
+        self.executions.get(&record.pid).is_some_and(|time| *time > record.time)
     }
 
     /// Returns whether a program was executed so recently that it may exit soon.

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::keeper::{Keeper, Mounts, descriptors};
+use super::keeper::{Descriptors, Keeper, Mounts};
 use super::named::{Identity, Namespace};
 use crate::system::cgroup::unit_of;
 use crate::system::patience::{ask_all, note_missed};
@@ -51,7 +51,8 @@ impl fmt::Display for LiveNamespace {
 /// That of reading /proc.
 pub(crate) fn survey() -> io::Result<Survey> {
     let ours = Identity::ours().ok();
-    let (mut unseen, mut any, mounts) = (0, false, Mounts::default());
+    let (mut unseen, mut any) = (0, false);
+    let (mounts, descriptors) = (Mounts::default(), Descriptors::default());
     // false sorts before true, so our own namespace comes first.
     let mut found = BTreeMap::<_, Vec<Keeper>>::new();
     let place = |identity| (Some(identity) != ours, identity);
@@ -62,7 +63,8 @@ pub(crate) fn survey() -> io::Result<Survey> {
     }
     // What a descriptor refers to changes at any time, perhaps to a file whose file system does not answer.
     let answers = ask_all(&pids, move |pid| {
-        Identity::of_process(pid).map(|identity| (identity, [mounts.of_process(pid), descriptors(pid)].concat()))
+        Identity::of_process(pid)
+            .map(|identity| (identity, [mounts.of_process(pid), descriptors.of_process(pid)].concat()))
     });
     for (pid, answer) in pids.into_iter().zip(answers) {
         let Some(answer) = answer else {
@@ -153,9 +155,8 @@ impl LiveNamespace {
     pub(super) fn open(&self) -> io::Result<Option<Namespace>> {
         let mut last = Ok(None);
         for keeper in &self.keepers {
-            match keeper.open() {
-                Ok(namespace) if namespace.identity == self.identity => return Ok(Some(namespace)),
-                Ok(_) => {}
+            match keeper.open(self.identity) {
+                Ok(namespace) => return Ok(Some(namespace)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => last = Err(error),
             }

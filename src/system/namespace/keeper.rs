@@ -1,23 +1,31 @@
 //! What keeps an IPC namespace alive: a process in it, a mount of its file, or an open descriptor of its file.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use memchr::memmem;
+use nix::unistd::Pid;
+use rustix::fs::makedev;
 
-use super::named::{Identity, Namespace, NamespaceRef};
+use super::named::{Identity, Namespace};
+use crate::linux::compare_files;
+use crate::system::foreign_file::{CachedStatus, find_by_link, find_in_root_of};
 use crate::system::patience::ask;
 use crate::values::{unescaped_path, visible};
 
 /// The maximum number of bytes read of a list of mounts. The owner of the process controls its length.
 const MAX_MOUNTS_BYTES: u64 = 16 << 20;
 const MAX_DESCRIPTORS: usize = 1 << 16;
+/// The number of open files from which on it is checked whether a table was read before.
+const LARGE: u64 = 1024;
 
 /// Something that keeps a namespace alive. Without a keeper, the kernel destroys the namespace and its segments.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,27 +46,29 @@ impl Keeper {
         }
     }
 
-    /// Opens the namespace.
+    /// Opens the namespace with this identity.
     ///
     /// # Errors
-    /// `NotFound` if it is gone; `PermissionDenied`; `TimedOut` if a file system does not answer.
-    pub(super) fn open(&self) -> io::Result<Namespace> {
-        match self {
-            Self::Process(pid) => Namespace::open(&NamespaceRef::Process(*pid)),
-            // By now the process can have any other file there.
-            Self::Descriptor { pid, number } => open_theirs(*pid, format!("/proc/{pid}/fd/{number}").into()),
-            Self::Mount { pid, path } => {
-                // The links in /proc lead into the process's own mounts, so the path must be relative.
-                let relative = path.strip_prefix("/").unwrap_or(path);
-                open_theirs(*pid, Path::new(&format!("/proc/{pid}/root")).join(relative))
+    /// `NotFound` if the process is gone, or is no longer in it; `PermissionDenied`; `InvalidData` if another file hides
+    /// the mount.
+    pub(super) fn open(&self, identity: Identity) -> io::Result<Namespace> {
+        let (pid, find): (_, Box<dyn Fn() -> io::Result<OwnedFd> + Send + Sync>) = match self.clone() {
+            Self::Process(pid) => (pid, Box::new(move || find_by_link(&format!("/proc/{pid}/ns/ipc")))),
+            Self::Descriptor { pid, number } => {
+                (pid, Box::new(move || find_by_link(&format!("/proc/{pid}/fd/{number}"))))
             }
+            Self::Mount { pid, path } => (pid, Box::new(move || find_in_root_of(pid, &path))),
+        };
+        // On an old kernel, a file system may be asked that does not answer.
+        let opened = ask(pid, move |_| Namespace::open_found(&find()?, identity));
+        match opened.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())) {
+            // A process enters another namespace, and a descriptor is closed, at any time.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData && !matches!(self, Self::Mount { .. }) => {
+                Err(io::ErrorKind::NotFound.into())
+            }
+            opened => opened,
         }
     }
-}
-
-/// Opens a namespace at a path that a process controls: its file system may not answer, and the file can be any.
-fn open_theirs(pid: i32, path: PathBuf) -> io::Result<Namespace> {
-    ask(pid, move |_| Namespace::open_unopened(&path)).unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
 }
 
 impl fmt::Display for Keeper {
@@ -101,7 +111,7 @@ fn mount(line: &[u8]) -> Option<(Identity, PathBuf)> {
     let mut words = line.split(|byte| *byte == b' ').skip(2);
     let (device, root, path) = (words.next()?, words.next()?, words.next()?);
     let (major, minor) = str::from_utf8(device).ok()?.split_once(':')?;
-    let device = nix::sys::stat::makedev(major.parse().ok()?, minor.parse().ok()?);
+    let device = makedev(major.parse().ok()?, minor.parse().ok()?);
     Some((Identity::new(inode(root)?, device), unescaped_path(path)))
 }
 
@@ -110,15 +120,46 @@ fn inode(name: &[u8]) -> Option<u64> {
     str::from_utf8(name.strip_prefix(b"ipc:[")?.strip_suffix(b"]")?).ok()?.parse().ok()
 }
 
-/// Returns a process's open descriptors of IPC namespaces. Returns none for a process that may not be inspected.
-pub(super) fn descriptors(pid: i32) -> Vec<(Identity, Keeper)> {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().filter_map(Result::ok);
-    let found = entries.take(MAX_DESCRIPTORS).filter_map(|entry| {
-        inode(fs::read_link(entry.path()).ok()?.as_os_str().as_bytes())?;
-        let number = entry.file_name().to_str()?.parse().ok()?;
-        Some((Identity::of_file(&entry.path()).ok()?, Keeper::Descriptor { pid, number }))
-    });
-    found.collect()
+/// Finds open descriptors of IPC namespaces, and reads each large table of open files only once: many processes can share
+/// one (clone(2) with `CLONE_FILES`).
+#[derive(Debug, Default)]
+pub(super) struct Descriptors {
+    /// A process of each large table that was read, in the kernel's order of the tables.
+    seen: Mutex<Vec<i32>>,
+}
+
+impl Descriptors {
+    /// Returns a process's descriptors. Returns none for a process that may not be inspected.
+    pub(super) fn of_process(&self, pid: i32) -> Vec<(Identity, Keeper)> {
+        let path = format!("/proc/{pid}/fd");
+        // The size is the number of open files, since Linux 6.2.
+        if fs::metadata(&path).is_ok_and(|directory| directory.len() >= LARGE) && self.was_read(pid) {
+            return Vec::new();
+        }
+        let entries = fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+        let found = entries.take(MAX_DESCRIPTORS).filter_map(|entry| {
+            let link = entry.path();
+            let inode = inode(fs::read_link(&link).ok()?.as_os_str().as_bytes())?;
+            let number = entry.file_name().to_str()?.parse().ok()?;
+            // The descriptor may be another file by now.
+            let status = CachedStatus::of(find_by_link(link.to_str()?).ok()?).ok()?;
+            (status.inode == inode).then(|| (Identity::from(status), Keeper::Descriptor { pid, number }))
+        });
+        found.collect()
+    }
+
+    /// Returns whether the table of a process was read before, and otherwise remembers it.
+    fn was_read(&self, pid: i32) -> bool {
+        let lock = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // Compared without the lock, because kcmp(2) waits for a process that is stuck in execve(2).
+        let seen = lock().clone();
+        let compare = |other: &i32| compare_files(Pid::from_raw(*other), Pid::from_raw(pid)).unwrap_or(Ordering::Less);
+        let Err(place) = seen.binary_search_by(compare) else { return true };
+        let mut seen = lock();
+        let place = place.min(seen.len());
+        seen.insert(place, pid);
+        false
+    }
 }
 
 #[cfg(test)]
@@ -127,7 +168,7 @@ mod tests {
 
     #[test]
     fn only_mounts_of_ipc_namespaces_are_taken() {
-        let identity = Identity::new(4_026_532_205, nix::sys::stat::makedev(0, 4));
+        let identity = Identity::new(4_026_532_205, makedev(0, 4));
         for (line, found) in [
             ("607 23 0:4 ipc:[4026532205] /run/kept rw shared:9 - nsfs nsfs rw", Some("/run/kept")),
             (r"607 23 0:4 ipc:[4026532205] /a\040b rw - nsfs nsfs rw", Some("/a b")),
@@ -138,5 +179,19 @@ mod tests {
         ] {
             assert_eq!(mount(line.as_bytes()), found.map(|path| (identity, path.into())), "{line}");
         }
+    }
+
+    #[test]
+    fn another_file_is_not_opened() {
+        let identity = |path: &str| Identity::of_file(path.as_ref()).expect(path);
+        let namespace = find_by_link("/proc/self/ns/ipc").expect("a namespace");
+        assert!(Namespace::open_found(&namespace, identity("/proc/self/ns/ipc")).is_ok());
+        for (file, expected) in [("/proc/self/ns/mnt", "/proc/self/ns/ipc"), ("/dev/null", "/proc/self/ns/ipc")] {
+            let found = find_by_link(file).expect(file);
+            let error = Namespace::open_found(&found, identity(expected)).err();
+            assert_eq!(error.map(|error| error.kind()), Some(io::ErrorKind::InvalidData), "{file}");
+        }
+        // A link is not followed, and a path that the kernel does not have in its cache is not looked up.
+        assert!(find_in_root_of(std::process::id() as i32, "/proc/self/ns/ipc".as_ref()).is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::error::{Error, Result};
 use crate::linux::{NamespaceFile, forget_maps};
+use crate::system::foreign_file::CachedStatus;
 use crate::system::process::is_hidden;
 use crate::values::visible_path;
 
@@ -125,6 +126,12 @@ impl From<&fs::Metadata> for Identity {
     }
 }
 
+impl From<CachedStatus> for Identity {
+    fn from(status: CachedStatus) -> Identity {
+        Identity { inode: status.inode, device: status.device }
+    }
+}
+
 /// An open namespace file, which keeps the namespace alive.
 #[derive(Debug)]
 pub(crate) struct Namespace {
@@ -150,12 +157,16 @@ impl Namespace {
         Ok(Namespace { file: NamespaceFile::new(file)?, identity })
     }
 
-    /// Opens a namespace file at a path that another user controls. Any other file there is not opened, which could
-    /// have an effect.
-    pub(super) fn open_unopened(path: &Path) -> io::Result<Namespace> {
-        let named = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
-        NamespaceFile::new(named.try_clone()?)?;
-        Namespace::open(&NamespaceRef::Path(format!("/proc/self/fd/{}", named.as_raw_fd()).into()))
+    /// Opens a file that another process controls, found with `O_PATH`, if it is this namespace. Any other file is not
+    /// opened, which could have an effect.
+    ///
+    /// # Errors
+    /// `InvalidData` if it is another file.
+    pub(super) fn open_found(found: &OwnedFd, identity: Identity) -> io::Result<Namespace> {
+        if Identity::from(CachedStatus::of(found)?) != identity {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "another file is there now"));
+        }
+        Namespace::open(&NamespaceRef::Path(format!("/proc/self/fd/{}", found.as_raw_fd()).into()))
     }
 
     /// Opens the namespace of this thread.

@@ -17,13 +17,15 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{DumpableBehavior, WaitOptions, set_dumpable_behavior, waitpid};
 use rustix::stdio::dup2_stderr;
 
-use super::Place;
 use super::symbols::{Detail, Frame, Symbolizer};
+use super::{MAX_FRAMES, Place};
 use crate::linux::{in_child, restore_default, uninterrupted};
 use crate::system::memory_left::memory_left;
 
 /// The address space of the child process in bytes, unless half of the memory that is left is less.
 const MAX_MEMORY: u64 = 1 << 30;
+/// The maximum number of frames of a stack, with inlined functions.
+const MAX_DESCRIBED: usize = 4 * MAX_FRAMES;
 /// The maximum number of bytes of an answer.
 const MAX_ANSWER: u64 = 64 << 20;
 
@@ -63,7 +65,8 @@ fn look_up(stacks: &[Vec<Place>], detail: Detail, deadline: Instant) -> Vec<Vec<
         }
         let mut symbolizer = Symbolizer::new(detail);
         let answer = |stack: &Vec<Place>| -> io::Result<()> {
-            let frames: Vec<Frame> = stack.iter().flat_map(|place| symbolizer.frames(place)).collect();
+            let frames = stack.iter().flat_map(|place| symbolizer.frames(place));
+            let frames: Vec<Frame> = frames.take(MAX_DESCRIBED).collect();
             let mut line = serde_json::to_vec(&frames)?;
             line.push(b'\n');
             (&writer).write_all(&line)

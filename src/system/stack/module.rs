@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use super::elf::Tables;
 use super::maps::CodeMapping;
+use crate::system::foreign_file::{CachedStatus, find_by_link, find_in_our_root, find_in_root_of};
 
 /// The maximum size of all unwind tables that are kept, in bytes.
 const MAX_KEPT_BYTES: usize = 192 << 20;
@@ -103,10 +104,12 @@ impl State {
 
 /// Opens a file that another user chose, if it is a regular file. Never blocks on other types, such as a FIFO.
 pub(super) fn open_regular(path: &Path) -> io::Result<File> {
-    let named = File::options().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path)?;
-    if !named.metadata()?.is_file() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
+    let named = OwnedFd::from(File::options().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path)?);
+    if CachedStatus::of(&named)?.is_regular { reopen(&named) } else { Err(io::ErrorKind::InvalidInput.into()) }
+}
+
+/// Opens a file for reading that is open with `O_PATH`.
+fn reopen(named: &OwnedFd) -> io::Result<File> {
     File::options().read(true).custom_flags(libc::O_NONBLOCK).open(format!("/proc/self/fd/{}", named.as_raw_fd()))
 }
 
@@ -156,15 +159,16 @@ impl Modules {
     }
 }
 
-/// Opens the file of a mapping as its process sees it, else as we do. The inode must be that of the mapping. The device
-/// is not compared: on some file systems (btrfs) the maps show another one than stat(2).
+/// Opens the file of a mapping: the program itself, else as its process sees the path, else as we do. The inode must be
+/// that of the mapping. The device is not compared: on some file systems (btrfs) the maps show another one than stat(2).
 fn open(mapping: &CodeMapping, tid: i32) -> Option<Module> {
     let path = Path::new(OsStr::from_bytes(&mapping.path));
-    let theirs = Path::new(&format!("/proc/{tid}/root")).join(path.strip_prefix("/").ok()?);
-    let program = PathBuf::from(format!("/proc/{tid}/exe"));
-    [theirs.as_path(), path, program.as_path()].into_iter().find_map(|candidate| {
-        let file = open_regular(candidate).ok()?;
-        let is_mapped = file.metadata().is_ok_and(|metadata| metadata.ino() == mapping.inode);
-        is_mapped.then(|| Module::read(file, path).ok())?
+    let program = || find_by_link(&format!("/proc/{tid}/exe"));
+    let (theirs, ours) = (|| find_in_root_of(tid, path), || find_in_our_root(path));
+    [&program as &dyn Fn() -> io::Result<OwnedFd>, &theirs, &ours].into_iter().find_map(|find| {
+        let found = find().ok()?;
+        let status = CachedStatus::of(&found).ok()?;
+        let is_mapped = status.is_regular && status.inode == mapping.inode;
+        is_mapped.then(|| Module::read(reopen(&found).ok()?, path).ok())?
     })
 }

@@ -17,7 +17,7 @@ const NAMESPACES: u32 = 16;
 /// The index of the IPC namespace in a `PERF_RECORD_NAMESPACES` (`IPC_NS_INDEX`).
 const IPC: usize = 2;
 
-/// An event of a thread. Pids and thread ids are those of our own pid namespace; 0 means not visible from there.
+/// An event of a thread. Pids and thread ids are those of our own pid namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Record {
     /// The time, in nanoseconds of CLOCK_MONOTONIC.
@@ -55,8 +55,14 @@ pub(crate) enum Action {
 }
 
 impl Record {
-    /// Parses a record without its header; `None` for other types of records.
+    /// Parses a record without its header; `None` for other types of records, and for those of threads that are not
+    /// visible: in a pid namespace below the first one, all threads outside have the same number.
     pub(super) fn parse(kind: u32, misc: u16, body: &[u8], ids: &Ids) -> Option<Record> {
+        let record = Record::of_any_thread(kind, misc, body, ids)?;
+        (record.tid > 0 || matches!(record.action, Action::Lost(_))).then_some(record)
+    }
+
+    fn of_any_thread(kind: u32, misc: u16, body: &[u8], ids: &Ids) -> Option<Record> {
         let mut fields = Fields(body);
         if kind == SAMPLE {
             // sample_type is TID | TIME | RAW.
@@ -184,6 +190,8 @@ mod tests {
         assert_eq!(parse(COMM, MISC_COMM_EXEC, &cat), record(1, 3, Action::Executed(name)));
         let namespaces: Vec<u32> = [1, 3, 7, 0].into_iter().chain((0..7).flat_map(|n| [0, 0, 40 + n, 0])).collect();
         assert_eq!(parse(NAMESPACES, 0, &namespaces), record(1, 3, Action::Namespace(42)));
+        // A thread that is not visible has no number, but its losses are ours.
+        assert_eq!(parse(FORK, 0, &[0, 2, 0, 4, 98, 0]), None);
         // Records of another type, and truncated records.
         assert_eq!(parse(1, 0, &[1, 2, 3, 4]), None);
         assert_eq!(parse(FORK, 0, &[1, 2, 3]), None);

@@ -86,3 +86,18 @@ fn processes_that_share_memory_do_not_hide_another_attachment() {
         }
     });
 }
+
+#[test]
+fn memory_that_is_shared_with_another_namespace_proves_nothing() {
+    in_namespace_as_root(|ns| {
+        let lookalike = ns.compile("lookalike");
+        let running = ready(&mut ns.program(&lookalike));
+        let found = stat(ns, 0);
+        // The kernel counts the attachment of the process that nobody finds.
+        assert_eq!(found["nattch"], 1, "{found}");
+        assert_eq!(
+            (&found["attachments"][0]["pid"], &found["attachments"][0]["unverified"]),
+            (&running.pid().as_raw().into(), &true.into())
+        );
+    });
+}

@@ -127,6 +127,29 @@ fn files_of_others_in_a_shared_directory_are_refused() {
             assert!(error.starts_with(&format!("shmadm: cannot write {planted}: {cause}; ")), "{error}");
         }
         assert_eq!(ns.run("cat", ["shared/file"]), "old\n");
+        // Links of the stranger are not followed, also where the kernel would follow them.
+        let mut stranger = ns.unprivileged("sh");
+        let make = "cd shared; ln -s ../target to-file; ln -s .. to-directory; ln -s /proc/self/cwd/.. by-proc";
+        assert_eq!(ended(stranger.args(["-c", make])).ok(), "");
+        script(ns, "echo old > target; ln -s shared/to-file mine3");
+        for planted in ["shared/to-file", "shared/to-directory/target", "shared/by-proc/target", "mine3"] {
+            let error = ns.shmadm(["read", "1", "-o", planted]).fails(1);
+            assert!(error.contains("it belongs to another user (uid 1234)"), "{planted}: {error}");
+            assert_eq!(ns.run("cat", ["target"]), "old\n", "{planted}");
+        }
+        // Permitted: own links to files and directories.
+        script(ns, "ln -s target mine4; ln -s . mine5; ln -s mine5/mine4 shared/own-link");
+        for own in ["mine4", "mine5/mine4", "mine5/./mine5/target", "shared/../shared/own-link", "/proc/self/cwd/mine4"]
+        {
+            script(ns, "echo old > target");
+            let read = ns.shmadm(["read", "1", "-o", own]);
+            match own {
+                // A link is relative to its directory, where there is no such target.
+                "shared/../shared/own-link" => assert!(read.fails(1).contains("No such file"), "{own}"),
+                _ => assert_eq!((read.ok().as_str(), ns.run("cmp", ["target", "copy1"])), ("", String::new()), "{own}"),
+            }
+            assert!(ns.path("mine4").is_symlink() && ns.path("mine5").is_symlink(), "{own}");
+        }
         // Permitted: an own file, a file of the directory's owner, and a directory that is not sticky.
         let seen = script(
             ns,

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use super::*;
-use crate::support::is_open;
 
 /// A swap, its moment, and the expected result.
 struct Swap {
@@ -38,11 +37,11 @@ const SWAPS: [Swap; 3] = [
         error: "",
         file: ("kept/out", "old"),
     },
-    // The path through which the link's file was opened leads to another directory before it is resolved again.
+    // The directory that the link leads to is replaced by another one.
     Swap {
         target: "link",
-        delayed: "readlink",
-        is_reached: |directory| is_open(&directory.join("dir/out")),
+        delayed: "renameat,renameat2",
+        is_reached: has_temporary,
         swap: "ln -s victim l; mv dir kept; mv l dir",
         error: "",
         file: ("kept/out", "new"),

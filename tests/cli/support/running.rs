@@ -1,8 +1,6 @@
 //! Programs that run beside a test, and waiting for their effects.
 
-use std::fs;
 use std::io::Read;
-use std::path::Path;
 use std::process::{Child, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -82,12 +80,4 @@ pub(crate) fn on_terminal(ns: &Namespace, settings: &str, line: &str) -> String 
     let mut script = ns.program("script");
     script.env("SHMADM", shmadm_path()).env("TERM", "xterm").env("SHELL", "/bin/sh").stdin(Stdio::null());
     ended(script.args(["-qec", &format!("stty {settings}; {line}"), "/dev/null"])).ok().replace('\r', "")
-}
-
-/// Returns whether any process has this file open.
-pub(crate) fn is_open(file: &Path) -> bool {
-    let descriptors = fs::read_dir("/proc").expect("/proc").flatten();
-    descriptors.filter_map(|process| fs::read_dir(process.path().join("fd")).ok()).any(|descriptors| {
-        descriptors.flatten().any(|descriptor| fs::read_link(descriptor.path()).is_ok_and(|path| path == file))
-    })
 }
