@@ -70,7 +70,7 @@ static USERS: Kind =
 static GROUPS: Kind =
     Kind { overflow: "/proc/sys/kernel/overflowgid", map: "/proc/self/gid_map", ids: Mutex::new(None) };
 
-/// What the overflow id means here.
+/// The meaning of the overflow id here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ids {
     /// All users have an id.
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_map_tells_what_the_overflow_id_means() {
+    fn the_map_gives_the_meaning_of_the_overflow_id() {
         let (nobody, ambiguous) = (Ids::Nobody(OVERFLOW), Ids::Ambiguous(OVERFLOW));
         for (map, ids) in [
             ("         0          0 4294967295\n", Ids::All),

@@ -49,7 +49,7 @@ fn a_key_in_use_is_named_and_the_rest_is_restored() {
 }
 
 #[test]
-fn an_ordinary_user_restores_what_is_permitted() {
+fn an_ordinary_user_restores_an_own_segment_unlocked() {
     in_namespace_as_root(|ns| {
         ns.shmadm(["write", "1", "text", "--create", "4K", "-m", "640"]).ok();
         ns.shmadm(["set", "1", "--lock", "--owner", "1234", "--group", "1234"]).ok();

@@ -29,7 +29,7 @@ fn a_segment_of_another_namespace_is_not_believed_to_be_ours() {
 }
 
 #[test]
-fn only_root_can_verify_and_what_is_not_verified_removes_nothing() {
+fn only_root_can_verify_and_an_unverified_attachment_removes_nothing() {
     in_namespace_as_root(|ns| {
         needs(Need::Program("setpriv"));
         // Made by root for all, and attached by the user's own process.

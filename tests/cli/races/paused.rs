@@ -113,13 +113,13 @@ fn processes(log: &str) -> Vec<&str> {
 fn step_of(line: &str) -> Option<(&str, &str)> {
     let (pid, call) = line.split_once(' ')?;
     let (name, _) = call.trim_start().split_once('(')?;
-    let is_look = name == "read" && line.contains("</proc/sysvipc/shm>");
-    (is_look || name.starts_with("shm")).then_some((pid, name))
+    let is_read = name == "read" && line.contains("</proc/sysvipc/shm>");
+    (is_read || name.starts_with("shm")).then_some((pid, name))
 }
 
-/// Returns the processes that make steps, in the order of their first ones. Threads that only read other files come and
-/// go.
-fn makers(log: &str) -> Vec<&str> {
+/// Returns the processes that make steps, in the order of their first ones. Threads that only read other files are
+/// left out.
+fn processes_with_steps(log: &str) -> Vec<&str> {
     let mut pids = Vec::new();
     for (pid, _) in log.lines().filter_map(step_of) {
         if !pids.contains(&pid) {
@@ -131,7 +131,7 @@ fn makers(log: &str) -> Vec<&str> {
 
 /// Returns the steps of a command, as strace saw them: its calls for segments, and its reads of the table.
 fn steps(log: &str) -> Vec<Step> {
-    let pids = makers(log);
+    let pids = processes_with_steps(log);
     let mut counts = HashMap::new();
     let mut steps = Vec::new();
     let mut last_look = 0;
@@ -141,9 +141,9 @@ fn steps(log: &str) -> Vec<Step> {
         let nth = counts.entry((pid, name)).or_insert(0);
         *nth += 1;
         if step_of(line).is_some() {
-            let is_look = name == "read";
+            let is_read = name == "read";
             let process = pids.iter().position(|known| *known == pid).expect("a process");
-            last_look = if is_look && process == 0 { steps.len() } else { last_look };
+            last_look = if is_read && process == 0 { steps.len() } else { last_look };
             steps.push(Step { process, call: name.into(), nth: *nth, is_last_read: false });
         }
     }
@@ -207,7 +207,7 @@ fn run(ns: &Namespace, line: &Line, pause: Option<(&Step, Act)>) -> Round {
         for stop in stopped.iter().skip(seen) {
             let pid = stop.split(' ').next().expect("a pid");
             let (step, act) = pause.expect("nobody else stops it");
-            let named = makers(&log).get(step.process).map(|pid| (*pid).to_owned());
+            let named = processes_with_steps(&log).get(step.process).map(|pid| (*pid).to_owned());
             // The signal arrives after this call of each thread, and stops all threads of the process.
             if let Some(named) = named.filter(|named| !has_stopped && has_made(&log, named, step)) {
                 if named == pid {
