@@ -111,7 +111,9 @@ fn limits_that_were_set_are_shown_with_their_use() {
         let mut all = expect_kernel_usage(ns);
         let mut unprivileged = ns.shmadm_unprivileged(["limits", "-f", "json"]).json();
         // Other processes of the machine change this at any time.
-        [&mut all, &mut unprivileged].map(|limits| limits["shmem"].take());
+        for limits in [&mut all, &mut unprivileged] {
+            limits["shmem"].take();
+        }
         assert_eq!(unprivileged, all);
     });
 }
