@@ -107,7 +107,8 @@ impl Picture<'_> {
                 ],
                 _ => vec![
                     format!(" key {} {status}", segment.key),
-                    format!(" id {}, nattch {}{others}", segment.id, segment.nattch),
+                    // There is no room for the others.
+                    format!(" id {}, nattch {}", segment.id, segment.nattch),
                 ],
             };
             rows.extend(facts.into_iter().map(|fact| (inside('│', &fact, '│'), style)));
@@ -281,7 +282,7 @@ mod tests {
         let expected = "\
 ┌ process A, 21440 ──┐      ┌─ segment ──────────┐      ┌ process B, 21441 ──┐
 │                    │      │ key 0x00000000     │      │                    │
-│ killed by SIGKILL  │      │ id 0, nattch 2 (1  │      │                    │
+│ killed by SIGKILL  │      │ id 0, nattch 2     │      │                    │
 │                    │      │ one                ├──────┼─ ro 0x1000         │
 │                    │      ├─ segment ──────────┤      │                    │
 │                    │      │ key 0x00000000     │      │                    │
