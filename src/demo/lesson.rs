@@ -49,7 +49,7 @@ pub(crate) struct Script {
 #[derive(Debug)]
 pub(crate) struct Step {
     pub title: String,
-    /// `{found}`, `{lost}`, `{expected}` and `{tries}` stand for the results of the last race.
+    /// `{count}`, `{expected}`, `{found}`, `{lost}` and `{again}` stand for the results of the last race.
     pub text: String,
     pub(super) acts: Vec<Act>,
     pub(super) view: View,

@@ -178,13 +178,19 @@ impl Screen<'_> {
 impl Race {
     /// Puts the numbers into a text.
     fn fill(&self, text: &str) -> String {
+        let expected = 2 * u64::from(self.count);
         let numbers = [
-            ("{expected}", self.expected),
+            ("{count}", self.count.into()),
+            ("{expected}", expected),
             ("{found}", self.found),
-            ("{lost}", self.expected.saturating_sub(self.found)),
-            ("{tries}", self.tries.into()),
+            ("{lost}", expected.saturating_sub(self.found)),
         ];
-        numbers.iter().fold(text.to_owned(), |text, (name, number)| text.replace(name, &number.to_string()))
+        let again = match self.tries {
+            1 => String::new(),
+            tries => format!(" (This was race {tries}. The ones before lost none that can be shown.)"),
+        };
+        let text = text.replace("{again}", &again);
+        numbers.iter().fold(text, |text, (name, number)| text.replace(name, &number.to_string()))
     }
 }
 

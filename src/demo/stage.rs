@@ -57,9 +57,13 @@ pub(super) struct Attached {
 /// The result of a race.
 #[derive(Debug)]
 pub(super) struct Race {
-    pub expected: u64,
+    /// How often each process has added 1.
+    pub count: u32,
+    /// The number at the end.
     pub found: u64,
+    /// How many races it took.
     pub tries: u32,
+    /// An update that was lost.
     pub events: Option<[Event; 4]>,
 }
 

@@ -53,7 +53,8 @@ fn steps(stays: &str) -> Vec<Step> {
             "A creates the segment",
             &format!(
                 "A asks for 4096 bytes under a key, a number that other programs can know too. The kernel creates a segment and \
-                 returns its identifier. {stays} It uses no memory yet (RSS 0)."
+                 returns its identifier, which the other calls take. (0 is an identifier, too; an error would be -1.) {stays} It \
+                 uses no memory yet (RSS 0)."
             ),
             [A.creates(S, 0o600)],
         ),

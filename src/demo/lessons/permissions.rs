@@ -22,7 +22,7 @@ fn script() -> Script {
         ("Process A is root. B becomes another user, and wants to use the segment of A.", two_users())
     } else {
         (
-            "This lesson is about other users. Only root can show it with two of them: `sudo shmadm demo permissions`. Here, A and B \
+            "This lesson is about other users. Only the machine's root can show it with two of them: `sudo shmadm demo permissions`. Here, A and B \
              are the same user, and B locks itself out: the kernel checks the mode for the owner, too.",
             one_user(),
         )
@@ -53,7 +53,8 @@ fn two_users() -> Vec<Step> {
         ),
         step(
             "B wants to attach it",
-            "For B the last three bits of the mode count, and they are 0: EACCES, \"Permission denied\".",
+            "The mode has three bits for the owner, three for the group, and three for others: read, write, and one that is not used. \
+             B is one of the others, and their bits are 0: EACCES, \"Permission denied\".",
             [B.attaches(S, Read).fails(Errno::EACCES)],
         ),
         step(

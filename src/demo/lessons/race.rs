@@ -24,7 +24,7 @@ fn script() -> Script {
         [],
     );
     Script {
-        opening: "Processes A and B count in the same segment: each adds 1 to a number there, ten thousand times. Shared memory \
+        opening: "Processes A and B count in the same segment: each adds 1 to a number there, thousands of times. Shared memory \
                   has no order of its own."
             .into(),
         steps: vec![
@@ -41,14 +41,15 @@ fn script() -> Script {
             ),
             step(
                 "Both count at the same time",
-                "Two times ten thousand is {expected}, but the number is {found}: {lost} updates were lost.",
+                "Each adds 1 {count} times. Two times {count} is {expected}, but the number is {found}: {lost} updates were lost.{again}",
                 [race([A, B], S, COUNT, false)],
             ),
             Step { view: View::Interleaving, ..found },
             step(
                 "The same with a lock",
-                "The lock is in the segment as well, so that both see it. Who wants to add must have the lock. The number is \
-                 {found}: {lost} updates were lost.",
+                "The lock is in the segment as well, so that both see it. Who wants to add must have the lock: lock() is a loop that \
+                 tries to change a word from 0 to 1 with one atomic instruction, and unlock() makes it 0. The number is {found}: \
+                 {lost} updates were lost.",
                 [race([A, B], S, COUNT, true)],
             ),
             step(

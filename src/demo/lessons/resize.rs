@@ -53,7 +53,7 @@ fn script() -> Script {
                 [A.detaches(S)],
             ),
         ],
-        closing: "Remove the old segment before the new version starts: `shmadm list --key KEY` shows its size and who has it \
+        closing: "Remove the old segment before the new version starts: `shmadm stat KEY` shows its size and who has it \
                   attached, and `shmadm remove KEY` removes it. `shmadm save` keeps its contents. In the program, report EINVAL of \
                   shmget as \"exists with another size\". shmget with size 0 finds a segment of any size, and shm_segsz of \
                   shmctl(IPC_STAT) tells how large it is."

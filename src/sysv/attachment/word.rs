@@ -1,6 +1,6 @@
 //! Single words and bytes of an attachment, read and written by one instruction each, as a C program does it.
 //!
-//! [`super::super::Contents`] copies by system calls, which never fault. The lessons of `demo` need the instructions
+//! [`Attachment::contents`] copies by system calls, which never fault. The lessons of `demo` need the instructions
 //! themselves: two processes that lose each other's updates, and a write that the kernel answers with SIGSEGV.
 
 use std::ptr;

@@ -45,31 +45,29 @@ fn at_each_step(ns: &Namespace, steps: Steps, mut end: impl FnMut(Show, &[Pid], 
     }
 }
 
-/// Ends each lesson with this signal after each of its steps.
-fn a_signal_leaves_nothing(signal: Signal, steps: Steps) {
-    in_namespace(|ns| {
-        at_each_step(ns, steps, |show, processes, what| {
-            kill(show.running.pid(), signal).expect("the process");
-            let ended = show.end();
-            assert_eq!((ended.signal, &*ended.out, &*ended.err), (Some(signal as i32), "", ""), "{what}");
-            nothing_is_left(ns, processes, what);
-        });
+/// Ends each lesson with this signal.
+fn a_signal_leaves_nothing(ns: &Namespace, signal: Signal, steps: Steps) {
+    at_each_step(ns, steps, |show, processes, what| {
+        kill(show.running.pid(), signal).expect("the process");
+        let ended = show.end();
+        assert_eq!((ended.signal, &*ended.out, &*ended.err), (Some(signal as i32), "", ""), "{what}");
+        nothing_is_left(ns, processes, what);
     });
 }
 
 #[test]
 fn sigint_leaves_nothing() {
-    a_signal_leaves_nothing(Signal::SIGINT, Steps::Three);
+    in_namespace(|ns| a_signal_leaves_nothing(ns, Signal::SIGINT, Steps::Three));
 }
 
 #[test]
 fn sigterm_leaves_nothing() {
-    a_signal_leaves_nothing(Signal::SIGTERM, Steps::All);
+    in_namespace(|ns| a_signal_leaves_nothing(ns, Signal::SIGTERM, Steps::All));
 }
 
 #[test]
 fn sighup_leaves_nothing() {
-    a_signal_leaves_nothing(Signal::SIGHUP, Steps::Three);
+    in_namespace(|ns| a_signal_leaves_nothing(ns, Signal::SIGHUP, Steps::Three));
 }
 
 #[test]

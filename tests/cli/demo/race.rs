@@ -14,7 +14,10 @@ fn lost(ns: &Namespace) -> [u64; 2] {
         .map(|captures| captures.extract().1.map(|number| number.parse().expect("a number")))
         .collect();
     assert_eq!(all.len(), 2, "{out}");
-    assert!(all.iter().all(|[found, lost]| found + lost == 20_000), "{all:?}");
+    // On a machine with little time to spare, a race can be longer.
+    let expected = Regex::new(r"Two\s+times\s+\d+\s+is\s+(\d+),").expect("a pattern");
+    let expected: u64 = expected.captures(&out).expect("a sum")[1].parse().expect("a number");
+    assert_eq!([all[0][0] + all[0][1], all[1][0] + all[1][1]], [expected, 20_000], "{out}");
     assert_eq!(out.matches(&format!("prints: {}\n", all[0][0])).count(), 1, "{out}");
     let events = Regex::new(r"(?m)^ +(\d+)( +)(reads|writes) (\d+) +(\d+)$").expect("a pattern");
     let events: Vec<_> = events
