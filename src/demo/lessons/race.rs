@@ -47,9 +47,8 @@ fn script() -> Script {
             Step { view: View::Interleaving, ..found },
             step(
                 "The same with a lock",
-                "The lock is in the segment as well, so that both see it. Who wants to add must have the lock: lock() is a loop that \
-                 tries to change a word from 0 to 1 with one atomic instruction, and unlock() makes it 0. The number is {found}: \
-                 {lost} updates were lost.",
+                "The lock is in the segment as well, so that both see it. lock() tries to change a word from 0 to 1 with one atomic \
+                 instruction, until it succeeds; unlock() makes it 0. The number is {found}: {lost} updates were lost.",
                 [race([A, B], S, COUNT, true)],
             ),
             step(
