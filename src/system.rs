@@ -2,7 +2,7 @@
 
 pub(crate) mod cgroup;
 pub(crate) mod clock;
-mod foreign_file;
+pub(crate) mod foreign_file;
 pub(crate) mod logind;
 pub(crate) mod meminfo;
 pub(crate) mod memory_cgroups;

@@ -92,6 +92,11 @@ impl Program {
     pub(crate) fn of(pid: i32) -> Option<Program> {
         Some(Program { command: command_of(pid)?.into(), unit: unit_of(pid) })
     }
+
+    /// Returns what is known about a program that has ended: its name.
+    pub(crate) fn ended(name: &str) -> Program {
+        Program { command: format!("[{name}]").into(), unit: None }
+    }
 }
 
 /// How an event was caused.

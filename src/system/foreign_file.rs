@@ -3,8 +3,9 @@
 //! The server of a FUSE file system can leave a request unanswered. The thread that waits for it cannot be killed, and
 //! its process cannot exit. So only what the kernel has in its caches is used: a mounted or mapped file is there.
 
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
@@ -44,6 +45,15 @@ fn find_below(root: OwnedFd, path: &Path) -> io::Result<OwnedFd> {
 /// Those of open(2).
 pub(crate) fn find_by_link(link: &str) -> io::Result<OwnedFd> {
     Ok(open(link, NAMED, Mode::empty())?)
+}
+
+/// Opens a file for reading that is open with `O_PATH`. Never waits for a writer, as a FIFO would.
+///
+/// # Errors
+/// Those of open(2).
+pub(crate) fn reopen(named: &OwnedFd) -> io::Result<File> {
+    let path = format!("/proc/self/fd/{}", named.as_raw_fd());
+    Ok(open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?.into())
 }
 
 /// What the kernel last knew about a file.

@@ -7,9 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use nix::sys::statfs::{HUGETLBFS_MAGIC, fstatfs};
 
 use crate::error::{Error, Result};
-use crate::segments::attachments::Attachments;
+use crate::segments::attachments::{Attachments, Proof};
 use crate::segments::lookup::Named;
 use crate::segments::rmid_forced::outlives_a_detach;
+use crate::system::foreign_file::{CachedStatus, find_by_link, reopen};
 use crate::system::patience::ask;
 use crate::sysv::{Access, Placement, Segment, attach, page_size};
 use crate::values::counted;
@@ -49,10 +50,17 @@ impl SegmentFile {
         attachments: &Attachments,
         action: &str,
     ) -> Result<SegmentFile> {
-        for attached in attachments.of(segment).into_iter().take(TRIES) {
-            let range = attached.mapping.range.clone();
-            // Finding the mapping takes the lock of the process's memory map.
-            let open = move |pid| File::open(format!("/proc/{pid}/map_files/{:x}-{:x}", range.start, range.end));
+        let certain = attachments.of(segment).into_iter().filter(|attached| attached.proof == Proof::Certain);
+        for attached in certain.take(TRIES) {
+            let (range, inode) = (attached.mapping.range.clone(), segment.id.as_raw() as u64);
+            // Finding the mapping takes the lock of the process's memory map. By now another file may be mapped there,
+            // which is not opened.
+            let open = move |pid| {
+                let found = find_by_link(&format!("/proc/{pid}/map_files/{:x}-{:x}", range.start, range.end))?;
+                let status = CachedStatus::of(&found)?;
+                let is_expected = status.is_regular && status.inode == inode;
+                if is_expected { reopen(&found) } else { Err(io::ErrorKind::NotFound.into()) }
+            };
             if let Some(Ok(file)) = ask(attached.pid, open)
                 && let Ok(Some(file)) = SegmentFile::of(file, segment)
             {
@@ -63,11 +71,13 @@ impl SegmentFile {
             return Err(Error::cannot(
                 action,
                 format!(
-                    "none of the processes that have it attached can be seen ({})",
+                    "no process can be seen that certainly has it attached ({})",
                     counted(segment.nattch, "attachment")
                 ),
             )
-            .hint("they are in another pid namespace, or have left this IPC namespace"));
+            .hint(
+                "they are in another pid namespace, have left this IPC namespace, or share memory with another one",
+            ));
         }
         outlives_a_detach(segment.id, &named.to_string(), "inspect")?;
         let attachment =

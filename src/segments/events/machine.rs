@@ -11,7 +11,7 @@ use std::rc::Rc;
 use super::table::{Known, Moment, Table};
 use super::tasks::{Found, Place, Process, Tasks, User};
 use super::witness::Note;
-use super::{Actor, Cause, Occurrence, OccurrenceKind};
+use super::{Actor, Cause, Occurrence, OccurrenceKind, Program};
 use crate::segments::changes::Change;
 use crate::system::tracepoints::{Action, Record};
 use crate::sysv::Segment;
@@ -116,11 +116,16 @@ impl Machine {
     /// Processes a record. Records must be in the order of their time.
     pub(super) fn record(&mut self, record: &Record, note: Note) {
         let Record { time, pid, tid, action } = *record;
-        if (note.user.is_some() || note.program.is_some())
-            && let Some(process) = self.tasks.process(pid)
-        {
-            process.user = note.user.or(process.user);
-            process.program = note.program.clone().or(process.program.take());
+        let is_execution = matches!(action, Action::Executed(_));
+        if let Some(process) = self.tasks.process(pid) {
+            if !is_execution {
+                process.user = note.user.or(process.user);
+                process.program = note.program.clone().or(process.program.take());
+            }
+            if is_execution || note.is_stale {
+                // The process runs another program now, so this one cannot be inspected any more.
+                process.program.get_or_insert_with(|| Rc::new(Program::ended(&name(&process.name))));
+            }
         }
         match action {
             Action::Enter(call, arguments) => match self.tasks.thread(tid) {

@@ -195,7 +195,7 @@ impl Watcher {
         });
         while let Some((record, mut note)) = tracepoints.next() {
             if witness.has_executed_since(&record) {
-                (note.user, note.program) = (None, None);
+                note = Note { is_stale: true, sight: note.sight, ..Note::default() };
             }
             if let Some((_, found)) = found.take_if(|(began, _)| *began <= record.time) {
                 machine.restart_with(found);

@@ -29,6 +29,8 @@ pub(super) struct Note {
     pub user: Option<User>,
     /// Its program, if the process is seen for the first time.
     pub program: Option<Rc<Program>>,
+    /// Whether the process has executed another program since: what is read about it now can be wrong.
+    pub is_stale: bool,
     /// The segment on which the call was made.
     pub sight: Option<Sight>,
 }
@@ -128,7 +130,7 @@ impl Witness {
             self.asked.clear();
         }
         self.asked.insert(pid, now);
-        Note { user: user_of(pid), program, sight: None }
+        Note { user: user_of(pid), program, ..Note::default() }
     }
 
     /// Reads a segment of the caller's namespace.

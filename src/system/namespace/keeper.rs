@@ -66,6 +66,10 @@ impl Keeper {
             Err(error) if error.kind() == io::ErrorKind::InvalidData && !matches!(self, Self::Mount { .. }) => {
                 Err(io::ErrorKind::NotFound.into())
             }
+            // The mount's own path has no links and is in the kernel's cache.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::EAGAIN | libc::ENOTDIR)) => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "another file hides it"))
+            }
             opened => opened,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use super::elf::Tables;
 use super::maps::CodeMapping;
-use crate::system::foreign_file::{CachedStatus, find_by_link, find_in_our_root, find_in_root_of};
+use crate::system::foreign_file::{CachedStatus, find_by_link, find_in_our_root, find_in_root_of, reopen};
 
 /// The maximum size of all unwind tables that are kept, in bytes.
 const MAX_KEPT_BYTES: usize = 192 << 20;
@@ -106,11 +106,6 @@ impl State {
 pub(super) fn open_regular(path: &Path) -> io::Result<File> {
     let named = OwnedFd::from(File::options().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path)?);
     if CachedStatus::of(&named)?.is_regular { reopen(&named) } else { Err(io::ErrorKind::InvalidInput.into()) }
-}
-
-/// Opens a file for reading that is open with `O_PATH`.
-fn reopen(named: &OwnedFd) -> io::Result<File> {
-    File::options().read(true).custom_flags(libc::O_NONBLOCK).open(format!("/proc/self/fd/{}", named.as_raw_fd()))
 }
 
 /// The modules seen so far. Each is read once.
