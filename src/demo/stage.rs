@@ -28,7 +28,7 @@ pub(super) struct Stage {
     pub cast: Cast,
     pub shutdown: ShutdownSignals,
     contents: Contents,
-    segments: Vec<Prop>,
+    segments: Vec<LessonSegment>,
     pub attached: Vec<Attached>,
     /// The lines about the acts of this step, each with the process that did it.
     pub shown: Vec<(Option<Role>, String)>,
@@ -37,7 +37,7 @@ pub(super) struct Stage {
 
 /// A segment of the lesson.
 #[derive(Debug)]
-pub(super) struct Prop {
+pub(super) struct LessonSegment {
     pub known: Known,
     /// What an attached process has last read there.
     pub text: String,
@@ -99,7 +99,7 @@ impl Stage {
             return self.creates(role, label, is_private, deed);
         }
         self.cast.ask(role, deed)?;
-        if matches!(deed, Deed::Store { .. } | Deed::Exit) && self.ends_the_process(role, deed) {
+        if self.ends_the_process(role, deed) {
             self.note_before(role, deed);
             let calls = self.cast.end(role, &self.shutdown)?;
             self.has_ended(role, calls);
@@ -130,9 +130,9 @@ impl Stage {
         loop {
             let key = if is_private { 0 } else { fastrand::i32(1..) };
             let known = Known { label, key, id: None, creator: 0 };
-            self.segments.retain(|prop| prop.known.label != label);
-            self.segments.push(Prop { known, text: NEW.into(), is_written: false });
-            self.segments.sort_by_key(|prop| prop.known.label);
+            self.segments.retain(|segment| segment.known.label != label);
+            self.segments.push(LessonSegment { known, text: NEW.into(), is_written: false });
+            self.segments.sort_by_key(|segment| segment.known.label);
             self.cast.ask(role, &Deed::Know(known))?;
             self.cast.answer(role, &self.shutdown)?;
             self.cast.ask(role, deed)?;
@@ -150,7 +150,7 @@ impl Stage {
 
     /// Runs a command of shmadm to its end, and shows it with what it prints.
     fn run(&mut self, words: &[&str]) -> Result<()> {
-        let key = self.segments.first().map_or(Key::PRIVATE, |prop| Key::from_raw(prop.known.key)).to_string();
+        let key = self.segments.first().map_or(Key::PRIVATE, |segment| Key::from_raw(segment.known.key)).to_string();
         let words: Vec<_> = words.iter().map(|word| if *word == "KEY" { &*key } else { word }).collect();
         let cannot = |error: &std::io::Error| Error::io("run shmadm", error);
         let program = std::env::current_exe().map_err(|error| cannot(&error))?;
@@ -169,7 +169,7 @@ impl Stage {
     /// Tells every process about every segment, so that each can remove what is left.
     pub(super) fn tell_all(&mut self) -> Result<(), Stop> {
         let roles: Vec<_> = self.cast.sources().into_iter().map(|(role, _)| role).collect();
-        let segments: Vec<_> = self.segments.iter().map(|prop| prop.known).collect();
+        let segments: Vec<_> = self.segments.iter().map(|segment| segment.known).collect();
         for role in roles {
             for known in &segments {
                 self.silently(role, &Deed::Know(*known))?;
@@ -178,8 +178,8 @@ impl Stage {
         Ok(())
     }
 
-    pub(super) fn prop_mut(&mut self, label: Label) -> Option<&mut Prop> {
-        self.segments.iter_mut().find(|prop| prop.known.label == label)
+    pub(super) fn segment_mut(&mut self, label: Label) -> Option<&mut LessonSegment> {
+        self.segments.iter_mut().find(|segment| segment.known.label == label)
     }
 
     pub(super) fn pid(&self, role: Role) -> i32 {

@@ -19,7 +19,7 @@ fn script() -> Script {
         steps: vec![
             step(
                 "A creates a segment, and A and B attach it",
-                "Both have the segment attached: NATTCH is 2.",
+                "Both have the segment attached: NATTCH, the number of attachments, is 2.",
                 [A.creates(S, 0o600), A.attaches(S, ReadWrite), B.finds(S), B.attaches(S, ReadWrite)],
             ),
             step(

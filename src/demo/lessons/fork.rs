@@ -20,7 +20,7 @@ fn script() -> Script {
         steps: vec![
             step(
                 "A creates a segment and attaches it",
-                "The segment is in the address space of A now. NATTCH is 1.",
+                "The segment is in the address space of A now. NATTCH, the number of attachments, is 1.",
                 [A.creates(S, 0o600), A.attaches(S, ReadWrite), A.writes(S, "from the parent")],
             ),
             step(

@@ -34,7 +34,7 @@ fn script() -> Script {
             ),
             step(
                 "A removes both",
-                "The second one is gone with its last detach. B still has the first one.",
+                "The second one is gone with its last detach. B still has the first one, which is marked for destruction (dest).",
                 [A.removes(S), A.removes(T), A.detaches(T), A.detaches(S)],
             ),
             step("B detaches the first one", "Now it is gone, too.", [B.detaches(S)]),

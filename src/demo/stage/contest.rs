@@ -26,7 +26,7 @@ impl Stage {
                     self.note(role, format!("      for (i = 0; i < {count}; i++) {{ {lock}*n = *n + 1;{unlock} }}"));
                 }
                 self.note(roles[0], format!("in C: printf(\"%ld\", *n) prints: {found}"));
-                self.is_written(label);
+                self.mark_written(label);
                 self.race = Some(Race { count, found, tries, events });
                 return Ok(());
             }

@@ -1,6 +1,6 @@
 //! Looking at processes and segments, which is not a part of a lesson: rows, contents, and calls as they are shown.
 
-use super::{Prop, Stage};
+use super::{LessonSegment, Stage};
 use crate::demo::Stop;
 use crate::demo::cast::Cast;
 use crate::demo::deed::{Deed, Label, Outcome, Role};
@@ -17,9 +17,11 @@ impl Stage {
         let mut rows = Vec::new();
         for row in lookup::rows()? {
             let row = row?;
-            let ours = |prop: &&Prop| (prop.known.id, prop.known.creator) == (Some(row.id.as_raw()), row.cpid);
-            if let Some(prop) = self.segments.iter().find(ours) {
-                rows.push((prop.known.label, row, prop.text.clone()));
+            let ours = |segment: &&LessonSegment| {
+                (segment.known.id, segment.known.creator) == (Some(row.id.as_raw()), row.cpid)
+            };
+            if let Some(segment) = self.segments.iter().find(ours) {
+                rows.push((segment.known.label, row, segment.text.clone()));
             }
         }
         rows.sort_by_key(|(label, ..)| *label);
@@ -29,14 +31,14 @@ impl Stage {
     /// Lets an attached process read each segment that has been written to.
     pub(super) fn read_contents(&mut self) -> Result<(), Stop> {
         let is_number = self.contents == Contents::Number;
-        for label in self.segments.iter().map(|prop| prop.known.label).collect::<Vec<_>>() {
+        for label in self.segments.iter().map(|segment| segment.known.label).collect::<Vec<_>>() {
             let reader = self.attached.iter().find(|attached| attached.label == label).map(|attached| attached.role);
-            let is_written = self.prop_mut(label).is_some_and(|prop| prop.is_written);
+            let is_written = self.segment_mut(label).is_some_and(|segment| segment.is_written);
             if let Some(role) = reader.filter(|_| is_written)
                 && let Outcome::Text(text) = self.silently(role, &Deed::Read { label, is_number })?
-                && let Some(prop) = self.prop_mut(label)
+                && let Some(segment) = self.segment_mut(label)
             {
-                prop.text = text;
+                segment.text = text;
             }
         }
         Ok(())

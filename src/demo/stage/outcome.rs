@@ -15,8 +15,8 @@ impl Stage {
         match (deed, outcome) {
             (Deed::Create { label, .. }, Outcome::Id(id)) => {
                 let creator = self.pid(role);
-                if let Some(prop) = self.prop_mut(*label) {
-                    (prop.known.id, prop.known.creator) = (Some(id), creator);
+                if let Some(segment) = self.segment_mut(*label) {
+                    (segment.known.id, segment.known.creator) = (Some(id), creator);
                 }
                 self.tell_all()?;
             }
@@ -47,13 +47,13 @@ impl Stage {
             (Deed::Write { label, text }, _) => {
                 let address = self.address(role, *label);
                 self.note(role, format!("in C: strcpy({address:#x}, \"{text}\")"));
-                self.is_written(*label);
+                self.mark_written(*label);
             }
             (Deed::Store { .. }, _) => self.note_before(role, deed),
             (Deed::Clear { label }, _) => {
                 let address = self.address(role, *label);
                 self.note(role, format!("in C: memset({address:#x}, 0, 32)"));
-                self.is_written(*label);
+                self.mark_written(*label);
             }
             (Deed::Become { uid }, _) => self.note(role, format!("in C: setresuid({uid}, {uid}, {uid})")),
             (Deed::DropPrivileges, _) => self.note(role, "gives up the privileges of root, if it has them"),
@@ -64,7 +64,7 @@ impl Stage {
 
     /// Checks that a key has still led to our segment.
     pub(super) fn is_ours(&self, role: Role, label: Label, id: i32) -> Result<()> {
-        let Some(known) = self.segments.iter().map(|prop| prop.known).find(|known| known.label == label) else {
+        let Some(known) = self.segments.iter().map(|segment| segment.known).find(|known| known.label == label) else {
             return Ok(());
         };
         match known.id {
@@ -83,7 +83,7 @@ impl Stage {
             Deed::Store { label, byte } => {
                 let address = self.address(role, *label);
                 self.note(role, format!("in C: *(char *) {address:#x} = '{}'", char::from(*byte)));
-                self.is_written(*label);
+                self.mark_written(*label);
             }
             _ => self.note(role, "in C: exit(0)"),
         }
@@ -91,10 +91,14 @@ impl Stage {
 
     /// Returns whether a deed ends the process: a store does on a read-only attachment.
     pub(super) fn ends_the_process(&self, role: Role, deed: &Deed) -> bool {
-        let Deed::Store { label, .. } = deed else { return true };
-        self.attached
-            .iter()
-            .any(|attached| (attached.role, attached.label, attached.access) == (role, *label, Access::Read))
+        match deed {
+            Deed::Exit => true,
+            Deed::Store { label, .. } => self
+                .attached
+                .iter()
+                .any(|attached| (attached.role, attached.label, attached.access) == (role, *label, Access::Read)),
+            _ => false,
+        }
     }
 
     pub(super) fn has_ended(&mut self, role: Role, calls: Vec<(String, bool)>) {
@@ -109,9 +113,9 @@ impl Stage {
         self.shown.push((Some(role), line.to_string()));
     }
 
-    pub(super) fn is_written(&mut self, label: Label) {
-        if let Some(prop) = self.prop_mut(label) {
-            prop.is_written = true;
+    pub(super) fn mark_written(&mut self, label: Label) {
+        if let Some(segment) = self.segment_mut(label) {
+            segment.is_written = true;
         }
     }
 
