@@ -125,6 +125,8 @@ impl Restore {
                         segment.mode(),
                         saved.id()
                     ))?;
+                    // A signal can end the program during the next one, and this one stays.
+                    context.output.flush()?;
                 }
             }
             Ok(None) if is_printed => context.output.line(format_args!(
