@@ -1,9 +1,11 @@
 //! IPC namespaces (ipc_namespaces(7)): creating one, entering one, and finding all of them.
 
 mod all;
+mod identity;
 mod inside;
 mod keeper;
 mod named;
+mod opened;
 mod owners;
 
 use std::fmt;
@@ -16,8 +18,10 @@ use nix::unistd::{getegid, geteuid};
 use crate::linux::{cause, forget_maps};
 
 pub(crate) use all::{LiveNamespace, Survey, survey};
+pub(crate) use identity::Identity;
 pub(crate) use keeper::Keeper;
-pub(crate) use named::{Identity, Namespace, NamespaceRef, enter};
+pub(crate) use named::{NamespaceRef, enter};
+pub(crate) use opened::Namespace;
 
 /// The failure to create a namespace.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use super::{Cause, Occurrence, OccurrenceKind};
 use crate::error::Result;
 use crate::segments::attachments;
 use crate::segments::lookup::rows;
-use crate::system::namespace::{Identity, Namespace, NamespaceRef, survey};
+use crate::system::namespace::{Identity, Namespace, survey};
 use crate::system::tracepoints::{Tracepoints, now};
 use crate::sysv::Segment;
 
@@ -64,7 +64,7 @@ impl Watcher {
     pub(crate) fn open(scope: Scope, wants_failures: bool) -> io::Result<Watcher> {
         let all_namespaces = scope == Scope::All;
         let identity = Identity::ours()?;
-        let home = all_namespaces.then(|| Namespace::open(&NamespaceRef::Path("/proc/thread-self/ns/ipc".into())));
+        let home = all_namespaces.then(Namespace::of_this_thread);
         Ok(Watcher {
             tracepoints: Tracepoints::open()?,
             witness: Witness::new(home.transpose()?),

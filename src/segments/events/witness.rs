@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::Program;
 use super::call::int;
 use super::tasks::User;
-use crate::system::namespace::{Namespace, NamespaceRef};
+use crate::system::namespace::Namespace;
 use crate::system::tracepoints::{Action, Call, Record};
 use crate::sysv::{self, Segment};
 use crate::values::ShmId;
@@ -137,7 +137,7 @@ impl Witness {
     fn inspect(&self, tid: i32, id: ShmId) -> Option<Sight> {
         let Some(home) = &self.home else { return Some(inspect(id)) };
         // The descriptor is closed at once: it would keep the namespace and its segments alive.
-        let theirs = Namespace::open(&NamespaceRef::Process(tid)).ok()?;
+        let theirs = Namespace::of_process(tid).ok()?;
         if theirs.identity == home.identity {
             return Some(inspect(id));
         }

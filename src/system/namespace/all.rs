@@ -9,8 +9,9 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
+use super::identity::Identity;
 use super::keeper::{Descriptors, Keeper, Mounts};
-use super::named::{Identity, Namespace};
+use super::opened::Namespace;
 use crate::system::cgroup::unit_of;
 use crate::system::patience::{ask_all, note_missed};
 use crate::system::process::{is_kernel_thread, status_line};

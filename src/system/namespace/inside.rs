@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::all::LiveNamespace;
-use super::named::Namespace;
+use super::opened::Namespace;
 use super::owners::Owners;
 use crate::linux::written_by_child;
 use crate::system::process::proc_is_ours;

@@ -15,7 +15,8 @@ use memchr::memmem;
 use nix::unistd::Pid;
 use rustix::fs::makedev;
 
-use super::named::{Identity, Namespace};
+use super::identity::Identity;
+use super::opened::Namespace;
 use crate::linux::compare_files;
 use crate::system::foreign_file::{CachedStatus, find_by_link, find_in_root_of};
 use crate::system::patience::ask;
