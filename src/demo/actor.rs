@@ -11,10 +11,10 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::unistd::{dup2_stdin, dup2_stdout};
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
-use super::cast::ACTOR;
+use super::cast::{ACTOR, end_of_child};
 use super::deed::{Deed, Known, Label, Outcome, Reply};
 use super::race;
 use super::user::become_user;
@@ -127,6 +127,10 @@ impl Actor {
                 sysv::remove(id).map_err(|error| Error::call(format_args!("remove {name}"), error))?;
             }
             Deed::Fork { .. } => return self.fork().map(Outcome::Child),
+            Deed::Wait { pid } => {
+                let ended = Pid::from_raw(pid).and_then(end_of_child);
+                return ended.map(Outcome::Text).ok_or_else(|| Error::failed(format!("has no child {pid}")));
+            }
             Deed::Execute => return Err(execute()),
             Deed::Become { uid } => {
                 become_user(uid).map_err(|errno| Error::io(format_args!("become user {uid}"), &errno.into()))?;

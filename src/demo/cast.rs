@@ -134,10 +134,29 @@ impl Cast {
                 calls.push((text, is_look));
             }
         }
+        let ended = self.how_it_ended(role, shutdown)?;
         if let Some(actor) = self.actors.iter_mut().find(|actor| actor.role == role) {
-            actor.ended = Some(actor.status());
+            actor.ended = Some(ended);
         }
         Ok(calls)
+    }
+
+    /// Waits until a process is a zombie: its connection closes a moment before that. Its parent must do so.
+    fn how_it_ended(&mut self, role: Role, shutdown: &ShutdownSignals) -> Result<String, Stop> {
+        let Some(actor) = self.find(role) else { return Err(Self::has_ended(role).into()) };
+        let living = |parent: &Role| self.find(*parent).is_some_and(|parent| parent.ended.is_none());
+        let ended = match actor.parent.filter(living) {
+            None => end_of_child(actor.pid),
+            Some(parent) => {
+                let deed = Deed::Wait { pid: actor.pid() };
+                self.ask(parent, &deed)?;
+                match self.answer(parent, shutdown)?.result {
+                    Ok(Outcome::Text(ended)) => Some(ended),
+                    _ => None,
+                }
+            }
+        };
+        Ok(ended.unwrap_or_else(|| "ended".into()))
     }
 
     /// Sends SIGKILL.
@@ -191,7 +210,7 @@ impl Drop for Cast {
             (actor.channel, actor.spare) = (None, None);
         }
         // While a process has a segment attached, a removed segment still exists.
-        self.actors.iter().for_each(|actor| drop(actor.status()));
+        self.actors.iter().for_each(|actor| drop(end_of_child(actor.pid)));
         self.sweep();
         for actor in &self.actors {
             // A parent comes before its child, which becomes our child when its parent is gone.
@@ -230,21 +249,19 @@ impl Actor {
         let pid = Pid::from_child(&child);
         Ok(Actor { role, pid, ended: None, parent: None, channel: Some(BufReader::new(channel)), spare: Some(spare) })
     }
+}
 
-    /// Waits for the end of the process, which stays a zombie, and returns how it ended.
-    fn status(&self) -> String {
-        let status = uninterrupted(|| waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT));
-        // A child of another process is unknown here: only a connection that has closed tells that it has ended.
-        let Ok(Some(status)) = status else { return "ended".into() };
-        match (status.exit_status(), status.terminating_signal()) {
-            (_, Some(signal)) => {
-                let name = Signal::try_from(signal).map_or_else(|_| signal.to_string(), |known| known.to_string());
-                format!("killed by {name}")
-            }
-            (Some(0), _) => "exited".into(),
-            (status, _) => format!("exited ({})", status.unwrap_or_default()),
+/// Waits for the end of a child, which stays a zombie, and returns how it ended; `None` if it is no child of this process.
+pub(super) fn end_of_child(pid: Pid) -> Option<String> {
+    let status = uninterrupted(|| waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)).ok()??;
+    Some(match (status.exit_status(), status.terminating_signal()) {
+        (_, Some(signal)) => {
+            let name = Signal::try_from(signal).map_or_else(|_| signal.to_string(), |known| known.to_string());
+            format!("killed by {name}")
         }
-    }
+        (Some(0), _) => "exited".into(),
+        (status, _) => format!("exited ({})", status.unwrap_or_default()),
+    })
 }
 
 /// Reads the next line; `None` at the end of the connection. A process writes only whole lines.

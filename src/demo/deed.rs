@@ -69,6 +69,8 @@ pub(super) enum Deed {
     Remove { label: Label },
     /// fork(2). The child takes the connection that its parent has kept for it.
     Fork { child: Role },
+    /// Wait for the end of a child, and say how it ended. This is not a part of a lesson.
+    Wait { pid: i32 },
     /// execve(2) of this program.
     Execute,
     /// setresuid(2) and setresgid(2).

@@ -1,4 +1,4 @@
-//! The lessons: one file each, and one row here.
+//! The lessons: one file each, with a `mod` line and a row here.
 
 mod crash;
 mod fork;
@@ -13,7 +13,7 @@ mod resize;
 use super::lesson::Lesson;
 
 /// The lessons, in the order of `--list`. The first one is the default.
-pub(crate) const LESSONS: [&Lesson; 9] = [
+pub(crate) const LESSONS: &[&Lesson] = &[
     &lifecycle::LESSON,
     &fork::LESSON,
     &crash::LESSON,

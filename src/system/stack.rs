@@ -1,7 +1,7 @@
 //! The stack of a thread that waits in a system call: which function of which file made the call.
 //!
 //! The stack is walked while the thread waits, using the unwind tables (`.eh_frame`) of the mapped files. That takes
-//! microseconds. Names, source files and lines take longer, so [`describe`] looks them up afterwards.
+//! microseconds. Names, source files and lines take longer, so [`describe()`] looks them up afterwards.
 
 mod code;
 mod describe;

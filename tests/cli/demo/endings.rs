@@ -139,9 +139,10 @@ fn a_process_that_is_killed_is_a_failure_that_leaves_nothing() {
                 kill(*process, Signal::SIGKILL).expect("the process");
                 // The pause ends by itself: what it shows is not true any more.
                 let mut show = show;
-                let status = show.running.0.wait().expect("its end");
+                let has_ended = || show.running.0.try_wait().expect("its state").is_some();
+                wait_until(&format!("it ends, as {letter} was killed: {what}"), has_ended);
                 let ended = show.end();
-                assert_eq!(status.code(), Some(1), "{what}");
+                assert_eq!(ended.code, Some(1), "{what}");
                 let error = format!("shmadm: cannot continue: process {letter} has ended unexpectedly");
                 assert!(ended.err.contains(&error), "{what}: {ended:?}");
                 nothing_is_left(ns, processes, what);
