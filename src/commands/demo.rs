@@ -18,7 +18,7 @@ use crate::error::{Result, Status};
                                    `shmadm list` or `ipcs -m`\n  \
     shmadm demo crash | less")]
 pub(super) struct Demo {
-    /// The lesson
+    /// The lesson; `--list` names them
     #[arg(value_name = "LESSON", value_parser = lessons(), hide_possible_values = true)]
     #[arg(default_value = LESSONS[0].name)]
     lesson: String,

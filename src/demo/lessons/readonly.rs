@@ -35,7 +35,7 @@ fn script() -> Script {
             ),
             step(
                 "A reads the segment",
-                "Nothing has changed there. The mistake of B has cost only B.",
+                "Nothing has changed there. The mistake of B has hurt only B.",
                 [A.reads(S)],
             ),
             step(
