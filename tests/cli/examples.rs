@@ -202,6 +202,8 @@ fn check(ns: &Namespace, document: &str, examples: &[Example]) {
         let shown = shell.run(example).replace("shmadm?", "shmadm").replace("?  root", "  root");
         writeln!(seen, "$ {line}\n{}", shown.trim_end()).expect("memory");
     }
+    // A job in the background does not end with an interactive shell.
+    shell.run(&Example { command: "kill $(jobs -p) 2>/dev/null".into(), shown: String::new() });
     let varies = varies(VARIES);
     Assert::new().eq(varies.redact(&seen), varies.redact(&written));
 }
