@@ -168,7 +168,9 @@ fn each_event_has_its_actor() {
             summaries(&lines)[before..].iter().map(|(event, _, cause)| format!("{event} {cause}")).collect();
         assert_eq!(words, ["changed shmctl", "marked shmctl", "detached exit", "removed exit"]);
         assert_eq!((&changed["before"]["uid"], &changed["segment"]["uid"]), (&json!(0), &json!(1234)));
-        assert_eq!((&changed["segment"]["mode"], &changed["actor"]["uid"]), (&json!("0600"), &json!(0)));
+        assert_eq!(changed["segment"]["mode"], "0600");
+        // It can have ended before it is inspected.
+        assert!([json!(0), Value::Null].contains(&changed["actor"]["uid"]), "{changed}");
         assert!(changed["actor"]["command"].as_str().is_some_and(|command| command.contains("shmadm")), "{changed}");
         assert_eq!(marked["actor"]["uid"], 1234);
         assert!(marked["actor"]["command"].as_str().is_some_and(|command| command.starts_with("perl -e")), "{marked}");
@@ -193,7 +195,9 @@ fn lines_of_the_kernels_events() {
         let mut remover = Talker::start(ns.program("perl").args(["-e", script]));
         assert_eq!(remover.line(), "removed");
         let lines = watch.wait_for(6);
-        let rest: Vec<_> = lines.iter().map(|line| line.split_at(9).1).collect();
+        // A short program can have ended before its user is read.
+        let rest: Vec<_> =
+            lines.iter().map(|line| line.split_at(9).1.trim_end_matches(" of an unknown user")).collect();
         let segment = |owner: &str| format!("0x0000002a id:0       64K  {owner:<8} ");
         assert_eq!(rest[0], format!("created  {} mode 0604 by {pid} perl", segment("root")));
         assert_eq!(rest[1], format!("attached {} nattch 0 -> 1 by {pid} perl", segment("root")));
@@ -201,7 +205,7 @@ fn lines_of_the_kernels_events() {
         let failed = format!("failed   shmget(0x0000002a, 1, IPC_CREAT|IPC_EXCL|0600) = EEXIST by {pid} perl");
         assert_eq!(rest[3].trim_end_matches(" of root"), failed);
         let changed = format!("changed  {} owner root -> 1234 by ", segment("1234"));
-        assert!(rest[4].starts_with(&changed) && rest[4].ends_with(" shmadm of root"), "{rest:?}");
+        assert!(rest[4].starts_with(&changed) && rest[4].trim_end_matches(" of root").ends_with(" shmadm"), "{rest:?}");
         assert_eq!(rest[5], format!("removed  {} by {} perl of root", segment("1234"), remover.pid()));
     });
 }
