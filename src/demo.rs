@@ -5,10 +5,11 @@
 
 mod actor;
 mod cast;
-mod deed;
 mod lesson;
 mod lessons;
+mod name;
 mod race;
+mod request;
 mod screen;
 mod stage;
 mod user;

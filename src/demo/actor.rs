@@ -1,6 +1,6 @@
 //! A process of a lesson, from its own side: another shmadm, which does what it is asked.
 //!
-//! It reads one deed per line from its standard input, a socket, and answers there. Its standard output is the socket of
+//! It reads one request per line from its standard input, a socket, and answers there. Its standard output is the socket of
 //! a child that it may fork. When its input ends, the process that shows the lesson has ended. Then it removes the
 //! segments of the lesson that are left, and exits.
 
@@ -15,8 +15,9 @@ use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit, set_dumpable_beha
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 use super::cast::{ACTOR, end_of_child};
-use super::deed::{Deed, Known, Label, Outcome, Reply};
+use super::name::Label;
 use super::race;
+use super::request::{Known, Outcome, Reply, Request};
 use super::user::become_user;
 use crate::contents::attach;
 use crate::error::{Error, Kind, Result};
@@ -49,9 +50,9 @@ impl Actor {
         let mut line = String::new();
         // Standard input is not locked meanwhile: a child reads from it, too.
         while io::stdin().read_line(&mut line).map_err(|error| Error::io("read standard input", &error))? > 0 {
-            let deed = serde_json::from_str(&line)
+            let request = serde_json::from_str(&line)
                 .map_err(|_| Error::failed("cannot follow standard input; --actor is only for the demo"))?;
-            match self.act(deed) {
+            match self.act(request) {
                 Ok(outcome) => say(&Reply::Done(outcome)),
                 Err(error) => {
                     let errno = error.errno.map(|errno| errno as i32);
@@ -65,27 +66,27 @@ impl Actor {
         Ok(())
     }
 
-    fn act(&mut self, deed: Deed) -> Result<Outcome> {
-        match deed {
-            Deed::Know(known) => {
+    fn act(&mut self, request: Request) -> Result<Outcome> {
+        match request {
+            Request::Know(known) => {
                 self.known.retain(|other| other.label != known.label);
                 self.known.push(known);
             }
-            Deed::Create { label, size, mode, .. } => {
+            Request::Create { label, size, mode, .. } => {
                 let key = Key::from_raw(self.known(label)?.key);
                 let new = NewSegment { key, size, mode: Mode::from_raw(mode), huge: None, no_reserve: false };
                 let id = sysv::create(&new).map_err(|error| create::cannot_create(key, size, false, error))?.as_raw();
                 let creator = std::process::id().cast_signed();
-                self.act(Deed::Know(Known { label, key: key.as_raw(), id: Some(id), creator }))?;
+                self.act(Request::Know(Known { label, key: key.as_raw(), id: Some(id), creator }))?;
                 return Ok(Outcome::Id(id));
             }
-            Deed::Get { label, size, mode, creates } => {
+            Request::Get { label, size, mode, creates } => {
                 let key = Key::from_raw(self.known(label)?.key);
                 let found = sysv::get(key, size, Mode::from_raw(mode), creates);
                 let found = found.map_err(|error| Error::call(format_args!("find segment {key}"), error))?;
                 return Ok(Outcome::Id(found.as_raw()));
             }
-            Deed::Attach { label, is_read_only } => {
+            Request::Attach { label, is_read_only } => {
                 let (id, name) = self.existing(label, "attach")?;
                 let access = if is_read_only { Access::Read } else { Access::ReadWrite };
                 let attached = attach::attach(id, &name, "attach", access, Placement::default())?;
@@ -93,54 +94,54 @@ impl Actor {
                 self.attachments.push((label, attached));
                 return Ok(Outcome::Address(address));
             }
-            Deed::Detach { label } => self.attachments.retain(|(other, _)| *other != label),
-            Deed::Write { label, text } => {
+            Request::Detach { label } => self.attachments.retain(|(other, _)| *other != label),
+            Request::Write { label, text } => {
                 let contents = self.attached(label)?.contents(Access::ReadWrite);
                 let cannot = |error: &io::Error| attach::page_error("write to the segment", error);
                 contents.write_at(format!("{text}\0").as_bytes(), 0).map_err(|error| cannot(&error))?;
             }
-            Deed::Read { label, is_number: true } => {
+            Request::Read { label, is_number: true } => {
                 return Ok(Outcome::Text(race::number(self.attached(label)?).to_string()));
             }
-            Deed::Read { label, is_number: false } => return text(self.attached(label)?).map(Outcome::Text),
-            Deed::Store { label, byte } => {
+            Request::Read { label, is_number: false } => return text(self.attached(label)?).map(Outcome::Text),
+            Request::Store { label, byte } => {
                 let attached = self.attached(label)?;
                 leave_no_core_file();
                 attached.store_byte(0, byte);
             }
-            Deed::Clear { label } => race::clear(self.attached(label)?),
-            Deed::Add { label, count, is_locked } => {
+            Request::Clear { label } => race::clear(self.attached(label)?),
+            Request::Add { label, count, is_locked } => {
                 return race::add(self.attached(label)?, count, is_locked).map(Outcome::Updates);
             }
-            Deed::SetMode { label, mode } => {
+            Request::SetMode { label, mode } => {
                 let (id, name) = self.existing(label, "change")?;
                 let cannot = |error| Error::call(format_args!("change {name}"), error);
                 let now = lookup::current(id).map_err(cannot)?.ok_or_else(|| gone("change", &name))?;
                 sysv::set(id, now.uid, now.gid, Mode::from_raw(mode)).map_err(cannot)?;
             }
-            Deed::Stat { label } => {
+            Request::Stat { label } => {
                 let id = self.id(label)?;
                 sysv::stat(id).map_err(|error| Error::call(format_args!("inspect segment id:{id}"), error))?;
             }
-            Deed::Remove { label } => {
+            Request::Remove { label } => {
                 let (id, name) = self.existing(label, "remove")?;
                 sysv::remove(id).map_err(|error| Error::call(format_args!("remove {name}"), error))?;
             }
-            Deed::Fork { .. } => return self.fork().map(Outcome::Child),
-            Deed::Wait { pid } => {
+            Request::Fork { .. } => return self.fork().map(Outcome::Child),
+            Request::Wait { pid } => {
                 let ended = Pid::from_raw(pid).and_then(end_of_child);
                 return ended.map(Outcome::Text).ok_or_else(|| Error::failed(format!("has no child {pid}")));
             }
-            Deed::Execute => return Err(execute()),
-            Deed::Become { uid } => {
+            Request::Execute => return Err(execute()),
+            Request::Become { uid } => {
                 become_user(uid).map_err(|errno| Error::io(format_args!("become user {uid}"), &errno.into()))?;
             }
-            Deed::DropPrivileges => {
+            Request::DropPrivileges => {
                 let none = CapabilitySet::empty();
                 let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
                 set_capabilities(None, sets).map_err(|errno| Error::io("give up privileges", &errno.into()))?;
             }
-            Deed::Exit => std::process::exit(0),
+            Request::Exit => std::process::exit(0),
         }
         Ok(Outcome::Nothing)
     }

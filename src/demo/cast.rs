@@ -16,7 +16,8 @@ use rustix::process::{Pid, Signal as RawSignal, WaitId, WaitIdOptions, WaitOptio
 use rustix::process::{getpid, kill_process, set_child_subreaper, waitid, waitpid};
 
 use super::Stop;
-use super::deed::{Deed, Outcome, Reply, Role};
+use super::name::Role;
+use super::request::{Outcome, Reply, Request};
 use crate::error::{Error, Result};
 use crate::linux::{restore_default, uninterrupted};
 use crate::segments::lookup;
@@ -49,14 +50,14 @@ pub(super) struct Actor {
     spare: Option<UnixStream>,
 }
 
-/// The calls that a process made for a deed, each with whether it only looked, and what came of it.
+/// The calls that a process made for a request, each with whether it only looked, and what came of it.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub calls: Vec<(String, bool)>,
     pub result: Result<Outcome, Refusal>,
 }
 
-/// Why a deed failed.
+/// Why a request failed.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub errno: Option<i32>,
@@ -102,8 +103,8 @@ impl Cast {
     }
 
     /// Asks a process to do something. [`Cast::answer`] returns the answer.
-    pub(super) fn ask(&mut self, role: Role, deed: &Deed) -> Result<(), Stop> {
-        let line = serde_json::to_string(deed).map_err(|error| Error::failed(error.to_string()))?;
+    pub(super) fn ask(&mut self, role: Role, request: &Request) -> Result<(), Stop> {
+        let line = serde_json::to_string(request).map_err(|error| Error::failed(error.to_string()))?;
         let channel = self.channel(role)?.get_mut();
         // One write: if the process has gone, this fails with EPIPE.
         channel.write_all(format!("{line}\n").as_bytes()).map_err(|_| Self::has_ended(role).into())
@@ -148,8 +149,8 @@ impl Cast {
         let ended = match actor.parent.filter(living) {
             None => end_of_child(actor.pid),
             Some(parent) => {
-                let deed = Deed::Wait { pid: actor.pid() };
-                self.ask(parent, &deed)?;
+                let request = Request::Wait { pid: actor.pid() };
+                self.ask(parent, &request)?;
                 match self.answer(parent, shutdown)?.result {
                     Ok(Outcome::Text(ended)) => Some(ended),
                     _ => None,
@@ -178,7 +179,7 @@ impl Cast {
         Error::failed(format!("cannot continue: process {role} has ended unexpectedly; run the demo again"))
     }
 
-    /// Returns the error for a deed that failed.
+    /// Returns the error for a request that failed.
     pub(super) fn cannot(role: Role, refusal: &Refusal) -> Error {
         Error::failed(format!("cannot continue: process {role} {}", refusal.message))
     }

@@ -5,7 +5,8 @@
 
 use crate::sysv::{Access, Errno};
 
-use super::deed::{Deed, Label, Role};
+use super::name::{Label, Role};
+use super::request::Request;
 
 /// The size of the segments in bytes: small, and the same in every call that is shown.
 pub(super) const PAGE: u64 = 4096;
@@ -86,7 +87,7 @@ pub(super) enum Expected {
 #[derive(Debug)]
 pub(super) enum What {
     /// A process does this. It is started if the lesson has not seen it before.
-    Does(Role, Deed),
+    Does(Role, Request),
     /// Two processes add to the number in the segment at the same time.
     Race { roles: [Role; 2], label: Label, count: u32, is_locked: bool },
     /// A process is killed with SIGKILL.
@@ -134,8 +135,8 @@ pub(super) fn run(words: &'static [&'static str]) -> Act {
 }
 
 impl Role {
-    fn does(self, deed: Deed) -> Act {
-        Act::new(What::Does(self, deed))
+    fn does(self, request: Request) -> Act {
+        Act::new(What::Does(self, request))
     }
 
     pub(super) fn creates(self, label: Label, mode: u16) -> Act {
@@ -143,12 +144,12 @@ impl Role {
     }
 
     pub(super) fn creates_of_size(self, label: Label, size: u64, mode: u16) -> Act {
-        self.does(Deed::Create { label, size, mode, is_private: false })
+        self.does(Request::Create { label, size, mode, is_private: false })
     }
 
     /// Creates a segment with `IPC_PRIVATE` instead of a key.
     pub(super) fn creates_private(self, label: Label, mode: u16) -> Act {
-        self.does(Deed::Create { label, size: PAGE, mode, is_private: true })
+        self.does(Request::Create { label, size: PAGE, mode, is_private: true })
     }
 
     /// Finds the segment by its key.
@@ -158,68 +159,68 @@ impl Role {
 
     /// Calls shmget(2) with a size and with permissions.
     pub(super) fn asks_for(self, label: Label, size: u64, mode: u16) -> Act {
-        self.does(Deed::Get { label, size, mode, creates: false })
+        self.does(Request::Get { label, size, mode, creates: false })
     }
 
     /// The same with `IPC_CREAT`, as most programs do.
     pub(super) fn asks_or_creates(self, label: Label, size: u64, mode: u16) -> Act {
-        self.does(Deed::Get { label, size, mode, creates: true })
+        self.does(Request::Get { label, size, mode, creates: true })
     }
 
     pub(super) fn attaches(self, label: Label, access: Access) -> Act {
-        self.does(Deed::Attach { label, is_read_only: access == Access::Read })
+        self.does(Request::Attach { label, is_read_only: access == Access::Read })
     }
 
     pub(super) fn detaches(self, label: Label) -> Act {
-        self.does(Deed::Detach { label })
+        self.does(Request::Detach { label })
     }
 
     pub(super) fn writes(self, label: Label, text: &str) -> Act {
-        self.does(Deed::Write { label, text: text.into() })
+        self.does(Request::Write { label, text: text.into() })
     }
 
     pub(super) fn reads(self, label: Label) -> Act {
-        self.does(Deed::Read { label, is_number: false })
+        self.does(Request::Read { label, is_number: false })
     }
 
     pub(super) fn stores(self, label: Label, byte: u8) -> Act {
-        self.does(Deed::Store { label, byte })
+        self.does(Request::Store { label, byte })
     }
 
     pub(super) fn clears(self, label: Label) -> Act {
-        self.does(Deed::Clear { label })
+        self.does(Request::Clear { label })
     }
 
     pub(super) fn sets_mode(self, label: Label, mode: u16) -> Act {
-        self.does(Deed::SetMode { label, mode })
+        self.does(Request::SetMode { label, mode })
     }
 
     pub(super) fn inspects(self, label: Label) -> Act {
-        self.does(Deed::Stat { label })
+        self.does(Request::Stat { label })
     }
 
     pub(super) fn removes(self, label: Label) -> Act {
-        self.does(Deed::Remove { label })
+        self.does(Request::Remove { label })
     }
 
     pub(super) fn forks(self, child: Role) -> Act {
-        self.does(Deed::Fork { child })
+        self.does(Request::Fork { child })
     }
 
     pub(super) fn executes(self) -> Act {
-        self.does(Deed::Execute)
+        self.does(Request::Execute)
     }
 
     pub(super) fn becomes(self, uid: u32) -> Act {
-        self.does(Deed::Become { uid })
+        self.does(Request::Become { uid })
     }
 
     pub(super) fn drops_privileges(self) -> Act {
-        self.does(Deed::DropPrivileges)
+        self.does(Request::DropPrivileges)
     }
 
     pub(super) fn exits(self) -> Act {
-        self.does(Deed::Exit)
+        self.does(Request::Exit)
     }
 
     pub(super) fn is_killed(self) -> Act {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::deed::Role;
+use super::name::Role;
 use crate::error::{Error, Result};
 use crate::sysv::Attachment;
 

@@ -8,8 +8,8 @@ use anstyle::{AnsiColor, Style};
 
 use super::Stop;
 use super::cast::{Actor, Cast};
-use super::deed::{Label, Role};
 use super::lesson::{Step, View};
+use super::name::{Label, Role};
 use super::race::Event;
 use super::stage::{Race, Stage};
 use crate::error::{Error, Result};

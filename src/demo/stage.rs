@@ -10,9 +10,10 @@ use nix::errno::Errno;
 
 use super::Stop;
 use super::cast::{Actor, Cast};
-use super::deed::{Deed, Known, Label, Role};
 use super::lesson::{Act, Contents, Expected, What};
+use super::name::{Label, Role};
 use super::race::Event;
+use super::request::{Known, Request};
 use crate::error::{Error, Result};
 use crate::output::escaped_lines;
 use crate::system::signals::ShutdownSignals;
@@ -78,7 +79,7 @@ impl Stage {
     /// A signal; what the act did not do as it must.
     pub(super) fn play(&mut self, act: &Act) -> Result<(), Stop> {
         match &act.what {
-            What::Does(role, deed) => self.does(*role, deed, act.expected),
+            What::Does(role, request) => self.does(*role, request, act.expected),
             What::Race { roles, label, count, is_locked } => self.race(*roles, *label, *count, *is_locked),
             What::Kill(role) => {
                 self.cast.kill(*role)?;
@@ -90,17 +91,17 @@ impl Stage {
         }
     }
 
-    fn does(&mut self, role: Role, deed: &Deed, expected: Expected) -> Result<(), Stop> {
+    fn does(&mut self, role: Role, request: &Request, expected: Expected) -> Result<(), Stop> {
         if self.cast.find(role).is_none() {
             self.cast.start(role, &self.shutdown)?;
             self.tell_all()?;
         }
-        if let Deed::Create { label, is_private, .. } = *deed {
-            return self.creates(role, label, is_private, deed);
+        if let Request::Create { label, is_private, .. } = *request {
+            return self.creates(role, label, is_private, request);
         }
-        self.cast.ask(role, deed)?;
-        if self.ends_the_process(role, deed) {
-            self.note_before(role, deed);
+        self.cast.ask(role, request)?;
+        if self.ends_the_process(role, request) {
+            self.note_before(role, request);
             let calls = self.cast.end(role, &self.shutdown)?;
             self.has_ended(role, calls);
             return Ok(());
@@ -108,7 +109,7 @@ impl Stage {
         let answer = self.cast.answer(role, &self.shutdown)?;
         self.show_calls(role, answer.calls);
         match (answer.result, expected) {
-            (Ok(outcome), Expected::Success) => self.done(role, deed, outcome),
+            (Ok(outcome), Expected::Success) => self.done(role, request, outcome),
             // What it found is not the lesson's.
             (Ok(_), Expected::Either(_)) => Ok(()),
             (Ok(_), Expected::Failure(errno)) => Err(Error::failed(format!(
@@ -126,21 +127,21 @@ impl Stage {
     }
 
     /// Creates a segment, with an unused key or without a key.
-    fn creates(&mut self, role: Role, label: Label, is_private: bool, deed: &Deed) -> Result<(), Stop> {
+    fn creates(&mut self, role: Role, label: Label, is_private: bool, request: &Request) -> Result<(), Stop> {
         loop {
             let key = if is_private { 0 } else { fastrand::i32(1..) };
             let known = Known { label, key, id: None, creator: 0 };
             self.segments.retain(|segment| segment.known.label != label);
             self.segments.push(LessonSegment { known, text: NEW.into(), is_written: false });
             self.segments.sort_by_key(|segment| segment.known.label);
-            self.cast.ask(role, &Deed::Know(known))?;
+            self.cast.ask(role, &Request::Know(known))?;
             self.cast.answer(role, &self.shutdown)?;
-            self.cast.ask(role, deed)?;
+            self.cast.ask(role, request)?;
             let answer = self.cast.answer(role, &self.shutdown)?;
             match answer.result {
                 Ok(outcome) => {
                     self.show_calls(role, answer.calls);
-                    return self.done(role, deed, outcome);
+                    return self.done(role, request, outcome);
                 }
                 Err(refusal) if refusal.errno == Some(Errno::EEXIST as i32) => {}
                 Err(refusal) => return Err(Cast::cannot(role, &refusal).into()),
@@ -172,7 +173,7 @@ impl Stage {
         let segments: Vec<_> = self.segments.iter().map(|segment| segment.known).collect();
         for role in roles {
             for known in &segments {
-                self.silently(role, &Deed::Know(*known))?;
+                self.silently(role, &Request::Know(*known))?;
             }
         }
         Ok(())

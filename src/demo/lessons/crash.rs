@@ -1,7 +1,7 @@
 //! A process that is killed: the kernel detaches its segments, and leaves them.
 
-use crate::demo::deed::{A, B, C, S};
 use crate::demo::lesson::{Contents, Lesson, Script, step};
+use crate::demo::name::{A, B, C, S};
 use crate::sysv::Access::{Read, ReadWrite};
 
 pub(super) const LESSON: Lesson = Lesson {

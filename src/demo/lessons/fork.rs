@@ -1,7 +1,7 @@
 //! What a child has attached: everything after fork(2), nothing after execve(2).
 
-use crate::demo::deed::{A, B, S};
 use crate::demo::lesson::{Contents, Lesson, Script, step};
+use crate::demo::name::{A, B, S};
 use crate::sysv::Access::ReadWrite;
 
 pub(super) const LESSON: Lesson = Lesson {

@@ -1,7 +1,7 @@
 //! A program that exits without removing its segment.
 
-use crate::demo::deed::{A, S};
 use crate::demo::lesson::{Contents, Lesson, Script, run, step};
+use crate::demo::name::{A, S};
 use crate::sysv::Access::ReadWrite;
 
 pub(super) const LESSON: Lesson = Lesson {

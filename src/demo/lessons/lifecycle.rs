@@ -1,7 +1,7 @@
 //! The life of a segment, for a reader who has never seen one.
 
-use crate::demo::deed::{A, B, S};
 use crate::demo::lesson::{Contents, Lesson, Script, Step, step};
+use crate::demo::name::{A, B, S};
 use crate::segments::rmid_forced::is_rmid_forced;
 use crate::sysv::Access::{Read, ReadWrite};
 use crate::sysv::Errno;

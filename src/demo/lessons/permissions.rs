@@ -1,7 +1,7 @@
 //! Who may attach a segment: EACCES, and what the mode has to do with it.
 
-use crate::demo::deed::{A, B, S};
 use crate::demo::lesson::{Contents, Lesson, PAGE, Script, Step, step};
+use crate::demo::name::{A, B, S};
 use crate::demo::user::can_become_user;
 use crate::sysv::Access::{Read, ReadWrite};
 use crate::sysv::Errno;

@@ -1,7 +1,7 @@
 //! `IPC_PRIVATE`: segments without a key.
 
-use crate::demo::deed::{A, B, S, T};
 use crate::demo::lesson::{Contents, Lesson, Script, step};
+use crate::demo::name::{A, B, S, T};
 use crate::sysv::Access::ReadWrite;
 
 pub(super) const LESSON: Lesson = Lesson {

@@ -1,7 +1,7 @@
 //! Two writers that lose each other's updates, and a lock that prevents it.
 
-use crate::demo::deed::{A, B, S};
 use crate::demo::lesson::{Contents, Lesson, Script, Step, View, race, step};
+use crate::demo::name::{A, B, S};
 use crate::sysv::Access::ReadWrite;
 
 /// How often each process adds 1.

@@ -1,7 +1,7 @@
 //! A write to a read-only attachment.
 
-use crate::demo::deed::{A, B, S};
 use crate::demo::lesson::{Contents, Lesson, Script, step};
+use crate::demo::name::{A, B, S};
 use crate::sysv::Access::{Read, ReadWrite};
 
 pub(super) const LESSON: Lesson = Lesson {

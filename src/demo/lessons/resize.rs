@@ -1,7 +1,7 @@
 //! A program asks for more than the segment has.
 
-use crate::demo::deed::{A, B, S};
 use crate::demo::lesson::{Contents, Lesson, PAGE, Script, step};
+use crate::demo::name::{A, B, S};
 use crate::sysv::Access::ReadWrite;
 use crate::sysv::Errno;
 

@@ -3,8 +3,9 @@
 use super::{Race, Stage};
 use crate::demo::Stop;
 use crate::demo::cast::Cast;
-use crate::demo::deed::{Deed, Label, Outcome, Role};
+use crate::demo::name::{Label, Role};
 use crate::demo::race::{Event, lost_update};
+use crate::demo::request::{Outcome, Request};
 use crate::error::Error;
 
 /// How many times longer each further race is, until an update is lost. On a machine with one processor, a short race
@@ -44,9 +45,9 @@ impl Stage {
         count: u32,
         is_locked: bool,
     ) -> Result<(u64, Option<[Event; 4]>), Stop> {
-        self.silently(roles[0], &Deed::Clear { label })?;
+        self.silently(roles[0], &Request::Clear { label })?;
         for role in roles {
-            self.cast.ask(role, &Deed::Add { label, count, is_locked })?;
+            self.cast.ask(role, &Request::Add { label, count, is_locked })?;
         }
         let mut updates = Vec::new();
         for role in roles {
@@ -58,7 +59,7 @@ impl Stage {
             }
         }
         let [first, second] = &updates[..] else { return Err(Cast::has_ended(roles[0]).into()) };
-        let found = match self.silently(roles[0], &Deed::Read { label, is_number: true })? {
+        let found = match self.silently(roles[0], &Request::Read { label, is_number: true })? {
             Outcome::Text(text) => text.parse().unwrap_or_default(),
             _ => 0,
         };

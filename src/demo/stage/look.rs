@@ -3,8 +3,9 @@
 use super::{LessonSegment, Stage};
 use crate::demo::Stop;
 use crate::demo::cast::Cast;
-use crate::demo::deed::{Deed, Label, Outcome, Role};
 use crate::demo::lesson::Contents;
+use crate::demo::name::{Label, Role};
+use crate::demo::request::{Outcome, Request};
 use crate::error::Result;
 use crate::output::note_raw;
 use crate::segments::lookup;
@@ -35,7 +36,7 @@ impl Stage {
             let reader = self.attached.iter().find(|attached| attached.label == label).map(|attached| attached.role);
             let is_written = self.segment_mut(label).is_some_and(|segment| segment.is_written);
             if let Some(role) = reader.filter(|_| is_written)
-                && let Outcome::Text(text) = self.silently(role, &Deed::Read { label, is_number })?
+                && let Outcome::Text(text) = self.silently(role, &Request::Read { label, is_number })?
                 && let Some(segment) = self.segment_mut(label)
             {
                 segment.text = text;
@@ -45,8 +46,8 @@ impl Stage {
     }
 
     /// Asks for something that is not a part of the lesson.
-    pub(super) fn silently(&mut self, role: Role, deed: &Deed) -> Result<Outcome, Stop> {
-        self.cast.ask(role, deed)?;
+    pub(super) fn silently(&mut self, role: Role, request: &Request) -> Result<Outcome, Stop> {
+        self.cast.ask(role, request)?;
         let answer = self.cast.answer(role, &self.shutdown)?;
         self.trace(role, &answer.calls);
         answer.result.map_err(|refusal| Cast::cannot(role, &refusal).into())

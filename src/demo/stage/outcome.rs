@@ -1,62 +1,63 @@
-//! What the deeds of a lesson change, and the lines for what a C program does without a System V call.
+//! What the requests of a lesson change, and the lines for what a C program does without a System V call.
 
 use std::fmt;
 
 use super::{Attached, Stage};
 use crate::demo::Stop;
-use crate::demo::deed::{Deed, Label, Outcome, Role};
+use crate::demo::name::{Label, Role};
+use crate::demo::request::{Outcome, Request};
 use crate::error::{Error, Result};
 use crate::sysv::Access;
 use crate::values::Key;
 
 impl Stage {
-    /// Records what a deed has changed, and adds a line for what a C program writes without a System V call.
-    pub(super) fn done(&mut self, role: Role, deed: &Deed, outcome: Outcome) -> Result<(), Stop> {
-        match (deed, outcome) {
-            (Deed::Create { label, .. }, Outcome::Id(id)) => {
+    /// Records what a request has changed, and adds a line for what a C program writes without a System V call.
+    pub(super) fn done(&mut self, role: Role, request: &Request, outcome: Outcome) -> Result<(), Stop> {
+        match (request, outcome) {
+            (Request::Create { label, .. }, Outcome::Id(id)) => {
                 let creator = self.pid(role);
                 if let Some(segment) = self.segment_mut(*label) {
                     (segment.known.id, segment.known.creator) = (Some(id), creator);
                 }
                 self.tell_all()?;
             }
-            (Deed::Get { label, .. }, Outcome::Id(id)) => self.is_ours(role, *label, id)?,
-            (Deed::Attach { label, is_read_only }, Outcome::Address(address)) => {
+            (Request::Get { label, .. }, Outcome::Id(id)) => self.is_ours(role, *label, id)?,
+            (Request::Attach { label, is_read_only }, Outcome::Address(address)) => {
                 let access = if *is_read_only { Access::Read } else { Access::ReadWrite };
                 self.attached.push(Attached { role, label: *label, address, access });
             }
-            (Deed::Detach { label }, _) => {
+            (Request::Detach { label }, _) => {
                 self.attached.retain(|attached| (attached.role, attached.label) != (role, *label));
             }
-            (Deed::Fork { child }, Outcome::Child(pid)) => {
+            (Request::Fork { child }, Outcome::Child(pid)) => {
                 self.note(role, format!("in C: fork() returns {pid}, the pid of {child}"));
                 self.cast.adopt(role, *child, pid)?;
                 let inherited: Vec<_> =
                     self.attached.iter().filter(|attached| attached.role == role).copied().collect();
                 self.attached.extend(inherited.into_iter().map(|attached| Attached { role: *child, ..attached }));
             }
-            (Deed::Execute, _) => {
+            (Request::Execute, _) => {
                 self.note(role, "in C: execl(\"./other\", ...) replaces the program");
                 self.attached.retain(|attached| attached.role != role);
                 self.tell_all()?;
             }
-            (Deed::Read { label, .. }, Outcome::Text(text)) => {
+            (Request::Read { label, .. }, Outcome::Text(text)) => {
                 let address = self.address(role, *label);
                 self.note(role, format!("in C: puts({address:#x}) prints: {text}"));
             }
-            (Deed::Write { label, text }, _) => {
+            (Request::Write { label, text }, _) => {
                 let address = self.address(role, *label);
                 self.note(role, format!("in C: strcpy({address:#x}, \"{text}\")"));
                 self.mark_written(*label);
             }
-            (Deed::Store { .. }, _) => self.note_before(role, deed),
-            (Deed::Clear { label }, _) => {
+            (Request::Store { .. }, _) => self.note_before(role, request),
+            (Request::Clear { label }, _) => {
                 let address = self.address(role, *label);
                 self.note(role, format!("in C: memset({address:#x}, 0, 32)"));
                 self.mark_written(*label);
             }
-            (Deed::Become { uid }, _) => self.note(role, format!("in C: setresuid({uid}, {uid}, {uid})")),
-            (Deed::DropPrivileges, _) => self.note(role, "gives up the privileges of root, if it has them"),
+            (Request::Become { uid }, _) => self.note(role, format!("in C: setresuid({uid}, {uid}, {uid})")),
+            (Request::DropPrivileges, _) => self.note(role, "gives up the privileges of root, if it has them"),
             _ => {}
         }
         Ok(())
@@ -77,10 +78,10 @@ impl Stage {
         }
     }
 
-    /// Notes a deed that may end the process.
-    pub(super) fn note_before(&mut self, role: Role, deed: &Deed) {
-        match deed {
-            Deed::Store { label, byte } => {
+    /// Notes a request that may end the process.
+    pub(super) fn note_before(&mut self, role: Role, request: &Request) {
+        match request {
+            Request::Store { label, byte } => {
                 let address = self.address(role, *label);
                 self.note(role, format!("in C: *(char *) {address:#x} = '{}'", char::from(*byte)));
                 self.mark_written(*label);
@@ -89,11 +90,11 @@ impl Stage {
         }
     }
 
-    /// Returns whether a deed ends the process: a store does on a read-only attachment.
-    pub(super) fn ends_the_process(&self, role: Role, deed: &Deed) -> bool {
-        match deed {
-            Deed::Exit => true,
-            Deed::Store { label, .. } => self
+    /// Returns whether a request ends the process: a store does on a read-only attachment.
+    pub(super) fn ends_the_process(&self, role: Role, request: &Request) -> bool {
+        match request {
+            Request::Exit => true,
+            Request::Store { label, .. } => self
                 .attached
                 .iter()
                 .any(|attached| (attached.role, attached.label, attached.access) == (role, *label, Access::Read)),

@@ -1,30 +1,9 @@
 //! What a process of a lesson can do, and what it answers: one line of JSON in each direction.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
+use super::name::{Label, Role};
 use super::race::Update;
-
-/// A process of a lesson, by its letter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Role(pub char);
-
-/// A segment of a lesson, by its number in it: [`S`] is the first one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Label(pub u8);
-
-pub(super) const A: Role = Role('A');
-pub(super) const B: Role = Role('B');
-pub(super) const C: Role = Role('C');
-pub(super) const S: Label = Label(0);
-pub(super) const T: Label = Label(1);
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// What every process of a lesson knows about a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +19,7 @@ pub(super) struct Known {
 
 /// What a process is asked to do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) enum Deed {
+pub(super) enum Request {
     /// Remember a segment. This is not a part of a lesson.
     Know(Known),
     /// shmget(2) with `IPC_CREAT|IPC_EXCL`, and with an unused key or `IPC_PRIVATE`.
@@ -57,7 +36,7 @@ pub(super) enum Deed {
     Read { label: Label, is_number: bool },
     /// Store a byte with one instruction, which ends the process if the attachment is read-only.
     Store { label: Label, byte: u8 },
-    /// Fill the words that [`Deed::Add`] uses with zeros.
+    /// Fill the words that [`Request::Add`] uses with zeros.
     Clear { label: Label },
     /// Add 1 to the first word, `count` times, when another process is ready to do the same.
     Add { label: Label, count: u32, is_locked: bool },
@@ -81,18 +60,18 @@ pub(super) enum Deed {
     Exit,
 }
 
-/// What a process says. Zero or more calls, and then one of the others, answer each deed.
+/// What a process says. Zero or more calls, and then one of the others, answer each request.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Reply {
     /// A System V call that has returned, in the notation of strace(1).
     Call { text: String, is_look: bool },
-    /// The deed is done.
+    /// The request is done.
     Done(Outcome),
     /// A call has failed with this errno, or something else has failed.
     Failed { errno: Option<i32>, message: String },
 }
 
-/// The result of a deed.
+/// The result of a request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Outcome {
     Nothing,
