@@ -38,6 +38,16 @@ struct Silence {
     missed: BTreeSet<i32>,
 }
 
+impl Silence {
+    /// Forgets that a process did not answer. Once all answer again, there is time to wait for others.
+    fn forget(&mut self, pid: i32) {
+        self.pids.remove(&pid);
+        if self.pids.is_empty() {
+            self.spent = Duration::ZERO;
+        }
+    }
+}
+
 static SILENCE: Mutex<Silence> =
     Mutex::new(Silence { spent: Duration::ZERO, pids: BTreeSet::new(), missed: BTreeSet::new() });
 
@@ -175,7 +185,8 @@ impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
                 let Some(pid) = shared.pids.get(place) else { return asking.unpark() };
                 own.place.store(place + 1, Ordering::Relaxed);
                 if sender.send((place, (shared.question)(*pid))).is_err() {
-                    return;
+                    // Too late for this round. But the process answers again, so the next round can ask it.
+                    return silence(|silence| silence.forget(*pid));
                 }
             }
         };
@@ -231,6 +242,19 @@ mod tests {
             let pids: Vec<i32> = (1..=length).collect();
             let answers = ask_all(&pids, |pid| 2 * pid);
             assert!(answers.into_iter().eq(pids.iter().map(|pid| Some(2 * pid))));
+        }
+    }
+
+    #[test]
+    fn a_process_that_answers_again_is_asked_again() {
+        static ANSWERS: Mutex<()> = Mutex::new(());
+        let pid = -7;
+        let held = ANSWERS.lock();
+        assert_eq!(ask(pid, |_| drop(ANSWERS.lock())), None);
+        drop(held);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while ask(pid, |_| ()).is_none() {
+            assert!(Instant::now() < deadline, "it is not asked again");
         }
     }
 }
