@@ -41,7 +41,7 @@ fn script() -> Script {
             ),
             step(
                 "B is killed, too",
-                "Nobody has the segment attached (NATTCH 0), its creator and its last user have ended: STATUS is orphan. It still \
+                "Nobody has the segment attached (NATTCH 0), and its creator and its last user have ended: shmadm calls it an orphan (STATUS). It still \
                  uses memory, and it stays until somebody removes it or the machine restarts.",
                 [B.is_killed()],
             ),
@@ -56,11 +56,12 @@ fn script() -> Script {
                 [C.removes(S), C.detaches(S)],
             ),
         ],
-        closing: "After a restart, do not trust what is in a segment: keep a number there that says \"complete\", and write it last. \
+        closing: "When a program starts again, it must not trust what is in a segment: keep a mark \"complete\" there, clear it before each change, \
+                  and set it last. \
                   Use a robust mutex (PTHREAD_MUTEX_ROBUST), which tells the next process that its owner died. Or remove the \
                   segment as soon as all have attached it: it then goes with the last process, however that ends.\n\
                   `shmadm list --orphaned` shows what crashed programs have left, and `shmadm remove --orphaned --idle 1d` removes \
-                  it."
+                  what has been idle for a day."
             .into(),
         look_up: "shmctl(2) with IPC_RMID, pthread_mutexattr_setrobust(3)",
     }

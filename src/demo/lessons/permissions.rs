@@ -32,7 +32,7 @@ fn script() -> Script {
         steps,
         closing: "Choose the mode when you create the segment: 0600 for one user, 0660 with a group for several, and 0666 only if every \
                   user of the machine may read and change your data. `shmadm stat KEY` shows owner and mode, and `shmadm set KEY \
-                  --mode 660 --group GROUP` changes them, for the owner or root. root may do everything, so a test as root proves \
+                  --mode 660 --group GROUP` changes them. root may do everything, so a test as root proves \
                   nothing."
             .into(),
         look_up: "shmget(2) and shmat(2), sections ERRORS; shmctl(2) with IPC_SET; sysvipc(7)",
@@ -48,7 +48,7 @@ fn two_users() -> Vec<Step> {
         ),
         step(
             "B becomes another user and finds the segment",
-            "shmget without permission bits checks nothing: everybody may know that a segment exists.",
+            "B has left the groups of root, too. shmget without permission bits checks nothing: everybody may know that a segment exists.",
             [B.becomes(OTHER), B.finds(S)],
         ),
         step(
@@ -59,13 +59,13 @@ fn two_users() -> Vec<Step> {
         ),
         step(
             "B calls shmget as most programs do",
-            "The mode in this call is a question, too: 0666 asks for reading and writing. So most programs of another user fail \
+            "If the segment exists, the mode in this call says what B wants to do: 0666 asks for reading and writing. So most programs of another user fail \
              here already.",
             [B.asks_or_creates(S, PAGE, 0o666).fails(Errno::EACCES)],
         ),
         step(
             "A permits others to read",
-            "The owner can change the mode at any time. Now B may attach it, but only with SHM_RDONLY.",
+            "The owner, the creator and root can change the mode at any time. Now B may attach it, but only with SHM_RDONLY.",
             [A.sets_mode(S, 0o644), B.attaches(S, ReadWrite).fails(Errno::EACCES), B.attaches(S, Read), B.reads(S)],
         ),
         step(
@@ -108,7 +108,7 @@ fn one_user() -> Vec<Step> {
         ),
         step(
             "B calls shmget as most programs do",
-            "The mode in this call is a question, too: 0600 asks for reading and writing. A program of another user fails here in \
+            "If the segment exists, the mode in this call says what B wants to do: 0600 asks for reading and writing. A program of another user fails here in \
              the same way.",
             [B.asks_or_creates(S, PAGE, 0o600).fails(Errno::EACCES), B.finds(S)],
         ),

@@ -23,7 +23,7 @@ fn script() -> Script {
             ),
             step(
                 "A makes the same call again",
-                "It gets another segment, with another identifier. With a key, the second call would find the first segment.",
+                "It gets another segment, with another identifier. With a key there would be only one: the second call would find it, or fail with EEXIST because of IPC_EXCL.",
                 [A.creates_private(T, 0o600), A.attaches(T, ReadWrite), A.writes(T, "the second")],
             ),
             step(
@@ -39,10 +39,10 @@ fn script() -> Script {
             ),
             step("B detaches the first one", "Now it is gone, too.", [B.detaches(S)]),
         ],
-        closing: "Use IPC_PRIVATE for memory that a process shares with its children (see `shmadm demo fork`): nobody can take the \
-                  key by chance. Nobody can find the segment again either, so a crash leaves an orphan that no key leads to. \
-                  Remove it right after the fork: it works until the last detach. The mode protects it, not its name. `shmadm list \
-                  --key private` shows such segments, and `shmadm remove id:5` names one by its identifier."
+        closing: "Use IPC_PRIVATE for memory that a process shares with its children (see `shmadm demo fork`): no other \
+                  program can have the same key by chance. Nobody can find the segment again either, so a crash leaves an orphan \
+                  that no key leads to. So remove the segment right after the fork: it works until the last detach. The mode protects it, not its name. `shmadm list \
+                  --key private` shows such segments, and `shmadm remove id:N` removes one by its identifier."
             .into(),
         look_up: "shmget(2), section NOTES",
     }

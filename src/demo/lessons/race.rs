@@ -18,8 +18,8 @@ pub(super) const LESSON: Lesson = Lesson {
 fn script() -> Script {
     let found = step(
         "How one update was lost",
-        "This is one of those moments, as both processes recorded it. Before each read and write they drew a ticket, a number \
-         from a common counter, so the order is certain. Both read the same value and wrote the same result, so one of the two \
+        "This is one of those moments, as both processes recorded it. Around each read and write they drew tickets, numbers \
+         from a common counter, which prove the order. Both read the same value and wrote the same result, so one of the two \
          additions is lost. `*n = *n + 1` is three things: read, add, write. Another process can come in between.",
         [],
     );
@@ -47,8 +47,8 @@ fn script() -> Script {
             Step { view: View::Interleaving, ..found },
             step(
                 "The same with a lock",
-                "The lock is in the segment as well, so that both see it. lock() tries to change a word from 0 to 1 with one atomic \
-                 instruction, until it succeeds; unlock() makes it 0. The number is {found}: {lost} updates were lost.",
+                "The lock is in the segment as well. lock() tries to change a word from 0 to 1 with one atomic instruction, until it \
+                 succeeds; unlock() makes it 0. From 0 again, the number is {found}: {lost} updates were lost.",
                 [race([A, B], S, COUNT, true)],
             ),
             step(
@@ -60,8 +60,8 @@ fn script() -> Script {
         closing: "Whatever two processes change needs a lock that both can see: a pthread_mutex_t in the segment, with the attribute \
                   PTHREAD_PROCESS_SHARED (and PTHREAD_MUTEX_ROBUST, so that a crash does not lock it for ever). For a single \
                   number, C11's atomic_fetch_add is enough. System V semaphores work, too. A test that passes once proves \
-                  nothing: on another day, no update or thousands are lost.\n\
-                  volatile does not help: it has nothing to do with other processes."
+                  nothing: another run may lose none, or thousands.\n\
+                  volatile does not help: it makes the compiler read and write each time, but another process can still come in between."
             .into(),
         look_up: "pthread_mutexattr_setpshared(3), atomic_fetch_add(3), semop(2)",
     }

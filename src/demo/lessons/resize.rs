@@ -16,17 +16,17 @@ pub(super) const LESSON: Lesson = Lesson {
 fn script() -> Script {
     Script {
         opening: "The new version of a program needs a larger segment. Somebody changes the size in the source, compiles, and \
-                  shmget fails with EINVAL: \"Invalid argument\". Which one?"
+                  shmget fails with EINVAL: \"Invalid argument\". Which argument?"
             .into(),
         steps: vec![
             step(
                 "A creates a segment of 4096 bytes",
-                "A is the old version of the program. It is still running, or it has left its segment.",
+                "A is the old version of the program. It is still running, or it has exited and left its segment behind.",
                 [A.creates(S, 0o600), A.attaches(S, ReadWrite), A.writes(S, "old")],
             ),
             step(
                 "B asks for 8192 bytes",
-                "B is the new version. A segment with this key exists, but it is smaller than B wants: EINVAL. The size of a \
+                "B is the new version. A segment with this key exists, but it is smaller than B wants: EINVAL. The argument is the size. The size of a \
                  segment never changes.",
                 [B.asks_for(S, 2 * PAGE, 0o600).fails(Errno::EINVAL)],
             ),
@@ -49,13 +49,13 @@ fn script() -> Script {
             ),
             step(
                 "A detaches it",
-                "The old segment is gone. Now B could create one of 8192 bytes with this key: a new segment, full of zeros.",
+                "The old segment is gone. Since its key is free, B can create one of 8192 bytes: a new segment, full of zeros.",
                 [A.detaches(S)],
             ),
         ],
         closing: "Remove the old segment before the new version starts: `shmadm stat KEY` shows its size and who has it \
-                  attached, and `shmadm remove KEY` removes it. `shmadm save` keeps its contents. In the program, report EINVAL of \
-                  shmget as \"exists with another size\". shmget with size 0 finds a segment of any size, and shm_segsz of \
+                  attached, `shmadm save FILE KEY` keeps its contents, and `shmadm remove KEY` removes it. In the program, report EINVAL of \
+                  shmget as \"exists and is smaller\". shmget with size 0 finds a segment of any size, and shm_segsz of \
                   shmctl(IPC_STAT) tells how large it is."
             .into(),
         look_up: "shmget(2), section ERRORS; shmctl(2) with IPC_STAT",
