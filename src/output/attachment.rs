@@ -8,9 +8,12 @@ use serde::{Serialize, Serializer};
 use crate::segments::attachments::{Attached, Proof};
 use crate::segments::cache::Lookups;
 use crate::system::cgroup::unit_of;
-use crate::system::process::{command_of, user_of};
+use crate::system::process::{commands_of, user_of};
 use crate::system::units::Unit;
 use crate::sysv::{Protection, Segment};
+
+/// The number of processes whose command lines are read together, and kept until they are written.
+const READ_TOGETHER: usize = 64;
 
 /// One attachment of a segment.
 #[derive(Debug, Serialize)]
@@ -70,21 +73,14 @@ impl<'a> AttachmentList<'a> {
 
     /// Describes them one by one. Each process is read only once, even if it has thousands of attachments.
     pub(crate) fn records(&self) -> impl Iterator<Item = AttachmentRecord> {
-        let mut process = None;
-        self.found.iter().map(move |attached| {
-            let known = process.take().filter(|known: &Process| known.pid == attached.pid);
-            let Process { pid, uid, user, command, unit } =
-                process.insert(known.unwrap_or_else(|| Process::read(attached.pid, self.lookups))).clone();
-            AttachmentRecord {
-                pid,
-                uid,
-                user,
-                command,
-                unit,
-                address: attached.mapping.range.start,
-                access: attached.mapping.protection,
-                is_unverified: attached.proof == Proof::Unverified,
-            }
+        let by_process: Vec<_> = self.found.chunk_by(|one, next| one.pid == next.pid).collect();
+        let together: Vec<_> = by_process.chunks(READ_TOGETHER).map(<[_]>::to_vec).collect();
+        together.into_iter().flat_map(|processes| {
+            let pids: Vec<i32> = processes.iter().map(|attached| attached[0].pid).collect();
+            let commands = pids.iter().zip(commands_of(&pids));
+            let read: Vec<_> = commands.map(|(pid, command)| Process::read(*pid, command, self.lookups)).collect();
+            let attached = processes.into_iter().zip(read);
+            attached.flat_map(|(attached, process)| attached.iter().map(move |one| process.record(one)))
         })
     }
 }
@@ -106,9 +102,23 @@ struct Process {
 }
 
 impl Process {
-    fn read(pid: i32, lookups: &Lookups) -> Process {
+    fn read(pid: i32, command: Option<String>, lookups: &Lookups) -> Process {
         let uid = user_of(pid);
         let user = uid.and_then(|uid| lookups.names.user(uid));
-        Process { pid, uid, user, command: command_of(pid).map(Rc::from), unit: unit_of(pid).map(Rc::new) }
+        Process { pid, uid, user, command: command.map(Rc::from), unit: unit_of(pid).map(Rc::new) }
+    }
+
+    fn record(&self, attached: &Attached<'_>) -> AttachmentRecord {
+        let Process { pid, uid, user, command, unit } = self.clone();
+        AttachmentRecord {
+            pid,
+            uid,
+            user,
+            command,
+            unit,
+            address: attached.mapping.range.start,
+            access: attached.mapping.protection,
+            is_unverified: attached.proof == Proof::Unverified,
+        }
     }
 }

@@ -18,6 +18,8 @@ use crate::values::{Key, SegmentRef, ShmId, counted};
 
 /// The minimum number of segments for each thread.
 const MIN_PER_THREAD: usize = 64;
+/// The time between two checks for a signal. A check takes about as long as a removal.
+const BETWEEN_CHECKS: Duration = Duration::from_millis(1);
 /// The polling interval of [`wait`].
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -146,7 +148,15 @@ pub(crate) fn remove_all(chosen: &[Segment], choice: Choice<'_>, shutdown: &Shut
     let remove_share = |segments: &[Segment]| {
         // New lookups: the conditions of the choice must be checked again.
         let lookups = Lookups::default();
-        let left = segments.iter().take_while(|_| shutdown.signal().is_none());
+        let mut checked: Option<Instant> = None;
+        let is_to_go_on = |_: &&Segment| {
+            if checked.is_some_and(|checked| checked.elapsed() < BETWEEN_CHECKS) {
+                return true;
+            }
+            checked = Some(Instant::now());
+            shutdown.signal().is_none()
+        };
+        let left = segments.iter().take_while(is_to_go_on);
         left.map(|segment| remove(segment, choice, &lookups)).collect::<Vec<_>>()
     };
     in_shares(chosen, MIN_PER_THREAD, remove_share).into_iter().flatten().collect()

@@ -13,7 +13,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
 use super::cgroup::Cgroups;
-use super::patience::ask;
+use super::patience::{ask, ask_all, note_missed};
 use super::process_stat::Stat;
 use crate::values::visible;
 
@@ -103,6 +103,17 @@ pub(crate) fn command_of(pid: i32) -> Option<String> {
     Some(command_line(pid, &stat.comm))
 }
 
+/// Returns the command lines of several processes, like [`command_of`].
+pub(crate) fn commands_of(pids: &[i32]) -> Vec<Option<String>> {
+    let command = |(pid, read): (&i32, Option<io::Result<Vec<u8>>>)| {
+        if read.is_none() {
+            note_missed(&[*pid]);
+        }
+        Some(shown(read, &Stat::read(*pid).ok()?.comm))
+    };
+    pids.iter().zip(ask_all(pids, arguments)).map(command).collect()
+}
+
 /// Returns the name of a process (comm), escaped for display. It has at most 15 bytes, which the process can choose.
 /// `None` if there is no such process.
 pub(crate) fn name_of(pid: i32) -> Option<String> {
@@ -158,12 +169,18 @@ fn read_process(pid: i32) -> Option<Running> {
 
 /// Returns a process's arguments, escaped for display.
 fn command_line(pid: i32, name: &[u8]) -> String {
+    shown(ask(pid, arguments), name)
+}
+
+/// Reads a process's arguments. This blocks if the process is stuck.
+fn arguments(pid: i32) -> io::Result<Vec<u8>> {
+    let mut arguments = Vec::new();
+    File::open(format!("/proc/{pid}/cmdline"))?.take(MAX_COMMAND_BYTES).read_to_end(&mut arguments)?;
+    Ok(arguments)
+}
+
+fn shown(arguments: Option<io::Result<Vec<u8>>>, name: &[u8]) -> String {
     // An unreadable command line is treated as an erased one.
-    let arguments = ask(pid, |pid| {
-        let mut arguments = Vec::new();
-        let file = File::open(format!("/proc/{pid}/cmdline"));
-        file.and_then(|file| file.take(MAX_COMMAND_BYTES).read_to_end(&mut arguments)).map(|_| arguments)
-    });
     let arguments = arguments.and_then(io::Result::ok).unwrap_or_default();
     let words: Vec<&[u8]> = arguments.split(|b| *b == 0).filter(|word| !word.is_empty()).collect();
     if words.is_empty() {
