@@ -3,7 +3,7 @@
 //! For such a user the kernel shows the overflow id, 65534, which is also the id of the user `nobody`.
 
 use std::fs;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::values::UNKNOWN_ID;
 
@@ -33,9 +33,8 @@ pub(crate) fn may_be_unmapped_gid(gid: u32) -> bool {
 
 /// Forgets the maps. Call it after this process has entered another user namespace.
 pub(crate) fn forget_maps() {
-    for kind in [&USERS, &GROUPS] {
-        *kind.ids.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
+    USERS.ids.store(UNREAD, Relaxed);
+    GROUPS.ids.store(UNREAD, Relaxed);
 }
 
 /// Returns the overflow uid.
@@ -62,13 +61,18 @@ pub(crate) fn covers_all(ranges: impl IntoIterator<Item = (u32, u32)>) -> bool {
 struct Kind {
     overflow: &'static str,
     map: &'static str,
-    ids: Mutex<Option<Ids>>,
+    /// [`Ids::to_bits`], or [`UNREAD`]. An atomic number: each segment that a thread reads needs it, and threads that
+    /// share a lock would wait for each other.
+    ids: AtomicU64,
 }
 
+/// The maps were not read yet.
+const UNREAD: u64 = 0;
+
 static USERS: Kind =
-    Kind { overflow: "/proc/sys/kernel/overflowuid", map: "/proc/self/uid_map", ids: Mutex::new(None) };
+    Kind { overflow: "/proc/sys/kernel/overflowuid", map: "/proc/self/uid_map", ids: AtomicU64::new(UNREAD) };
 static GROUPS: Kind =
-    Kind { overflow: "/proc/sys/kernel/overflowgid", map: "/proc/self/gid_map", ids: Mutex::new(None) };
+    Kind { overflow: "/proc/sys/kernel/overflowgid", map: "/proc/self/gid_map", ids: AtomicU64::new(UNREAD) };
 
 /// The meaning of the overflow id here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +100,26 @@ impl Ids {
         if covers(ranges(), overflow) { Ids::Ambiguous(overflow) } else { Ids::Nobody(overflow) }
     }
 
+    /// Returns the tag in the upper half, and the overflow id in the lower one.
+    fn to_bits(self) -> u64 {
+        match self {
+            Ids::All => 1 << 32,
+            Ids::Ambiguous(overflow) => (2 << 32) | u64::from(overflow),
+            Ids::Nobody(overflow) => (3 << 32) | u64::from(overflow),
+        }
+    }
+
+    /// Does the inverse of [`Ids::to_bits`]; `None` for [`UNREAD`].
+    fn from_bits(bits: u64) -> Option<Ids> {
+        let overflow = bits as u32;
+        match bits >> 32 {
+            1 => Some(Ids::All),
+            2 => Some(Ids::Ambiguous(overflow)),
+            3 => Some(Ids::Nobody(overflow)),
+            _ => None,
+        }
+    }
+
     fn known(self, id: u32) -> u32 {
         if self == Ids::Nobody(id) { UNKNOWN_ID } else { id }
     }
@@ -106,8 +130,11 @@ impl Ids {
 }
 
 fn with<T>(kind: &Kind, act: impl FnOnce(Ids) -> T) -> T {
-    let mut ids = kind.ids.lock().unwrap_or_else(PoisonError::into_inner);
-    act(*ids.get_or_insert_with(|| Ids::read(kind)))
+    act(Ids::from_bits(kind.ids.load(Relaxed)).unwrap_or_else(|| {
+        let ids = Ids::read(kind);
+        kind.ids.store(ids.to_bits(), Relaxed);
+        ids
+    }))
 }
 
 fn overflow(path: &str) -> u32 {
@@ -141,7 +168,9 @@ mod tests {
             ("", nobody),
         ] {
             assert_eq!(Ids::of_map(map, || OVERFLOW), ids, "{map:?}");
+            assert_eq!(Ids::from_bits(ids.to_bits()), Some(ids), "{map:?}");
         }
+        assert_eq!(Ids::from_bits(UNREAD), None);
         let id = 65534;
         assert_eq!([Ids::All, ambiguous, nobody].map(|ids| ids.known(id)), [id, id, UNKNOWN_ID]);
         assert_eq!([Ids::All, ambiguous, nobody].map(|ids| ids.may_be_unmapped(id)), [false, true, true]);

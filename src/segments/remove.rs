@@ -53,8 +53,8 @@ pub(crate) struct Removal {
     size: Option<u64>,
     /// The result.
     pub outcome: Outcome,
-    /// The reason of a failure.
-    pub error: Option<Error>,
+    /// The reason of a failure. In a box, because few of the many removals have one.
+    pub error: Option<Box<Error>>,
     /// The number of attachments when it was last read.
     #[serde(skip)]
     nattch: u64,
@@ -93,11 +93,11 @@ impl<'a> Choice<'a> {
 /// segment is then marked for destruction.
 pub(crate) fn remove(chosen: &Segment, choice: Choice<'_>, lookups: &Lookups) -> Removal {
     let name = format_args!("segment {} (id {})", chosen.key, chosen.id);
-    let failed = |error| Removal { error: Some(error), ..Removal::of(chosen, Outcome::Failed) };
+    let failed = |error: Error| Removal { error: Some(error.into()), ..Removal::of(chosen, Outcome::Failed) };
     let changed = |how: &str| {
         let error = Error::failed(format!("left {name} alone: {how} since it was chosen"))
             .hint(format_args!("`shmadm stat id:{}` shows what it is now", chosen.id));
-        Removal { error: Some(error), ..Removal::of(chosen, Outcome::Changed) }
+        Removal { error: Some(error.into()), ..Removal::of(chosen, Outcome::Changed) }
     };
     match lookup::current(chosen.id) {
         // It is already gone, as wanted.
@@ -177,14 +177,15 @@ pub(crate) fn wait(removals: &mut [Removal], limit: Option<Duration>, shutdown: 
                 Err(error) => {
                     let action =
                         format_args!("find out whether the last detach has destroyed segment id:{id}").to_string();
-                    removal.error = Some(Error::call(action, error));
+                    removal.error = Some(Error::call(action, error).into());
                     break;
                 }
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 let left = if removal.nattch == 1 { "attachment is" } else { "attachments are" };
                 let cause = format!("segment id:{id} is marked for destruction, but {} {left} left", removal.nattch);
-                removal.error = Some(Error::failed(cause).hint(format_args!("`shmadm stat id:{id}` shows more")));
+                let error = Error::failed(cause).hint(format_args!("`shmadm stat id:{id}` shows more"));
+                removal.error = Some(error.into());
                 break;
             }
             if shutdown.wait(Some(POLL_INTERVAL))?.is_some() {
@@ -211,7 +212,7 @@ impl Removal {
     /// Returns the result for a failed lookup. With `ignore_missing`, a missing segment is not an error.
     pub(crate) fn not_found(word: &SegmentRef, error: Error, ignore_missing: bool) -> Removal {
         let outcome = if error.kind == Kind::Missing { Outcome::Missing } else { Outcome::Failed };
-        let error = Some(error).filter(|_| !(ignore_missing && outcome == Outcome::Missing));
+        let error = Some(error.into()).filter(|_| !(ignore_missing && outcome == Outcome::Missing));
         let (key, id) = match word {
             SegmentRef::Key(key) | SegmentRef::Decimal(key) => (Some(*key), None),
             SegmentRef::Id(id) => (None, Some(*id)),

@@ -71,7 +71,7 @@ impl Remove {
         // Segments selected by filters may change in between: that is not a failure, because no particular one was
         // named.
         let is_failure = |removal: &&Removal| !self.segment.is_empty() || removal.outcome != Outcome::Changed;
-        let failures = removals.iter().filter(is_failure).filter_map(|removal| removal.error.as_ref());
+        let failures = removals.iter().filter(is_failure).filter_map(|removal| removal.error.as_deref());
         Ok(failures.fold(Status::Done, |status, error| status.and(error.status())))
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn save_first(
         .map_err(|error| error.hint("nothing was removed"))?;
     let failed = |segment: &Segment, error: Error| {
         let mut removal = Removal::of(segment, Outcome::Failed);
-        removal.error = Some(error.hint("it was not removed"));
+        removal.error = Some(error.hint("it was not removed").into());
         removal
     };
     let mut results = Vec::with_capacity(chosen.len());

@@ -35,7 +35,7 @@ impl Leaks {
             let every = Selection::default();
             let removal = remove::remove(segment, Choice::filtered(&every, is_shared), lookups);
             removed.push(Removed {
-                line: removal.error.as_ref().map_or_else(|| removal.to_string(), Error::to_string),
+                line: removal.error.as_deref().map_or_else(|| removal.to_string(), Error::to_string),
                 is_removed: matches!(removal.outcome, Outcome::Removed | Outcome::Marked),
             });
         }
