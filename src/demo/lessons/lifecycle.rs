@@ -25,7 +25,7 @@ fn script() -> Script {
     Script {
         opening: "System V shared memory: two real processes, A and B, share a real segment. Each step shows the system calls \
                   and what they returned, who has the segment attached and at which address, and the row of the segment in \
-                  `shmadm list`."
+                  `shmadm list`. `shmadm list -o help` explains the columns."
             .into(),
         steps: steps(stays),
         closing: if is_forced {
