@@ -128,6 +128,16 @@ pub(crate) fn user_of(pid: i32) -> Option<u32> {
     uids.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// Returns the parent of a process; `None` if there is no such process, or it is not visible.
+pub(crate) fn parent_of(pid: i32) -> Option<i32> {
+    Stat::read(pid).ok().map(|stat| stat.parent)
+}
+
+/// Returns the process that a thread belongs to; `None` if it is not visible.
+pub(crate) fn process_of(tid: i32) -> Option<i32> {
+    status_line(&tid.to_string(), "Tgid:")?.parse().ok()
+}
+
 /// Returns the value of a field in `/proc/PID/status` (proc_pid_status(5)); `None` if it is not visible.
 ///
 /// The procfs crate is not used: it parses all 60 lines, and fails if a command's name is not UTF-8.

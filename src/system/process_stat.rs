@@ -1,21 +1,28 @@
 //! `/proc/PID/stat` (proc_pid_stat(5)). The kernel writes it without waiting for the process.
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 /// Flag of kernel threads (include/linux/sched.h).
 const PF_KTHREAD: u64 = 0x0020_0000;
 
+/// The maximum number of bytes read. The kernel writes 52 numbers and a name.
+const MAX_BYTES: u64 = 4096;
+
 /// The fields of the file that we use.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stat {
     /// The name of the program, unescaped: the process can choose any bytes.
     pub comm: Vec<u8>,
     state: u8,
+    /// Its parent's pid.
+    pub parent: i32,
     flags: u64,
     /// Start time in ticks since the boot.
     pub started: u64,
+    /// The address range of the command line in its memory, which changes with each exec; 0 if it is not shown.
+    pub arguments: (u64, u64),
 }
 
 impl Stat {
@@ -29,7 +36,10 @@ impl Stat {
 
     /// Reads the `stat` file of a process or a thread.
     pub(super) fn read_file(path: &Path) -> io::Result<Stat> {
-        Stat::parse(&fs::read(path)?).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        // With room for all of it, one read returns it and a second one finds the end.
+        let mut line = Vec::with_capacity(1024);
+        File::open(path)?.take(MAX_BYTES).read_to_end(&mut line)?;
+        Stat::parse(&line).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     /// Reads the `stat` file of a thread of this process.
@@ -43,6 +53,11 @@ impl Stat {
     /// Returns whether the process or thread is a zombie.
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.state, b'Z' | b'X')
+    }
+
+    /// Returns whether a signal or a debugger has stopped it.
+    pub(super) fn is_stopped(&self) -> bool {
+        matches!(self.state, b'T' | b't')
     }
 
     /// Returns whether it sleeps, interruptibly or not.
@@ -60,13 +75,19 @@ impl Stat {
         let open = line.iter().position(|byte| *byte == b'(')?;
         let close = line.iter().rposition(|byte| *byte == b')')?;
         let rest = str::from_utf8(line.get(close + 1..)?).ok()?;
-        // The state is field 3, and the first in `rest`.
-        let field = |number: usize| rest.split_ascii_whitespace().nth(number - 3);
+        // The rest begins with field 3. `nth` skips to the fields 9, 22 and 48.
+        let mut fields = rest.split_ascii_whitespace();
+        let (state, parent) = (fields.next()?, fields.next()?);
+        let (flags, started) = (fields.nth(4)?, fields.nth(12)?);
+        let (from, to) = (fields.nth(25), fields.next());
+        let address = |field: Option<&str>| field.and_then(|field| field.parse().ok()).unwrap_or(0);
         Some(Stat {
             comm: line.get(open + 1..close)?.into(),
-            state: *field(3)?.as_bytes().first()?,
-            flags: field(9)?.parse().ok()?,
-            started: field(22)?.parse().ok()?,
+            state: *state.as_bytes().first()?,
+            parent: parent.parse().ok()?,
+            flags: flags.parse().ok()?,
+            started: started.parse().ok()?,
+            arguments: (address(from), address(to)),
         })
     }
 }
@@ -78,10 +99,20 @@ mod tests {
     #[test]
     fn a_name_can_be_any_bytes() {
         for name in [&b"sh"[..], b"a) R 1 (b", b"", b"\xff\n"] {
-            let fields = "S 1 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 18446744073709551000 1 2\n";
-            let line = [b"7 (", name, b") ", fields.as_bytes()].concat();
-            let stat = Stat { comm: name.into(), state: b'S', flags: 4_194_560, started: 18_446_744_073_709_551_000 };
-            assert_eq!(Stat::parse(&line), Some(stat));
+            let fields = "S 6 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 18446744073709551000 1 2";
+            let line = [b"7 (", name, b") ", fields.as_bytes(), b"\n"].concat();
+            let stat = Stat {
+                comm: name.into(),
+                state: b'S',
+                parent: 6,
+                flags: 4_194_560,
+                started: 18_446_744_073_709_551_000,
+                arguments: (0, 0),
+            };
+            assert_eq!(Stat::parse(&line), Some(stat.clone()));
+            // The fields 25 to 47, and the two addresses.
+            let line = [b"7 (", name, b") ", fields.as_bytes(), " 3".repeat(23).as_bytes(), b" 48 49 50\n"].concat();
+            assert_eq!(Stat::parse(&line), Some(Stat { arguments: (48, 49), ..stat }));
         }
         for line in [&b""[..], b"1 (", b"1 (x) S 1"] {
             assert_eq!(Stat::parse(line), None);

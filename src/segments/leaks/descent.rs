@@ -1,7 +1,8 @@
 //! Which living processes are our descendants, if their calls cannot be traced.
 
 use nix::unistd::Pid;
-use procfs::process::Process;
+
+use crate::system::process::parent_of;
 
 /// The maximum number of ancestors that are followed.
 const MAX_ANCESTORS: usize = 4096;
@@ -25,7 +26,7 @@ pub(crate) fn is_descendant(pid: i32) -> Option<bool> {
             return Some(false);
         }
         // If an ancestor has exited, continue with the process that adopted its child.
-        current = Process::new(current).and_then(|process| process.stat()).ok()?.ppid;
+        current = parent_of(current)?;
     }
     Some(false)
 }

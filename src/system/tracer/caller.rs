@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::proc::{MAX_FILE_BYTES, read, stat};
+use super::proc::{MAX_FILE_BYTES, read};
+use crate::system::process_stat::Stat;
 use crate::system::stack::Place;
 
 /// The process that makes a call.
@@ -58,14 +59,14 @@ pub(crate) enum Progress {
 /// Returns the state of this caller's call.
 pub(crate) fn progress(caller: &Caller) -> Progress {
     let Thread { tid, started, call } = &caller.thread;
-    match stat(*tid) {
-        Some(stat) if stat.started == *started && !stat.is_ended => {
+    match Stat::read(*tid) {
+        Ok(stat) if stat.started == *started && !stat.has_ended() => {
             // Blocked elsewhere. The line includes the stack pointer and the program counter, so it identifies the
             // call.
             let now = read(*tid, "syscall", MAX_FILE_BYTES).unwrap_or_default();
             match now.starts_with(b"running") || now.is_empty() || now == *call {
                 false => Progress::Returned,
-                true if stat.is_stopped => Progress::Stopped,
+                true if stat.is_stopped() => Progress::Stopped,
                 true => Progress::Running,
             }
         }

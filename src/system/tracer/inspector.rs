@@ -11,9 +11,11 @@ use rustix::fs::{AtFlags, Mode, OFlags, open, readlinkat, statat};
 use super::Wanted;
 use super::caller::{Caller, Process, Thread};
 use super::environment;
-use super::proc::{Stat, command, process_of, read, stat};
+use super::proc::{command, read};
 use crate::linux::mapping_at;
 use crate::linux::seccomp::CreatingCall;
+use crate::system::process::process_of;
+use crate::system::process_stat::Stat;
 use crate::system::stack::{Mappings, Memory, Modules, walk};
 
 /// The maximum number of bytes read of a maps file.
@@ -51,7 +53,7 @@ struct Recent {
 
 impl Inspector {
     pub(super) fn new(wanted: Wanted, modules: Modules) -> Inspector {
-        let root_started = stat(wanted.root).map_or(0, |stat| stat.started);
+        let root_started = Stat::read(wanted.root).map_or(0, |stat| stat.started);
         Inspector { wanted, modules, root_started, known: HashMap::new(), recent: HashMap::new() }
     }
 
@@ -100,13 +102,13 @@ impl Inspector {
         let syscall = File::open(format!("{path}/syscall")).ok()?;
         let maps = File::open(format!("{path}/maps")).ok()?;
         let mappings = Mappings::parse(&read(tid, "maps", MAX_MAPS_BYTES).ok()?);
-        let thread = stat(tid)?;
+        let thread = Stat::read(tid).ok()?;
         let is_known = self.known.get(&tid).is_some_and(|(stat, _)| stat.started == thread.started);
         let pid = if is_known { tid } else { process_of(tid)? };
         let (process, parent) = if pid == tid {
             (self.process(tid, &thread), thread.parent)
         } else {
-            let stat = stat(pid)?;
+            let stat = Stat::read(pid).ok()?;
             (self.process(pid, &stat), stat.parent)
         };
         let ancestors = self.ancestors(pid, parent);
@@ -139,11 +141,14 @@ impl Inspector {
     fn ancestors(&mut self, mut child: i32, mut parent: i32) -> Vec<Arc<Process>> {
         let mut ancestors = Vec::new();
         while child != self.wanted.root && parent > 1 && ancestors.len() < MAX_ANCESTORS {
+            let Ok(stat_of_parent) = Stat::read(parent) else { break };
             // A parent that started before the command has only adopted a descendant of the command.
-            let Some(stat_of_parent) = stat(parent).filter(|stat| stat.started >= self.root_started) else { break };
+            if stat_of_parent.started < self.root_started {
+                break;
+            }
             let process = self.process(parent, &stat_of_parent);
             // If the parent has ended, the child has a new parent and the pid may have been reused.
-            if stat(child).is_none_or(|stat| stat.parent != parent) {
+            if Stat::read(child).map_or(true, |stat| stat.parent != parent) {
                 break;
             }
             ancestors.push(process);
@@ -157,11 +162,11 @@ impl Inspector {
         if let Some((known, process)) = self.known.get(&pid)
             && known.started == stat.started
             && known.arguments == stat.arguments
-            && known.name == stat.name
+            && known.comm == stat.comm
         {
             return Arc::clone(process);
         }
-        let process = Arc::new(Process { pid, command: command(pid, &stat.name) });
+        let process = Arc::new(Process { pid, command: command(pid, &stat.comm) });
         self.known.insert(pid, (stat.clone(), Arc::clone(&process)));
         process
     }
