@@ -4,13 +4,13 @@
 //! a child that it may fork. When its input ends, the process that shows the lesson has ended. Then it removes the
 //! segments of the lesson that are left, and exits.
 
-use std::io::{self, Write};
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::unistd::{dup2_stdin, dup2_stdout};
+use rustix::io::retry_on_intr;
+use rustix::net::{Shutdown, shutdown};
 use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
@@ -189,12 +189,27 @@ impl Actor {
     }
 }
 
-/// Writes a reply, as one line.
+/// Writes a reply, as one line. If that fails, it ends the connection: otherwise the other end would wait for the reply
+/// for ever, or would not show a call that was made.
 fn say(reply: &Reply) {
-    let Ok(line) = serde_json::to_string(reply) else { return };
-    let Ok(channel) = io::stdin().as_fd().try_clone_to_owned() else { return };
-    // If the other end is closed, the input has ended, too.
-    let _ = UnixStream::from(channel).write_all(format!("{line}\n").as_bytes());
+    if write_line(reply).is_err() {
+        // If it is closed already, the input has ended, too.
+        let _ = shutdown(io::stdin(), Shutdown::Both);
+    }
+}
+
+/// Writes a reply to standard input, which is the connection. No other descriptor is opened, so this works where none is
+/// left.
+fn write_line(reply: &Reply) -> io::Result<()> {
+    let line = serde_json::to_string(reply)? + "\n";
+    let mut rest = line.as_bytes();
+    while !rest.is_empty() {
+        match retry_on_intr(|| rustix::io::write(io::stdin(), rest))? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => rest = &rest[written..],
+        }
+    }
+    Ok(())
 }
 
 /// Returns the error for a segment that does not exist any more.

@@ -229,8 +229,9 @@ impl Shared {
         }
     }
 
-    fn is_waiting(&self, notification: &Notification) -> bool {
-        self.listener().is_some_and(|listener| listener.is_waiting(notification.id))
+    /// Returns whether a call still waits. `None` if that cannot be determined.
+    fn is_waiting(&self, notification: &Notification) -> Option<bool> {
+        self.listener().map_or(Some(false), |listener| listener.is_waiting(notification.id).ok())
     }
 
     fn work(&self) -> MutexGuard<'_, Work> {
@@ -284,7 +285,9 @@ fn answer_all(shared: &Shared, generation: usize) {
             work.call = None;
             drop(work);
             // The data read from the process is valid only if it still waits.
-            if shared.is_waiting(&notification) {
+            let is_waiting = shared.is_waiting(&notification);
+            if is_waiting != Some(false) {
+                let caller = caller.filter(|_| is_waiting == Some(true));
                 let after = arrived.saturating_duration_since(shared.start);
                 shared.observer.creates(Creation { call, tid: notification.tid, after, caller });
             }

@@ -120,9 +120,20 @@ impl Listener {
 
     /// Returns whether the thread still waits in this call: ioctl(2) `SECCOMP_IOCTL_NOTIF_ID_VALID`. If so, its pid was
     /// not reused, and what was read of it in /proc is about this process.
-    pub(crate) fn is_waiting(&self, id: u64) -> bool {
+    ///
+    /// The question is repeated if it fails, because a call that is taken for gone is not recorded, and what it creates
+    /// is then no leak.
+    ///
+    /// # Errors
+    /// That of ioctl(2), except `ENOENT`, which means that the thread is gone.
+    pub(crate) fn is_waiting(&self, id: u64) -> Result<bool, Errno> {
         // SAFETY: the descriptor is an open listener, whose driver reads one 64-bit number; `id` is one.
-        unsafe { notif_id_valid(self.0.as_raw_fd(), &raw const id) }.is_ok()
+        let ask = || unsafe { notif_id_valid(self.0.as_raw_fd(), &raw const id) };
+        match ask().or_else(|_| ask()) {
+            Ok(_) => Ok(true),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Lets the call continue: ioctl(2) `SECCOMP_IOCTL_NOTIF_SEND` with SECCOMP_USER_NOTIF_FLAG_CONTINUE. The kernel
@@ -135,11 +146,13 @@ impl Listener {
         let mut response = libc::seccomp_notif_resp { id, val: 0, error: 0, flags };
         let mut last = Ok(());
         // A call without an answer waits for ever, so retry. EINTR occurs while the kernel waits for the lock
-        // (kernel/seccomp.c, `seccomp_notify_send`). After other failures this gives up after a few attempts.
+        // (kernel/seccomp.c, `seccomp_notify_send`). ENOENT means that the thread is gone, which a sandbox can claim,
+        // too, so it is checked. After other failures this gives up after a few attempts.
         for _ in 0..TRIES {
             // SAFETY: the descriptor is an open listener, whose driver reads one seccomp_notif_resp; `response` is one.
             match unsafe { notif_send(self.0.as_raw_fd(), &raw mut response) } {
-                Ok(_) | Err(Errno::ENOENT | Errno::EINPROGRESS) => return Ok(()),
+                Ok(_) | Err(Errno::EINPROGRESS) => return Ok(()),
+                Err(Errno::ENOENT) if self.is_waiting(id) != Ok(true) => return Ok(()),
                 Err(errno) => last = Err(errno),
             }
         }

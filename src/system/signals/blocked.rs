@@ -2,7 +2,8 @@
 
 use std::io;
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::UndoOnSignal;
@@ -14,17 +15,21 @@ use crate::linux;
 pub(crate) struct BlockedSignals {
     signals: SigSet,
     before: SigSet,
+    /// Why the signals could not be blocked.
+    failure: Option<Errno>,
 }
 
 impl BlockedSignals {
-    /// Blocks these signals with sigprocmask(2).
+    /// Blocks these signals with sigprocmask(2). If that fails, [`BlockedSignals::descriptor`] returns the error: a
+    /// signal that is not blocked never reaches a descriptor, and who waits for it there would wait for ever.
     ///
     /// The caller must be the only thread: another thread would still receive them.
     pub(crate) fn block(signals: impl IntoIterator<Item = Signal>) -> BlockedSignals {
         let signals: SigSet = signals.into_iter().collect();
-        // This fails only for an unknown `how`.
-        let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK).unwrap_or_else(|_| SigSet::empty());
-        BlockedSignals { signals, before }
+        let mut before = SigSet::empty();
+        // Not `thread_swap_mask`: it does not see the failure of pthread_sigmask(3), which sets no errno.
+        let failure = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signals), Some(&mut before)).err();
+        BlockedSignals { signals, before, failure }
     }
 
     /// Blocks SIGINT, SIGTERM and SIGHUP, except those that the parent ignores for us. nohup(1) does so, and a shell
@@ -38,8 +43,11 @@ impl BlockedSignals {
     /// blocks.
     ///
     /// # Errors
-    /// `EMFILE`, `ENFILE`, `ENOMEM`.
+    /// `EMFILE`, `ENFILE`, `ENOMEM`; that of blocking the signals, which a seccomp profile can cause.
     pub(crate) fn descriptor(&self) -> io::Result<SignalFd> {
+        if let Some(errno) = self.failure {
+            return Err(errno.into());
+        }
         Ok(SignalFd::with_flags(&self.signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
     }
 
@@ -57,7 +65,9 @@ impl BlockedSignals {
 
 impl Drop for BlockedSignals {
     fn drop(&mut self) {
-        // This fails only for an unknown `how`.
-        let _ = self.before.thread_set_mask();
+        if self.failure.is_none() {
+            // What could be blocked can be unblocked.
+            let _ = self.before.thread_set_mask();
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! However a lesson ends, and whatever others do meanwhile: nothing is left.
 
 use std::io::{ErrorKind, Write};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -253,40 +253,60 @@ fn a_key_that_has_another_segment_by_now_is_not_attached_by_b() {
     });
 }
 
+/// Runs a lesson with injected errors until it ends.
+#[track_caller]
+fn with_errors(ns: &Namespace, inject: &str, words: &[&str]) -> Ended {
+    let output = |name| std::fs::File::create(ns.path(name)).expect("a file");
+    let mut strace = ns.program("strace");
+    strace.args(["-f", "-qq", "-o", "log", "-e", inject, shmadm_path()]).args(words).stdin(Stdio::null());
+    let mut demo = Running(strace.stdout(output("out")).stderr(output("err")).spawn().expect("strace"));
+    let read = |name| std::fs::read_to_string(ns.path(name)).expect("a file");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while demo.0.try_wait().expect("its state").is_none() {
+        if Instant::now() > deadline {
+            // strace does not end what it watches; and without the first process the others end.
+            let first = read("log").split(' ').next().and_then(|pid| pid.parse().ok()).expect("a pid");
+            kill(Pid::from_raw(first), Signal::SIGKILL).expect("the process");
+            panic!("{inject}, {words:?} waits for ever: {}", read("out"));
+        }
+        sleep(Duration::from_millis(10));
+    }
+    let status = demo.0.wait().expect("its end");
+    let ended = Ended::from(Output { status, stdout: read("out").into_bytes(), stderr: read("err").into_bytes() });
+    assert!(ns.table().is_empty(), "{inject}, {words:?}: {ended:?}");
+    ended
+}
+
 #[test]
 fn where_kill_is_denied_it_ends_nevertheless() {
     in_namespace(|ns| {
         needs(Need::Strace);
-        let strace = |words: &[&str]| {
-            let mut strace = ns.program("strace");
-            strace.args(["-f", "-qq", "-o", "log", "-e", "inject=kill,pidfd_send_signal:error=EPERM"]);
-            strace.args(words).stdin(Stdio::null());
-            strace
-        };
         for (words, title) in
             [(&["demo"][..], "8 of 8"), (&["demo", "fork"], "7 of 7"), (&["demo", "--pause"], "Ended early")]
         {
-            let mut demo = strace(&[&[shmadm_path()], words].concat());
-            let output = |name| std::fs::File::create(ns.path(name)).expect("a file");
-            let mut demo = Running(demo.stdout(output("out")).stderr(output("err")).spawn().expect("strace"));
-            let read = |name| std::fs::read_to_string(ns.path(name)).expect("a file");
-            let deadline = Instant::now() + Duration::from_secs(30);
-            while demo.0.try_wait().expect("its state").is_none() {
-                if Instant::now() > deadline {
-                    // strace does not end what it watches; and without the first process the others end.
-                    let first = read("log").split(' ').next().and_then(|pid| pid.parse().ok()).expect("a pid");
-                    kill(Pid::from_raw(first), Signal::SIGKILL).expect("the process");
-                    panic!("{words:?} waits for ever: {}", read("out"));
-                }
-                sleep(Duration::from_millis(10));
-            }
+            let demo = with_errors(ns, "inject=kill,pidfd_send_signal:error=EPERM", words);
             if words.len() == 1 || words[1] != "--pause" {
-                assert!(read("log").contains("(INJECTED)"), "{words:?}");
+                let log = std::fs::read_to_string(ns.path("log")).expect("a log");
+                assert!(log.contains("(INJECTED)"), "{words:?}");
             }
-            let (out, err) = (read("out"), read("err"));
-            assert!(out.contains(title) && !err.contains("shmadm: "), "{words:?}: {out} {err}");
-            assert_eq!(demo.0.wait().expect("its end").code(), Some(0), "{words:?}");
-            assert!(ns.table().is_empty(), "{words:?}");
+            assert!(demo.out.contains(title) && !demo.err.contains("shmadm: "), "{words:?}: {demo:?}");
+            assert_eq!(demo.code, Some(0), "{words:?}");
+        }
+    });
+}
+
+#[test]
+fn a_process_that_cannot_answer_ends_the_lesson() {
+    in_namespace(|ns| {
+        needs(Need::Strace);
+        // The first answers of the first process; and a descriptor that cannot be copied must not matter to it.
+        for number in 1..=4 {
+            let demo = with_errors(ns, &format!("inject=write:error=EPERM:when={number}+"), &["demo", "race"]);
+            assert_eq!(demo.code, Some(1), "{number}: {demo:?}");
+            let demo = with_errors(ns, &format!("inject=write:error=EPERM:when={number}"), &["demo", "race"]);
+            assert_eq!(demo.code, Some(1), "{number}: {demo:?}");
+            let demo = with_errors(ns, &format!("inject=fcntl:error=EMFILE:when={number}+"), &["demo", "race"]);
+            assert!(demo.code == Some(1) && demo.err.contains("cannot"), "{number}: {demo:?}");
         }
     });
 }

@@ -71,3 +71,40 @@ fn a_command_does_not_wait_for_ever_if_its_calls_cannot_be_answered() {
         }
     });
 }
+
+#[test]
+fn a_call_is_recorded_and_continues_if_one_answer_fails() {
+    in_namespace(|ns| {
+        needs(Need::Strace);
+        let script = "defined shmget(42, 5000, 01600) ? 1 : die $!; exit 7";
+        for shared in [&[][..], &["--shared", "--remove"]] {
+            for errno in ["EPERM", "ENOENT"] {
+                // Each ioctl(2) fails once: receiving the call, asking whether it still waits, letting it continue.
+                for number in 1..=10 {
+                    let inject = format!("inject=ioctl:error={errno}:when={number}");
+                    let mut strace = ns.program("strace");
+                    strace.args(["-f", "-qq", "-o", "log", "-e", "trace=ioctl", "-e", &inject]);
+                    strace.args([shmadm_path(), "guard"]).args(shared).args(["--", "perl", "-e", script]);
+                    let guarded = ended(&mut strace);
+                    assert!(
+                        guarded.code == Some(7) && guarded.err.contains("segment 0x0000002a"),
+                        "{inject} {shared:?}: {guarded:?}"
+                    );
+                    assert_eq!(ns.table(), [], "{inject} {shared:?}: {guarded:?}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn signals_that_cannot_be_blocked_are_reported_before_the_command_runs() {
+    in_namespace(|ns| {
+        needs(Need::Strace);
+        let mut strace = ns.program("strace");
+        strace.args(["-qq", "-o", "log", "-e", "trace=rt_sigprocmask", "-e", "inject=rt_sigprocmask:error=EPERM"]);
+        let error = ended(strace.args([shmadm_path(), "guard", "--", "touch", "ran"])).fails(1);
+        assert!(error.contains("cannot wait for the command: Operation not permitted"), "{error}");
+        assert!(!ns.path("ran").exists());
+    });
+}
