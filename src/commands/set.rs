@@ -99,10 +99,12 @@ impl Changes {
         let (uid, gid) = (self.uid.unwrap_or(before.uid), self.gid.unwrap_or(before.gid));
         sysv::set(named.id, uid, gid, self.mode.unwrap_or(before.mode())).map_err(|error| {
             // A failed call must change nothing. A user who could lock the segment can also unlock it.
-            if self.lock.is_some() {
-                let _ = set_lock(named, before.is_locked());
+            match self.lock {
+                Some(lock) if lock != before.is_locked() && set_lock(named, before.is_locked()).is_err() => {
+                    failed(error).hint(if lock { "it is locked now" } else { "it is unlocked now" })
+                }
+                _ => failed(error),
             }
-            failed(error)
         })
     }
 

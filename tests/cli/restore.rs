@@ -126,6 +126,21 @@ fn a_killed_restore_leaves_no_partial_segment() {
 }
 
 #[test]
+fn what_cannot_be_removed_again_is_told() {
+    in_namespace(|ns| {
+        needs(Need::Strace);
+        archive(ns);
+        let mut strace = ns.program("strace");
+        strace.args(["-f", "-qq", "-o", "log", "-e", "inject=shmctl:error=ENOENT"]);
+        let restored = ended(strace.args([shmadm_path(), "restore", "archive", "--same-id"]));
+        assert_eq!(restored.code, Some(1), "{restored:?}");
+        for row in ns.table() {
+            assert!(restored.err.contains(&format!("id:{}", row.id)), "{row:?}: {restored:?}");
+        }
+    });
+}
+
+#[test]
 fn a_warning_names_the_sysctl_that_destroys_segments() {
     in_namespace(|ns| {
         archive(ns);

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{Ended, Namespace, Row, ended, in_namespace, in_namespace_as_root, shmadm_path};
+use crate::support::{Ended, Namespace, Need, Row, ended, in_namespace, in_namespace_as_root, needs, shmadm_path};
 
 /// Runs `set` with these words.
 #[track_caller]
@@ -359,5 +359,21 @@ fn trace_shows_the_calls() {
         }
         let failed = ns.shmadm(["--trace", "set", "id:9", "--mode", "600"]);
         assert!(failed.code == Some(3) && failed.err.contains("EINVAL"), "{failed:?}");
+    });
+}
+
+#[test]
+fn a_lock_that_cannot_be_undone_is_told() {
+    in_namespace_as_root(|ns| {
+        needs(Need::Strace);
+        create(ns.program("perl"), 42, 5000, 0o640);
+        // The calls look, lock, set the mode, and unlock.
+        for (fails, mode, told) in [("3", "640", false), ("3+", "2640", true)] {
+            let mut strace = ns.program("strace");
+            strace.args(["-qq", "-o", "log", "-e", &format!("inject=shmctl:error=EPERM:when={fails}")]);
+            let error = ended(strace.args([shmadm_path(), "set", "42", "--lock", "--mode", "600"])).fails(1);
+            assert_eq!(error.contains("; it is locked now"), told, "{error}");
+            assert_eq!(ns.table()[0].mode, mode, "{error}");
+        }
     });
 }

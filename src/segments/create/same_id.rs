@@ -7,7 +7,7 @@ use std::io;
 use super::{Created, NotCreated, create};
 use crate::error::Error;
 use crate::segments::lookup::Named;
-use crate::sysv::{self, NewSegment};
+use crate::sysv::{self, NewSegment, Reason};
 use crate::values::{Key, Mode, ShmId};
 
 /// The identifier of the next segment of this IPC namespace, or -1 (proc_sys_kernel(5)).
@@ -26,7 +26,10 @@ pub(crate) fn create_with_id(new: &NewSegment, id: ShmId) -> Result<Created, Not
         let hint = "choosing the identifier needs root or CAP_CHECKPOINT_RESTORE, and a writable /proc/sys";
         NotCreated::Failed(Error::io(format_args!("{action}: write {NEXT_ID}"), &error).hint(hint))
     })?;
-    let created = create(new).inspect_err(|_| take_back())?;
+    let created = create(new).map_err(|error| match (error, take_back()) {
+        (NotCreated::Failed(error), Err(left)) => NotCreated::Failed(error.hint(left)),
+        (error, _) => error,
+    })?;
     if created.segment().id == id {
         return Ok(created);
     }
@@ -40,14 +43,23 @@ pub(crate) fn create_with_id(new: &NewSegment, id: ShmId) -> Result<Created, Not
 /// Uses up a requested identifier that was not used. Otherwise the next segment of any process would get it. Writing -1
 /// would not withdraw the request, because the kernel accepts no negative number. So this creates a segment. If that is
 /// impossible, because a limit is reached, the next segment gets an identifier that nobody asked for.
-fn take_back() {
+///
+/// # Errors
+/// The segment could not be removed: what to tell the user.
+fn take_back() -> Result<(), String> {
     let mode = Mode::from_raw(0o600);
     let new = NewSegment { key: Key::PRIVATE, size: 1, mode, huge: None, no_reserve: false };
     match sysv::create(&new) {
-        Ok(id) => _ = sysv::remove(id),
+        Ok(id) => match sysv::remove(id) {
+            Err(error) if error.reason != Reason::NoSuchSegment => {
+                return Err(format!("a segment of 1 byte, id:{id}, could not be removed"));
+            }
+            _ => {}
+        },
         // If this fails too, nothing else can be tried.
         Err(_) => _ = ask_for(UNWANTED_ID),
     }
+    Ok(())
 }
 
 fn ask_for(id: i32) -> io::Result<()> {
