@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use procfs::ProcResult;
 use procfs::process::{MountInfo, Process};
 
+use super::meminfo::Meminfo;
+
 /// How much memory can still be allocated, and what limits it.
 #[derive(Debug)]
 pub(crate) struct MemoryLeft {
@@ -36,12 +38,7 @@ pub(crate) fn memory_left_in_cgroups() -> Vec<MemoryLeft> {
 }
 
 fn machine() -> Option<MemoryLeft> {
-    // The procfs crate parses all 60 fields of the file, which adds too much code for one field.
-    let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
-    let available = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kibibytes: u64 = available.trim().strip_suffix(" kB")?.parse().ok()?;
-    let bytes = kibibytes.saturating_mul(1024);
-    Some(MemoryLeft { bytes, bound: Bound::Machine })
+    Some(MemoryLeft { bytes: Meminfo::read()?.field("MemAvailable")?, bound: Bound::Machine })
 }
 
 fn cgroups() -> ProcResult<Vec<MemoryLeft>> {

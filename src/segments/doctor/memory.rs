@@ -1,12 +1,11 @@
 //! Checks of the memory available for segments.
 
-use std::fs;
-
 use nix::sys::resource::{Resource, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::{Check, Health};
 use crate::error::advice;
+use crate::system::meminfo::Meminfo;
 use crate::system::memory_left::{Bound, MemoryLeft, memory_left_in_cgroups};
 use crate::values::{human, visible_path};
 
@@ -46,16 +45,14 @@ pub(super) fn cgroup() -> Check {
 /// Checks huge pages for `create --huge`.
 pub(super) fn huge_pages() -> Check {
     let name = "huge-pages";
-    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let field = |name: &str| -> Option<u64> {
-        meminfo.lines().find_map(|line| line.strip_prefix(name)?.trim().trim_end_matches(" kB").parse().ok())
-    };
-    let (Some(total), Some(free), Some(kib)) =
-        (field("HugePages_Total:"), field("HugePages_Free:"), field("Hugepagesize:"))
+    let meminfo = Meminfo::read();
+    let field = |name: &str| meminfo.as_ref()?.field(name);
+    let (Some(total), Some(free), Some(size)) =
+        (field("HugePages_Total"), field("HugePages_Free"), field("Hugepagesize"))
     else {
         return Check::new(name, Health::Note, "this kernel has no huge pages, or /proc/meminfo does not show them");
     };
-    let size = human(u128::from(kib) * 1024);
+    let size = human(size.into());
     if total == 0 {
         let finding = format!("no huge pages of {size} are reserved: create --huge fails");
         return Check::new(name, Health::Note, finding).remedy(reserve(64));
