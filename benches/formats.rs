@@ -5,9 +5,8 @@ use std::io;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use procfs::FromBufRead;
 use shmadm::internals::{
-    Column, Csv, Delimited, Export, Lookups, Raw, Segment, SegmentRecord, Table, TimeFormat, View, write_rows,
+    Column, Csv, Delimited, Export, Lookups, Raw, Segment, SegmentRecord, Segments, TimeFormat, View, write_rows,
 };
 
 const ROWS: usize = 1000;
@@ -41,7 +40,7 @@ fn table() -> String {
 }
 
 fn parse(table: &str) -> Vec<Segment> {
-    Table::from_buf_read(table.as_bytes()).expect("the table is well-formed").0
+    Segments::new(table.as_bytes()).and_then(Iterator::collect).expect("the table is well-formed")
 }
 
 fn formats(criterion: &mut Criterion) {

@@ -29,6 +29,6 @@ pub mod internals {
     };
     pub use crate::segments::cache::Lookups;
     pub use crate::segments::filter::Selection;
-    pub use crate::sysv::{KernelMounts, Mapping, Segment, Segments, Table};
+    pub use crate::sysv::{KernelMounts, Mapping, Segment, Segments};
     pub use crate::values::{Key, Mode, Period, ProjectId, SegmentRef, ShmId, Size, visible};
 }

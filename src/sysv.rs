@@ -43,7 +43,7 @@ pub(crate) use rows::{Rows, rows};
 pub(crate) use scan::{segment_at, stat_all};
 pub(crate) use segment::Identity;
 pub use segment::Segment;
-pub use table::{Segments, Table};
+pub use table::Segments;
 pub(crate) use trace::{
     attach_flags, control_by_index, control_command, get_flags, is_traced, key as key_argument, trace_to,
 };

@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 
-use procfs::{Current, FromBufRead, ProcError, ProcResult};
-
 use super::Segment;
 use crate::values::{Key, ShmId};
+
+const PATH: &str = "/proc/sysvipc/shm";
 
 impl Segment {
     /// Parses a line of the table. Columns have no fixed positions (long uids move them), so the line is split at
@@ -33,9 +33,7 @@ impl Segment {
             namespace: None,
         })
     }
-}
 
-impl Segment {
     /// Returns the segment as a line of a table that [`Segments`] reads, with a dash for what is not known.
     pub(crate) fn to_line(&self) -> String {
         let memory = |bytes: Option<u64>| bytes.map_or("-".to_owned(), |bytes| bytes.to_string());
@@ -100,6 +98,9 @@ impl Fields<'_> {
 
 /// The rows of the table, read one at a time. This is not a snapshot: the kernel returns about 24 rows per read, and
 /// takes its lock again for each. A malformed row yields an error and iteration continues; an I/O error ends it.
+///
+/// procfs has a type for this file, `SharedMemorySegments`. But it keeps uids in 16 bits, so that one segment of uid
+/// 100000 makes the whole read fail. It also parses the octal mode as decimal.
 #[derive(Debug)]
 pub struct Segments<R> {
     table: R,
@@ -116,7 +117,7 @@ impl Segments<BufReader<File>> {
     /// # Errors
     /// `NotFound` if /proc is not mounted or the kernel has no System V IPC.
     pub fn open() -> io::Result<Self> {
-        let segments = Segments::new(BufReader::new(File::open(Table::PATH)?))?;
+        let segments = Segments::new(BufReader::new(File::open(PATH)?))?;
         Ok(Segments { was_read_here: true, ..segments })
     }
 }
@@ -130,7 +131,7 @@ impl<R: BufRead> Segments<R> {
         let mut line = Vec::new();
         table.read_until(b'\n', &mut line)?;
         if !line.trim_ascii_start().starts_with(b"key") {
-            let message = format!("{} does not begin with its line of titles", Table::PATH);
+            let message = format!("{} does not begin with its line of titles", PATH);
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         Ok(Segments { table, line, last: None, was_read_here: false, failed: false })
@@ -159,7 +160,7 @@ impl<R: BufRead> Iterator for Segments<R> {
             }
             let Some(segment) = Segment::from_line(&self.line) else {
                 let row = String::from_utf8_lossy(self.line.trim_ascii_end());
-                let message = format!("{} has a malformed row: {row:?}", Table::PATH);
+                let message = format!("{} has a malformed row: {row:?}", PATH);
                 return Some(Err(io::Error::new(io::ErrorKind::InvalidData, message)));
             };
             // Linux 5.6 and 5.7 can return a row twice, at the border between two reads.
@@ -171,24 +172,6 @@ impl<R: BufRead> Iterator for Segments<R> {
     }
 }
 
-/// The whole table at once, through procfs's traits: `Table::current()`.
-///
-/// procfs has a type for this file, `SharedMemorySegments`. But it keeps uids in 16 bits, so that one segment of uid
-/// 100000 makes the whole read fail. It also parses the octal mode as decimal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Table(pub Vec<Segment>);
-
-impl FromBufRead for Table {
-    fn from_buf_read<R: BufRead>(table: R) -> ProcResult<Self> {
-        let rows = Segments::new(table).and_then(Iterator::collect);
-        rows.map(Table).map_err(|error| ProcError::Io(error, None))
-    }
-}
-
-impl Current for Table {
-    const PATH: &'static str = "/proc/sysvipc/shm";
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read;
@@ -198,8 +181,8 @@ mod tests {
     const TITLES: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid \
                           atime      dtime      ctime                   rss                  swap\n";
 
-    fn rows(table: &str) -> ProcResult<Vec<Segment>> {
-        Table::from_buf_read(table.as_bytes()).map(|table| table.0)
+    fn rows(table: &str) -> io::Result<Vec<Segment>> {
+        Segments::new(table.as_bytes())?.collect()
     }
 
     #[test]
