@@ -4,7 +4,6 @@ mod process;
 mod twins;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +13,7 @@ use self::twins::Member;
 pub(crate) use self::twins::{Twins, by_memory};
 use crate::system::namespace::Identity;
 use crate::system::patience::{ask, ask_all, note_missed};
-use crate::system::process::is_kernel_thread;
+use crate::system::process::{all_pids, is_kernel_thread};
 use crate::sysv::{MapsReader, Segment, SegmentMapping};
 use crate::values::{Key, ShmId};
 
@@ -69,10 +68,7 @@ impl Attachments {
     fn inspect_all(&mut self) -> io::Result<()> {
         self.ours = Identity::ours().ok().map(|identity| identity.inode);
         let reader = Arc::new(MapsReader::new()?);
-        let mut pids: Vec<i32> = Vec::new();
-        for entry in fs::read_dir("/proc")? {
-            pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
-        }
+        let mut pids = all_pids()?;
         pids.sort_unstable();
         // First find the processes that have anything attached. Then read all their attachments, once per address
         // space.

@@ -87,6 +87,23 @@ impl Processes {
     }
 }
 
+/// Returns the pids of all processes that /proc shows.
+///
+/// # Errors
+/// Those of reading the directory.
+pub(crate) fn all_pids() -> io::Result<Vec<i32>> {
+    let mut pids = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+    }
+    Ok(pids)
+}
+
+/// Returns whether this process is in another pid namespace than the initial one.
+pub(crate) fn is_in_nested_pid_namespace() -> bool {
+    status_line("self", "NSpid:").is_some_and(|pids| pids.split_ascii_whitespace().count() > 1)
+}
+
 /// Returns whether /proc shows our own pid namespace. In another one, the same pid means another process.
 pub(crate) fn proc_is_ours() -> bool {
     fs::read_link("/proc/self").is_ok_and(|link| link.to_str() == Some(&Pid::this().as_raw().to_string()))

@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +15,7 @@ use crate::linux::seccomp::{Filter, Listener};
 use crate::output::leaks::CreatedBy;
 use crate::segments::creators::{Creators, ThisKernel};
 use crate::segments::leaks::{Leaks, Origin, adopt_orphans};
+use crate::system::namespace::Identity;
 use crate::system::spawn::{self, Outcome};
 use crate::system::stack;
 use crate::system::tracer::{Creation, Failure, Stopped, Tracer, Wanted};
@@ -40,7 +39,7 @@ pub(super) struct Traced {
 /// # Errors
 /// Those of waiting for the command, and of reading the kernel's tables before it starts.
 pub(super) fn run(command: &[OsString], variables: Vec<String>) -> Result<Traced> {
-    let namespace = fs::metadata("/proc/self/ns/ipc").ok().map(|namespace| namespace.ino());
+    let namespace = Identity::ours().ok().map(|ours| ours.inode);
     let creators = Creators::new(ThisKernel, namespace)
         .map_err(|error| Error::io("read the kernel's tables of System V IPC objects", &error))?;
     let creators = Arc::new(creators);

@@ -3,12 +3,12 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::fs;
 
 use nix::unistd::Pid;
 
 use crate::linux::compare_memory;
 use crate::system::namespace::Identity;
+use crate::system::process::all_pids;
 
 /// A process with the inode of its IPC namespace.
 pub(crate) type Member = (i32, u64);
@@ -36,10 +36,9 @@ pub(super) fn distinct(processes: &[Member]) -> Vec<Twins> {
 /// Returns whether the process shares its address space with one in another IPC namespace, which may have attached a
 /// segment of that namespace. This blocks if a process is stuck: see [`crate::system::patience`].
 pub(super) fn has_twin_elsewhere(pid: i32) -> bool {
-    let Ok(entries) = fs::read_dir("/proc") else { return true };
-    let mut pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let Ok(pids) = all_pids() else { return true };
     let here = Identity::of_process(pid).ok();
-    pids.any(|other| {
+    pids.into_iter().any(|other| {
         other != pid
             && compare_memory(Pid::from_raw(pid), Pid::from_raw(other)) == Some(Ordering::Equal)
             && Identity::of_process(other).ok() != here

@@ -8,11 +8,8 @@ use crate::segments::lookup::rows;
 use crate::system::logind::{self, RemoveIpc};
 use crate::system::names::Names;
 use crate::system::namespace::Identity;
-use crate::system::process::status_line;
+use crate::system::process::is_in_nested_pid_namespace;
 use crate::values::{UNKNOWN_ID, visible_path};
-
-/// The inode of the initial IPC namespace (include/linux/proc_ns.h, `PROC_IPC_INIT_INO`).
-const INITIAL: u64 = 0xEFFF_FFFF;
 
 /// Checks `RemoveIPC=` of logind.conf(5).
 pub(super) fn remove_ipc() -> Check {
@@ -57,8 +54,7 @@ pub(super) fn remove_ipc() -> Check {
 
 /// Returns whether this process is in another pid namespace than the machine's, but in the machine's IPC namespace.
 fn is_in_container() -> bool {
-    let is_nested = status_line("self", "NSpid:").is_some_and(|pids| pids.split_ascii_whitespace().count() > 1);
-    is_nested && Identity::ours().is_ok_and(|ours| ours.inode == INITIAL)
+    is_in_nested_pid_namespace() && Identity::ours().is_ok_and(Identity::is_initial)
 }
 
 /// Returns a text about whose segments would be removed now.

@@ -7,7 +7,7 @@ use crate::linux::{cause, written_by_child};
 use crate::segments::attachments::Attachments;
 use crate::segments::lookup::rows;
 use crate::system::namespace::enter_private;
-use crate::system::process::{proc_is_ours, status_line};
+use crate::system::process::{is_in_nested_pid_namespace, proc_is_ours};
 use crate::system::tracepoints::Tracepoints;
 use crate::sysv::Segments;
 use crate::values::counted;
@@ -42,8 +42,7 @@ pub(super) fn processes() -> Check {
         return Check::new(name, Health::Warning, finding).remedy("mount /proc in this pid namespace");
     }
     let attachments = Attachments::find();
-    let is_nested = status_line("self", "NSpid:").is_some_and(|pids| pids.split_ascii_whitespace().count() > 1);
-    match (attachments.unreadable, attachments.error, is_nested) {
+    match (attachments.unreadable, attachments.error, is_in_nested_pid_namespace()) {
         (_, Some(error), _) => Check::new(name, Health::Unknown, format!("processes cannot be inspected: {error}")),
         (0, None, false) => Check::new(name, Health::Ok, "the attachments of all processes can be seen"),
         (0, None, true) => {

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::segments::attachments::{self, Holding, by_memory};
 use crate::system::namespace::Identity;
 use crate::system::patience::ask;
+use crate::system::process::all_pids;
 use crate::sysv::{MapsReader, Segment};
 use crate::values::ShmId;
 
@@ -22,9 +23,7 @@ use crate::values::ShmId;
 pub(super) fn processes(segments: &HashMap<Place, Segment>) -> Result<Vec<Found>> {
     let reader = MapsReader::new().map(Arc::new).map_err(unreadable)?;
     let mut found: Vec<Found> = Vec::new();
-    for entry in fs::read_dir("/proc").map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+    for pid in all_pids().map_err(unreadable)? {
         found.extend(process(&reader, segments, pid));
     }
     find_sharers(&mut found);

@@ -15,6 +15,7 @@ use super::{Cause, Occurrence, OccurrenceKind};
 use crate::error::Result;
 use crate::segments::attachments;
 use crate::segments::lookup::rows;
+use crate::segments::rmid_forced;
 use crate::system::namespace::{Identity, Namespace, survey};
 use crate::system::tracepoints::{Tracepoints, now};
 use crate::sysv::Segment;
@@ -238,8 +239,7 @@ impl Watcher {
 
     /// Reads whether the kernel destroys segments that nobody has attached.
     fn read_forced(&mut self) {
-        let forced = std::fs::read_to_string("/proc/sys/kernel/shm_rmid_forced");
-        self.machine.set_forced(self.ours, forced.is_ok_and(|text| text.trim() == "1"));
+        self.machine.set_forced(self.ours, rmid_forced::sysctl() == Some(true));
     }
 
     /// Handles a count that changed without a call, as by munmap(2): records which processes have the segment attached

@@ -14,7 +14,7 @@ use super::keeper::{Descriptors, Keeper, Mounts};
 use super::opened::Namespace;
 use crate::system::cgroup::unit_of;
 use crate::system::patience::{ask_all, note_missed};
-use crate::system::process::{is_kernel_thread, status_line};
+use crate::system::process::{all_pids, is_kernel_thread, status_line};
 use crate::system::units::Unit;
 
 /// The maximum number of processes per namespace that are checked: each may be the first one of its pid namespace.
@@ -58,10 +58,7 @@ pub(crate) fn survey() -> io::Result<Survey> {
     let mut found = BTreeMap::<_, Vec<Keeper>>::new();
     let place = |identity| (Some(identity) != ours, identity);
     let me = fs::read_link("/proc/self").ok().and_then(|link| link.to_str()?.parse().ok());
-    let mut pids: Vec<i32> = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
-    }
+    let pids = all_pids()?;
     // What a descriptor refers to changes at any time, perhaps to a file whose file system does not answer.
     let answers = ask_all(&pids, move |pid| {
         Identity::of_process(pid)
