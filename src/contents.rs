@@ -1,4 +1,4 @@
-//! Moving bytes between a segment and a file, a pipe or a terminal.
+//! Moving bytes between a segment and a file, a pipe, a terminal or an archive.
 //!
 //! Functions that can take long report each completed piece through [`Advance`]. The caller decides whether to show
 //! progress.

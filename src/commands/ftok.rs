@@ -11,7 +11,7 @@ use crate::error::{Error, Result, Status};
 use crate::output::{Output, say};
 use crate::segments::lookup::key_of;
 use crate::sysv::ftok;
-use crate::values::{Key, ProjectId, SegmentRef, visible, visible_path};
+use crate::values::{Key, ProjectId, SegmentRef, visible_path};
 
 /// The default project id of perl's IPC::SysV; ftok(3) itself has no default.
 const DEFAULT_PROJECT: ProjectId = ProjectId(1);
@@ -96,7 +96,7 @@ fn find<'a>(output: &mut Output, key: Key, directories: impl Iterator<Item = &'a
             match ftok(&path, project) {
                 Ok(one) if one == key => {
                     found = true;
-                    output.line(format_args!("ftok:{project}:{}", visible(path.as_os_str().as_bytes())))?;
+                    output.line(format_args!("ftok:{project}:{}", visible_path(&path)))?;
                     output.flush()?;
                 }
                 Ok(_) => {}

@@ -1,5 +1,5 @@
-//! Selecting segments. `list`, `watch` and `remove` use the same type, so that `list FILTERS` shows what `remove
-//! FILTERS` removes.
+//! Selecting segments. All commands with filters use the same type, so that `list FILTERS` shows what `remove FILTERS`
+//! removes.
 
 use std::io;
 use std::ops::RangeInclusive;

@@ -172,7 +172,8 @@ impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
         self.end(&is_answered);
     }
 
-    fn add_asker(&mut self) -> bool {
+    /// Starts a thread, unless no more are allowed.
+    fn add_asker(&mut self) {
         let (shared, sender, progress) = (Arc::clone(&self.shared), self.sender.clone(), Arc::<Progress>::default());
         let own = Arc::clone(&progress);
         let asking = current();
@@ -190,11 +191,9 @@ impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
                 }
             }
         };
-        match Builder::new().stack_size(STACK).spawn(work) {
-            Ok(thread) => self.askers.push(Asker { thread, progress, seen: 0, is_stuck: false }),
-            Err(_) => return false,
+        if let Ok(thread) = Builder::new().stack_size(STACK).spawn(work) {
+            self.askers.push(Asker { thread, progress, seen: 0, is_stuck: false });
         }
-        true
     }
 
     /// Finds threads without progress since the last tick, and starts others in their place. Returns whether no thread

@@ -117,7 +117,7 @@ impl<N> Tracepoints<N> {
         Duration::from_nanos(self.settled)
     }
 
-    /// Returns the number of records lost so far because a ring was full. `None` before Linux 6.0: there only `What::Lost`
+    /// Returns the number of records lost so far because a ring was full. `None` before Linux 6.0: there only [`Action::Lost`]
     /// reports it, with the next record.
     pub(crate) fn lost(&mut self) -> Option<u64> {
         let mut lost = 0;

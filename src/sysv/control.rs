@@ -144,8 +144,7 @@ pub(super) fn exists(id: ShmId) -> bool {
 
 /// Returns whether this process has the effective uid of the owner or the creator.
 fn is_ours(id: ShmId) -> bool {
-    let euid = geteuid().as_raw();
-    stat_any(id).is_ok_and(|segment| segment.uid == euid || segment.cuid == euid)
+    stat_any(id).is_ok_and(|segment| segment.is_controlled_by(geteuid().as_raw()))
 }
 
 fn change(id: ShmId, command: Change) -> Result<(), Errno> {

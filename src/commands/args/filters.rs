@@ -1,4 +1,4 @@
-//! The filters of the command line, the same for `list`, `watch` and `remove`.
+//! The filters of the command line, the same for `list`, `remove`, `save` and `watch`.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;

@@ -86,7 +86,7 @@ fn names_of(of_segments: impl Iterator<Item = String>, file: &str) -> Vec<Comple
 
 /// Returns a key in the notation that the word begins with: in full (`0x0000002a`), or short (`0x2a` or `42`).
 fn written(key: Key, word: &str) -> Option<String> {
-    let number = key.as_raw().cast_unsigned();
+    let number = key.as_unsigned();
     let notations = [key.to_string(), format!("{number:#x}"), number.to_string()];
     notations.into_iter().find(|notation| !key.is_private() && notation.starts_with(word))
 }

@@ -20,7 +20,7 @@ use super::opened::Namespace;
 use crate::linux::compare_files;
 use crate::system::foreign_file::{CachedStatus, find_by_link, find_in_root_of};
 use crate::system::patience::ask;
-use crate::values::{unescaped_path, visible};
+use crate::values::{unescaped_path, visible_path};
 
 /// The maximum number of bytes read of a list of mounts. The owner of the process controls its length.
 const MAX_MOUNTS_BYTES: u64 = 16 << 20;
@@ -81,7 +81,7 @@ impl fmt::Display for Keeper {
         match self {
             Self::Process(pid) => write!(f, "process {pid}"),
             Self::Mount { pid, path } => {
-                write!(f, "the mount {} that process {pid} sees", visible(path.as_os_str().as_bytes()))
+                write!(f, "the mount {} that process {pid} sees", visible_path(path))
             }
             Self::Descriptor { pid, number } => write!(f, "descriptor {number} of process {pid}"),
         }

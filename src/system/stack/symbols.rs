@@ -17,7 +17,7 @@ use super::Place;
 use super::elf::{MAX_SECTION_BYTES, each_definition};
 use super::module::{ModuleFile, open_regular};
 use super::names::demangled;
-use crate::values::visible;
+use crate::values::{visible, visible_path};
 
 /// The longest path that is shown, in bytes: PATH_MAX.
 const MAX_PATH_BYTES: usize = 4096;
@@ -42,7 +42,7 @@ pub(crate) struct Frame {
 impl Frame {
     /// Returns the frame without names.
     pub(super) fn bare(place: &Place) -> Frame {
-        let module = place.module.as_ref().map(|file| visible(file.path.as_os_str().as_encoded_bytes()).into_owned());
+        let module = place.module.as_ref().map(|file| visible_path(&file.path).into_owned());
         Frame { module, offset: place.address, ..Frame::default() }
     }
 }
