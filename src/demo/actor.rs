@@ -94,7 +94,11 @@ impl Actor {
                 self.attachments.push((label, attached));
                 return Ok(Outcome::Address(address));
             }
-            Request::Detach { label } => self.attachments.retain(|(other, _)| *other != label),
+            Request::Detach { label } => {
+                let (_, detached) =
+                    self.attachments.extract_if(.., |(other, _)| *other == label).next().ok_or_else(not_attached)?;
+                detached.detach().map_err(|error| Error::call("detach the segment", error))?;
+            }
             Request::Write { label, text } => {
                 let contents = self.attached(label)?.contents(Access::ReadWrite);
                 let cannot = |error: &io::Error| attach::page_error("write to the segment", error);
@@ -185,8 +189,12 @@ impl Actor {
 
     fn attached(&self, label: Label) -> Result<&Attachment> {
         let found = self.attachments.iter().find(|(other, _)| *other == label);
-        found.map(|(_, attachment)| attachment).ok_or_else(|| Error::failed("has not attached the segment"))
+        found.map(|(_, attachment)| attachment).ok_or_else(not_attached)
     }
+}
+
+fn not_attached() -> Error {
+    Error::failed("has not attached the segment")
 }
 
 /// Writes a reply, as one line. If that fails, it ends the connection: otherwise the other end would wait for the reply

@@ -20,9 +20,10 @@ use super::name::Role;
 use super::request::{Outcome, Reply, Request};
 use crate::error::{Error, Result};
 use crate::linux::{restore_default, uninterrupted};
+use crate::output::say;
 use crate::segments::lookup;
 use crate::system::signals::{ShutdownSignals, Woken};
-use crate::sysv;
+use crate::sysv::{self, Reason};
 use crate::values::{ShmId, visible_path};
 
 /// The arguments with which this program is a process of a lesson.
@@ -189,16 +190,30 @@ impl Cast {
         actor.and_then(|actor| actor.channel.as_mut()).ok_or_else(|| Self::has_ended(role))
     }
 
-    /// Removes the segments that the processes have created and left. None of them has been waited for, so their pids
-    /// are theirs.
+    /// Removes the segments that the processes have created and left, and says what could not be removed. What fails is
+    /// repeated once. None of the processes has been waited for, so their pids are theirs.
     fn sweep(&self) {
-        let is_ours = |pid: i32| self.actors.iter().any(|actor| actor.pid() == pid);
-        // A failure cannot be reported, and nothing else can be tried.
-        for row in lookup::rows().into_iter().flatten().flatten() {
-            if is_ours(row.cpid) && !self.before.contains(&row.id) && !row.is_marked() {
-                let _ = sysv::remove(row.id);
+        let left = match self.left().or_else(|_| self.left()) {
+            Ok(left) => left,
+            Err(error) => return say(error.hint("a segment of the lesson may be left")),
+        };
+        for id in left {
+            match sysv::remove(id).or_else(|_| sysv::remove(id)) {
+                Err(error) if error.reason != Reason::NoSuchSegment => {
+                    let failure = Error::call(format_args!("remove segment id:{id} of the lesson"), error);
+                    say(failure.hint(format_args!("remove it with `shmadm remove id:{id}`")));
+                }
+                _ => {}
             }
         }
+    }
+
+    /// Returns the segments that the processes have created and left.
+    fn left(&self) -> Result<Vec<ShmId>> {
+        let is_ours = |pid: i32| self.actors.iter().any(|actor| actor.pid() == pid);
+        let mut left = lookup::rows()?.collect::<Result<Vec<_>>>()?;
+        left.retain(|row| is_ours(row.cpid) && !self.before.contains(&row.id) && !row.is_marked());
+        Ok(left.into_iter().map(|row| row.id).collect())
     }
 }
 

@@ -12,10 +12,10 @@ use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::{Pid, execve};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{self, WaitOptions, WaitStatus, waitpid};
 
 use self::search::Program;
@@ -25,6 +25,8 @@ use crate::linux::{self, restore_default, uninterrupted};
 
 /// How often to check whether the command has exited, if poll(2) fails.
 const PAUSE: Duration = Duration::from_millis(10);
+/// How often to check whether the command has exited, if no signal says so. Normally SIGCHLD does.
+const MAX_WAIT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// The signals that are forwarded.
 const FORWARDED: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
@@ -87,7 +89,8 @@ fn start(
         if let Ok(filter) = filter {
             filter.install(theirs.as_fd());
         }
-        if let Err(errno) = mask.thread_set_mask() {
+        // Not `thread_set_mask`: see `BlockedSignals::block`.
+        if let Err(errno) = sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None) {
             return errno;
         }
         let Err(errno) = program.execute(|path: &CStr, arguments: &[&CStr]| execve(path, arguments, &environment));
@@ -115,7 +118,7 @@ fn wait(child: Pid, signals: &SignalFd) -> io::Result<WaitStatus> {
             discard(signals);
             return Ok(ended);
         }
-        if poll(&mut [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)], None).is_err() {
+        if poll(&mut [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)], Some(&MAX_WAIT)).is_err() {
             // The command runs, whatever fails here.
             thread::sleep(PAUSE);
         }

@@ -3,6 +3,7 @@
 mod word;
 
 use std::ffi::c_void;
+use std::mem::ManuallyDrop;
 use std::ptr;
 
 use nix::errno::Errno;
@@ -115,6 +116,16 @@ impl Attachment {
         ptr::without_provenance_mut(self.address() + offset as usize)
     }
 
+    /// Detaches the segment: shmdt(2). Dropping does so, too, but hides a failure.
+    ///
+    /// # Errors
+    /// That of shmdt(2): then the segment stays attached until the process ends.
+    pub(crate) fn detach(self) -> Result<(), Error> {
+        let address = ManuallyDrop::new(self).address;
+        // SAFETY: shmat returned this address, and the attachment that would detach it is never dropped.
+        unsafe { shmdt(address) }.map_err(|errno| Error::new(errno, |_| Reason::Other))
+    }
+
     /// Returns the segment's size in bytes. Only these bytes are used, although the last page is longer.
     pub(crate) fn size(&self) -> u64 {
         self.size
@@ -123,11 +134,21 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        // SAFETY: shmat returned this address, nothing else detaches it, and no reference into it exists.
-        let ret = unsafe { libc::shmdt(self.address) };
-        let result = Errno::result(ret);
-        trace::returned(&result, |f| write!(f, "shmdt({})", Address(self.address())));
+        // The end of the process detaches the segment, whatever failed here.
+        // SAFETY: shmat returned this address, and nothing else detaches it.
+        let _ = unsafe { shmdt(self.address) };
     }
+}
+
+/// Calls shmdt(2).
+///
+/// # Safety
+/// shmat(2) returned the address, it was not detached since, and nothing in this process uses what is mapped there.
+unsafe fn shmdt(address: *mut c_void) -> Result<(), Errno> {
+    // SAFETY: the caller vouches for the address.
+    let result = Errno::result(unsafe { libc::shmdt(address) });
+    trace::returned(&result, |f| write!(f, "shmdt({})", Address(address.addr())));
+    result.map(drop)
 }
 
 /// An address in strace's notation.

@@ -272,9 +272,7 @@ fn with_errors(ns: &Namespace, inject: &str, words: &[&str]) -> Ended {
         sleep(Duration::from_millis(10));
     }
     let status = demo.0.wait().expect("its end");
-    let ended = Ended::from(Output { status, stdout: read("out").into_bytes(), stderr: read("err").into_bytes() });
-    assert!(ns.table().is_empty(), "{inject}, {words:?}: {ended:?}");
-    ended
+    Ended::from(Output { status, stdout: read("out").into_bytes(), stderr: read("err").into_bytes() })
 }
 
 #[test]
@@ -291,6 +289,7 @@ fn where_kill_is_denied_it_ends_nevertheless() {
             }
             assert!(demo.out.contains(title) && !demo.err.contains("shmadm: "), "{words:?}: {demo:?}");
             assert_eq!(demo.code, Some(0), "{words:?}");
+            assert_eq!(ns.table(), [], "{words:?}");
         }
     });
 }
@@ -301,13 +300,43 @@ fn a_process_that_cannot_answer_ends_the_lesson() {
         needs(Need::Strace);
         // The first answers of the first process; and a descriptor that cannot be copied must not matter to it.
         for number in 1..=4 {
-            let demo = with_errors(ns, &format!("inject=write:error=EPERM:when={number}+"), &["demo", "race"]);
-            assert_eq!(demo.code, Some(1), "{number}: {demo:?}");
-            let demo = with_errors(ns, &format!("inject=write:error=EPERM:when={number}"), &["demo", "race"]);
-            assert_eq!(demo.code, Some(1), "{number}: {demo:?}");
-            let demo = with_errors(ns, &format!("inject=fcntl:error=EMFILE:when={number}+"), &["demo", "race"]);
-            assert!(demo.code == Some(1) && demo.err.contains("cannot"), "{number}: {demo:?}");
+            for inject in [
+                format!("inject=write:error=EPERM:when={number}+"),
+                format!("inject=write:error=EPERM:when={number}"),
+                format!("inject=fcntl:error=EMFILE:when={number}+"),
+            ] {
+                let demo = with_errors(ns, &inject, &["demo", "race"]);
+                assert_eq!(demo.code, Some(1), "{inject}: {demo:?}");
+                assert_eq!(ns.table(), [], "{inject}: {demo:?}");
+            }
         }
+    });
+}
+
+#[test]
+fn a_detach_that_fails_ends_the_lesson() {
+    in_namespace(|ns| {
+        needs(Need::Strace);
+        for lesson in ["lifecycle", "fork", "race"] {
+            let demo = with_errors(ns, "inject=shmdt:error=EPERM:when=1", &["demo", lesson]);
+            assert!(demo.fails(1).contains("cannot detach the segment: Operation not permitted"), "{lesson}");
+            assert_eq!(ns.table(), [], "{lesson}");
+        }
+    });
+}
+
+#[test]
+fn a_removal_that_fails_is_repeated_and_then_told() {
+    in_namespace(|ns| {
+        needs(Need::Strace);
+        // The first call of each process: looking in the first process of the lesson, removing in the one that shows it.
+        let demo = with_errors(ns, "inject=shmctl:error=ENOMEM:when=1", &["demo"]);
+        assert!(demo.fails(1).contains("cannot look at segment"));
+        assert_eq!(ns.table(), []);
+        let demo = with_errors(ns, "inject=shmctl:error=EPERM", &["demo"]);
+        let [row] = &ns.table()[..] else { panic!("{demo:?}: {:?}", ns.table()) };
+        let advice = format!("remove it with `shmadm remove id:{}`", row.id);
+        assert!(demo.code == Some(1) && demo.err.contains(&advice), "{demo:?}");
     });
 }
 

@@ -108,3 +108,22 @@ fn signals_that_cannot_be_blocked_are_reported_before_the_command_runs() {
         assert!(!ns.path("ran").exists());
     });
 }
+
+#[test]
+fn the_end_of_a_command_is_noticed_without_sigchld() {
+    in_namespace(|ns| {
+        needs(Need::Strace);
+        let script = "defined shmget(42, 5000, 01600) ? 1 : die $!; exit 7";
+        // The C library changes the signal mask, too, when it starts a thread, and can lose what was blocked.
+        for number in 1..=6 {
+            for all_later in ["", "+"] {
+                let inject = format!("inject=rt_sigprocmask:error=EPERM:when={number}{all_later}");
+                let mut strace = ns.program("strace");
+                strace.args(["-f", "-qq", "-o", "log", "-e", "trace=rt_sigprocmask", "-e", &inject]);
+                let guarded = ended(strace.args([shmadm_path(), "guard", "--", "perl", "-e", script]));
+                let is_found = guarded.code == Some(7) && guarded.err.contains("segment 0x0000002a");
+                assert!(is_found || guarded.err.contains("shmadm: cannot "), "{inject}: {guarded:?}");
+            }
+        }
+    });
+}
