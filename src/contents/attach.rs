@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io;
 
-use rustix::process::{Resource, geteuid, getrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use nix::unistd::geteuid;
 
 use crate::error::{Error, Result};
 use crate::segments::lookup;
@@ -56,13 +57,12 @@ const LIFT: &str = "`ulimit -v unlimited` lifts it, in the shell that starts shm
 
 /// Returns a text about the limit on this process's address space (getrlimit(2), `RLIMIT_AS`), if there is one.
 fn address_space_limit() -> Option<String> {
-    let limit = getrlimit(Resource::As);
-    let bytes = limit.current?;
-    let lift = match limit.maximum {
+    let (bytes, most) = getrlimit(Resource::RLIMIT_AS).ok().filter(|(bytes, _)| *bytes != RLIM_INFINITY)?;
+    let lift = match most {
         _ if geteuid().is_root() => LIFT.into(),
-        None => LIFT.into(),
-        Some(most) if most > bytes => format!("`ulimit -v {}` is the most that this shell may have", most / 1024),
-        Some(_) => "only root can lift it: `prlimit --as=unlimited --pid PID-OF-YOUR-SHELL`".into(),
+        RLIM_INFINITY => LIFT.into(),
+        most if most > bytes => format!("`ulimit -v {}` is the most that this shell may have", most / 1024),
+        _ => "only root can lift it: `prlimit --as=unlimited --pid PID-OF-YOUR-SHELL`".into(),
     };
     Some(format!("the address space is limited to {} (ulimit -v, RLIMIT_AS); {lift}", human(bytes.into())))
 }

@@ -24,11 +24,8 @@ pub(super) enum Source {
     File(File),
 }
 
-// include/uapi/linux/magic.h
-const SYSFS_MAGIC: rustix::fs::FsWord = 0x6265_6572;
-
 fn is_on_sysfs(file: &File) -> bool {
-    rustix::fs::fstatfs(file).is_ok_and(|found| found.f_type == SYSFS_MAGIC)
+    rustix::fs::fstatfs(file).is_ok_and(|found| found.f_type == libc::SYSFS_MAGIC)
 }
 
 impl Input {

@@ -8,10 +8,11 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use nix::unistd::{dup2_stdin, dup2_stdout};
+use nix::sys::resource::{Resource, setrlimit};
 use rustix::io::retry_on_intr;
 use rustix::net::{Shutdown, shutdown};
-use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
+use rustix::stdio::{dup2_stdin, dup2_stdout};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 use super::cast::{ACTOR, end_of_child};
@@ -152,14 +153,14 @@ impl Actor {
 
     /// Forks. The child, which inherits the attachments, serves on its own connection.
     fn fork(&mut self) -> Result<i32> {
-        let cannot = |errno: nix::errno::Errno| Error::io("fork", &errno.into());
+        let cannot = |error: io::Error| Error::io("fork", &error);
         let child = linux::in_child(|| match dup2_stdin(io::stdout()) {
             Ok(()) => i32::from(self.serve().is_err()),
             Err(_) => 1,
         });
-        let child = child.map_err(cannot)?;
+        let child = child.map_err(|errno| cannot(errno.into()))?;
         // The child's connection must end with the child.
-        dup2_stdout(io::stderr()).map_err(cannot)?;
+        dup2_stdout(io::stderr()).map_err(|errno| cannot(errno.into()))?;
         Ok(child.as_raw())
     }
 
@@ -254,7 +255,7 @@ fn execute() -> Error {
 /// Makes this process leave no core file, wherever core(5) would put it.
 fn leave_no_core_file() {
     // If one of them fails, the other one suffices unless core_pattern is a program.
-    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 

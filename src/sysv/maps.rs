@@ -5,9 +5,8 @@ use std::fmt;
 use std::ops::Range;
 use std::os::fd::AsFd;
 
-use nix::errno::Errno;
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use rustix::fs::{fstat, major, minor};
+use rustix::fs::{MemfdFlags, fstat, major, memfd_create, minor};
+use rustix::io::Errno;
 
 use super::{Segment, ShmId};
 use crate::linux::line_of_a_shared_page;
@@ -128,12 +127,12 @@ impl KernelMounts {
     /// Those of memfd_create(2), if the device of an anonymous shared page is unknown as well.
     pub fn find() -> Result<KernelMounts, Errno> {
         // A sandbox can deny memfd_create(2). It can hardly deny mmap(2).
-        let memfd = memfd_create(c"shmadm", MFdFlags::MFD_CLOEXEC).and_then(device);
+        let memfd = memfd_create(c"shmadm", MemfdFlags::CLOEXEC).and_then(device);
         let tmpfs = memfd.or_else(|errno| shared_page_device().ok_or(errno))?;
-        let sizes = [MFdFlags::empty(), MFdFlags::MFD_HUGE_2MB, MFdFlags::MFD_HUGE_1GB];
+        let sizes = [MemfdFlags::empty(), MemfdFlags::HUGE_2MB, MemfdFlags::HUGE_1GB];
         let huge = sizes.into_iter().filter_map(|size| {
             // A kernel without huge pages, or without this size, returns an error.
-            memfd_create(c"shmadm", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_HUGETLB | size).ok()
+            memfd_create(c"shmadm", MemfdFlags::CLOEXEC | MemfdFlags::HUGETLB | size).ok()
         });
         let hugetlbfs = huge.filter_map(|memfd| device(memfd).ok()).collect();
         Ok(KernelMounts { tmpfs, hugetlbfs })
@@ -154,7 +153,7 @@ fn shared_page_device() -> Option<Device> {
 }
 
 fn device(memfd: impl AsFd) -> Result<Device, Errno> {
-    let device = fstat(memfd).map_err(|errno| Errno::from_raw(errno.raw_os_error()))?.st_dev;
+    let device = fstat(memfd)?.st_dev;
     Ok((major(device).into(), minor(device).into()))
 }
 

@@ -7,7 +7,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, mkfifo};
+use nix::unistd::Pid;
+use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::io::ioctl_fionread;
 
 use crate::support::{Namespace, Running, ended, in_namespace, shmadm_path, wait_until};
@@ -26,7 +27,7 @@ const FILLED: [&str; 4] = [
 fn fifo(ns: &Namespace) -> File {
     let path = ns.path("fifo");
     let _ = fs::remove_file(&path);
-    mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    mkfifoat(CWD, &path, Mode::RWXU).expect("a FIFO");
     OpenOptions::new().read(true).write(true).open(path).expect("a FIFO")
 }
 

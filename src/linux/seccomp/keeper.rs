@@ -1,15 +1,17 @@
 //! A process that answers after we have ended. Descendants of the command may live on, and without a listener their
 //! calls would fail.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
-use nix::unistd::{ForkResult, chdir, fork, setsid};
+use nix::unistd::{ForkResult, fork, setsid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::chdir;
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::listener::Listener;
+use crate::linux::fork::exit_now;
 
 /// The number of failed calls in a row after which the process gives up.
 const MAX_FAILURES: usize = 1000;
@@ -29,13 +31,12 @@ impl Listener {
     /// Those of fork(2).
     pub(crate) fn keep_answering(self) -> Result<(), Errno> {
         // SAFETY: the child makes system calls only: it allocates nothing and takes no lock that another thread may
-        // hold. It leaves by _exit, so that nothing of ours is flushed or dropped twice.
+        // hold. It leaves by exit_now, so that nothing of ours is flushed or dropped twice.
         match unsafe { fork() }? {
             ForkResult::Parent { .. } => Ok(()),
             ForkResult::Child => {
                 self.answer_detached();
-                // SAFETY: _exit ends this process and does not return.
-                unsafe { libc::_exit(0) }
+                exit_now(0)
             }
         }
     }
@@ -45,12 +46,10 @@ impl Listener {
         let _ = setsid();
         let _ = chdir("/");
         let listener = self.as_fd().as_raw_fd();
-        if let Ok(null) = open("/dev/null", OFlag::O_RDWR, Mode::empty()) {
-            for standard in 0..=2 {
-                if standard != listener {
-                    // SAFETY: dup2 replaces a standard stream, which nothing in this process uses any more.
-                    let _ = unsafe { libc::dup2(null.as_raw_fd(), standard) };
-                }
+        if let Ok(null) = open("/dev/null", OFlags::RDWR, Mode::empty()) {
+            let replace = [dup2_stdin::<&OwnedFd>, dup2_stdout::<&OwnedFd>, dup2_stderr::<&OwnedFd>];
+            for (_, replace) in (0..).zip(replace).filter(|(standard, _)| *standard != listener) {
+                let _ = replace(&null);
             }
         }
         let others = listener.cast_unsigned();

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-use nix::sys::statfs::{HUGETLBFS_MAGIC, fstatfs};
+use rustix::fs::fstatfs;
 
 use crate::error::{Error, Result};
 use crate::segments::attachments::{Attachments, Proof};
@@ -94,7 +94,7 @@ impl SegmentFile {
         if metadata.ino() != segment.id.as_raw() as u64 || metadata.size() < segment.size || !is_of_creator {
             return Ok(None);
         }
-        let is_huge = fstatfs(&file)?.filesystem_type() == HUGETLBFS_MAGIC;
+        let is_huge = fstatfs(&file)?.f_type == libc::HUGETLBFS_MAGIC;
         Ok(Some(SegmentFile {
             file,
             length: metadata.size().next_multiple_of(page_size()),

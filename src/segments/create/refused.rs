@@ -1,6 +1,6 @@
 //! Why the kernel did not create a segment, and advice.
 
-use rustix::process::geteuid;
+use nix::unistd::geteuid;
 
 use crate::error::{Error, advice};
 use crate::segments::cache::Lookups;

@@ -45,12 +45,12 @@ impl Stream<'_> {
 
     /// Reads up to `buffer.len()` bytes with read(2). Returns 0 at the end.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        uninterrupted(|| nix::unistd::read(self.fd, buffer))
+        uninterrupted(|| rustix::io::read(self.fd, &mut *buffer))
     }
 
     pub(super) fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            match uninterrupted(|| nix::unistd::write(self.fd, bytes))? {
+            match uninterrupted(|| rustix::io::write(self.fd, bytes))? {
                 0 => return Err(Errno::EIO.into()),
                 count => bytes = &bytes[count..],
             }

@@ -6,8 +6,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ChildStdin, Command, Stdio};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::Pid;
+use rustix::fs::{OFlags, fcntl_setfl};
 
 use crate::support::{Ended, Namespace, Running};
 
@@ -43,7 +43,7 @@ impl Show {
 
     pub(super) fn of(mut demo: Command, step: usize) -> Show {
         let (out, theirs) = io::pipe().expect("a pipe");
-        fcntl(&out, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("a pipe that does not block");
+        fcntl_setfl(&out, OFlags::NONBLOCK).expect("a pipe that does not block");
         demo.env("LC_ALL", "C.UTF-8").stdin(Stdio::piped()).stdout(theirs).stderr(Stdio::piped());
         let mut child = demo.spawn().expect("shmadm");
         drop(demo);

@@ -4,8 +4,8 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::kill;
+use rustix::pipe::fcntl_getpipe_size;
 
 use super::*;
 use crate::support::{LITTLE_KIB, Need, huge_pages, huge_segment, needs, peak_kib, shmadm_path, skip};
@@ -94,7 +94,7 @@ fn a_pipe_is_enlarged_where_that_is_allowed() {
         segment(ns, 1, &bytes);
         segment(ns, 2, b"few");
         ns.open_to_all();
-        let size = |pipe: &dyn AsFd| fcntl(pipe.as_fd(), FcntlArg::F_GETPIPE_SZ).expect("a pipe");
+        let size = |pipe: &dyn AsFd| fcntl_getpipe_size(pipe).expect("a pipe");
         for mut command in both(ns, shmadm_path()) {
             let child = command.args(["read", "1"]).stdout(Stdio::piped()).spawn().expect("shmadm");
             let mut child = Running(child);
