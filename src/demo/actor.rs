@@ -9,6 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
 use rustix::io::retry_on_intr;
 use rustix::net::{Shutdown, shutdown};
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
@@ -112,6 +113,9 @@ impl Actor {
             Request::Store { label, byte } => {
                 let attached = self.attached(label)?;
                 leave_no_core_file();
+                // The standard library's handler tries this, too, and if it fails the store is repeated for ever.
+                linux::restore_default(Signal::SIGSEGV)
+                    .map_err(|errno| Error::io("prepare for SIGSEGV", &errno.into()))?;
                 attached.store_byte(0, byte);
             }
             Request::Clear { label } => race::clear(self.attached(label)?),

@@ -128,12 +128,18 @@ impl Cast {
         }
     }
 
-    /// Waits until a process has ended, and returns the calls that it still made. How it ended is then known.
+    /// Waits until a process has ended, and returns the calls that it still made. How it ended is then known. An answer
+    /// means that it lives on.
     pub(super) fn end(&mut self, role: Role, shutdown: &ShutdownSignals) -> Result<Vec<(String, bool)>, Stop> {
         let mut calls = Vec::new();
         while let Some(line) = next_line(self.channel(role)?, shutdown)? {
-            if let Ok(Reply::Call { text, is_look }) = serde_json::from_str(&line) {
-                calls.push((text, is_look));
+            match serde_json::from_str(&line).map_err(|error| Error::failed(error.to_string()))? {
+                Reply::Call { text, is_look } => calls.push((text, is_look)),
+                Reply::Done(_) => {
+                    let error = Error::failed(format!("cannot continue: process {role} has not ended, as it must"));
+                    return Err(error.into());
+                }
+                Reply::Failed { errno, message } => return Err(Self::cannot(role, &Refusal { errno, message }).into()),
             }
         }
         let ended = self.how_it_ended(role, shutdown)?;

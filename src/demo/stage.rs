@@ -4,7 +4,8 @@ mod contest;
 mod look;
 mod outcome;
 
-use std::process::{Command, Stdio};
+use std::io::{self, Read};
+use std::process::{Command, ExitStatus, Stdio};
 
 use nix::errno::Errno;
 
@@ -155,16 +156,12 @@ impl Stage {
         let words: Vec<_> = words.iter().map(|word| if *word == "KEY" { &*key } else { word }).collect();
         let cannot = |error: &std::io::Error| Error::io("run shmadm", error);
         let program = std::env::current_exe().map_err(|error| cannot(&error))?;
-        let ran = Command::new(program).args(&words).stdin(Stdio::null()).output().map_err(|error| cannot(&error))?;
+        let (printed, status) = output_of(Command::new(program).args(&words)).map_err(|error| cannot(&error))?;
         self.shown.push((None, format!("$ shmadm {}", words.join(" "))));
-        for line in escaped_lines(&[ran.stdout, ran.stderr].concat()).lines() {
+        for line in escaped_lines(&printed).lines() {
             self.shown.push((None, line.to_owned()));
         }
-        if ran.status.success() {
-            Ok(())
-        } else {
-            Err(Error::failed("cannot continue: a command of shmadm has failed"))
-        }
+        if status.success() { Ok(()) } else { Err(Error::failed("cannot continue: a command of shmadm has failed")) }
     }
 
     /// Tells every process about every segment, so that each can remove what is left.
@@ -186,4 +183,18 @@ impl Stage {
     pub(super) fn pid(&self, role: Role) -> i32 {
         self.cast.find(role).map_or(0, Actor::pid)
     }
+}
+
+/// Runs a command to its end. Returns what it prints, and how it ended. `Command::output` panics if it cannot wait for
+/// the output.
+fn output_of(command: &mut Command) -> io::Result<(Vec<u8>, ExitStatus)> {
+    let (mut reader, writer) = io::pipe()?;
+    let mut child = command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).spawn()?;
+    // The command still has the writing ends.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut printed = Vec::new();
+    let read = reader.read_to_end(&mut printed);
+    drop(reader);
+    let status = child.wait()?;
+    read.map(|_| (printed, status))
 }

@@ -20,7 +20,8 @@ pub(crate) fn ignore(number: Signal) -> Result<(), Errno> {
 /// # Errors
 /// `EINVAL` for SIGKILL and SIGSTOP.
 pub(crate) fn restore_default(number: Signal) -> Result<(), Errno> {
-    // SAFETY: SIG_DFL runs no code of ours, and this program installs no handler that it could replace.
+    // SAFETY: SIG_DFL runs no code of ours, and this program installs no handler that it could replace. That of the
+    // standard library for SIGSEGV only reports a stack overflow.
     unsafe { signal(number, SigHandler::SigDfl) }.map(drop)
 }
 

@@ -101,8 +101,9 @@ impl<K: Kernel> Creators<K> {
 
 impl<K: Kernel> Observer for Creators<K> {
     fn creates(&self, creation: Creation) {
+        // If either is unknown, the call counts: otherwise its leak would not.
         let is_in_another_namespace =
-            |caller: &tracer::Caller| caller.namespace.is_some() && caller.namespace != self.namespace;
+            |caller: &tracer::Caller| caller.namespace.zip(self.namespace).is_some_and(|(theirs, ours)| theirs != ours);
         if creation.caller.as_ref().is_some_and(is_in_another_namespace) {
             return;
         }

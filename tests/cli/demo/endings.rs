@@ -341,6 +341,36 @@ fn a_removal_that_fails_is_repeated_and_then_told() {
 }
 
 #[test]
+fn a_command_of_a_lesson_whose_output_is_hard_to_read_leaves_nothing() {
+    in_namespace(|ns| {
+        needs(Need::Strace);
+        for inject in ["ioctl:error=EPERM", "ppoll,poll:error=ENOMEM"] {
+            for number in 2..=6 {
+                let demo = with_errors(ns, &format!("inject={inject}:when={number}"), &["demo", "leak"]);
+                assert_eq!((demo.signal, ns.table()), (None, vec![]), "{inject}, {number}: {demo:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn readonly_ends_where_the_action_of_sigsegv_cannot_be_changed() {
+    in_namespace(|ns| {
+        needs(Need::Strace);
+        with_errors(ns, "trace=rt_sigaction", &["demo", "readonly"]).ok();
+        let log = std::fs::read_to_string(ns.path("log")).expect("a log");
+        let lines: Vec<_> = log.lines().collect();
+        let last = lines.iter().rposition(|line| line.contains("rt_sigaction(SIGSEGV, {sa_handler=SIG_DFL"));
+        let (earlier, line) = last.map(|last| (&lines[..last], lines[last])).expect("the action is changed");
+        let pid = line.split(' ').next().expect("a pid");
+        let earlier = earlier.iter().filter(|line| line.starts_with(pid) && line.contains("rt_sigaction(")).count();
+        let inject = format!("inject=rt_sigaction:error=EPERM:when={}+", earlier + 1);
+        let demo = with_errors(ns, &inject, &["demo", "readonly"]);
+        assert_eq!((demo.code, ns.table()), (Some(1), vec![]), "{inject}: {demo:?}");
+    });
+}
+
+#[test]
 fn readonly_leaves_no_core_file() {
     in_namespace(|ns| {
         ns.run("sh", ["-c", "ulimit -c unlimited 2>/dev/null; exec $0 demo readonly", shmadm_path()]);

@@ -127,3 +127,20 @@ fn the_end_of_a_command_is_noticed_without_sigchld() {
         }
     });
 }
+
+#[test]
+fn a_leak_counts_where_the_namespace_of_guard_is_unknown() {
+    in_namespace(|ns| {
+        needs(Need::Strace);
+        let script = "defined shmget(42, 5000, 01600) ? 1 : die $!; exit 7";
+        for number in 1..=8 {
+            let inject = format!("inject=statx:error=EPERM:when={number}");
+            let mut strace = ns.program("strace");
+            strace.args(["-qq", "-o", "log", "-e", "trace=statx", "-e", &inject, shmadm_path()]);
+            let guarded = ended(strace.args(["guard", "--shared", "--remove", "--", "perl", "-e", script]));
+            let is_found = guarded.code == Some(7) && guarded.err.contains("segment 0x0000002a");
+            assert!(is_found || guarded.err.contains("shmadm: cannot "), "{inject}: {guarded:?}");
+            assert_eq!(ns.table(), [], "{inject}: {guarded:?}");
+        }
+    });
+}
