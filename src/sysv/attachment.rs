@@ -87,7 +87,7 @@ unsafe fn shmat(id: ShmId, wanted: usize, access: Access, flags: libc::c_int) ->
     let address = unsafe { libc::shmat(id.as_raw(), ptr::without_provenance(wanted), flags) };
     // shmat(2) returns (void *)-1 if it fails.
     let result = if address.addr() == usize::MAX { Err(Errno::last()) } else { Ok(Address(address.addr())) };
-    trace::returned(&result, |f| write!(f, "shmat({id}, {}, {})", Address(wanted), trace::AttachFlags(flags)));
+    trace::returned(&result, |f| write!(f, "shmat({id}, {}, {})", Address(wanted), trace::attach_flags(flags)));
     result.map(|_| address)
 }
 

@@ -24,16 +24,6 @@ pub(super) enum Read {
     ShmStatAny = SHM_STAT_ANY,
 }
 
-impl Read {
-    fn name(self) -> &'static str {
-        match self {
-            Self::IpcStat => "IPC_STAT",
-            Self::ShmStat => "SHM_STAT",
-            Self::ShmStatAny => "SHM_STAT_ANY",
-        }
-    }
-}
-
 /// The commands that use no buffer.
 #[derive(Debug, Clone, Copy)]
 #[repr(i32)]
@@ -41,16 +31,6 @@ enum Change {
     IpcRmid = libc::IPC_RMID,
     ShmLock = libc::SHM_LOCK,
     ShmUnlock = libc::SHM_UNLOCK,
-}
-
-impl Change {
-    fn name(self) -> &'static str {
-        match self {
-            Self::IpcRmid => "IPC_RMID",
-            Self::ShmLock => "SHM_LOCK",
-            Self::ShmUnlock => "SHM_UNLOCK",
-        }
-    }
 }
 
 /// Returns one segment's state: shmctl(2) `IPC_STAT`. Needs read permission.
@@ -148,22 +128,24 @@ fn is_ours(id: ShmId) -> bool {
 }
 
 fn change(id: ShmId, command: Change) -> Result<(), Errno> {
+    let command = command as libc::c_int;
     // SAFETY: no command of this type uses the buffer.
-    let ret = unsafe { libc::shmctl(id.as_raw(), command as libc::c_int, ptr::null_mut()) };
+    let ret = unsafe { libc::shmctl(id.as_raw(), command, ptr::null_mut()) };
     let result = Errno::result(ret);
-    trace::returned(&result, |f| write!(f, "shmctl({id}, {}, NULL)", command.name()));
+    trace::returned(&result, |f| write!(f, "shmctl({id}, {}, NULL)", trace::control_command(command)));
     result.map(drop)
 }
 
 /// Makes a call that reads a state. Returns the result of the call, and the state.
 pub(super) fn read(id: libc::c_int, command: Read) -> Result<(libc::c_int, libc::shmid_ds), Errno> {
     let mut ds = empty_status();
+    let command = command as libc::c_int;
     // SAFETY: each command of this type writes one shmid_ds; `ds` is one, and ours.
-    let ret = unsafe { libc::shmctl(id, command as libc::c_int, &raw mut ds) };
+    let ret = unsafe { libc::shmctl(id, command, &raw mut ds) };
     let result = Errno::result(ret);
     trace::returned(&result, |f| match result {
-        Ok(_) => write!(f, "shmctl({id}, {}, {})", command.name(), trace::Status(&ds)),
-        Err(_) => write!(f, "shmctl({id}, {}, {:p})", command.name(), &raw const ds),
+        Ok(_) => write!(f, "shmctl({id}, {}, {})", trace::control_command(command), trace::Status(&ds)),
+        Err(_) => write!(f, "shmctl({id}, {}, {:p})", trace::control_command(command), &raw const ds),
     });
     result.map(|ret| (ret, ds))
 }

@@ -112,6 +112,6 @@ fn shmget(key: Key, size: u64, flags: libc::c_int) -> Result<ShmId, Errno> {
     // SAFETY: shmget takes three numbers and does not access our memory.
     let ret = unsafe { libc::shmget(key.as_raw(), size as libc::size_t, flags) };
     let result = Errno::result(ret);
-    trace::returned(&result, |f| write!(f, "shmget({}, {size}, {})", trace::key(key), trace::GetFlags(flags)));
+    trace::returned(&result, |f| write!(f, "shmget({}, {size}, {})", trace::key(key), trace::get_flags(flags)));
     result.map(ShmId::from_kernel)
 }

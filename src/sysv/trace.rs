@@ -68,42 +68,38 @@ pub(crate) fn key(key: Key) -> impl Display {
     fmt::from_fn(move |f| if key.is_private() { f.write_str("IPC_PRIVATE") } else { key.fmt(f) })
 }
 
-/// The flags of shmget(2): the named ones, the page size of `SHM_HUGETLB`, the mode.
-pub(super) struct GetFlags(pub libc::c_int);
-
-impl Display for GetFlags {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+/// Returns the flags of shmget(2) as names: the named ones, the page size of `SHM_HUGETLB`, the mode.
+pub(crate) fn get_flags(flags: libc::c_int) -> impl Display {
+    fmt::from_fn(move |f| {
         for (flag, name) in [
             (libc::IPC_CREAT, "IPC_CREAT"),
             (libc::IPC_EXCL, "IPC_EXCL"),
             (libc::SHM_HUGETLB, "SHM_HUGETLB"),
             (libc::SHM_NORESERVE, "SHM_NORESERVE"),
         ] {
-            if self.0 & flag != 0 {
+            if flags & flag != 0 {
                 write!(f, "{name}|")?;
             }
         }
-        let log2 = self.0 >> SHM_HUGE_SHIFT & 0x3f;
+        let log2 = flags >> SHM_HUGE_SHIFT & 0x3f;
         if log2 != 0 {
             write!(f, "{log2}<<SHM_HUGE_SHIFT|")?;
         }
-        ModeBits((self.0 & 0o777) as u16).fmt(f)
-    }
+        ModeBits((flags & 0o777) as u16).fmt(f)
+    })
 }
 
-/// The flags of shmat(2).
-pub(super) struct AttachFlags(pub libc::c_int);
-
-impl Display for AttachFlags {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+/// Returns the flags of shmat(2) as names.
+pub(crate) fn attach_flags(flags: libc::c_int) -> impl Display {
+    fmt::from_fn(move |f| {
         let named = [(libc::SHM_RDONLY, "SHM_RDONLY"), (libc::SHM_RND, "SHM_RND"), (libc::SHM_REMAP, "SHM_REMAP")];
         let mut separator = "";
-        for (_, name) in named.iter().filter(|(flag, _)| self.0 & flag != 0) {
+        for (_, name) in named.iter().filter(|(flag, _)| flags & flag != 0) {
             write!(f, "{separator}{name}")?;
             separator = "|";
         }
         if separator.is_empty() { f.write_str("0") } else { Ok(()) }
-    }
+    })
 }
 
 /// The state that a stat call has filled in.
@@ -130,16 +126,6 @@ impl Display for Status<'_> {
             ds.shm_segsz, ds.shm_cpid, ds.shm_lpid, ds.shm_nattch, ds.shm_atime, ds.shm_dtime, ds.shm_ctime
         )
     }
-}
-
-/// Returns the flags of shmget(2) as names.
-pub(crate) fn get_flags(flags: libc::c_int) -> impl Display {
-    GetFlags(flags)
-}
-
-/// Returns the flags of shmat(2) as names.
-pub(crate) fn attach_flags(flags: libc::c_int) -> impl Display {
-    AttachFlags(flags)
 }
 
 /// Returns whether a shmctl(2) command takes an index instead of an identifier. `EINVAL` then means that the index is free.
