@@ -2,6 +2,7 @@
 
 pub(crate) mod cgroup;
 pub(crate) mod clock;
+mod deadline;
 pub(crate) mod foreign_file;
 pub(crate) mod logind;
 pub(crate) mod meminfo;

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
 use super::Database;
 use super::account_file::{self, Account};
+use crate::system::deadline::UntilDeadline;
 
 /// The program. It is not searched in PATH, because root runs it.
 const PROGRAM: &str = "/usr/bin/getent";
@@ -58,24 +56,10 @@ fn reap(child: &mut Child) {
 /// Reads all of the answer.
 ///
 /// # Errors
-/// `TimedOut` after [`TIMEOUT`], and those of poll(2) and read(2).
-fn read_in_time(mut output: ChildStdout) -> io::Result<Vec<u8>> {
-    let deadline = Instant::now() + TIMEOUT;
-    let mut answer = Vec::new();
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
-        match poll(&mut [PollFd::new(&output.as_fd(), PollFlags::IN)], Some(&left)) {
-            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(errno) => return Err(errno.into()),
-        }
-        match output.read(&mut buffer)? {
-            0 => return Ok(answer),
-            _ if answer.len() as u64 > MAX_BYTES => return Err(io::ErrorKind::FileTooLarge.into()),
-            count => answer.extend_from_slice(&buffer[..count]),
-        }
-    }
+/// `TimedOut` after [`TIMEOUT`], `FileTooLarge` for more than [`MAX_BYTES`], and those of poll(2) and read(2).
+fn read_in_time(output: ChildStdout) -> io::Result<Vec<u8>> {
+    let mut answer = Vec::with_capacity(4096);
+    let reader = UntilDeadline { reader: output, deadline: Instant::now() + TIMEOUT };
+    reader.take(MAX_BYTES + 1).read_to_end(&mut answer)?;
+    if answer.len() as u64 > MAX_BYTES { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(answer) }
 }

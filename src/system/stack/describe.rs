@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
 use std::slice;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -13,13 +12,13 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{DumpableBehavior, WaitOptions, set_dumpable_behavior, waitpid};
 use rustix::stdio::dup2_stderr;
 
 use super::symbols::{Detail, Frame, Symbolizer};
 use super::{MAX_FRAMES, Place};
 use crate::linux::{in_child, restore_default, uninterrupted};
+use crate::system::deadline::UntilDeadline;
 use crate::system::memory_left::memory_left;
 
 /// The address space of the child process in bytes, unless half of the memory that is left is less.
@@ -75,7 +74,7 @@ fn look_up(stacks: &[Vec<Place>], detail: Detail, deadline: Instant) -> Vec<Vec<
     });
     drop(writer);
     let Ok(child) = child else { return Vec::new() };
-    let answers = BufReader::new(Until { reader: File::from(OwnedFd::from(reader)), deadline });
+    let answers = BufReader::new(UntilDeadline { reader, deadline });
     let lines = answers.take(MAX_ANSWER).lines();
     let described = lines.map_while(|line| serde_json::from_str(&line.ok()?).ok()).take(stacks.len()).collect();
     end(child);
@@ -100,23 +99,5 @@ fn end(child: Pid) {
     let deadline = Instant::now() + MAX_DEATH;
     while matches!(uninterrupted(|| waitpid(pid, WaitOptions::NOHANG)), Ok(None)) && Instant::now() < deadline {
         sleep(Duration::from_millis(1));
-    }
-}
-
-/// Reads until a deadline.
-struct Until {
-    reader: File,
-    deadline: Instant,
-}
-
-impl Read for Until {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let limit = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
-        let mut polled = [PollFd::from_borrowed_fd(self.reader.as_fd(), PollFlags::IN)];
-        match uninterrupted(|| poll(&mut polled, Some(&limit)))? {
-            0 => Err(io::ErrorKind::TimedOut.into()),
-            _ => self.reader.read(buffer),
-        }
     }
 }
