@@ -31,6 +31,6 @@ fn cgroup(charge: &Charge) -> String {
         (Some(cgroup), None) => format!("{cgroup} (for itself, or for a cgroup below it that was removed)"),
         (None, Some(true)) => "(a cgroup that was removed)".to_owned(),
         (None, Some(false)) => "(none: no memory cgroup is charged)".to_owned(),
-        (None, None) => "(a cgroup that was removed, or that is not mounted here)".to_owned(),
+        (None, None) => "(a cgroup that was removed, or that cannot be found here)".to_owned(),
     }
 }

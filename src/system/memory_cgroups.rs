@@ -79,8 +79,12 @@ impl MemoryCgroups {
             if wanted.contains(&inode) {
                 directories.found.insert(inode, path.clone());
             }
-            // A cgroup that is gone has no children.
-            open.extend(self.below(&path).map(|entry| (entry.ino(), path.join(entry.file_name()))));
+            match self.below(&path) {
+                Ok(below) => open.extend(below.iter().map(|entry| (entry.ino(), path.join(entry.file_name())))),
+                // A cgroup that is gone has no children.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => directories.is_whole = false,
+            }
         }
         directories.any_removed = !self.is_whole || self.number_with_removed().is_none_or(|number| number != count);
         Ok(directories)
@@ -94,11 +98,9 @@ impl MemoryCgroups {
     /// Returns the shared memory charged to a cgroup; `None` if it is gone, or if the kernel does not show it.
     pub(crate) fn shared(&self, directory: &Path) -> Option<Shared> {
         let (own, total) = self.counted(directory)?;
-        let below: u64 = self
-            .below(directory)
-            .filter_map(|entry| self.counted(&directory.join(entry.file_name())))
-            .map(|(_, total)| total)
-            .sum();
+        let below = self.below(directory).ok()?;
+        let below = below.iter().filter_map(|entry| self.counted(&directory.join(entry.file_name())));
+        let below: u64 = below.map(|(_, total)| total).sum();
         Some(Shared { own, removed: total.saturating_sub(own.unwrap_or(0)).saturating_sub(below) })
     }
 
@@ -139,9 +141,15 @@ impl MemoryCgroups {
         cgroups.lines().find_map(|line| line.strip_prefix("memory"))?.split_whitespace().nth(1)?.parse().ok()
     }
 
-    fn below(&self, directory: &Path) -> impl Iterator<Item = DirEntry> {
-        let entries = fs::read_dir(self.mounted.join(directory)).into_iter().flatten().filter_map(Result::ok);
-        entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+    fn below(&self, directory: &Path) -> io::Result<Vec<DirEntry>> {
+        let mut below = Vec::new();
+        for entry in fs::read_dir(self.mounted.join(directory))? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                below.push(entry);
+            }
+        }
+        Ok(below)
     }
 }
 

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    Cgroup, Ended, Namespace, Row, Running, ended, huge_pages, huge_segment, in_namespace, in_namespace_as_root,
-    peak_kib, shmadm_path, skip, wait_until,
+    Cgroup, Ended, Namespace, Need, Row, Running, ended, huge_pages, huge_segment, in_namespace, in_namespace_as_root,
+    needs, peak_kib, shmadm_path, skip, wait_until,
 };
 
 /// Writes bytes to a segment from a process in a cgroup.
@@ -35,6 +35,22 @@ fn charged(ns: &Namespace, segment: &str) -> Vec<(Value, Value, Value)> {
 
 fn charge(cgroup: &Cgroup, bytes: u64) -> (Value, Value, Value) {
     (json!(cgroup.path), json!(bytes), json!(false))
+}
+
+#[test]
+fn a_directory_that_cannot_be_listed_does_not_mean_that_a_cgroup_was_removed() {
+    in_namespace_as_root(|ns| {
+        needs(Need::Strace);
+        let cgroup = Cgroup::new("unlisted");
+        ns.shmadm(["create", "7", "--size", "1M"]).ok();
+        write(ns, &cgroup, "7", 0, 4096);
+        assert_eq!(charged(ns, "7"), [charge(&cgroup, 4096)]);
+        let mut strace = ns.program("strace");
+        strace.args(["-f", "-qq", "-o", "log", "-e", "trace=getdents64", "-e", "inject=getdents64:error=EACCES"]);
+        let run = ended(strace.args([shmadm_path(), "stat", "--charge", "7", "-f", "json"])).json();
+        let charges = &run[0]["charged"];
+        assert_eq!((&charges[0]["cgroup"], &charges[0]["removed"]), (&Value::Null, &Value::Null), "{charges}");
+    });
 }
 
 #[test]
