@@ -114,7 +114,7 @@ impl Error {
             sysv::Reason::NoSuchSegment => Kind::Missing,
             _ => Kind::Failed,
         };
-        Error { kind, errno: Some(error.errno), ..Error::cannot(action, error.to_string()) }
+        Error { kind, ..Error::cannot(action, error.to_string()).errno(error.errno) }
     }
 
     /// Returns the failure of a call that only the owner, the creator and root may make on this segment. Like
@@ -140,6 +140,11 @@ impl Error {
             _ => Kind::Failed,
         };
         Error { kind, ..Error::io("write standard output", error) }
+    }
+
+    /// Adds the kernel's errno, which scripts read.
+    pub(crate) fn errno(self, errno: Errno) -> Error {
+        Error { errno: Some(errno), ..self }
     }
 
     /// Appends advice to the existing hints. Commands of shmadm in it are changed to act in the namespace of `--ns`.

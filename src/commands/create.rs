@@ -290,8 +290,8 @@ fn fill(segment: &Segment, name: &str, source: Source) -> Result<Attachment> {
 /// Finds the existing segment for --exist-ok without a size.
 fn existing(key: Key) -> Result<Segment> {
     create::find_existing(key)?.ok_or_else(|| {
-        let mut missing = Error::missing(format!("cannot use segment {key}: there is no such segment"));
-        missing.errno = Some(sysv::Errno::ENOENT);
-        missing.hint("with --size it is created")
+        Error::missing(format!("cannot use segment {key}: there is no such segment"))
+            .errno(sysv::Errno::ENOENT)
+            .hint("with --size it is created")
     })
 }

@@ -146,6 +146,7 @@ impl Guard {
 }
 
 fn refused(error: &Refused) -> Error {
-    Error { errno: Some(error.errno), ..Error::failed(format!("cannot create an IPC namespace: {error}")) }
+    Error::failed(format!("cannot create an IPC namespace: {error}"))
+        .errno(error.errno)
         .hint("--shared runs the command in this one")
 }

@@ -70,13 +70,11 @@ fn address_space_limit() -> Option<String> {
 /// Returns the error for a failed copy. `EFAULT` means that the kernel has no page for it.
 pub(crate) fn page_error(what: impl fmt::Display, error: &io::Error) -> Error {
     match error.raw_os_error() {
-        Some(libc::EFAULT) => Error {
-            errno: Some(Errno::EFAULT),
-            ..Error::failed(format!(
-                "cannot {what}: the kernel has no page for it; for a segment of huge pages, too few are free \
-                 (vm.nr_hugepages)"
-            ))
-        },
+        Some(libc::EFAULT) => Error::failed(format!(
+            "cannot {what}: the kernel has no page for it; for a segment of huge pages, too few are free \
+             (vm.nr_hugepages)"
+        ))
+        .errno(Errno::EFAULT),
         _ => Error::io(what, error),
     }
 }

@@ -180,7 +180,7 @@ fn sentence(name: &str, warnings: &[String]) -> Option<String> {
 
 fn exists(saved: &SavedSegment, existing: Option<&Segment>) -> Error {
     let action = format!("restore segment {} (id {}, {})", saved.key(), saved.id(), counted(saved.size, "byte"));
-    let failure = Error { errno: Some(Errno::EEXIST), ..Error::cannot(action, create::taken(existing)) };
+    let failure = Error::cannot(action, create::taken(existing)).errno(Errno::EEXIST);
     match existing {
         Some(existing) if create::may_remove(existing) => {
             failure.hint(format_args!("`shmadm remove id:{}` removes that segment, if nobody needs it", existing.id))

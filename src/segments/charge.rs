@@ -142,11 +142,11 @@ fn denied(action: &str, segment: &Segment, error: &io::Error) -> Error {
         .plausible_rss()
         .map_or("its memory".to_owned(), |rss| format!("its {} in memory", counted(rss, "byte")));
     match error.kind() {
-        io::ErrorKind::PermissionDenied => Error {
-            errno: Some(Errno::EACCES),
-            ..Error::cannot(action, "only root may read which memory cgroup a page is charged to")
+        io::ErrorKind::PermissionDenied => {
+            Error::cannot(action, "only root may read which memory cgroup a page is charged to")
+                .errno(Errno::EACCES)
+                .hint(format_args!("run as root to see the cgroups, units and containers that pay for {resident}"))
         }
-        .hint(format_args!("run as root to see the cgroups, units and containers that pay for {resident}")),
         io::ErrorKind::NotFound => Error::cannot(
             action,
             "/proc/kpagecgroup and /proc/kpageflags are missing: no /proc, or a kernel without CONFIG_MEMCG or CONFIG_PROC_PAGE_MONITOR",

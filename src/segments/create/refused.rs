@@ -73,8 +73,7 @@ fn limit_reached(size: u64, limits: &Limits) -> Option<String> {
 
 /// Returns the error for a key that is taken.
 pub(crate) fn exists(key: Key, existing: Option<&Segment>, wanted: u64) -> Error {
-    let failure =
-        |cause| Error { errno: Some(Errno::EEXIST), ..Error::cannot(format_args!("create segment {key}"), cause) };
+    let failure = |cause| Error::cannot(format_args!("create segment {key}"), cause).errno(Errno::EEXIST);
     match existing {
         Some(existing) if existing.size < wanted => {
             let cause =
