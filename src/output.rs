@@ -31,6 +31,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
 
 use anstream::{AutoStream, ColorChoice};
+use anstyle::Style;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -129,6 +130,11 @@ impl Output {
     /// Writes a line.
     pub(crate) fn line(&mut self, line: impl Display) -> Result<()> {
         writeln!(self.stdout, "{line}").map_err(|error| Error::output(&error))
+    }
+
+    /// Writes a line in a style, if the output has colours.
+    pub(crate) fn styled_line(&mut self, style: Style, line: impl Display) -> Result<()> {
+        if self.color { self.line(format_args!("{style}{line}{style:#}")) } else { self.line(line) }
     }
 
     /// Writes a value as a line of JSON.

@@ -147,9 +147,10 @@ impl List {
         match self.sum {
             Some(column) => self.print_sums(column, matching, view, output)?,
             None => {
+                let record = |(namespace, count)| NamespaceRecord::new(namespace, count);
                 let namespaces = all_namespaces
                     .as_ref()
-                    .map(|all_namespaces| || all_namespaces.counts().map(NamespaceRecord::new).collect::<Vec<_>>());
+                    .map(|all_namespaces| move || all_namespaces.counts().map(record).collect::<Vec<_>>());
                 let shown = Shown {
                     columns,
                     may_leave_out: columns::only_adds(&self.columns),

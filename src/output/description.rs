@@ -166,7 +166,7 @@ fn is_narrow(output: &Output) -> bool {
 }
 
 fn heading(output: &mut Output, title: &str) -> Result<()> {
-    if output.color() { output.line(format_args!("{HEADING}{title}{HEADING:#}")) } else { output.line(title) }
+    output.styled_line(HEADING, title)
 }
 
 /// Writes the lines of a table below a heading, cut to the terminal's width.

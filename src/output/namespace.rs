@@ -38,7 +38,7 @@ pub(crate) struct NamespaceRecord {
 
 impl NamespaceRecord {
     /// Returns the record of a namespace with a number of listed segments.
-    pub(crate) fn new((namespace, segments): (&LiveNamespace, Option<u64>)) -> NamespaceRecord {
+    pub(crate) fn new(namespace: &LiveNamespace, segments: Option<u64>) -> NamespaceRecord {
         let keeper = namespace.keeper();
         let pid = keeper.filter(|keeper| matches!(keeper, Keeper::Process(_))).map(Keeper::pid);
         NamespaceRecord {
@@ -56,7 +56,7 @@ impl NamespaceRecord {
     pub(crate) fn print_heading(&self, output: &mut Output) -> Result<()> {
         let text = self.heading();
         let text = cut(&text, output.width().map_or(usize::MAX, usize::from));
-        if output.color() { output.line(format_args!("{HEADING}{text}{HEADING:#}")) } else { output.line(text) }
+        output.styled_line(HEADING, text)
     }
 
     fn heading(&self) -> String {

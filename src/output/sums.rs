@@ -51,7 +51,7 @@ impl Totals {
     /// Prints the sums as a line.
     pub(crate) fn print(&self, output: &mut Output) -> Result<()> {
         let text = self.fitted(output.width().map_or(usize::MAX, usize::from));
-        if output.color() { output.line(format_args!("{TOTALS}{text}{TOTALS:#}")) } else { output.line(text) }
+        output.styled_line(TOTALS, text)
     }
 
     /// Returns as many of the sums as fit. The resident memory is dropped last.

@@ -52,7 +52,7 @@ pub(crate) fn print_sums(sums: &Sums<'_>, title: &str, output: &mut Output) -> R
     for (place, line) in lines.iter().enumerate() {
         match place {
             0 if !sums.has_headings => {}
-            0 if output.color() => output.line(format_args!("{TITLE}{line}{TITLE:#}"))?,
+            0 => output.styled_line(TITLE, line)?,
             _ => output.line(line)?,
         }
     }
