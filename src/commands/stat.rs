@@ -107,9 +107,8 @@ impl Stat {
 
     /// Returns the memory cgroups charged for a segment, if requested.
     fn charges(&self, inspected: &Inspected, attachments: &Attachments) -> Option<Result<Charges>> {
-        let progress = || Progress::bytes("looking at the pages", Some(inspected.segment.size));
         self.charge.then(|| {
-            let mut progress = progress();
+            let mut progress = Progress::bytes("looking at the pages", Some(inspected.segment.size));
             charges(&inspected.segment, &inspected.named, attachments, |bytes| progress.advance(bytes))
         })
     }
@@ -117,8 +116,7 @@ impl Stat {
     /// Reads the segments, all processes, and the segments again. If nobody attached or detached in between, the
     /// attachments found and those missing are consistent.
     fn inspect(&self) -> (Vec<Result<Inspected>>, Attachments) {
-        let inspect_segments = || inspect_all(&self.segment);
-        let mut results = inspect_segments();
+        let mut results = inspect_all(&self.segment);
         // Without attachments no process needs to be read.
         if results.iter().flatten().all(|inspected| inspected.segment.nattch == 0) {
             return (results, Attachments::default());
@@ -126,7 +124,7 @@ impl Stat {
         let mut attachments = Attachments::default();
         for _ in 0..MAX_ATTEMPTS {
             attachments = Attachments::find();
-            let before = std::mem::replace(&mut results, inspect_segments());
+            let before = std::mem::replace(&mut results, inspect_all(&self.segment));
             let is_quiet = before.iter().zip(&results).all(|pair| match pair {
                 (Ok(before), Ok(after)) => before.segment.has_same_attachments_as(&after.segment),
                 _ => true,

@@ -24,10 +24,10 @@ pub(crate) use self::reader::{Archive, open};
 pub(crate) use self::writer::Writer;
 
 /// The maximum size of a member in bytes: its size has at most 11 octal digits, which every tar can read.
-const MEMBER: u64 = 1 << 30;
+const MAX_MEMBER_BYTES: u64 = 1 << 30;
 /// The number of bytes copied at a time.
 const PIECE: u64 = 1 << 20;
 /// The maximum size of a manifest in bytes. That of 32,768 segments has about 20 MB.
-const MANIFEST: u64 = 32 << 20;
+const MAX_MANIFEST_BYTES: u64 = 32 << 20;
 /// The maximum number of segments in an archive: eight times the kernel's usual limit (IPCMNI).
-const SEGMENTS: usize = 1 << 18;
+const MAX_SEGMENTS: usize = 1 << 18;

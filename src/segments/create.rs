@@ -44,6 +44,19 @@ pub(crate) enum NotCreated {
 }
 
 impl Created {
+    /// Reads the state of a segment that shmget(2) has just created.
+    fn new(id: ShmId, blocked: BlockedSignals) -> Result<Created> {
+        let undo = Box::new(blocked.undo_with(move || {
+            let _ = sysv::remove(id);
+        }));
+        match current_state(id) {
+            Ok(segment) => Ok(Created { segment, undo }),
+            // Another process removed it, so its identifier may already belong to another segment.
+            Err(error) if error.errno.is_none() => Err(error),
+            Err(error) => Err(roll_back(id, None, error)),
+        }
+    }
+
     /// Returns the segment's state right after shmget(2).
     pub(crate) fn segment(&self) -> &Segment {
         &self.segment
@@ -149,23 +162,8 @@ fn cannot_inspect(key: Key, hidden: Option<ShmId>) -> Error {
         .hint("a security policy or a sandbox may hide it; try without that, or as another user"),
         None => Error::cannot(
             format_args!("create segment {key}"),
-            format_args!("another process created and removed it {TRIES} times meanwhile").to_string(),
+            format!("another process created and removed it {TRIES} times meanwhile"),
         ),
-    }
-}
-
-impl Created {
-    /// Reads the state of a segment that shmget(2) has just created.
-    fn new(id: ShmId, blocked: BlockedSignals) -> Result<Created> {
-        let undo = Box::new(blocked.undo_with(move || {
-            let _ = sysv::remove(id);
-        }));
-        match current_state(id) {
-            Ok(segment) => Ok(Created { segment, undo }),
-            // Another process removed it, so its identifier may already belong to another segment.
-            Err(error) if error.errno.is_none() => Err(error),
-            Err(error) => Err(roll_back(id, None, error)),
-        }
     }
 }
 

@@ -175,8 +175,7 @@ pub(crate) fn wait(removals: &mut [Removal], limit: Option<Duration>, shutdown: 
                     break;
                 }
                 Err(error) => {
-                    let action =
-                        format_args!("find out whether the last detach has destroyed segment id:{id}").to_string();
+                    let action = format!("find out whether the last detach has destroyed segment id:{id}");
                     removal.error = Some(Error::call(action, error).into());
                     break;
                 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::SEGMENTS;
+use super::MAX_SEGMENTS;
 use crate::system::names::Names;
 use crate::sysv::Segment;
 use crate::values::{Key, Mode, ShmId, known_id};
@@ -75,7 +75,7 @@ impl Manifest {
         if manifest.format != "shmadm" || manifest.version != VERSION {
             return Err(format!("its manifest has format {:?}, version {}", manifest.format, manifest.version));
         }
-        if manifest.segments.len() > SEGMENTS {
+        if manifest.segments.len() > MAX_SEGMENTS {
             return Err("its manifest has too many segments".into());
         }
         if manifest.mtime() != mtime {

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use super::manifest::{Manifest, SavedSegment};
 use super::member::{BLOCK, Content, Member, padding};
 use super::sha256::{self, ExtentsDigest};
-use super::{MANIFEST, MEMBER, PIECE, SEGMENTS};
+use super::{MAX_MANIFEST_BYTES, MAX_MEMBER_BYTES, MAX_SEGMENTS, PIECE};
 use crate::contents::Advance;
 use crate::error::{Error, Result};
 use crate::values::ShmId;
@@ -166,12 +166,14 @@ fn check(members: &mut Members, advance: Advance<'_>) -> Result<Vec<(SavedSegmen
         if current.as_ref().is_some_and(|seen| seen.id != id) {
             summaries.extend(current.take().map(Summary::from));
         }
-        if summaries.len() >= SEGMENTS {
+        if summaries.len() >= MAX_SEGMENTS {
             return Err(members.damaged("it has too many segments"));
         }
         let seen =
             current.get_or_insert_with(|| Seen { id, start, bytes: 0, end: 0, digest: ExtentsDigest::default() });
-        let end = offset.checked_add(member.size).filter(|_| offset >= seen.end && (1..=MEMBER).contains(&member.size));
+        let end = offset
+            .checked_add(member.size)
+            .filter(|_| offset >= seen.end && (1..=MAX_MEMBER_BYTES).contains(&member.size));
         let Some(end) = end else {
             return Err(members.damaged(format_args!("segment id:{id} has impossible data at offset {offset}")));
         };
@@ -190,7 +192,7 @@ fn check(members: &mut Members, advance: Advance<'_>) -> Result<Vec<(SavedSegmen
 
 /// Reads the manifest, its checksum, and the end of the archive.
 fn read_manifest(members: &mut Members, member: &Member) -> Result<Manifest> {
-    if member.size > MANIFEST {
+    if member.size > MAX_MANIFEST_BYTES {
         return Err(members.damaged("its manifest is too large"));
     }
     let mut text = Vec::new();

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::manifest::{Manifest, SavedSegment};
 use super::member::{Content, Member, padding};
 use super::sha256::{self, ExtentsDigest};
-use super::{MEMBER, PIECE};
+use super::{MAX_MEMBER_BYTES, PIECE};
 use crate::contents::Advance;
 use crate::contents::part::Part;
 use crate::contents::sink::Sink;
@@ -53,7 +53,7 @@ impl<'a> Writer<'a> {
                 advance(extent.end - at);
                 at = extent.end;
             } else {
-                let range = at..extent.end.min(at + MEMBER);
+                let range = at..extent.end.min(at + MAX_MEMBER_BYTES);
                 at = range.end;
                 bytes += range.end - range.start;
                 self.put_extent(segment, range, part, &mut digest, advance)?;
