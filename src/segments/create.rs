@@ -49,11 +49,11 @@ impl Created {
         let undo = Box::new(blocked.undo_with(move || {
             let _ = sysv::remove(id);
         }));
-        match current_state(id) {
-            Ok(segment) => Ok(Created { segment, undo }),
-            // Another process removed it, so its identifier may already belong to another segment.
-            Err(error) if error.errno.is_none() => Err(error),
-            Err(error) => Err(roll_back(id, None, error)),
+        match lookup::current(id) {
+            Ok(Some(segment)) => Ok(Created { segment, undo }),
+            // Its identifier may already belong to another segment, so nothing is removed.
+            Ok(None) => Err(was_removed(id)),
+            Err(error) => Err(roll_back(id, None, cannot_inspect_new(id, error))),
         }
     }
 
@@ -169,9 +169,15 @@ fn cannot_inspect(key: Key, hidden: Option<ShmId>) -> Error {
 
 /// Returns the state of a segment that this process has just created.
 pub(crate) fn current_state(id: ShmId) -> Result<Segment> {
-    lookup::current(id)
-        .map_err(|error| Error::call(format_args!("inspect the new segment id:{id}"), error))?
-        .ok_or_else(|| Error::failed(format!("the new segment id:{id} was removed by another process at once")))
+    lookup::current(id).map_err(|error| cannot_inspect_new(id, error))?.ok_or_else(|| was_removed(id))
+}
+
+fn cannot_inspect_new(id: ShmId, error: sysv::Error) -> Error {
+    Error::call(format_args!("inspect the new segment id:{id}"), error)
+}
+
+fn was_removed(id: ShmId) -> Error {
+    Error::failed(format!("the new segment id:{id} was removed by another process at once"))
 }
 
 /// Removes a segment whose set-up failed, and adds that to the error. The failure is the caller's own, so it is never
