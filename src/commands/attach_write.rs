@@ -169,7 +169,7 @@ impl AttachWrite {
         let Some(key) = lookup::key_of(&self.segment)?.filter(|key| !key.is_private()) else {
             return Err(Error::usage("the kernel chooses the identifier of a new segment; name a key with --create"));
         };
-        let new = NewSegment { key, size, mode: self.mode, huge: None, no_reserve: false };
+        let new = NewSegment::new(key, size, self.mode);
         let may_create = || check_fit(&format!("the new segment {key}"), input, self.offset.0, size);
         match create::find_or_create(&new, may_create)? {
             Found::Existing(existing) if existing.size < size => Err(create::too_small("write to", &existing, size)),

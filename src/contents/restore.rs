@@ -99,8 +99,7 @@ impl Restorer {
 
     fn create(&self, saved: &SavedSegment) -> Result<Created> {
         // Only this user may access it until it is filled.
-        let mode = Mode::from_raw(0o600);
-        let new = NewSegment { key: saved.key(), size: saved.size, mode, huge: None, no_reserve: false };
+        let new = NewSegment::new(saved.key(), saved.size, Mode::from_raw(0o600));
         let created = if self.same_id { create::create_with_id(&new, saved.id()) } else { create::create(&new) };
         created.map_err(|failed| match failed {
             NotCreated::Exists(_, existing) => exists(saved, existing.as_deref()),

@@ -25,7 +25,7 @@ pub(crate) fn sysctl() -> Option<bool> {
 /// # Errors
 /// Those of [`create::create`], shmat(2) and shmctl(2). The value is unknown then.
 fn by_trial() -> Result<bool> {
-    let new = NewSegment { key: Key::PRIVATE, size: 1, mode: Mode::from_raw(0o600), huge: None, no_reserve: false };
+    let new = NewSegment::new(Key::PRIVATE, 1, Mode::from_raw(0o600));
     let created = create::create(&new).map_err(|_| Error::failed("no segment can be created to test it"))?;
     created.finish(|segment| {
         let action = "try kernel.shm_rmid_forced";

@@ -33,6 +33,13 @@ pub(crate) struct NewSegment {
     pub no_reserve: bool,
 }
 
+impl NewSegment {
+    /// Returns a segment of normal pages, with reserved memory.
+    pub(crate) fn new(key: Key, size: u64, mode: Mode) -> NewSegment {
+        NewSegment { key, size, mode, huge: None, no_reserve: false }
+    }
+}
+
 /// Finds the segment of a key: shmget(2). Needs no permission on it.
 ///
 /// Returns `None` if there is none (`ENOENT`).

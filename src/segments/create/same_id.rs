@@ -47,8 +47,7 @@ pub(crate) fn create_with_id(new: &NewSegment, id: ShmId) -> Result<Created, Not
 /// # Errors
 /// The segment could not be removed: what to tell the user.
 fn take_back() -> Result<(), String> {
-    let mode = Mode::from_raw(0o600);
-    let new = NewSegment { key: Key::PRIVATE, size: 1, mode, huge: None, no_reserve: false };
+    let new = NewSegment::new(Key::PRIVATE, 1, Mode::from_raw(0o600));
     match sysv::create(&new) {
         Ok(id) => match sysv::remove(id) {
             Err(error) if error.reason != Reason::NoSuchSegment => {
