@@ -1,15 +1,12 @@
 //! Watching by reading the table repeatedly.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::time::{Duration, Instant};
 
 use super::report::{Flow, Report};
 use crate::error::{Error, Result, Status};
 use crate::segments::changes::{Change, Snapshot};
-use crate::segments::events::Scope;
-use crate::segments::lookup::rows;
-use crate::system::namespace::survey;
+use crate::segments::events::{Scope, tables};
 use crate::system::signals::ShutdownSignals;
 use crate::sysv::Segment;
 
@@ -50,7 +47,7 @@ struct Snapshots {
 
 impl Snapshots {
     fn first(scope: Scope) -> Result<Snapshots> {
-        let last = tables(scope)?.into_iter().map(|(namespace, rows)| (namespace, Snapshot::first(rows))).collect();
+        let last = tables(scope, 0)?.into_iter().map(|(namespace, rows)| (namespace, Snapshot::first(rows))).collect();
         Ok(Snapshots { scope, last })
     }
 
@@ -61,7 +58,7 @@ impl Snapshots {
     /// Takes new snapshots, and returns the changes. A new namespace was empty before; all segments of a vanished one
     /// are removed.
     fn next(&mut self) -> Result<Vec<Change>> {
-        let mut tables = tables(self.scope)?;
+        let mut tables: BTreeMap<_, _> = tables(self.scope, 0)?.into_iter().collect();
         let mut changes = Vec::new();
         for (namespace, previous) in std::mem::take(&mut self.last) {
             let rows = tables.remove(&namespace);
@@ -79,19 +76,4 @@ impl Snapshots {
         }
         Ok(changes)
     }
-}
-
-fn tables(scope: Scope) -> Result<BTreeMap<u64, Vec<Segment>>> {
-    if scope == Scope::Ours {
-        return Ok(BTreeMap::from([(0, rows()?.collect::<Result<_>>()?)]));
-    }
-    let unreadable = |error: io::Error| Error::io("read /proc", &error);
-    let mut tables = BTreeMap::new();
-    for live in survey().map_err(unreadable)?.namespaces {
-        // A namespace that may not be entered, or that vanishes, is skipped.
-        if let Ok(Some(rows)) = live.rows() {
-            tables.insert(live.inode(), rows.collect::<io::Result<_>>().map_err(unreadable)?);
-        }
-    }
-    Ok(tables)
 }

@@ -222,19 +222,8 @@ impl Watcher {
         Ok(())
     }
 
-    /// Reads the kernel's table of each watched namespace.
     fn tables(&self) -> Result<Vec<(u64, Vec<Segment>)>> {
-        if self.scope == Scope::Ours {
-            return Ok(vec![(self.ours, rows()?.collect::<Result<_>>()?)]);
-        }
-        let mut tables = Vec::new();
-        for live in survey().map_err(scan::unreadable)?.namespaces {
-            // A namespace that is gone has no table.
-            if let Ok(Some(rows)) = live.rows() {
-                tables.push((live.inode(), rows.collect::<io::Result<_>>().map_err(scan::unreadable)?));
-            }
-        }
-        Ok(tables)
+        tables(self.scope, self.ours)
     }
 
     /// Reads whether the kernel destroys segments that nobody has attached.
@@ -261,6 +250,24 @@ impl Watcher {
         }
         Ok(())
     }
+}
+
+/// Reads the kernel's table of each namespace, which is named by its inode; `ours` stands for this process's namespace if
+/// that is the only one. Namespaces that are gone or may not be entered are skipped.
+///
+/// # Errors
+/// A table cannot be read, or /proc does not show the namespaces.
+pub(crate) fn tables(scope: Scope, ours: u64) -> Result<Vec<(u64, Vec<Segment>)>> {
+    if scope == Scope::Ours {
+        return Ok(vec![(ours, rows()?.collect::<Result<_>>()?)]);
+    }
+    let mut tables = Vec::new();
+    for live in survey().map_err(scan::unreadable)?.namespaces {
+        if let Ok(Some(rows)) = live.rows() {
+            tables.push((live.inode(), rows.collect::<io::Result<_>>().map_err(scan::unreadable)?));
+        }
+    }
+    Ok(tables)
 }
 
 /// Returns a time on the clock of the records, in nanoseconds.
