@@ -10,10 +10,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use nix::unistd::{Uid, User};
-
 use crate::support::{
-    Ended, Namespace, Need, Running, ended, in_namespace, needs, shmadm_path, wait_until, with_input,
+    Ended, Namespace, Need, Running, ended, in_namespace, needs, shmadm_path, user_name, wait_until, with_input,
 };
 
 const PAGE: &str = include_str!("../../docs/prometheus.md");
@@ -65,8 +63,7 @@ fn expected(ns: &Namespace, alive: &[Running]) -> Samples {
     for row in &table {
         let number = |field: &str| field.parse::<u128>().expect("a number");
         let uid = number(&row.uid).try_into().expect("a uid");
-        let user = User::from_uid(Uid::from_raw(uid)).expect("the users");
-        let owner = user.map_or(uid.to_string(), |user| user.name);
+        let owner = user_name(uid);
         let mut add = |name: &str, value: u128| {
             *samples.entry(format!("shmadm_{name}{{owner=\"{owner}\"}}")).or_default() += value as f64;
         };

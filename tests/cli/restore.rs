@@ -11,7 +11,8 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::{
-    Namespace, Need, Running, ended, in_namespace, in_namespace_as_root, needs, shmadm_path, wait_until,
+    Namespace, Need, Running, ended, group_name, in_namespace, in_namespace_as_root, needs, shmadm_path, user_name,
+    wait_until,
 };
 
 /// Creates two segments, saves and removes them. Returns the archive.
@@ -75,7 +76,8 @@ fn an_ordinary_user_restores_an_own_segment_unlocked() {
         if restored.err.contains("unshare") {
             return;
         }
-        assert!(restored.err.contains("was restored, but it cannot be given to 1234:1234: "), "{restored:?}");
+        let owner = format!("{}:{}", user_name(1234), group_name(1234));
+        assert!(restored.err.contains(&format!("was restored, but it cannot be given to {owner}: ")), "{restored:?}");
         assert_eq!(restored.json()["restored"][0]["outcome"], "restored");
     });
 }

@@ -4,6 +4,7 @@
 mod cgroup;
 mod ended;
 mod huge_pages;
+mod names;
 mod namespace;
 mod needs;
 mod path;
@@ -14,6 +15,7 @@ mod running;
 pub(crate) use cgroup::Cgroup;
 pub(crate) use ended::{Ended, ended, line_of, with_input};
 pub(crate) use huge_pages::{huge_pages, huge_segment};
+pub(crate) use names::{group_name, user_name};
 pub(crate) use namespace::{Namespace, in_namespace, in_namespace_as_root};
 pub(crate) use needs::{Need, is_installed, needs, skip, skippable};
 pub(crate) use path::shmadm_path;

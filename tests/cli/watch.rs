@@ -11,7 +11,9 @@ use std::process::{Child, ChildStdin, Stdio};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Namespace, Running, in_namespace, in_namespace_as_root, shmadm_path, wait_until};
+use crate::support::{
+    Namespace, Running, group_name, in_namespace, in_namespace_as_root, shmadm_path, user_name, wait_until,
+};
 
 /// A running `shmadm watch`.
 struct Watch {
@@ -262,10 +264,8 @@ fn a_new_owner_is_reported_to_watchers_of_both() {
         let watches = owners.map(|owner| Watch::start(ns, &format!("--interval 1h --owner {owner}")));
         ns.shmadm(["set", "42", "--owner", "1234", "--group", "4321"]).ok();
         let reported: Vec<_> = watches.into_iter().map(Watch::end).collect();
-        assert!(
-            reported[0].len() == 1 && reported[0][0].ends_with("  owner root -> 1234, group root -> 4321"),
-            "{reported:?}"
-        );
+        let change = format!("  owner root -> {}, group root -> {}", user_name(1234), group_name(4321));
+        assert!(reported[0].len() == 1 && reported[0][0].ends_with(&change), "{reported:?}");
         assert_eq!((reported[1].len(), reported[2].len()), (1, 0), "{reported:?}");
     });
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::sync::{PoisonError, RwLock};
 
 use super::*;
-use crate::support::{ended, skip};
+use crate::support::{ended, skip, user_name};
 
 /// The ring buffers have the calls of all namespaces, so the test that fills them runs alone.
 static RINGS: RwLock<()> = RwLock::new(());
@@ -204,9 +204,10 @@ fn lines_of_the_kernels_events() {
         assert_eq!(rest[2], format!("detached {} nattch 1 -> 0 by {pid} perl", segment("root")));
         let failed = format!("failed   shmget(0x0000002a, 1, IPC_CREAT|IPC_EXCL|0600) = EEXIST by {pid} perl");
         assert_eq!(rest[3].trim_end_matches(" of root"), failed);
-        let changed = format!("changed  {} owner root -> 1234 by ", segment("1234"));
+        let owner = user_name(1234);
+        let changed = format!("changed  {} owner root -> {owner} by ", segment(&owner));
         assert!(rest[4].starts_with(&changed) && rest[4].trim_end_matches(" of root").ends_with(" shmadm"), "{rest:?}");
-        assert_eq!(rest[5], format!("removed  {} by {} perl of root", segment("1234"), remover.pid()));
+        assert_eq!(rest[5], format!("removed  {} by {} perl of root", segment(&owner), remover.pid()));
     });
 }
 
