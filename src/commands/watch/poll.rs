@@ -1,12 +1,15 @@
 //! Watching by reading the table repeatedly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::report::{Flow, Report};
 use crate::error::{Error, Result, Status};
 use crate::segments::changes::{Change, Snapshot};
-use crate::segments::events::{Scope, tables};
+use crate::segments::events::Scope;
+use crate::segments::lookup::rows;
+use crate::system::namespace::survey;
 use crate::system::signals::ShutdownSignals;
 use crate::sysv::Segment;
 
@@ -43,12 +46,25 @@ pub(super) fn watch(
 struct Snapshots {
     scope: Scope,
     last: BTreeMap<u64, Snapshot>,
+    /// Whether every process could be inspected at the start, so that every namespace was found.
+    is_complete: bool,
+}
+
+/// The tables of the namespaces at one time, by inode.
+#[derive(Default)]
+struct Tables {
+    read: BTreeMap<u64, Vec<Segment>>,
+    /// The namespaces that were found, but could not be read.
+    unread: BTreeSet<u64>,
+    /// Whether every process could be inspected.
+    is_complete: bool,
 }
 
 impl Snapshots {
     fn first(scope: Scope) -> Result<Snapshots> {
-        let last = tables(scope, 0)?.into_iter().map(|(namespace, rows)| (namespace, Snapshot::first(rows))).collect();
-        Ok(Snapshots { scope, last })
+        let Tables { read, is_complete, .. } = tables(scope)?;
+        let last = read.into_iter().map(|(namespace, rows)| (namespace, Snapshot::first(rows))).collect();
+        Ok(Snapshots { scope, last, is_complete })
     }
 
     fn segments(&self) -> impl Iterator<Item = &Segment> {
@@ -58,22 +74,48 @@ impl Snapshots {
     /// Takes new snapshots, and returns the changes. A new namespace was empty before; all segments of a vanished one
     /// are removed.
     fn next(&mut self) -> Result<Vec<Change>> {
-        let mut tables: BTreeMap<_, _> = tables(self.scope, 0)?.into_iter().collect();
+        let Tables { mut read, unread, is_complete } = tables(self.scope)?;
+        // A namespace is gone only if looking for it did not fail.
+        let is_lost = |namespace: &u64| unread.contains(namespace) || (self.is_complete && !is_complete);
         let mut changes = Vec::new();
         for (namespace, previous) in std::mem::take(&mut self.last) {
-            let rows = tables.remove(&namespace);
-            let is_gone = rows.is_none();
-            let (next, changed) = previous.next(rows.unwrap_or_default());
-            changes.extend(changed);
-            if !is_gone {
-                self.last.insert(namespace, next);
+            match read.remove(&namespace) {
+                Some(rows) => {
+                    let (next, changed) = previous.next(rows);
+                    changes.extend(changed);
+                    self.last.insert(namespace, next);
+                }
+                None if is_lost(&namespace) => _ = self.last.insert(namespace, previous),
+                None => changes.extend(previous.next(Vec::new()).1),
             }
         }
-        for (namespace, rows) in tables {
+        for (namespace, rows) in read {
             let (next, changed) = Snapshot::default().next(rows);
             changes.extend(changed);
             self.last.insert(namespace, next);
         }
         Ok(changes)
     }
+}
+
+fn tables(scope: Scope) -> Result<Tables> {
+    if scope == Scope::Ours {
+        let read = BTreeMap::from([(0, rows()?.collect::<Result<_>>()?)]);
+        return Ok(Tables { read, is_complete: true, ..Tables::default() });
+    }
+    let unreadable = |error: io::Error| Error::io("read /proc", &error);
+    let survey = survey().map_err(unreadable)?;
+    let mut tables = Tables { is_complete: survey.unseen == 0, ..Tables::default() };
+    for live in survey.namespaces {
+        match live.rows() {
+            Ok(Some(rows)) => {
+                tables.read.insert(live.inode(), rows.collect::<io::Result<_>>().map_err(unreadable)?);
+            }
+            // It vanished meanwhile.
+            Ok(None) => {}
+            // It may not be entered.
+            Err(_) => _ = tables.unread.insert(live.inode()),
+        }
+    }
+    Ok(tables)
 }

@@ -257,7 +257,7 @@ impl Watcher {
 ///
 /// # Errors
 /// A table cannot be read, or /proc does not show the namespaces.
-pub(crate) fn tables(scope: Scope, ours: u64) -> Result<Vec<(u64, Vec<Segment>)>> {
+fn tables(scope: Scope, ours: u64) -> Result<Vec<(u64, Vec<Segment>)>> {
     if scope == Scope::Ours {
         return Ok(vec![(ours, rows()?.collect::<Result<_>>()?)]);
     }

@@ -86,7 +86,7 @@ pub(crate) fn survey() -> io::Result<Survey> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
             // The kernel also returns EACCES for a process that has just ended (fs/proc/namespaces.c).
-            Err(_) if !Path::new(&format!("/proc/{pid}")).exists() => {}
+            Err(_) if matches!(Path::new(&format!("/proc/{pid}")).try_exists(), Ok(false)) => {}
             Err(_) => unseen += 1,
         }
     }

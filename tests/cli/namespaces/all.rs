@@ -182,3 +182,41 @@ fn a_failed_copy_of_a_table_is_an_error_for_every_signal() {
         }
     });
 }
+
+#[test]
+fn a_namespace_that_cannot_be_read_for_a_while_has_lost_no_segment() {
+    in_namespace_as_root(|ns| {
+        needs(Need::Strace);
+        let there = OtherNamespace::new(ns);
+        ns.shmadm(["--ns", &there.pid, "create", "3", "--size", "8192"]).ok();
+        let output = |name: &str| std::fs::File::create(ns.path(name)).expect("a file");
+        let read = |name: &str| std::fs::read_to_string(ns.path(name)).unwrap_or_default();
+        let mut watch = ns.command(["watch", "--all-namespaces", "--source", "poll", "-f", "jsonl"]);
+        watch.args(["--interval", "10ms", "--for", "1m"]).stdout(output("out")).stderr(output("err"));
+        let watch = Running(watch.spawn().expect("shmadm"));
+        wait_until("it watches", || read("err").contains("watching"));
+        // From now on no namespace can be entered.
+        let mut strace = ns.program("strace");
+        strace.args(["-f", "-qq", "-o", "log", "-e", "trace=setns", "-e", "inject=setns:error=EPERM"]);
+        let strace = Running(strace.args(["-p", &watch.pid().to_string()]).spawn().expect("strace"));
+        wait_until("it cannot enter it", || read("log").matches("(INJECTED)").count() > 20);
+        drop(watch);
+        drop(strace);
+        let ns_field = format!("\"ns\":{}", there.inode);
+        assert!(read("out").lines().all(|line| !line.contains(&ns_field)), "{}", read("out"));
+    });
+}
+
+#[test]
+fn processes_whose_namespace_cannot_be_read_are_counted() {
+    in_namespace_as_root(|ns| {
+        needs(Need::Strace);
+        let there = OtherNamespace::new(ns);
+        ns.shmadm(["--ns", &there.pid, "create", "3", "--size", "8192"]).ok();
+        // stat(2) fails for the namespace of a process, and for its directory in /proc, which exists nevertheless.
+        let mut strace = ns.program("strace");
+        strace.args(["-f", "-qq", "-o", "log", "-e", "trace=statx", "-e", "inject=statx:error=EACCES:when=5+"]);
+        let list = ended(strace.args([shmadm_path(), "list", "--all-namespaces"]));
+        assert!(list.code != Some(0) || list.err.contains("there may be more segments"), "{list:?}");
+    });
+}
