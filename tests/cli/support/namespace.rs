@@ -62,7 +62,8 @@ fn in_user_namespace(name: &str) {
     if text.contains("running 1 test") {
         panic!("{name} failed in a user namespace:\n{text}\n{errors}");
     }
-    skip(format!("cannot make a private IPC namespace: {}", errors.trim()));
+    let advice = "an ordinary user needs user namespaces for that: see user_namespaces(7), user.max_user_namespaces";
+    skip(format!("cannot make a private IPC namespace: {} ({advice})", errors.trim()));
 }
 
 impl Namespace {
