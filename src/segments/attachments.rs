@@ -193,7 +193,7 @@ fn distinct(groups: Vec<Vec<Member>>) -> Vec<Twins> {
 pub(crate) fn of_process(pid: i32) -> io::Result<Option<Holding>> {
     let mut found = of_process_by(&Arc::new(MapsReader::new()?), pid)?;
     if let Some(holding) = &mut found {
-        holding.is_shared = ask(pid, twins::has_twin_elsewhere).unwrap_or(true);
+        holding.is_shared = twins::has_twin_elsewhere(pid);
     }
     Ok(found)
 }

@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 
 use crate::linux::compare_memory;
 use crate::system::namespace::Identity;
+use crate::system::patience::{ask_all, note_missed};
 use crate::system::process::all_pids;
 
 /// A process with the inode of its IPC namespace.
@@ -34,15 +35,20 @@ pub(super) fn distinct(processes: &[Member]) -> Vec<Twins> {
 }
 
 /// Returns whether the process shares its address space with one in another IPC namespace, which may have attached a
-/// segment of that namespace. This blocks if a process is stuck: see [`crate::system::patience`].
+/// segment of that namespace. A process that does not answer may be one.
 pub(super) fn has_twin_elsewhere(pid: i32) -> bool {
-    let Ok(pids) = all_pids() else { return true };
-    let here = Identity::of_process(pid).ok();
-    pids.into_iter().any(|other| {
-        other != pid
-            && compare_memory(Pid::from_raw(pid), Pid::from_raw(other)) == Some(Ordering::Equal)
-            && Identity::of_process(other).ok() != here
-    })
+    let Ok(mut others) = all_pids() else { return true };
+    others.retain(|other| *other != pid);
+    let is_elsewhere = move |other| {
+        compare_memory(Pid::from_raw(pid), Pid::from_raw(other)) == Some(Ordering::Equal)
+            && Identity::of_process(other).ok() != Identity::of_process(pid).ok()
+    };
+    // kcmp(2) waits for a process that is stuck in execve(2).
+    let answers = ask_all(&others, is_elsewhere);
+    let silent: Vec<i32> =
+        others.iter().zip(&answers).filter(|(_, answer)| answer.is_none()).map(|(other, _)| *other).collect();
+    note_missed(&silent);
+    answers.into_iter().any(|answer| answer.unwrap_or(true))
 }
 
 /// Groups processes by their address spaces, with about n log n comparisons; each group is in the order of `pids`. If

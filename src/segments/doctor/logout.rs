@@ -8,6 +8,7 @@ use crate::segments::lookup::rows;
 use crate::system::logind::{self, RemoveIpc};
 use crate::system::names::Names;
 use crate::system::namespace::Identity;
+use crate::system::patience::ask;
 use crate::system::process::is_in_nested_pid_namespace;
 use crate::values::{UNKNOWN_ID, visible_path};
 
@@ -31,7 +32,7 @@ pub(super) fn remove_ipc() -> Check {
     }
     // logind is in the namespace of the first process. A user who may not inspect that process gets the warning: a needless
     // warning is better than none.
-    if let (Ok(ours), Ok(first)) = (Identity::ours(), Identity::of_process(1))
+    if let (Ok(ours), Some(Ok(first))) = (Identity::ours(), ask(1, Identity::of_process))
         && ours != first
     {
         let finding = format!(

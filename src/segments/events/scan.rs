@@ -37,14 +37,7 @@ pub(super) fn unreadable(error: io::Error) -> Error {
 
 /// Returns what /proc shows of a process; `None` if it has ended.
 fn process(reader: &Arc<MapsReader>, segments: &HashMap<Place, Segment>, pid: i32) -> Option<Found> {
-    let mut threads = Vec::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
-        let Some(tid) = entry.ok().and_then(|entry| entry.file_name().to_str()?.parse().ok()) else { continue };
-        // A thread that has ended is in no namespace.
-        if let Ok(identity) = Identity::of_process(tid) {
-            threads.push((tid, identity.inode));
-        }
-    }
+    let threads = ask(pid, threads)??;
     let &(_, namespace) = threads.first()?;
     let mut name = [0; 16];
     let comm = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -56,6 +49,20 @@ fn process(reader: &Arc<MapsReader>, segments: &HashMap<Place, Segment>, pid: i3
     let attached = holding.iter().flat_map(|holding| proved(holding, segment));
     let attached = attached.map(|(address, id)| (address, Place { namespace, id })).collect();
     Some(Found { pid, name, user: user_of(pid), threads, attached, shares_with: None })
+}
+
+/// Returns the threads of a process, each with the inode of its IPC namespace; `None` if the process has ended. This
+/// blocks if the process is stuck.
+fn threads(pid: i32) -> Option<Vec<(i32, u64)>> {
+    let mut threads = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+        let Some(tid) = entry.ok().and_then(|entry| entry.file_name().to_str()?.parse().ok()) else { continue };
+        // A thread that has ended is in no namespace.
+        if let Ok(identity) = Identity::of_process(tid) {
+            threads.push((tid, identity.inode));
+        }
+    }
+    Some(threads)
 }
 
 /// Returns the addresses of the mappings that are attachments of known segments, each with the identifier. Anybody can make

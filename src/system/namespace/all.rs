@@ -59,35 +59,36 @@ pub(crate) fn survey() -> io::Result<Survey> {
     let place = |identity| (Some(identity) != ours, identity);
     let me = fs::read_link("/proc/self").ok().and_then(|link| link.to_str()?.parse().ok());
     let pids = all_pids()?;
-    // What a descriptor refers to changes at any time, perhaps to a file whose file system does not answer.
-    let answers = ask_all(&pids, move |pid| {
-        Identity::of_process(pid)
-            .map(|identity| (identity, [mounts.of_process(pid), descriptors.of_process(pid)].concat()))
-    });
-    for (pid, answer) in pids.into_iter().zip(answers) {
-        let Some(answer) = answer else {
-            note_missed(&[pid]);
-            // Only what it has open, and the mounts that it sees, were not found.
-            if let Ok(identity) = Identity::of_process(pid) {
+    // Even this waits for a process that is stuck in execve(2) (fs/proc/namespaces.c, `proc_ns_get_link`).
+    let identities = ask_all(&pids, Identity::of_process);
+    let mut seen = Vec::new();
+    for (pid, identity) in pids.into_iter().zip(identities) {
+        match identity {
+            Some(Ok(identity)) => {
                 any = true;
+                seen.push(pid);
                 found.entry(place(identity)).or_default().extend((me != Some(pid)).then_some(Keeper::Process(pid)));
             }
-            continue;
-        };
-        match answer {
-            Ok((identity, others)) => {
-                any = true;
-                found.entry(place(identity)).or_default().extend((me != Some(pid)).then_some(Keeper::Process(pid)));
-                for (identity, keeper) in others {
-                    found.entry(place(identity)).or_default().push(keeper);
-                }
+            None => {
+                note_missed(&[pid]);
+                unseen += 1;
             }
             // A process that has ended, or a zombie, is in no namespace.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => {}
+            Some(Err(error)) if error.raw_os_error() == Some(libc::ESRCH) => {}
             // The kernel also returns EACCES for a process that has just ended (fs/proc/namespaces.c).
-            Err(_) if matches!(Path::new(&format!("/proc/{pid}")).try_exists(), Ok(false)) => {}
-            Err(_) => unseen += 1,
+            Some(Err(_)) if matches!(Path::new(&format!("/proc/{pid}")).try_exists(), Ok(false)) => {}
+            Some(Err(_)) => unseen += 1,
+        }
+    }
+    // What a descriptor refers to changes at any time, perhaps to a file whose file system does not answer.
+    let kept = ask_all(&seen, move |pid| [mounts.of_process(pid), descriptors.of_process(pid)].concat());
+    for (pid, kept) in seen.into_iter().zip(kept) {
+        if kept.is_none() {
+            note_missed(&[pid]);
+        }
+        for (identity, keeper) in kept.into_iter().flatten() {
+            found.entry(place(identity)).or_default().push(keeper);
         }
     }
     // Our own process is always in a namespace. If /proc shows no process at all, it is not mounted, and an empty

@@ -1,16 +1,26 @@
 //! Processes that do not answer, or whose answer has no end.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Namespace, Need, Running, ended, in_namespace_as_root, needs, peak_kib, shmadm_path, skip, wait_until,
+    Namespace, Need, Running, ended, in_namespace, in_namespace_as_root, needs, peak_kib, shmadm_path, skip, wait_until,
 };
 
 /// Much longer than any command needs: shmadm gives up after a quarter of a second on a process that does not answer.
 /// The rest is for loaded machines. A command that waits for an answer would never end.
 const SOON: Duration = Duration::from_secs(20);
+
+/// Held by each test here: its processes would cost the others patience.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Starts a program and waits until it prints `ready`.
 #[track_caller]
@@ -25,11 +35,12 @@ fn ready(command: &mut Command) -> Running {
 #[test]
 fn a_process_stuck_in_the_kernel_blocks_no_command() {
     in_namespace_as_root(|ns| {
+        let _alone = alone();
         if std::fs::File::options().read(true).write(true).open("/dev/fuse").is_err() {
             skip("needs /dev/fuse");
         }
         needs(Need::Program("unshare"));
-        let (hungfs, victim) = (ns.compile("hungfs"), ns.compile("victim"));
+        let (hungfs, victim, stuck_exec) = (ns.compile("hungfs"), ns.compile("victim"), ns.compile("stuck_exec"));
         let (mount, out) = (ns.path("mount"), ns.path("out"));
         std::fs::create_dir(&mount).expect("a directory");
         // The first reader locks the page, and the second one blocks in mmap(2) with its memory map locked.
@@ -42,11 +53,15 @@ fn a_process_stuck_in_the_kernel_blocks_no_command() {
             sleep 0.5
             "$2" "$mount/f" >"$out" & victim=$!
             await 'grep -q ready "$out" && grep -q "State:.D" /proc/$victim/status'
+            # Whoever reads this file waits for a process that is stuck in execve(2). The attempt can fail.
+            is_stuck() { "$program" "$mount/f" & sleep 0.3; timeout 0.5 cat /proc/$!/syscall >/dev/null; [ $? = 124 ]; }
+            program=$5; await is_stuck
             echo ready
             sleep 60 & wait"#;
         let mut unshare = ns.program("unshare");
         let args = ["--mount-proc", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh"];
-        let _world = ready(unshare.args(args).arg(hungfs).arg(victim).arg(mount).arg(out).stderr(Stdio::null()));
+        let _world =
+            ready(unshare.args(args).arg(hungfs).arg(victim).arg(mount).arg(out).arg(stuck_exec).stderr(Stdio::null()));
         for words in [
             "list",
             "list -q",
@@ -58,7 +73,11 @@ fn a_process_stuck_in_the_kernel_blocks_no_command() {
             "remove --orphaned -n",
             "remove --mine --include-attached -n",
             "metrics",
+            "metrics --all-namespaces",
             "limits",
+            "limits --all-namespaces",
+            "doctor",
+            "watch --for 1ms",
         ] {
             let begun = Instant::now();
             let answer = ns.shmadm(words.split(' '));
@@ -73,6 +92,14 @@ fn a_process_stuck_in_the_kernel_blocks_no_command() {
                 assert!(!answer.err.contains("stuck"), "{words} needs no command line: {answer:?}");
             }
         }
+        // A process that does not answer may share the memory of the holder, but it is not the holder that is stuck.
+        let holder = ns.hold(["read", "0x5151", "--hold", "-o", "/dev/null"]);
+        let pid = holder.pid().to_string();
+        let begun = Instant::now();
+        let listed = ns.shmadm(["list", "-q", "--pid", &pid]);
+        assert!(begun.elapsed() < SOON && listed.out == "id:0\n", "{listed:?}");
+        let is_blamed = listed.err.contains(&format!("process {pid}"));
+        assert!(listed.err.contains("stuck in the kernel") && !is_blamed, "{listed:?}");
     });
 }
 
@@ -101,6 +128,7 @@ fn complete(ns: &Namespace, segment: &str) -> usize {
 #[test]
 fn a_command_line_without_end_is_read_to_4_kib() {
     in_namespace_as_root(|ns| {
+        let _alone = alone();
         needs(Need::Program("python3"));
         ns.compile("measure");
         let program = format!("{}/tests/programs/huge_argv.py", env!("CARGO_MANIFEST_DIR"));
@@ -115,8 +143,29 @@ fn a_command_line_without_end_is_read_to_4_kib() {
 }
 
 #[test]
+fn a_name_in_place_of_a_command_line_is_visible() {
+    in_namespace(|ns| {
+        let name = OsStr::from_bytes(b"\xff) R\n\x1b[2J\xe2\x80\x8b");
+        let mut held = ns.program(ns.compile("held_argv"));
+        let mut held = Running(held.arg(name).stdout(Stdio::piped()).spawn().expect("a program"));
+        let mut line = String::new();
+        BufReader::new(held.0.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+        if line != "ready\n" {
+            skip("needs the right to use userfaultfd(2)");
+        }
+        let visible = r"\xff) R\x0a\x1b[2J\xe2\x80\x8b";
+        let list = ns.shmadm(["list", "-f", "json"]).json();
+        assert_eq!(list["segments"][0]["command"], format!("[{visible}]"));
+        let doubt = ns.doubt();
+        let holders = ns.shmadm(["list", "-f", "csv", "-o", "holders"]).ok();
+        assert_eq!(holders, format!("HOLDERS\n{visible}{doubt}\n"));
+    });
+}
+
+#[test]
 fn many_mappings_take_memory_and_time_in_proportion() {
     in_namespace_as_root(|ns| {
+        let _alone = alone();
         ns.compile("measure");
         let mut mappings = ns.program(ns.compile("mappings"));
         // Three processes share an address space with 30,000 mappings, and have a long command line.
@@ -135,6 +184,7 @@ fn many_mappings_take_memory_and_time_in_proportion() {
 #[test]
 fn one_address_space_in_many_namespaces_is_kept_once() {
     in_namespace_as_root(|ns| {
+        let _alone = alone();
         ns.compile("measure");
         // One entry for each twin and each mapping would be 9 million entries.
         let _holder = ready(ns.program(ns.compile("crowd")).args(["1000", "30000", "300", "0"]));
@@ -149,6 +199,7 @@ fn one_address_space_in_many_namespaces_is_kept_once() {
 #[test]
 fn mappings_above_the_maximum_are_counted_as_missing() {
     in_namespace_as_root(|ns| {
+        let _alone = alone();
         ns.compile("measure");
         let _holder = ready(ns.program(ns.compile("crowd")).args(["1", "50000", "0", "11"]));
         for words in ["list -o pids -f csv", "stat id:0"] {
