@@ -147,6 +147,20 @@ fn an_ordinary_user_sees_own_processes_and_the_count_of_the_others() {
 }
 
 #[test]
+fn root_without_the_privilege_is_not_told_to_become_root() {
+    in_namespace_as_root(|ns| {
+        ns.shmadm(["create", "1", "-s", "4K"]).ok();
+        let _holder = perl(ns, "shmat(0, undef, 0);");
+        let without = ["--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace", "--", shmadm_path()];
+        let text = ended(ns.program("setpriv").args(without).args(["stat", "1"])).ok();
+        assert!(text.contains("not found  1 of 1: "), "{text}");
+        assert!(text.contains("even root is not permitted here") && !text.contains("as root"), "{text}");
+        let list = ended(ns.program("setpriv").args(without).args(["list", "-o", "pids"]));
+        assert!(!list.err.contains("as root"), "{list:?}");
+    });
+}
+
+#[test]
 fn a_marked_segment_shows_its_original_key() {
     in_namespace(|ns| {
         ns.shmadm(["create", "0xd3b1ec01", "-s", "4K"]).ok();

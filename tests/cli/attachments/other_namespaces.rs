@@ -23,6 +23,11 @@ fn a_segment_of_another_namespace_is_not_believed_to_be_ours() {
             assert_eq!(ns.shmadm(["list", "-f", "raw", "--no-headings", "-o", "pids"]).ok(), format!("{pids}\n"));
             assert_eq!(ns.shmadm(["list", "-q", "--pid", &pid]).ok(), "");
             assert_eq!(ns.shmadm(["remove", "--pid", &pid, "--include-attached", "-y"]).ok(), "");
+            // The forger cannot verify it, but knows how many attachments the kernel counts.
+            let listed = if holds { "id:0\n" } else { "" };
+            assert_eq!(ns.shmadm_unprivileged(["list", "-q", "--pid", &pid]).ok(), listed);
+            let shown = if holds { format!("{pid}?\n") } else { "-\n".into() };
+            assert_eq!(ns.shmadm_unprivileged(["list", "-f", "raw", "--no-headings", "-o", "pids"]).ok(), shown);
         }
         assert!(ns.row(0).is_some_and(|row| row.key == "16962"));
     });
@@ -84,6 +89,22 @@ fn processes_that_share_memory_do_not_hide_another_attachment() {
         for pid in [&twins, &other].map(Running::pid) {
             assert_eq!(children(pid).len(), 1);
         }
+    });
+}
+
+#[test]
+fn no_more_attachments_are_certain_than_the_kernel_counts() {
+    in_namespace_as_root(|ns| {
+        let mut returns = ns.program(ns.compile("returns"));
+        let _running = ready(returns.stderr(std::fs::File::create(ns.path("pids")).expect("a file")));
+        let pids = std::fs::read_to_string(ns.path("pids")).expect("pids");
+        let mut pids: Vec<i64> = pids.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect();
+        pids.sort_unstable();
+        let found = stat(ns, 0);
+        assert_eq!(found["nattch"], 1, "{found}");
+        let attachments = found["attachments"].as_array().expect("an array").iter();
+        let expected = pids.iter().map(|pid| (Some(*pid), Some(true)));
+        assert!(attachments.map(|one| (one["pid"].as_i64(), one["unverified"].as_bool())).eq(expected), "{found}");
     });
 }
 

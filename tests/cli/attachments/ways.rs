@@ -1,5 +1,7 @@
 //! Both ways to read a memory map find the same attachments: PROCMAP_QUERY, and the text that kernels before 6.11 have.
 
+use std::fs;
+
 use super::{attachments, by_grep, nattch, perl};
 use crate::support::{Need, ended, in_namespace, needs, shmadm_path};
 
@@ -17,6 +19,20 @@ fn both_ways_find_the_same_attachments() {
         assert_eq!((expected.len() as u64, &by_text["attachments_missing"]), (nattch(ns, 0), &0.into()));
         let pid = holder.pid().to_string();
         assert_eq!(ended(ns.program(&old_kernel).args([shmadm, "list", "-q", "--pid", &pid])).ok(), "id:0\n");
+    });
+}
+
+#[test]
+fn without_memfd_create_the_same_attachments_are_found() {
+    in_namespace(|ns| {
+        needs(Need::Strace);
+        ns.shmadm(["create", "1", "-s", "4K"]).ok();
+        let holder = perl(ns, "shmat(0, undef, 0);");
+        let mut strace = ns.program("strace");
+        strace.args(["-f", "-qq", "-o", "log", "-e", "inject=memfd_create:error=EPERM", shmadm_path()]);
+        let list = ended(strace.args(["list", "-f", "raw", "--no-headings", "-o", "pids"]));
+        assert!(fs::read_to_string(ns.path("log")).expect("a log").contains("(INJECTED)"));
+        assert_eq!(list.ok(), format!("{}{}\n", holder.pid(), ns.doubt()));
     });
 }
 

@@ -189,7 +189,9 @@ fn two_removers_of_the_same_two_thousand_both_succeed() {
         let ends: Vec<Ended> =
             removers.into_iter().map(|one| one.wait_with_output().expect("its exit status").into()).collect();
         for end in ends {
-            assert_eq!((end.code, end.err.as_str()), (Some(0), ""));
+            // On a loaded machine, the second may begin when nothing is left.
+            let is_late = end.err == "shmadm: no segment matches: nothing to remove\n";
+            assert!(end.code == Some(0) && (end.err.is_empty() || is_late), "{end:?}");
             assert!(outcomes(&end.out).values().all(|outcome| outcome == "removed"), "{end:?}");
         }
         assert_eq!(existing(ns), NONE);

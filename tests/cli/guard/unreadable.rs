@@ -21,6 +21,23 @@ fn leaks_are_found_without_the_table() {
 }
 
 #[test]
+fn masked_tables_do_not_hide_semaphores_and_queues() {
+    in_namespace(|ns| {
+        for shared in ["", "--shared"] {
+            let line = format!(
+                "for table in sem msg; do mount --bind /dev/null /proc/sysvipc/$table || exit; done
+                 exec \"$0\" guard {shared} --remove -- perl -e 'semget(1, 1, 01600) // die; msgget(2, 01600) // die'"
+            );
+            let leaky = ended(ns.program("unshare").args(["--mount", "sh", "-c", &line, shmadm_path()]));
+            assert_eq!(leaky.code, Some(1), "{shared} {leaky:?}");
+            for object in ["semaphore set 0x00000001", "message queue 0x00000002"] {
+                assert!(leaky.err.contains(object), "{shared} {object} {leaky:?}");
+            }
+        }
+    });
+}
+
+#[test]
 fn a_table_that_becomes_unreadable_keeps_the_commands_status() {
     in_namespace(|ns| {
         needs(Need::Program("strace"));

@@ -25,11 +25,12 @@ fn a_creator_is_exited_when_all_its_threads_are() {
 #[test]
 fn a_younger_process_with_the_creators_pid_is_not_the_creator() {
     in_namespace(|ns| {
-        // In a new pid namespace, where the next pid can be chosen. The kernel's times have seconds and a difference of
-        // one proves nothing, so the script sleeps longer.
+        // In a new pid namespace, where the next pid can be chosen. The segment is created as a second begins, and the
+        // later process starts in the next second.
         let script = r#"
-            pid=$(perl -e 'shmget(1, 1, 01600) // die; print $$')
-            sleep 3
+            pid=$(perl -MTime::HiRes=time -e 'select undef, undef, undef, 0.01 while time - int time > 0.3;
+                                              shmget(1, 1, 01600) // die; print $$')
+            sleep 1.1
             echo $((pid - 1)) >/proc/sys/kernel/ns_last_pid
             sleep 100 &
             [ $! = $pid ] && [ -d /proc/$pid ] && "$0" list -f raw --no-headings -o creator,status,command"#;

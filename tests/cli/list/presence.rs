@@ -112,13 +112,13 @@ fn a_process_of_another_user_is_not_the_creator_within_the_second() {
         let out = in_pid_namespace(
             ns,
             r#"pid=$(perl -e 'select undef, undef, undef, 0.02 until substr(sprintf("%.1f", time), -1) eq "0";
-                              shmget(1, 1, 01600) // die; print $$')
+                              $id = shmget(1, 1, 01600) // die; shmread($id, my $x, 0, 1) or die; print $$')
                as $pid; setpriv --reuid 1234 --clear-groups sleep 100 &
                sleep 0.2
-               "$0" list -f raw --no-headings -o creator,command
+               "$0" list -f raw --no-headings -o creator,lastuser,command
                "$0" list --pid $pid -q"#,
         );
-        assert!(out == "unknown -\n" || out == "exited -\n", "{out}");
+        assert!(out == "unknown unknown -\n" || out == "exited exited -\n", "{out}");
     });
 }
 
@@ -129,11 +129,39 @@ fn a_time_namespace_makes_no_orphan() {
             crate::support::skip("this kernel has no time namespaces");
         }
         let _creator = start(ns.program("perl").args(["-e", STAYS]));
-        let uptime: f64 = ns.run("cut", ["-d ", "-f1", "/proc/uptime"]).trim().parse().expect("seconds");
-        for offset in [format!("-{}", uptime as u64), "1000000000".into(), "-1".into()] {
-            let args = ["--time", "--boottime", &offset, "--fork", shmadm_path(), "list"];
-            let out = ns.run("unshare", args.iter().chain(&["-f", "raw", "--no-headings", "-o", "creator,status,age"]));
-            assert!(out.starts_with("alive - "), "{offset}: {out}");
+        wait_until("it is older", || ns.shmadm(["list", "-q", "--older-than", "2s"]).ok() == "id:0\n");
+        for offset in ["-UPTIME", "1000000000", "-1"] {
+            let uptime: f64 = ns.run("cut", ["-d ", "-f1", "/proc/uptime"]).trim().parse().expect("seconds");
+            let offset = offset.replace("UPTIME", &(uptime as u64).to_string());
+            let list = |words: &[&str]| {
+                let args = ["--time", "--boottime", &offset, "--fork", shmadm_path(), "list"];
+                ns.run("unshare", args.iter().chain(words))
+            };
+            assert_eq!(list(&["-f", "raw", "--no-headings", "-o", "creator,status"]), "alive -\n", "{offset}");
+            assert_eq!(list(&["-q", "--older-than", "2s"]), "id:0\n", "{offset}");
         }
+    });
+}
+
+#[test]
+fn a_clock_that_was_set_forward_makes_no_orphan_and_no_age() {
+    in_namespace(|ns| {
+        let source = format!("{}/tests/programs/clock_ahead.c", env!("CARGO_MANIFEST_DIR"));
+        ns.run("cc", ["-shared", "-fPIC", "-o", "clock.so", &source]);
+        let _creator = start(ns.program("perl").args(["-e", STAYS]));
+        let ahead = |program: &str, line: &str| {
+            let mut command = ns.program(program);
+            command.env("LD_PRELOAD", ns.path("clock.so")).env("CLOCK_AHEAD", "2000000000");
+            ended(command.args(line.split(' '))).ok()
+        };
+        assert!(ahead("date", "+%Y") > "2060".into());
+        let row = ahead(shmadm_path(), "list -f raw --no-headings -o creator,status");
+        if row == "alive -\n" {
+            crate::support::skip("shmadm is static, so that its clock cannot be replaced");
+        }
+        assert_eq!(row, "unknown -\n");
+        // The machine has not run for so long.
+        assert_eq!(ahead(shmadm_path(), "list -q --older-than 10000d"), "");
+        assert_eq!(ahead(shmadm_path(), "list -q --idle 10000d"), "");
     });
 }
