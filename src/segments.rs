@@ -20,3 +20,4 @@ pub(crate) mod remove;
 pub(crate) mod rmid_forced;
 pub(crate) mod snapshot;
 pub(crate) mod state;
+pub(crate) mod tables;

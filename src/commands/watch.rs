@@ -12,7 +12,8 @@ use super::Context;
 use super::args::{Filters, segment_parser};
 use crate::error::{Error, Result, Status};
 use crate::output::say;
-use crate::segments::events::{Scope, Watcher};
+use crate::segments::events::Watcher;
+use crate::segments::tables::Scope;
 use crate::system::signals::ShutdownSignals;
 use crate::values::{ParsePeriodError, Period, SegmentRef};
 

@@ -24,7 +24,7 @@ use crate::system::units::Unit;
 use crate::sysv::Segment;
 use crate::values::Key;
 
-pub(crate) use watcher::{Scope, Watcher};
+pub(crate) use watcher::Watcher;
 
 /// An event.
 #[derive(Debug, Clone)]

@@ -6,9 +6,9 @@ use std::sync::OnceLock;
 use nix::unistd::geteuid;
 
 use crate::error::Error;
-use crate::segments::all_namespaces::AllNamespaces;
 use crate::segments::cache::Lookups;
 use crate::segments::state;
+use crate::system::namespace::survey;
 use crate::sysv::{Segment, is_traced, rows};
 use crate::values::{Key, ShmId};
 
@@ -60,11 +60,13 @@ impl Present {
 fn is_in_another_namespace(key: Key) -> bool {
     static KEYS: OnceLock<HashSet<Key>> = OnceLock::new();
     let read_keys = || {
-        let Some(namespaces) = Some(geteuid()).filter(|uid| uid.is_root()).and_then(|_| AllNamespaces::find().ok())
-        else {
+        if !geteuid().is_root() {
             return HashSet::new();
-        };
-        namespaces.rows().filter_map(Result::ok).map(|segment| segment.key).collect()
+        }
+        // Processes that do not answer cost at most a hint, so they are not reported.
+        let namespaces = survey().map(|survey| survey.namespaces).unwrap_or_default();
+        let rows = namespaces.iter().filter_map(|namespace| namespace.rows().ok().flatten()).flatten();
+        rows.filter_map(Result::ok).map(|segment| segment.key).collect()
     };
     KEYS.get_or_init(read_keys).contains(&key)
 }

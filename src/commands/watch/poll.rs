@@ -1,17 +1,17 @@
 //! Watching by reading the table repeatedly.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::report::{Flow, Report};
 use crate::error::{Error, Result, Status};
 use crate::segments::changes::{Change, Snapshot};
-use crate::segments::events::Scope;
-use crate::segments::lookup::rows;
-use crate::system::namespace::survey;
+use crate::segments::tables::{Scope, Tables};
 use crate::system::signals::ShutdownSignals;
 use crate::sysv::Segment;
+
+/// Stands for our own namespace if that is the only one.
+const OURS: u64 = 0;
 
 /// Takes snapshots, and reports the changes since the previous one, until the watch ends.
 pub(super) fn watch(
@@ -42,7 +42,7 @@ pub(super) fn watch(
     }
 }
 
-/// The previous snapshot of each IPC namespace, by its inode. If our own is the only one, its key is 0.
+/// The previous snapshot of each IPC namespace, by its inode or [`OURS`].
 struct Snapshots {
     scope: Scope,
     last: BTreeMap<u64, Snapshot>,
@@ -50,19 +50,9 @@ struct Snapshots {
     is_complete: bool,
 }
 
-/// The tables of the namespaces at one time, by inode.
-#[derive(Default)]
-struct Tables {
-    read: BTreeMap<u64, Vec<Segment>>,
-    /// The namespaces that were found, but could not be read.
-    unread: BTreeSet<u64>,
-    /// Whether every process could be inspected.
-    is_complete: bool,
-}
-
 impl Snapshots {
     fn first(scope: Scope) -> Result<Snapshots> {
-        let Tables { read, is_complete, .. } = tables(scope)?;
+        let Tables { read, is_complete, .. } = Tables::read(scope, OURS)?;
         let last = read.into_iter().map(|(namespace, rows)| (namespace, Snapshot::first(rows))).collect();
         Ok(Snapshots { scope, last, is_complete })
     }
@@ -74,48 +64,24 @@ impl Snapshots {
     /// Takes new snapshots, and returns the changes. A new namespace was empty before; all segments of a vanished one
     /// are removed.
     fn next(&mut self) -> Result<Vec<Change>> {
-        let Tables { mut read, unread, is_complete } = tables(self.scope)?;
-        // A namespace is gone only if looking for it did not fail.
-        let is_lost = |namespace: &u64| unread.contains(namespace) || (self.is_complete && !is_complete);
+        let mut tables = Tables::read(self.scope, OURS)?;
         let mut changes = Vec::new();
         for (namespace, previous) in std::mem::take(&mut self.last) {
-            match read.remove(&namespace) {
+            match tables.read.remove(&namespace) {
                 Some(rows) => {
                     let (next, changed) = previous.next(rows);
                     changes.extend(changed);
                     self.last.insert(namespace, next);
                 }
-                None if is_lost(&namespace) => _ = self.last.insert(namespace, previous),
+                None if tables.may_have(namespace, self.is_complete) => _ = self.last.insert(namespace, previous),
                 None => changes.extend(previous.next(Vec::new()).1),
             }
         }
-        for (namespace, rows) in read {
+        for (namespace, rows) in tables.read {
             let (next, changed) = Snapshot::default().next(rows);
             changes.extend(changed);
             self.last.insert(namespace, next);
         }
         Ok(changes)
     }
-}
-
-fn tables(scope: Scope) -> Result<Tables> {
-    if scope == Scope::Ours {
-        let read = BTreeMap::from([(0, rows()?.collect::<Result<_>>()?)]);
-        return Ok(Tables { read, is_complete: true, ..Tables::default() });
-    }
-    let unreadable = |error: io::Error| Error::io("read /proc", &error);
-    let survey = survey().map_err(unreadable)?;
-    let mut tables = Tables { is_complete: survey.unseen == 0, ..Tables::default() };
-    for live in survey.namespaces {
-        match live.rows() {
-            Ok(Some(rows)) => {
-                tables.read.insert(live.inode(), rows.collect::<io::Result<_>>().map_err(unreadable)?);
-            }
-            // It vanished meanwhile.
-            Ok(None) => {}
-            // It may not be entered.
-            Err(_) => _ = tables.unread.insert(live.inode()),
-        }
-    }
-    Ok(tables)
 }

@@ -14,9 +14,9 @@ use super::witness::{Note, Witness};
 use super::{Cause, Occurrence, OccurrenceKind};
 use crate::error::Result;
 use crate::segments::attachments;
-use crate::segments::lookup::rows;
 use crate::segments::rmid_forced;
-use crate::system::namespace::{Identity, Namespace, survey};
+use crate::segments::tables::{Scope, Tables};
+use crate::system::namespace::{Identity, Namespace};
 use crate::system::tracepoints::{Tracepoints, now};
 use crate::sysv::Segment;
 
@@ -32,15 +32,6 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// The maximum number of attempts of the first snapshot while segments change.
 const TRIES: usize = 10;
 
-/// Which IPC namespaces are watched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scope {
-    /// This process's namespace.
-    Ours,
-    /// All IPC namespaces.
-    All,
-}
-
 /// The kernel's tracepoints, and the state derived from them.
 pub(crate) struct Watcher {
     tracepoints: Tracepoints<Note>,
@@ -51,6 +42,8 @@ pub(crate) struct Watcher {
     scanned: Instant,
     /// The result of the last scan and the time it began, until all earlier records have been processed.
     found: Option<(u64, Vec<Found>)>,
+    /// Whether every process could be inspected at the start, so that every namespace was found.
+    was_complete: bool,
     /// The number of lost records reported so far.
     lost: u64,
     /// Whether to ask the kernel for the number of lost records. The rings may not contain it yet.
@@ -74,6 +67,7 @@ impl Watcher {
             ours: identity.inode,
             scanned: Instant::now(),
             found: None,
+            was_complete: false,
             lost: 0,
             is_loss_due: false,
         })
@@ -90,7 +84,9 @@ impl Watcher {
             // Afterwards the records of earlier events have been processed, and the table includes those events.
             self.catch_up();
             drop(self.machine.take());
-            self.machine.set_tables(self.tables()?);
+            let tables = self.tables()?;
+            self.was_complete = tables.is_complete;
+            self.machine.set_tables(tables.read);
             self.catch_up();
             if self.machine.take().is_empty() {
                 break;
@@ -152,12 +148,11 @@ impl Watcher {
         self.read_forced();
         self.drain();
         self.is_loss_due = true;
-        let alive: Vec<u64> = tables.iter().map(|(namespace, _)| *namespace).collect();
-        for (namespace, rows) in tables {
-            self.machine.compare(namespace, rows, began);
-        }
         if self.scope == Scope::All {
-            self.machine.retain(&alive, began);
+            self.machine.retain(|namespace| tables.may_have(namespace, self.was_complete), began);
+        }
+        for (namespace, rows) in tables.read {
+            self.machine.compare(namespace, rows, began);
         }
         let occurrences = self.machine.take();
         for occurrence in &occurrences {
@@ -215,6 +210,7 @@ impl Watcher {
         let began = nanoseconds(now());
         let segments = self
             .tables()?
+            .read
             .into_iter()
             .flat_map(|(namespace, rows)| rows.into_iter().map(move |row| (Place { namespace, id: row.id }, row)));
         self.found = Some((began, scan::processes(&segments.collect())?));
@@ -222,8 +218,8 @@ impl Watcher {
         Ok(())
     }
 
-    fn tables(&self) -> Result<Vec<(u64, Vec<Segment>)>> {
-        tables(self.scope, self.ours)
+    fn tables(&self) -> Result<Tables> {
+        Tables::read(self.scope, self.ours)
     }
 
     /// Reads whether the kernel destroys segments that nobody has attached.
@@ -250,24 +246,6 @@ impl Watcher {
         }
         Ok(())
     }
-}
-
-/// Reads the kernel's table of each namespace, which is named by its inode; `ours` stands for this process's namespace if
-/// that is the only one. Namespaces that are gone or may not be entered are skipped.
-///
-/// # Errors
-/// A table cannot be read, or /proc does not show the namespaces.
-fn tables(scope: Scope, ours: u64) -> Result<Vec<(u64, Vec<Segment>)>> {
-    if scope == Scope::Ours {
-        return Ok(vec![(ours, rows()?.collect::<Result<_>>()?)]);
-    }
-    let mut tables = Vec::new();
-    for live in survey().map_err(scan::unreadable)?.namespaces {
-        if let Ok(Some(rows)) = live.rows() {
-            tables.push((live.inode(), rows.collect::<io::Result<_>>().map_err(scan::unreadable)?));
-        }
-    }
-    Ok(tables)
 }
 
 /// Returns a time on the clock of the records, in nanoseconds.

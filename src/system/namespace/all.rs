@@ -27,6 +27,20 @@ pub(crate) struct Survey {
     pub namespaces: Vec<LiveNamespace>,
     /// The number of processes that may not be inspected.
     pub unseen: usize,
+    /// The processes that did not answer. What only their mounts or open files keep is missing.
+    unanswered: Vec<i32>,
+}
+
+impl Survey {
+    /// Returns whether every process was inspected, so that no namespace is missing.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.unseen == 0 && self.unanswered.is_empty()
+    }
+
+    /// Records that output made from this survey is incomplete, if it is.
+    pub(crate) fn note_unanswered(&self) {
+        note_missed(&self.unanswered);
+    }
 }
 
 /// A namespace, and what keeps it alive.
@@ -52,7 +66,7 @@ impl fmt::Display for LiveNamespace {
 /// That of reading /proc.
 pub(crate) fn survey() -> io::Result<Survey> {
     let ours = Identity::ours().ok();
-    let (mut unseen, mut any) = (0, false);
+    let (mut unseen, mut unanswered, mut any) = (0, Vec::new(), false);
     let (mounts, descriptors) = (Mounts::default(), Descriptors::default());
     // false sorts before true, so our own namespace comes first.
     let mut found = BTreeMap::<_, Vec<Keeper>>::new();
@@ -70,7 +84,7 @@ pub(crate) fn survey() -> io::Result<Survey> {
                 found.entry(place(identity)).or_default().extend((me != Some(pid)).then_some(Keeper::Process(pid)));
             }
             None => {
-                note_missed(&[pid]);
+                unanswered.push(pid);
                 unseen += 1;
             }
             // A process that has ended, or a zombie, is in no namespace.
@@ -85,7 +99,7 @@ pub(crate) fn survey() -> io::Result<Survey> {
     let kept = ask_all(&seen, move |pid| [mounts.of_process(pid), descriptors.of_process(pid)].concat());
     for (pid, kept) in seen.into_iter().zip(kept) {
         if kept.is_none() {
-            note_missed(&[pid]);
+            unanswered.push(pid);
         }
         for (identity, keeper) in kept.into_iter().flatten() {
             found.entry(place(identity)).or_default().push(keeper);
@@ -100,7 +114,7 @@ pub(crate) fn survey() -> io::Result<Survey> {
         keepers.sort_unstable();
         LiveNamespace { identity, is_ours: !is_another, keepers }
     });
-    Ok(Survey { namespaces: namespaces.collect(), unseen })
+    Ok(Survey { namespaces: namespaces.collect(), unseen, unanswered })
 }
 
 /// Opens the namespace with this inode; `None` if none is visible.
@@ -113,7 +127,10 @@ pub(super) fn find(inode: u64) -> io::Result<Option<Namespace>> {
     match found {
         Some(namespace) if namespace.is_ours => Namespace::of_this_thread().map(Some),
         Some(namespace) => namespace.open(),
-        None => Ok(None),
+        None => {
+            survey.note_unanswered();
+            Ok(None)
+        }
     }
 }
 

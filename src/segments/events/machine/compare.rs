@@ -90,9 +90,9 @@ impl Machine {
         }
     }
 
-    /// Drops the namespaces that are not among these and contain no process, and reports their segments as removed.
-    pub(in super::super) fn retain(&mut self, alive: &[u64], time: u64) {
-        let gone: Vec<u64> = self.tables.keys().copied().filter(|namespace| !alive.contains(namespace)).collect();
+    /// Drops the namespaces that are not alive and contain no process, and reports their segments as removed.
+    pub(in super::super) fn retain(&mut self, is_alive: impl Fn(u64) -> bool, time: u64) {
+        let gone: Vec<u64> = self.tables.keys().copied().filter(|namespace| !is_alive(*namespace)).collect();
         for namespace in gone {
             if self.tasks.any_in_namespace(namespace) {
                 continue;
