@@ -184,7 +184,8 @@ impl Watcher {
         self.machine.set_epoch(epoch());
         let Watcher { tracepoints, witness, machine, ours, found, .. } = self;
         // The record with the namespace of a new thread may not have been processed yet.
-        let is_here = |tid| Identity::of_process(tid).is_ok_and(|identity| identity.inode == *ours);
+        // If the thread has ended, its segment is read nevertheless: the record decides later whether that was needed.
+        let is_here = |tid| Identity::of_process(tid).map_or(true, |identity| identity.inode == *ours);
         tracepoints.read(|record| {
             let is_watched = || machine.is_watched(record.tid).unwrap_or_else(|| is_here(record.tid));
             witness.note(record, is_watched)
