@@ -3,9 +3,14 @@
 //! For libtest a skipped test has passed. Each skipped test has added a line to a file of this run of cargo
 //! (tests/cli/support/needs.rs). `SHMADM_TEST_SKIPS` names another file, which is not removed here.
 
+#[path = "cli/support/skips.rs"]
+mod skips;
+
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
+use std::path::PathBuf;
+
+use skips::skips_of_this_run;
 
 fn main() {
     // Tools that list tests find none in this program.
@@ -13,11 +18,7 @@ fn main() {
         return;
     }
     let given = std::env::var_os("SHMADM_TEST_SKIPS");
-    let cargo = std::os::unix::process::parent_id();
-    let path = given.as_ref().map_or_else(
-        || Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("skipped-{cargo}")),
-        |path| Path::new(path).to_owned(),
-    );
+    let path = given.as_ref().map_or_else(skips_of_this_run, PathBuf::from);
     let lines = std::fs::read_to_string(&path).unwrap_or_default();
     if given.is_none() && path.exists() {
         std::fs::remove_file(&path).expect("the list of skipped tests");

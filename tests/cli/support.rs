@@ -11,6 +11,7 @@ mod path;
 mod programs;
 mod row;
 mod running;
+mod skips;
 
 pub(crate) use cgroup::Cgroup;
 pub(crate) use ended::{Ended, ended, line_of, with_input};

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
+use super::skips::skips_of_this_run;
+
 /// Set in the copy of the test program that runs inside a user namespace.
 pub(super) const INSIDE: &str = "SHMADM_TEST_INSIDE";
 /// The file that collects skipped tests. Default: a file in the target directory for each run of cargo.
@@ -136,10 +138,7 @@ fn report(line: &str) {
         return;
     }
     let given = std::env::var_os(SKIPS).map(PathBuf::from);
-    let path = given.clone().unwrap_or_else(|| {
-        let cargo = std::os::unix::process::parent_id();
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("skipped-{cargo}"))
-    });
+    let path = given.clone().unwrap_or_else(skips_of_this_run);
     let written = OpenOptions::new().create(true).append(true).open(&path);
     let written = written.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
     assert!(given.is_none() || written.is_ok(), "cannot write {}: {written:?}", path.display());
