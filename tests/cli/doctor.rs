@@ -104,6 +104,11 @@ fn removal_by_logind() {
         let set = |value: &str| {
             format!("{booted} && printf '[Login]\\nRemoveIPC={value}\\n' >/run/systemd/logind.conf.d/99-zz.conf")
         };
+        // A value that somebody has set is a warning even while logind does not run.
+        let stopped = format!("{} && rmdir /run/systemd/system /run/systemd/users", set("yes"));
+        let stopped = check(&after(ns, &stopped), "remove-ipc");
+        assert_eq!(stopped["status"], "warning", "{stopped}");
+        assert_eq!(stopped["remedy"], "as root, set RemoveIPC=no in /run/systemd/logind.conf.d/99-zz.conf");
         let off = check(&after(ns, &set("no")), "remove-ipc");
         assert_eq!(off["status"], "ok");
         assert!(

@@ -16,6 +16,7 @@ use crate::values::{UNKNOWN_ID, visible_path};
 pub(super) fn remove_ipc() -> Check {
     let name = "remove-ipc";
     let RemoveIpc { is_on, file } = RemoveIpc::read(Path::new("/"));
+    let is_set = file.is_some();
     let source = file.map_or_else(|| "the default".into(), |file| visible_path(&file).into_owned());
     if !is_on {
         let finding = format!("RemoveIPC=no ({source}): systemd-logind removes no segments");
@@ -25,6 +26,13 @@ pub(super) fn remove_ipc() -> Check {
         let finding = "this container shares the IPC namespace of the machine: it cannot be seen from here whether the \
                        machine's systemd-logind removes segments when a user logs out";
         return Check::new(name, Health::Unknown, finding).remedy("run shmadm doctor outside of the container");
+    }
+    if !logind::is_running() && is_set {
+        let finding = format!(
+            "RemoveIPC=yes ({source}): systemd-logind does not run here now. Once it does, it removes a user's unattached \
+             segments when the user's last session ends"
+        );
+        return Check::new(name, Health::Warning, finding).remedy(format!("as root, set RemoveIPC=no in {source}"));
     }
     if !logind::is_running() {
         let finding = "systemd-logind does not run here, so nothing is removed when a user logs out";
