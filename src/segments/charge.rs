@@ -65,6 +65,10 @@ pub(crate) fn charges(
     let action = format!("find out who is charged for {named}");
     let cgroups = PageCgroups::open().map_err(|error| denied(&action, segment, &error))?;
     let frames = PageFrames::open().map_err(|error| denied(&action, segment, &error))?;
+    if segment.rss == Some(0) {
+        // Nothing is in memory. An attach would only replace the last user.
+        return Ok(Charges { charges: Vec::new(), vanished: 0 });
+    }
     let file = SegmentFile::open(segment, named, attachments, &action)?;
     let mut scan = Scan { frames, cgroups, bytes: HashMap::new(), vanished: 0 };
     let scanned = match file.huge_pages() {

@@ -60,6 +60,7 @@ fn the_first_cgroup_to_touch_a_page_is_charged_even_after_its_removal() {
         let (first, second) = (parent.below("first"), parent.below("docker-4f5a.scope"));
         ns.shmadm(["create", "7", "--size", "1M"]).ok();
         assert_eq!(charged(ns, "7"), [], "nobody has touched it");
+        assert_eq!(ns.table()[0].lpid, "0", "it was not attached, so that nobody is replaced as its last user");
         write(ns, &first, "7", 0, 10 * 4096);
         assert_eq!(charged(ns, "7"), [charge(&first, 40960)]);
         write(ns, &second, "7", 512 << 10, 2 * 4096);
@@ -133,10 +134,10 @@ fn memory_use_does_not_grow_with_the_segment() {
 #[test]
 fn a_segment_that_a_detach_would_destroy_is_not_attached() {
     in_namespace_as_root(|ns| {
-        ns.shmadm(["create", "7", "--size", "4K"]).ok();
-        ns.run("sh", ["-c", "echo 1 > /proc/sys/kernel/shm_rmid_forced"]);
         // The kernel keeps it while its creator, this perl, lives.
-        let perl = "my $id = shmget(9, 4096, 01600) // die; system($ARGV[0], 'stat', '9', '--charge') >> 8 == 1 or die;
+        let perl = "my $id = shmget(9, 4096, 01600) // die; shmwrite($id, 'x', 0, 1) or die;
+                    open my $forced, '>', '/proc/sys/kernel/shm_rmid_forced' or die; print $forced 1; close $forced;
+                    system($ARGV[0], 'stat', '9', '--charge') >> 8 == 1 or die;
                     shmctl($id, 2, my $state = '') or die 'it is gone'; shmctl($id, 0, 0)";
         let perl = ended(ns.program("perl").arg("-e").arg(perl).arg(shmadm_path()));
         assert_eq!(perl.code, Some(0), "{perl:?}");
