@@ -48,8 +48,8 @@ pub(crate) struct Charges {
     pub vanished: u64,
 }
 
-/// Returns the charges for a segment without allocating any of its pages. If nobody has the segment attached, this
-/// briefly attaches it read-only. Otherwise its times and its number of attachments do not change.
+/// Returns the charges for a segment without allocating any of its pages. If some of it is in memory and nobody has it
+/// attached, this briefly attaches it read-only. Otherwise its times and its number of attachments do not change.
 ///
 /// `advance` is called with the number of finished bytes of the segment's size.
 ///

@@ -62,6 +62,7 @@ impl Tables {
     }
 }
 
-fn unreadable(error: io::Error) -> Error {
+/// Returns the error for an unreadable /proc.
+pub(super) fn unreadable(error: io::Error) -> Error {
     Error::io("read /proc", &error)
 }

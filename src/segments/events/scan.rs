@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::io;
 use std::sync::Arc;
 
 use super::tasks::{Found, Place};
 use super::witness::user_of;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::segments::attachments::{self, Holding, by_memory};
+use crate::segments::tables::unreadable;
 use crate::system::namespace::Identity;
 use crate::system::patience::ask;
 use crate::system::process::all_pids;
@@ -28,11 +28,6 @@ pub(super) fn processes(segments: &HashMap<Place, Segment>) -> Result<Vec<Found>
     }
     find_sharers(&mut found);
     Ok(found)
-}
-
-/// Returns the error for an unreadable /proc.
-pub(super) fn unreadable(error: io::Error) -> Error {
-    Error::io("read /proc", &error)
 }
 
 /// Returns what /proc shows of a process; `None` if it has ended.
