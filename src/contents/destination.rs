@@ -2,6 +2,7 @@
 
 mod directory;
 mod inherited;
+mod name;
 mod place;
 mod temporary;
 

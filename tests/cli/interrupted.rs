@@ -139,7 +139,6 @@ fn each_wait_that_fails_with_eintr_is_repeated() {
             ("demo", "wait4", 1, 0),
             // A thread waits for signals, to undo the creation.
             ("create private --size 5", "ppoll", 1, 0),
-            ("read 5 -o out", "ppoll", 1, 0),
         ] {
             let inject = format!("inject={call}:error=EINTR:when={first}+2");
             let strace =

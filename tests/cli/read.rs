@@ -2,6 +2,7 @@
 
 mod output_file;
 mod swapped;
+mod unnamed;
 mod ways;
 
 use std::ffi::OsStr;
@@ -15,6 +16,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::{
     Ended, Namespace, Need, Running, ended, in_namespace, in_namespace_as_root, needs, shmadm_path, wait_until,
+    writes_new_file,
 };
 
 const MIB: usize = 1 << 20;

@@ -22,4 +22,4 @@ pub(crate) use needs::{Need, is_installed, needs, skip, skippable};
 pub(crate) use path::shmadm_path;
 pub(crate) use programs::{LITTLE_KIB, peak_kib};
 pub(crate) use row::{Row, rows};
-pub(crate) use running::{Running, children, on_terminal, state_of, wait_until};
+pub(crate) use running::{Running, children, on_terminal, state_of, wait_until, writes_new_file};

@@ -138,7 +138,7 @@ impl Place {
 }
 
 /// Returns the path by which an open file can be reopened.
-fn by_descriptor(file: &OwnedFd) -> PathBuf {
+pub(super) fn by_descriptor(file: &impl AsRawFd) -> PathBuf {
     format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
@@ -146,7 +146,7 @@ fn file_type(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-fn is_same(one: &Stat, other: &Stat) -> bool {
+pub(super) fn is_same(one: &Stat, other: &Stat) -> bool {
     (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 

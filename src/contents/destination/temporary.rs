@@ -1,45 +1,40 @@
 //! A new file in the directory of the file that it will replace.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fs::{File, Permissions};
-use std::io;
+use std::io::{self, Seek};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 
-use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, linkat, openat, renameat, stat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::place::Place;
-use crate::system::signals::{BlockedSignals, UndoOnSignal};
+use super::name::TemporaryName;
+use super::place::{Place, by_descriptor, is_same};
 
-/// The number of random names that are tried before giving up.
-const TRIES: usize = 100;
-
-/// A new file in the directory of its target. It is removed when this is dropped or when a signal ends the process,
-/// unless [`Temporary::persist`] has moved it into place.
+/// A new file in the directory of its target. It is gone when this is dropped or when the process ends, unless
+/// [`Temporary::persist`] has moved it into place.
 ///
-/// The directory is an open descriptor, because a path could lead to another directory later. The tempfile crate does
-/// not support descriptors.
+/// The file has no name until then (open(2), `O_TMPFILE`), so the kernel removes it, whatever ends the process. Where
+/// that is not possible, the file has a temporary name from the beginning.
 #[derive(Debug)]
 pub(crate) struct Temporary {
     file: File,
-    name: OsString,
     place: Place,
-    /// Dropped last, after the file has been renamed or removed.
-    _undo: Box<UndoOnSignal>,
+    name: Option<TemporaryName>,
 }
 
 impl Temporary {
     /// Creates the file with this mode.
     pub(super) fn new(place: Place, mode: u32) -> io::Result<Temporary> {
-        let blocked = BlockedSignals::shutdown();
-        let directory = place.directory.try_clone()?;
-        let (file, name) = create(&directory)?;
-        let removed = name.clone();
-        let undo = Box::new(blocked.undo_with(move || {
-            let _ = unlinkat(directory, removed, AtFlags::empty());
-        }));
-        let temporary = Temporary { file, name, place, _undo: undo };
+        let (file, name) = match unnamed(&place.directory) {
+            Some(file) => (file, None),
+            None => {
+                let (file, name) = TemporaryName::create(&place.directory)?;
+                (file, Some(name))
+            }
+        };
+        let temporary = Temporary { file, place, name };
         // open(2) would apply the umask to the mode.
         temporary.file.set_permissions(Permissions::from_mode(mode))?;
         Ok(temporary)
@@ -51,31 +46,47 @@ impl Temporary {
     }
 
     /// Moves the file into place, and replaces an existing one.
-    pub(super) fn persist(self) -> io::Result<()> {
+    pub(super) fn persist(mut self) -> io::Result<()> {
+        let name = match self.name.take() {
+            Some(name) => name,
+            None => match self.link(&self.place.name) {
+                Ok(()) => return Ok(()),
+                Err(errno) => self.link_temporarily(errno)?,
+            },
+        };
         // The following drop no longer finds the temporary name.
-        Ok(renameat(&self.place.directory, &self.name, &self.place.directory, &self.place.name)?)
+        Ok(renameat(&self.place.directory, name.as_os_str(), &self.place.directory, &self.place.name)?)
     }
-}
 
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = unlinkat(&self.place.directory, &self.name, AtFlags::empty());
-    }
-}
-
-fn create(directory: &OwnedFd) -> io::Result<(File, OsString)> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut last = Errno::EXIST;
-    for _ in 0..TRIES {
-        let name = OsString::from(format!(".shmadm-{:016x}", fastrand::u64(..)));
-        match retry_on_intr(|| openat(directory, &name, flags, Mode::RUSR | Mode::WUSR)) {
-            Ok(file) => return Ok((file.into(), name)),
-            Err(Errno::EXIST) => {}
-            Err(errno) => {
-                last = errno;
-                break;
-            }
+    /// Gives the unnamed file a temporary name, after linkat(2) to its final name has failed: linkat(2) never replaces a
+    /// file.
+    fn link_temporarily(&mut self, errno: Errno) -> io::Result<TemporaryName> {
+        if errno == Errno::EXIST
+            && let Ok(name) = TemporaryName::link(&self.place.directory, |name| self.link(name))
+        {
+            return Ok(name);
         }
+        // A file system or a security policy can permit new files, but no links.
+        let (mut copy, name) = TemporaryName::create(&self.place.directory)?;
+        copy.set_permissions(self.file.metadata()?.permissions())?;
+        self.file.rewind()?;
+        io::copy(&mut self.file, &mut copy)?;
+        copy.sync_all()?;
+        Ok(name)
     }
-    Err(last.into())
+
+    fn link(&self, name: &OsStr) -> Result<(), Errno> {
+        // AT_EMPTY_PATH would need CAP_DAC_READ_SEARCH on older kernels (open(2), O_TMPFILE).
+        linkat(CWD, by_descriptor(&self.file), &self.place.directory, name, AtFlags::SYMLINK_FOLLOW)
+    }
+}
+
+/// Creates a file without a name that [`Temporary::link`] can name. Returns `None` if the file system or the kernel has no
+/// `O_TMPFILE`, or if /proc is not ours. After any other error, creating a file with a name fails, too.
+fn unnamed(directory: &OwnedFd) -> Option<File> {
+    // Read only if the file must be copied.
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file = retry_on_intr(|| openat(directory, ".", flags, Mode::RUSR | Mode::WUSR)).ok()?;
+    let found = stat(by_descriptor(&file)).ok()?;
+    is_same(&found, &fstat(&file).ok()?).then(|| file.into())
 }

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
+use rustix::fs::{Mode, OFlags, open};
+
 use super::skips::skips_of_this_run;
 
 /// Set in the copy of the test program that runs inside a user namespace.
@@ -33,6 +35,8 @@ pub(crate) enum Need<'a> {
     Program(&'a str),
     /// strace(1), with the right to trace and to make system calls fail.
     Strace,
+    /// A file system of the tests' directories that has `O_TMPFILE` (open(2)).
+    UnnamedFiles,
 }
 
 thread_local! {
@@ -113,6 +117,9 @@ fn ask(need: Need) -> Option<String> {
         Need::Program("perl") => failure("perl", &["-MIPC::SysV", "-MPOSIX", "-e", "1"])
             .map(|_| "perl is not installed with all its modules".into()),
         Need::Program(program) => (!is_installed(program)).then(|| format!("{program} is not installed")),
+        Need::UnnamedFiles => open(std::env::temp_dir(), OFlags::TMPFILE | OFlags::WRONLY, Mode::RUSR)
+            .err()
+            .map(|error| format!("files without a name cannot be created here: {error}")),
         Need::Strace => ask(Need::Program("strace")).or_else(|| {
             let inject = ["-f", "-o", "/dev/null", "-e", "inject=mkdir:error=EINTR", "true"];
             failure("strace", &inject).map(|error| format!("strace cannot inject faults here: {error}"))

@@ -55,6 +55,20 @@ pub(crate) fn children(pid: Pid) -> Vec<Pid> {
     children.split_whitespace().map(|pid| Pid::from_raw(pid.parse().expect("a pid"))).collect()
 }
 
+/// Returns whether a process has a new file open that is longer than `bytes` and not in place yet: it has no name, or a
+/// temporary one.
+pub(crate) fn writes_new_file(pid: Pid, bytes: u64) -> bool {
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let mut files = files.map(|entry| entry.path());
+    files.any(|file| {
+        let is_new = std::fs::read_link(&file).is_ok_and(|name| {
+            let name = name.to_string_lossy();
+            name.contains("/.shmadm-") || name.contains("/#") && name.ends_with(" (deleted)")
+        });
+        is_new && std::fs::metadata(&file).is_ok_and(|file| file.is_file() && file.len() > bytes)
+    })
+}
+
 /// Returns the state of a process, as a letter: S for one that sleeps, Z for a zombie.
 #[track_caller]
 pub(crate) fn state_of(pid: i32) -> String {
