@@ -1,8 +1,7 @@
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -17,7 +16,7 @@ use crate::segments::create::{self, Created, Found};
 use crate::segments::lookup::{self, Named};
 use crate::segments::rmid_forced;
 use crate::sysv::{self, Access, Attachment, NewSegment, Segment};
-use crate::values::{Mode, SegmentRef, ShmId, Size, c_integer, counted, visible_path};
+use crate::values::{Mode, SegmentRef, ShmId, Size, c_integer, counted};
 
 /// Attach a segment and write to it
 ///
@@ -37,7 +36,7 @@ pub(super) struct AttachWrite {
     /// Text to write (after `--` if it begins with a dash); default: standard input, unless --file is given
     #[arg(conflicts_with = "file", allow_negative_numbers = true)]
     text: Option<OsString>,
-    /// Write the bytes of FILE
+    /// Write the bytes of FILE; `-` is standard input
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Begin at this byte of the segment
@@ -140,14 +139,12 @@ impl AttachWrite {
 
     /// Returns the input. A terminal is not read if there is something else to do.
     fn input(&self) -> Result<Option<Input>> {
-        let cannot = |what: &Path, error: &io::Error| Error::io(format_args!("read {}", visible_path(what)), error);
         let mut nul = self.nul;
         let input = if let Some(text) = &self.text {
             nul = !self.no_nul;
             Input::bytes(text.clone().into_vec())
         } else if let Some(path) = &self.file {
-            let file = File::open(path).map_err(|error| cannot(path, &error))?;
-            Input::file(file, path).map_err(|error| cannot(path, &error))?
+            Input::open(path)?
         } else {
             let stdin = io::stdin();
             if stdin.is_terminal() {
@@ -156,7 +153,7 @@ impl AttachWrite {
                 }
                 say("reading from the terminal; Ctrl-D ends the input");
             }
-            Input::standard().map_err(|error| cannot(Path::new("standard input"), &error))?
+            Input::standard()?
         };
         Ok(Some(if nul { input.and_then(b"\0") } else { input }))
     }

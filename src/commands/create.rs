@@ -1,5 +1,4 @@
 use std::ffi::OsStr;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -18,7 +17,7 @@ use crate::segments::lookup::{self, Named};
 use crate::segments::rmid_forced;
 use crate::system::names::uid_and_gid_of;
 use crate::sysv::{self, Access, Attachment, HugePages, NewSegment, Segment};
-use crate::values::{Key, Mode, ParseKeyError, ParseSegmentRefError, SegmentRef, Size, counted, visible_path};
+use crate::values::{Key, Mode, ParseKeyError, ParseSegmentRefError, SegmentRef, Size, counted};
 
 /// Create a segment
 ///
@@ -212,17 +211,13 @@ impl Create {
 
     /// Opens the file before a segment is created, so that nothing is created if it does not fit.
     fn open(&self, path: &Path) -> Result<Source> {
-        let is_standard = path == Path::new("-");
-        let path = if is_standard { Path::new("standard input") } else { path };
-        let input =
-            if is_standard { Input::standard() } else { File::open(path).and_then(|file| Input::file(file, path)) };
-        let input = input.map_err(|error| Error::io(format_args!("read {}", visible_path(path)), &error))?;
+        let input = Input::open(path)?;
         let size = match (self.size, input.length()) {
             (Some(size), Some(length)) if length > size.0 => {
                 return Err(Error::failed(format!(
                     "cannot create a segment of {} from {}: the file has {length}",
                     counted(size.0, "byte"),
-                    visible_path(path)
+                    input.name()
                 )));
             }
             (Some(size), _) => size.0,
@@ -230,7 +225,7 @@ impl Create {
             (None, None) => {
                 return Err(Error::failed(format!(
                     "cannot create a segment as large as {}: it is empty, or its size is unknown; use --size",
-                    visible_path(path)
+                    input.name()
                 )));
             }
         };

@@ -5,7 +5,7 @@ use std::io::{self, Seek};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::values::visible_path;
 
 /// Bytes for a segment: a text, or the rest of an open file, pipe or terminal.
@@ -29,6 +29,18 @@ fn is_on_sysfs(file: &File) -> bool {
 }
 
 impl Input {
+    /// Opens a file as an input; `-` is standard input.
+    ///
+    /// # Errors
+    /// Those of open(2), [`Input::file`] and [`Input::standard`].
+    pub(crate) fn open(path: &Path) -> Result<Input> {
+        if path == Path::new("-") {
+            return Input::standard();
+        }
+        let input = File::open(path).and_then(|file| Input::file(file, path));
+        input.map_err(|error| Error::io(format_args!("read {}", visible_path(path)), &error))
+    }
+
     /// Returns an input of these bytes.
     pub(crate) fn bytes(bytes: Vec<u8>) -> Input {
         let length = Some(bytes.len() as u64);
@@ -39,7 +51,7 @@ impl Input {
     ///
     /// # Errors
     /// `EISDIR` for a directory, and those of fstat(2) and lseek(2).
-    pub(crate) fn file(mut file: File, name: &Path) -> io::Result<Input> {
+    fn file(mut file: File, name: &Path) -> io::Result<Input> {
         let metadata = file.metadata()?;
         if metadata.is_dir() {
             return Err(io::Error::from_raw_os_error(libc::EISDIR));
@@ -55,8 +67,16 @@ impl Input {
     ///
     /// # Errors
     /// Those of [`Input::file`], and `EBADF` if it is closed.
-    pub(crate) fn standard() -> io::Result<Input> {
-        Input::file(io::stdin().as_fd().try_clone_to_owned()?.into(), Path::new("standard input"))
+    pub(crate) fn standard() -> Result<Input> {
+        let name = "standard input";
+        let copy = io::stdin().as_fd().try_clone_to_owned();
+        let input = copy.and_then(|stdin| Input::file(stdin.into(), Path::new(name)));
+        input.map_err(|error| Error::io(format_args!("read {name}"), &error))
+    }
+
+    /// Returns the name of the source, for messages.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Returns the number of bytes, if it is known in advance.

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZero;
+use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -97,7 +98,35 @@ fn silence<T>(with: impl FnOnce(&mut Silence) -> T) -> T {
 struct Shared<F> {
     pids: Vec<i32>,
     question: F,
+    /// One for each processor that is used. Neighbouring pids are asked by the same thread, because the kernel's data of
+    /// processes that started together is close together: two processors that alternate there slow each other down.
+    parts: Vec<Part>,
+}
+
+/// Consecutive questions.
+struct Part {
+    places: Range<usize>,
     next: AtomicUsize,
+}
+
+impl Part {
+    /// Splits so many questions.
+    fn split(total: usize, parts: usize) -> Vec<Part> {
+        let bound = |part| total * part / parts;
+        let part = |part| Part { places: bound(part)..bound(part + 1), next: AtomicUsize::new(bound(part)) };
+        (0..parts).map(part).collect()
+    }
+}
+
+impl<F> Shared<F> {
+    /// Returns the next question of a part, or of another one if that part has none left.
+    fn next(&self, first: usize) -> Option<usize> {
+        let (before, from) = self.parts.split_at(first % self.parts.len());
+        from.iter().chain(before).find_map(|part| {
+            let place = part.next.fetch_add(1, Ordering::Relaxed);
+            part.places.contains(&place).then_some(place)
+        })
+    }
 }
 
 /// A thread that asks.
@@ -128,15 +157,19 @@ struct Round<T, F> {
 impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
     fn new(pids: Vec<i32>, question: F) -> Round<T, F> {
         let (sender, receiver) = channel();
-        let shared = Shared { pids, question, next: AtomicUsize::new(0) };
+        let wanted = pids.len().div_ceil(MIN_PER_THREAD);
+        let threads = if wanted > 1 { wanted.min(available_parallelism().map_or(1, NonZero::get)) } else { 1 };
+        let shared = Shared { parts: Part::split(pids.len(), threads), pids, question };
         Round { shared: Arc::new(shared), sender, receiver, askers: Vec::new() }
     }
 
     /// Asks all questions, and passes on each answer as it arrives.
     fn run(mut self, mut answered: impl FnMut(usize, T)) {
         let total = self.shared.pids.len();
-        let processors = available_parallelism().map_or(1, NonZero::get);
-        for _ in 0..total.div_ceil(MIN_PER_THREAD).min(processors) {
+        if total == 0 {
+            return;
+        }
+        for _ in &Arc::clone(&self.shared).parts {
             self.add_asker();
         }
         if self.askers.is_empty() {
@@ -176,14 +209,14 @@ impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
     fn add_asker(&mut self) {
         let (shared, sender, progress) = (Arc::clone(&self.shared), self.sender.clone(), Arc::<Progress>::default());
         let own = Arc::clone(&progress);
-        let asking = current();
+        let (asking, part) = (current(), self.askers.len());
         let work = move || {
             // A signal to this process must not be delivered to this thread, which cannot handle it.
             let _ = SigSet::all().thread_block();
             own.tid.store(gettid().as_raw(), Ordering::Relaxed);
             loop {
-                let place = shared.next.fetch_add(1, Ordering::Relaxed);
-                let Some(pid) = shared.pids.get(place) else { return asking.unpark() };
+                let Some(place) = shared.next(part) else { return asking.unpark() };
+                let pid = &shared.pids[place];
                 own.place.store(place + 1, Ordering::Relaxed);
                 if sender.send((place, (shared.question)(*pid))).is_err() {
                     // Too late for this round. But the process answers again, so the next round can ask it.
@@ -217,10 +250,12 @@ impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
 
     /// Records which processes have not answered, and joins the threads that have ended or are about to.
     fn end(self, is_answered: &[bool]) {
-        let total = is_answered.len();
         // From here on no further question is started.
-        let begun = self.shared.next.swap(total, Ordering::Relaxed).min(total);
-        let silent = (0..begun).filter(|place| !is_answered[*place]).map(|place| self.shared.pids[place]);
+        let begun = self.shared.parts.iter().flat_map(|part| {
+            let next = part.next.swap(part.places.end, Ordering::Relaxed);
+            part.places.start..next.min(part.places.end)
+        });
+        let silent = begun.filter(|place| !is_answered[*place]).map(|place| self.shared.pids[place]);
         let is_over = is_answered.iter().all(|is_answered| *is_answered);
         silence(|silence| silence.pids.extend(silent));
         for asker in self.askers.into_iter().filter(|asker| is_over || asker.thread.is_finished()) {

@@ -93,6 +93,7 @@ fn a_text_ends_with_a_nul_and_a_file_only_with_an_option() {
             ("5 --file file", "", b"abcxxxxx"),
             ("5 --file file --nul", "", b"abc\0xxxx"),
             ("5 --file file --no-nul", "", b"abcxxxxx"),
+            ("5 --file -", "abc", b"abcxxxxx"),
             ("5", "abc", b"abcxxxxx"),
             ("5 --nul", "abc", b"abc\0xxxx"),
             ("5 --nul", "", b"\0xxxxxxx"),
