@@ -103,7 +103,8 @@ struct Shared<F> {
     parts: Vec<Part>,
 }
 
-/// Consecutive questions.
+/// Consecutive questions. Each part has cache lines of its own, because its thread changes it with each question.
+#[repr(align(128))]
 struct Part {
     places: Range<usize>,
     next: AtomicUsize,
