@@ -5,6 +5,7 @@ pub(crate) mod attachments;
 pub(crate) mod cache;
 pub(crate) mod changes;
 pub(crate) mod charge;
+pub(crate) mod command_lines;
 pub(crate) mod create;
 pub(crate) mod creators;
 pub(crate) mod doctor;

@@ -13,6 +13,7 @@ pub(crate) mod namespace;
 pub(crate) mod parallel;
 pub(crate) mod patience;
 pub(crate) mod privileges;
+mod proc_file;
 pub(crate) mod process;
 mod process_stat;
 pub(crate) mod signals;

@@ -8,10 +8,11 @@ use super::Context;
 use super::args::{Filters, report_undecided};
 use crate::error::{Error, Result, Status};
 use crate::output::{
-    Column, Csv, Export, Format, Groups, Json, JsonLines, List as Shown, NamespaceRecord, Output, Raw, Rows, Sums,
-    Table, TimeFormat, View, column_help, print_ids, report_hidden_attachments, report_unread,
+    self, Column, Csv, Export, Format, Groups, Json, JsonLines, NamespaceRecord, Output, Raw, Rows, Sums, Table,
+    TimeFormat, View, column_help, print_ids, report_hidden_attachments, report_unread,
 };
 use crate::segments::all_namespaces::AllNamespaces;
+use crate::segments::command_lines::{self, Shown};
 use crate::segments::hidden_attachments::HiddenAttachments;
 use crate::segments::lookup::rows;
 use crate::system::namespace::Identity;
@@ -144,6 +145,10 @@ impl List {
                     all_namespaces.count(segment);
                 }
             });
+        let matching: Box<dyn Iterator<Item = Result<Segment>>> = match self.shown_commands(&columns) {
+            Some(shown) => Box::new(command_lines::read_ahead(matching, shown, lookups)),
+            None => Box::new(matching),
+        };
         match self.sum {
             Some(column) => self.print_sums(column, matching, view, output)?,
             None => {
@@ -151,7 +156,7 @@ impl List {
                 let namespaces = all_namespaces
                     .as_ref()
                     .map(|all_namespaces| move || all_namespaces.counts().map(record).collect::<Vec<_>>());
-                let shown = Shown {
+                let shown = output::List {
                     columns,
                     may_leave_out: columns::only_adds(&self.columns),
                     has_headings: !self.no_headings,
@@ -220,6 +225,13 @@ impl List {
             defaults.splice(0..0, Column::named("NS"));
         }
         if self.columns.is_empty() { Ok(defaults) } else { columns::resolve(&self.columns, defaults) }
+    }
+
+    /// Returns which command lines the output, the order or the sums need.
+    fn shown_commands(&self, columns: &[&Column]) -> Option<Shown> {
+        let columns = if self.quiet { &[] } else { columns };
+        let has = |title| columns.iter().copied().chain(self.sort).chain(self.sum).any(|column| column.title == title);
+        if self.format.is_json() || has("LCOMMAND") { Some(Shown::Both) } else { has("COMMAND").then_some(Shown::One) }
     }
 
     /// Returns how namespaces are grouped. A sorted table mixes the namespaces.

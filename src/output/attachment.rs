@@ -103,7 +103,7 @@ struct Process {
 
 impl Process {
     fn read(pid: i32, command: Option<String>, lookups: &Lookups) -> Process {
-        let uid = user_of(pid);
+        let uid = user_of(pid).map(|(uid, _)| uid);
         let user = uid.and_then(|uid| lookups.names.user(uid));
         Process { pid, uid, user, command: command.map(Rc::from), unit: unit_of(pid).map(Rc::new) }
     }

@@ -162,7 +162,7 @@ pub(crate) fn original_key(segment: &Segment, lookups: &Lookups) -> Option<(Key,
 
 /// Returns the process with this pid, which the kernel recorded; `Some(None)` if there is none, `None` if that is
 /// unknown.
-fn named(pid: i32, lookups: &Lookups) -> Option<Option<Running>> {
+fn named(pid: i32, lookups: &Lookups) -> Option<Option<Rc<Running>>> {
     if pid > 0 { lookups.processes().running(pid) } else { None }
 }
 

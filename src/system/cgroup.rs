@@ -1,13 +1,7 @@
 //! The control groups of a process (cgroups(7)), as `/proc/PID/cgroup` shows them.
 
-use std::fs::File;
-use std::io::Read;
-
+use super::proc_file::{self, MAX_BYTES};
 use super::units::Unit;
-
-/// The maximum number of bytes read. The kernel shows at most 4096 bytes of path for each hierarchy, and there are at
-/// most 16 hierarchies.
-const MAX_BYTES: u64 = 64 << 10;
 
 /// The paths of a process in the hierarchies that identify its unit. Other users choose these bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,9 +23,8 @@ pub(crate) fn unit_of(pid: i32) -> Option<Unit> {
 impl Cgroups {
     /// Reads `/proc/PID/cgroup`. Returns `None` if the process is gone or hidden.
     pub(crate) fn of(pid: i32) -> Option<Cgroups> {
-        let mut text = Vec::new();
-        File::open(format!("/proc/{pid}/cgroup")).ok()?.take(MAX_BYTES).read_to_end(&mut text).ok()?;
-        Some(Cgroups::parse(&text))
+        // The kernel shows at most 4096 bytes of path for each hierarchy, and there are at most 16 hierarchies.
+        Some(Cgroups::parse(&proc_file::read(pid, "cgroup", MAX_BYTES).ok()?))
     }
 
     /// Parses lines of the form `id:controllers:path`. A path contains no newline: mkdir(2) refuses it in a cgroup.

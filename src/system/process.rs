@@ -1,9 +1,11 @@
 //! What /proc shows about other processes.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::fs;
+use std::io;
+use std::iter;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -13,7 +15,8 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
 use super::cgroup::Cgroups;
-use super::patience::{ask, ask_all, note_missed};
+use super::patience::{ask_all, note_missed};
+use super::proc_file::{self, MAX_BYTES};
 use super::process_stat::Stat;
 use crate::values::visible;
 
@@ -22,20 +25,28 @@ use crate::values::visible;
 const MAX_COMMAND_BYTES: u64 = 4096;
 
 /// A live process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Running {
     pid: i32,
     /// Start time in ticks, from /proc/PID/stat. Together with the pid it identifies the process permanently.
     ticks: u64,
     /// Start time in nanoseconds since the epoch; `None` if /proc hides the process (hidepid).
     pub started: Option<i64>,
+    uids: OnceCell<Vec<u32>>,
 }
 
 impl Running {
+    fn new(pid: i32, ticks: u64, started: Option<i64>) -> Rc<Running> {
+        Rc::new(Running { pid, ticks, started, uids: OnceCell::new() })
+    }
+
     /// Returns whether the process runs as this user: as its real, effective, saved or filesystem uid.
     pub(crate) fn is_run_by(&self, uid: u32) -> bool {
-        let uids = status_line(&self.pid.to_string(), "Uid:").unwrap_or_default();
-        uids.split_ascii_whitespace().any(|word| word.parse() == Ok(uid))
+        let read = || {
+            let uids = status_line(self.pid, "Uid:").unwrap_or_default();
+            uids.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect()
+        };
+        self.uids.get_or_init(read).contains(&uid)
     }
 }
 
@@ -43,7 +54,7 @@ impl Running {
 #[derive(Debug, Default)]
 pub(crate) struct Processes {
     proc_is_ours: OnceCell<bool>,
-    running: RefCell<BTreeMap<i32, Option<Running>>>,
+    running: RefCell<BTreeMap<i32, Option<Rc<Running>>>>,
     commands: RefCell<BTreeMap<i32, Option<Rc<str>>>>,
     cgroups: RefCell<BTreeMap<i32, Option<Rc<Cgroups>>>>,
 }
@@ -56,22 +67,31 @@ impl Processes {
 
     /// Returns the process that has this pid now; `Some(None)` if no process has it. Returns `None` if /proc shows
     /// another pid namespace than ours, because its pids then mean other processes.
-    pub(crate) fn running(&self, pid: i32) -> Option<Option<Running>> {
+    pub(crate) fn running(&self, pid: i32) -> Option<Option<Rc<Running>>> {
         if !*self.proc_is_ours.get_or_init(proc_is_ours) {
             return None;
         }
-        Some(*self.running.borrow_mut().entry(pid).or_insert_with(|| read_process(pid)))
+        Some(self.running.borrow_mut().entry(pid).or_insert_with(|| read_process(pid)).clone())
     }
 
     /// Returns the command line of the process that [`Processes::running`] returns, escaped for display.
     pub(crate) fn command(&self, pid: i32) -> Option<Rc<str>> {
-        let running = self.running(pid)??;
-        let read = || {
-            // The pid may have been reused since.
-            let stat = Stat::read(pid).ok().filter(|stat| stat.started == running.ticks)?;
-            Some(command_line(pid, &stat.comm).into())
-        };
-        self.commands.borrow_mut().entry(pid).or_insert_with(read).clone()
+        self.read_commands(iter::once(pid));
+        self.commands.borrow().get(&pid).cloned().flatten()
+    }
+
+    /// Reads the command lines of several processes together, for [`Processes::command`].
+    pub(crate) fn read_commands(&self, pids: impl Iterator<Item = i32>) {
+        let mut commands = self.commands.borrow_mut();
+        let unknown: BTreeSet<i32> = pids.filter(|pid| !commands.contains_key(pid)).collect();
+        let running = |pid: &i32| Some((*pid, self.running(*pid)??));
+        let running: Vec<(i32, Rc<Running>)> = unknown.iter().filter_map(running).collect();
+        let pids: Vec<i32> = running.iter().map(|(pid, _)| *pid).collect();
+        for ((pid, running), read) in running.into_iter().zip(read_commands(&pids)) {
+            // The pid may have been reused before.
+            let read = read.filter(|(stat, _)| stat.started == running.ticks);
+            commands.insert(pid, read.map(|(_, command)| command.into()));
+        }
     }
 
     /// Returns the control groups of the process that [`Processes::running`] returns.
@@ -116,17 +136,23 @@ pub(crate) fn is_hidden(pid: i32) -> bool {
 
 /// Returns the command line of the process with this pid in /proc, escaped for display; `None` if it is not visible.
 pub(crate) fn command_of(pid: i32) -> Option<String> {
-    let stat = Stat::read(pid).ok()?;
-    Some(command_line(pid, &stat.comm))
+    commands_of(&[pid]).pop().flatten()
 }
 
 /// Returns the command lines of several processes, like [`command_of`].
 pub(crate) fn commands_of(pids: &[i32]) -> Vec<Option<String>> {
+    read_commands(pids).into_iter().map(|read| read.map(|(_, command)| command)).collect()
+}
+
+/// Returns the command lines of several processes, and what each process was after its command line was read.
+fn read_commands(pids: &[i32]) -> Vec<Option<(Stat, String)>> {
     let command = |(pid, read): (&i32, Option<io::Result<Vec<u8>>>)| {
         if read.is_none() {
             note_missed(&[*pid]);
         }
-        Some(shown(read, &Stat::read(*pid).ok()?.comm))
+        let stat = Stat::read(*pid).ok()?;
+        let command = shown(read, &stat.comm);
+        Some((stat, command))
     };
     pids.iter().zip(ask_all(pids, arguments)).map(command).collect()
 }
@@ -138,11 +164,12 @@ pub(crate) fn name_of(pid: i32) -> Option<String> {
     Some(visible(name.strip_suffix(b"\n").unwrap_or(&name)).into_owned())
 }
 
-/// Returns the effective uid of a process, which is not always the owner of its files in /proc; `None` if it is not
-/// visible.
-pub(crate) fn user_of(pid: i32) -> Option<u32> {
-    let uids = status_line(&pid.to_string(), "Uid:")?;
-    uids.split_whitespace().nth(1)?.parse().ok()
+/// Returns the effective uid and gid of a process, which are not always the owner of its files in /proc; `None` if it is
+/// not visible.
+pub(crate) fn user_of(pid: i32) -> Option<(u32, u32)> {
+    let status = proc_file::read(pid, "status", MAX_BYTES).ok()?;
+    let effective = |name| field(&status, name)?.split_ascii_whitespace().nth(1)?.parse().ok();
+    Some((effective("Uid:")?, effective("Gid:")?))
 }
 
 /// Returns the parent of a process; `None` if there is no such process, or it is not visible.
@@ -152,16 +179,19 @@ pub(crate) fn parent_of(pid: i32) -> Option<i32> {
 
 /// Returns the process that a thread belongs to; `None` if it is not visible.
 pub(crate) fn process_of(tid: i32) -> Option<i32> {
-    status_line(&tid.to_string(), "Tgid:")?.parse().ok()
+    status_line(tid, "Tgid:")?.parse().ok()
 }
 
 /// Returns the value of a field in `/proc/PID/status` (proc_pid_status(5)); `None` if it is not visible.
 ///
 /// The procfs crate is not used: it parses all 60 lines, and fails if a command's name is not UTF-8.
-pub(crate) fn status_line(pid: &str, name: &str) -> Option<String> {
-    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+pub(crate) fn status_line(pid: impl Display, name: &str) -> Option<String> {
+    field(&proc_file::read(pid, "status", MAX_BYTES).ok()?, name).map(str::to_owned)
+}
+
+fn field<'a>(status: &'a [u8], name: &str) -> Option<&'a str> {
     let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name.as_bytes()))?;
-    Some(str::from_utf8(line).ok()?.trim().to_owned())
+    str::from_utf8(line).ok().map(str::trim)
 }
 
 /// Returns whether the process is a kernel thread, which has no address space.
@@ -181,29 +211,22 @@ fn start_time(ticks: u64) -> Option<i64> {
 }
 
 /// Returns the process that has this pid; `None` if there is none, or only a zombie.
-fn read_process(pid: i32) -> Option<Running> {
+fn read_process(pid: i32) -> Option<Rc<Running>> {
     // kill(2) finds a process even if /proc hides other users' processes (hidepid).
     if kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
         return None;
     }
-    let Ok(stat) = Stat::read(pid) else { return Some(Running { pid, ticks: 0, started: None }) };
+    let Ok(stat) = Stat::read(pid) else { return Some(Running::new(pid, 0, None)) };
     // /proc shows a process as a zombie once its first thread has ended, even while other threads run.
     if stat.has_ended() && all_threads_have_ended(pid) {
         return None;
     }
-    Some(Running { pid, ticks: stat.started, started: start_time(stat.started) })
-}
-
-/// Returns a process's arguments, escaped for display.
-fn command_line(pid: i32, name: &[u8]) -> String {
-    shown(ask(pid, arguments), name)
+    Some(Running::new(pid, stat.started, start_time(stat.started)))
 }
 
 /// Reads a process's arguments. This blocks if the process is stuck.
 fn arguments(pid: i32) -> io::Result<Vec<u8>> {
-    let mut arguments = Vec::new();
-    File::open(format!("/proc/{pid}/cmdline"))?.take(MAX_COMMAND_BYTES).read_to_end(&mut arguments)?;
-    Ok(arguments)
+    proc_file::read(pid, "cmdline", MAX_COMMAND_BYTES)
 }
 
 fn shown(arguments: Option<io::Result<Vec<u8>>>, name: &[u8]) -> String {

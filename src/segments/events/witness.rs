@@ -1,7 +1,6 @@
 //! Data that must be read as soon as a record arrives, because it may soon be gone.
 
 use std::collections::HashMap;
-use std::fs;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +8,7 @@ use super::Program;
 use super::call::int;
 use super::tasks::User;
 use crate::system::namespace::Namespace;
+use crate::system::process;
 use crate::system::tracepoints::{Action, Call, Record};
 use crate::sysv::{self, Segment};
 use crate::values::ShmId;
@@ -152,12 +152,7 @@ fn inspect(id: ShmId) -> Sight {
     sysv::stat_any(id).map_or(Sight::Gone, |segment| Sight::Found(segment.into()))
 }
 
-/// Returns the effective user and group of a process (proc_pid_status(5)).
+/// Returns the effective user and group of a process.
 pub(super) fn user_of(pid: i32) -> Option<User> {
-    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
-    let effective = |name: &[u8]| -> Option<u32> {
-        let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name))?;
-        str::from_utf8(line).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
-    };
-    Some(User { uid: effective(b"Uid:")?, gid: effective(b"Gid:")? })
+    process::user_of(pid).map(|(uid, gid)| User { uid, gid })
 }

@@ -151,7 +151,7 @@ impl LiveNamespace {
     pub(crate) fn keeper(&self) -> Option<&Keeper> {
         let processes = || self.keepers.iter().filter(|keeper| matches!(keeper, Keeper::Process(_)));
         let is_first = |keeper: &&Keeper| {
-            let pids = status_line(&keeper.pid().to_string(), "NSpid:").unwrap_or_default();
+            let pids = status_line(keeper.pid(), "NSpid:").unwrap_or_default();
             pids.split_ascii_whitespace().next_back() == Some("1")
         };
         let first = processes().take(MAX_CHECKED).find(is_first);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::proc::{MAX_FILE_BYTES, read};
+use crate::system::proc_file::{MAX_BYTES, read};
 use crate::system::process_stat::Stat;
 use crate::system::stack::Place;
 
@@ -63,7 +63,7 @@ pub(crate) fn progress(caller: &Caller) -> Progress {
         Ok(stat) if stat.started == *started && !stat.has_ended() => {
             // Blocked elsewhere. The line includes the stack pointer and the program counter, so it identifies the
             // call.
-            let now = read(*tid, "syscall", MAX_FILE_BYTES).unwrap_or_default();
+            let now = read(*tid, "syscall", MAX_BYTES).unwrap_or_default();
             match now.starts_with(b"running") || now.is_empty() || now == *call {
                 false => Progress::Returned,
                 true if stat.is_stopped() => Progress::Stopped,

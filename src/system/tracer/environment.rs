@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::proc::read as read_file;
+use crate::system::proc_file::read as read_file;
 use crate::system::stack::{Mappings, Memory, Modules};
 
 /// The maximum number of bytes read of the initial environment.

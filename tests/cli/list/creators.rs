@@ -1,6 +1,7 @@
 //! The creator of a segment: whether it still runs, and its command.
 
 use super::*;
+use crate::support::{Need, needs};
 
 #[test]
 fn a_creator_is_exited_when_all_its_threads_are() {
@@ -98,5 +99,24 @@ fn a_shell_can_eval_export() {
         let out = ns.run("sh", ["-c", r#"eval "$1" && printf %s "$COMMAND""#, "sh", &list(ns, "-f export")]);
         assert!(!ns.path("pwned").exists());
         assert!(decoded(&out) == command, "{out}");
+    });
+}
+
+#[test]
+fn the_commands_of_many_creators_need_few_threads() {
+    in_namespace(|ns| {
+        needs(Need::Strace);
+        let program = STAYS.replace('7', "$ARGV[0]");
+        let creator = |key: i32| start(ns.program("perl").args(["-e", &program, &key.to_string()]));
+        let creators: Vec<_> = (1..=20).map(creator).collect();
+        let log = ns.file("strace.log", "");
+        for words in ["list", "list -f jsonl", "list -f csv -o command,lcommand", "remove --all -n"] {
+            let mut strace = ns.program("strace");
+            strace.args(["-f", "-qq", "-e", "trace=clone,clone3", "-e", "signal=none", "-o"]).arg(&log);
+            let out = ended(strace.arg(shmadm_path()).args(words.split(' '))).ok();
+            assert_eq!(out.matches("perl -e shmget").count(), creators.len(), "{words}: {out}");
+            let threads = std::fs::read_to_string(&log).expect("strace's log").lines().count();
+            assert!((1..=2).contains(&threads), "{words}: {threads} threads");
+        }
     });
 }
