@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::{env, fs};
+use std::{env, fs, io};
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
@@ -13,7 +13,7 @@ use nix::time::{ClockId, clock_gettime};
 #[derive(Debug, Clone)]
 pub(crate) struct Clock {
     now: Timestamp,
-    /// Seconds since the machine booted; `None` if the kernel does not show it.
+    /// Seconds since the machine booted; `None` if that is unknown.
     uptime: Option<u64>,
     local: OnceCell<Zoned>,
 }
@@ -48,18 +48,17 @@ impl Clock {
 
     /// Returns the seconds from a time that the kernel recorded until now. The result is 0 if the clock was later set
     /// back before that time. It is at most the uptime if the clock was set forward, because the kernel recorded
-    /// nothing before it booted.
+    /// nothing before it booted. If the uptime is unknown, the result is not bounded.
     pub(crate) fn seconds_since(&self, recorded: i64) -> u64 {
         let elapsed = self.now.as_second().saturating_sub(recorded).try_into().unwrap_or(0);
         self.uptime.map_or(elapsed, |uptime| elapsed.min(uptime))
     }
 
-    /// Returns whether a time that the kernel recorded lies between the boot and now. If it does not, the clock was set
-    /// after the kernel recorded it.
+    /// Returns whether a time that the kernel recorded certainly lies between the boot and now. If it does not, the clock
+    /// was set after the kernel recorded it.
     pub(crate) fn is_comparable(&self, recorded: i64) -> bool {
         let elapsed = Timestamp::now().as_second().saturating_sub(recorded);
-        let uptime = self.uptime.map_or(i64::MAX, u64::cast_signed);
-        (0..=uptime.saturating_add(1)).contains(&elapsed)
+        self.uptime.is_some_and(|uptime| (0..=uptime.cast_signed().saturating_add(1)).contains(&elapsed))
     }
 }
 
@@ -67,17 +66,22 @@ impl Clock {
 /// time namespace adds to it (time_namespaces(7)).
 fn uptime() -> Option<u64> {
     let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?.tv_sec();
-    u64::try_from(since_boot.saturating_sub(time_namespace_offset())).ok()
+    let offset = time_namespace_offset(fs::read_to_string("/proc/self/timens_offsets"))?;
+    u64::try_from(since_boot.saturating_sub(offset)).ok()
 }
 
-/// Returns the seconds that the time namespace adds to CLOCK_BOOTTIME: the line `boottime SECONDS NANOSECONDS`.
-fn time_namespace_offset() -> i64 {
-    let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
-    let offset = offsets.lines().find_map(|line| {
-        let mut fields = line.split_ascii_whitespace();
-        if fields.next()? == "boottime" { fields.next()?.parse().ok() } else { None }
-    });
-    offset.unwrap_or(0)
+/// Returns the seconds that the time namespace adds to CLOCK_BOOTTIME: the line `boottime SECONDS NANOSECONDS`. `None` if
+/// the file cannot be read.
+fn time_namespace_offset(offsets: io::Result<String>) -> Option<i64> {
+    match offsets {
+        Ok(offsets) => offsets.lines().find_map(|line| {
+            let mut fields = line.split_ascii_whitespace();
+            if fields.next()? == "boottime" { fields.next()?.parse().ok() } else { None }
+        }),
+        // A kernel without CONFIG_TIME_NS does not have the file.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(0),
+        Err(_) => None,
+    }
 }
 
 /// Returns the user's time zone. Without TZ this function reads /etc/localtime itself: jiff would also walk all of
@@ -95,4 +99,34 @@ fn tz_is_a_stream() -> bool {
     let Some(zone) = env::var_os("TZ") else { return false };
     let path = OsStr::from_bytes(zone.as_bytes().strip_prefix(b":").unwrap_or(zone.as_bytes()));
     fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unreadable_offset_of_the_time_namespace_is_unknown() {
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        for (offsets, expected) in [
+            (Ok("monotonic           0         0\nboottime        -3600         0\n"), Some(-3600)),
+            (Err(io::ErrorKind::NotFound.into()), Some(0)),
+            (Err(denied()), None),
+            // Masked by an empty file.
+            (Ok(""), None),
+        ] {
+            let shown = format!("{offsets:?}");
+            assert_eq!(time_namespace_offset(offsets.map(str::to_owned)), expected, "{shown}");
+        }
+    }
+
+    #[test]
+    fn without_an_uptime_no_time_is_certainly_after_the_boot() {
+        let now = Timestamp::now();
+        let clock = |uptime| Clock { now, uptime, local: OnceCell::new() };
+        assert!(clock(Some(60)).is_comparable(now.as_second() - 10));
+        assert!(!clock(Some(60)).is_comparable(now.as_second() - 100));
+        assert!(!clock(None).is_comparable(now.as_second() - 10));
+        assert_eq!(clock(None).seconds_since(now.as_second() - 100), 100);
+    }
 }
