@@ -35,8 +35,12 @@ pub(crate) unsafe fn fork() -> Result<ForkResult, Errno> {
 /// Returns whether this process has one thread. unshare(2) with `CLONE_THREAD` fails if there are more, and otherwise
 /// does nothing. If a seccomp profile forbids the call, /proc is read instead.
 fn has_one_thread() -> bool {
-    unshare(CloneFlags::CLONE_THREAD).is_ok()
-        || fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
+    unshare(CloneFlags::CLONE_THREAD).is_ok() || fs::read_dir("/proc/self/task").is_ok_and(is_one)
+}
+
+/// Returns whether a directory was read to its end and has one entry.
+fn is_one<T>(mut entries: impl Iterator<Item = io::Result<T>>) -> bool {
+    matches!((entries.next(), entries.next()), (Some(Ok(_)), None))
 }
 
 /// Ends this process with _exit(2), without flushing, dropping or unwinding anything.
@@ -141,5 +145,20 @@ mod tests {
         // The test harness runs each test in a thread of its own.
         let forked = written_by_child(|_| Ok(()), |_| Ok(()));
         assert_eq!(forked.err().and_then(|error| error.raw_os_error()), Some(libc::EBUSY));
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_read_does_not_have_one_entry() {
+        let failed = || Err(io::Error::from(io::ErrorKind::OutOfMemory));
+        for (entries, expected) in [
+            (vec![Ok(1)], true),
+            (vec![Ok(1), Ok(2)], false),
+            (vec![failed()], false),
+            (vec![Ok(1), failed()], false),
+            (vec![], false),
+        ] {
+            let shown = format!("{entries:?}");
+            assert_eq!(is_one(entries.into_iter()), expected, "{shown}");
+        }
     }
 }

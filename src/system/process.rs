@@ -243,5 +243,6 @@ fn shown(arguments: Option<io::Result<Vec<u8>>>, name: &[u8]) -> String {
 
 fn all_threads_have_ended(pid: i32) -> bool {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
-    tasks.flatten().all(|task| Stat::read_file(&task.path().join("stat")).is_ok_and(|stat| stat.has_ended()))
+    // If the directory cannot be read to its end, a living thread may be missing.
+    tasks.map(|task| Stat::read_file(&task?.path().join("stat"))).all(|stat| stat.is_ok_and(|stat| stat.has_ended()))
 }

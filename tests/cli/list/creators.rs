@@ -17,6 +17,14 @@ fn a_creator_is_exited_when_all_its_threads_are() {
         let orphans = format!("0x00000001 exited orphan {dead}\n0x00000002 exited orphan {zombie}\n");
         let alive = format!("0x00000003 alive - {}\n", threads.pid());
         assert_eq!(creators(), format!("{orphans}{alive}0x00000007 alive - {}\n", lives.pid()));
+        // If its threads cannot be listed, they have not ended.
+        needs(Need::Strace);
+        let mut strace = ns.program("strace");
+        strace.args(["-f", "-qq", "-o", "log", "-e", "trace=getdents64", "-e", "inject=getdents64:error=ENOMEM"]);
+        strace.args(["-P", &format!("/proc/{}/task", threads.pid()), shmadm_path()]);
+        let listed = ended(strace.args("list -f raw --no-headings -o key,creator,status,cpid --key 3".split(' ')));
+        assert_eq!(listed.ok(), alive);
+        assert!(std::fs::read_to_string(ns.path("log")).expect("a log").contains("(INJECTED)"));
         let pid = lives.pid();
         lives.0.kill().and_then(|()| lives.0.wait()).expect("its exit status");
         assert_eq!(creators(), format!("{orphans}{alive}0x00000007 exited orphan {pid}\n"));
