@@ -51,7 +51,9 @@ impl Identity {
     /// namespace files. Its inode is 0, which no file has. `None` if the kernel has namespaces, or there is no such
     /// process.
     pub(super) fn only_one(process: &str) -> Option<Identity> {
-        let has_no_files = Path::new("/proc/self").exists() && fs::symlink_metadata("/proc/self/ns/ipc").is_err();
+        let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        let file = fs::symlink_metadata("/proc/self/ns/ipc");
+        let has_no_files = Path::new("/proc/self").exists() && file.is_err_and(|error| is_missing(&error));
         (has_no_files && Path::new(process).exists()).then_some(Identity { inode: 0, device: 0 })
     }
 }

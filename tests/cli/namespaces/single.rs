@@ -1,6 +1,7 @@
 //! A kernel without IPC namespaces has no /proc/PID/ns/ipc: all processes are in one.
 
-use crate::support::{Ended, Namespace, Need, ended, in_namespace, needs, shmadm_path};
+use super::OtherNamespace;
+use crate::support::{Ended, Namespace, Need, ended, in_namespace, in_namespace_as_root, needs, shmadm_path};
 
 /// Runs shmadm as if these processes had no namespace file.
 #[track_caller]
@@ -34,5 +35,20 @@ fn attachments_are_found_and_every_process_is_in_the_namespace() {
         let missing = shmadm(ns, &pids, "list -q --ns 2147483646");
         assert!(missing.code == Some(1) || missing.code == Some(2), "{missing:?}");
         assert_eq!(shmadm(ns, &pids, "list -o ID,NS --no-headings").ok().trim(), "0");
+    });
+}
+
+#[test]
+fn an_unreadable_namespace_file_does_not_mean_that_there_is_only_one() {
+    in_namespace_as_root(|ns| {
+        needs(Need::Strace);
+        ns.shmadm(["create", "5", "--size", "5000"]).ok();
+        let there = OtherNamespace::new(ns);
+        let mut strace = ns.program("strace");
+        strace.args(["-f", "-qq", "-o", "log", "-e", "trace=%file", "-e", "inject=%file:error=EACCES"]);
+        let list = ended(strace.args(["-P", "/proc/self/ns/ipc", shmadm_path(), "list", "-q", "--ns", &there.pid]));
+        let log = std::fs::read_to_string(ns.path("log")).expect("a log");
+        assert!(log.contains("(INJECTED)"), "{list:?}");
+        assert_eq!(list.out, "", "the segment of this namespace: {list:?}");
     });
 }
