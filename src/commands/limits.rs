@@ -80,7 +80,7 @@ impl Limits {
             let largest = largest.get(&namespace.inode()).copied().unwrap_or(0);
             NamespaceLimits {
                 limits: LimitsRecord::new(&limits, &usage, largest, None, None),
-                namespace: NamespaceRecord::new(namespace, Some(usage.segments)),
+                namespace: NamespaceRecord::new(namespace, Ok(usage.segments)),
             }
         });
         let record = AllLimitsRecord::new(namespaces.collect(), shmem());

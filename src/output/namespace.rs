@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::text::cut;
 use super::{Output, say};
 use crate::error::{Result, Status};
-use crate::segments::all_namespaces::AllNamespaces;
+use crate::segments::all_namespaces::{AllNamespaces, Unread};
 use crate::segments::hidden_attachments::Unknown;
 use crate::system::namespace::{Keeper, LiveNamespace};
 use crate::system::process::{command_of, name_of};
@@ -30,15 +30,17 @@ pub(crate) struct NamespaceRecord {
     unit: Option<Unit>,
     /// The mount or descriptor that keeps it, if no process is in it.
     kept_by: Option<String>,
-    /// The number of listed segments; `None` if the namespace cannot be entered.
+    /// The number of listed segments; `None` if the namespace cannot be entered or read.
     segments: Option<u64>,
+    #[serde(skip)]
+    unread: Option<Unread>,
     #[serde(skip)]
     is_ours: bool,
 }
 
 impl NamespaceRecord {
-    /// Returns the record of a namespace with a number of listed segments.
-    pub(crate) fn new(namespace: &LiveNamespace, segments: Option<u64>) -> NamespaceRecord {
+    /// Returns the record of a namespace with its number of listed segments, or why that is unknown.
+    pub(crate) fn new(namespace: &LiveNamespace, segments: Result<u64, Unread>) -> NamespaceRecord {
         let keeper = namespace.keeper();
         let pid = keeper.filter(|keeper| matches!(keeper, Keeper::Process(_))).map(Keeper::pid);
         NamespaceRecord {
@@ -47,7 +49,8 @@ impl NamespaceRecord {
             command: pid.and_then(command_of),
             unit: namespace.unit(),
             kept_by: keeper.filter(|_| pid.is_none()).map(ToString::to_string),
-            segments,
+            segments: segments.ok(),
+            unread: segments.err(),
             is_ours: namespace.is_ours(),
         }
     }
@@ -62,7 +65,8 @@ impl NamespaceRecord {
     fn heading(&self) -> String {
         let ours = if self.is_ours { " (this one)" } else { "" };
         let segments = match self.segments {
-            None => "cannot be entered".to_owned(),
+            None if self.unread == Some(Unread::Failed) => "cannot be read".to_owned(),
+            None => "cannot be entered".into(),
             Some(0) => "no segments".into(),
             Some(segments) => counted(segments, "segment"),
         };

@@ -9,6 +9,15 @@ use crate::error::{Error, Result};
 use crate::system::namespace::{LiveNamespace, Survey, survey};
 use crate::sysv::{Limits, Segment, Usage};
 
+/// Why the segments of a namespace are unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// It may not be entered.
+    Denied,
+    /// Reading it failed.
+    Failed,
+}
+
 /// The IPC namespaces of the machine, while their segments are read.
 #[derive(Debug)]
 pub(crate) struct AllNamespaces {
@@ -17,6 +26,10 @@ pub(crate) struct AllNamespaces {
     counted: RefCell<BTreeMap<u64, u64>>,
     /// The namespaces that may not be entered.
     denied: RefCell<BTreeSet<u64>>,
+    /// The namespaces that could not be read for another reason.
+    failed: RefCell<BTreeSet<u64>>,
+    /// The namespaces that no longer exist.
+    gone: RefCell<BTreeSet<u64>>,
     failures: RefCell<Vec<Error>>,
 }
 
@@ -33,6 +46,8 @@ impl AllNamespaces {
             survey,
             counted: RefCell::default(),
             denied: RefCell::default(),
+            failed: RefCell::default(),
+            gone: RefCell::default(),
             failures: RefCell::default(),
         })
     }
@@ -63,11 +78,15 @@ impl AllNamespaces {
     /// Returns the result of reading a namespace; `None` if it is gone, may not be entered, or reading failed.
     fn tried<T>(&self, what: &str, namespace: &LiveNamespace, done: io::Result<Option<T>>) -> Option<T> {
         match done {
-            Ok(done) => return done,
+            Ok(Some(done)) => return Some(done),
+            Ok(None) => _ = self.gone.borrow_mut().insert(namespace.inode()),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 self.denied.borrow_mut().insert(namespace.inode());
             }
-            Err(error) => self.failures.borrow_mut().push(Error::io(what, &error)),
+            Err(error) => {
+                self.failed.borrow_mut().insert(namespace.inode());
+                self.failures.borrow_mut().push(Error::io(what, &error));
+            }
         }
         None
     }
@@ -79,13 +98,20 @@ impl AllNamespaces {
         }
     }
 
-    /// Returns each namespace with its number of counted segments; `None` if it may not be entered. Call this after
-    /// iterating over all rows.
-    pub(crate) fn counts(&self) -> impl Iterator<Item = (&LiveNamespace, Option<u64>)> {
-        self.survey.namespaces.iter().map(|namespace| {
+    /// Returns each namespace that still exists with its number of counted segments, or why there is none. Call this
+    /// after iterating over all rows.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (&LiveNamespace, Result<u64, Unread>)> {
+        self.survey.namespaces.iter().filter_map(|namespace| {
             let inode = namespace.inode();
-            let counted = self.counted.borrow().get(&inode).copied().unwrap_or(0);
-            (namespace, (!self.denied.borrow().contains(&inode)).then_some(counted))
+            let is_among = |inodes: &RefCell<BTreeSet<u64>>| inodes.borrow().contains(&inode);
+            let counted = if is_among(&self.denied) {
+                Err(Unread::Denied)
+            } else if is_among(&self.failed) {
+                Err(Unread::Failed)
+            } else {
+                Ok(self.counted.borrow().get(&inode).copied().unwrap_or(0))
+            };
+            (!is_among(&self.gone)).then_some((namespace, counted))
         })
     }
 
@@ -97,7 +123,7 @@ impl AllNamespaces {
     /// Returns the inodes of the namespaces whose segments were read.
     pub(crate) fn entered(&self) -> BTreeSet<u64> {
         let inodes = self.survey.namespaces.iter().map(LiveNamespace::inode);
-        inodes.filter(|inode| !self.denied.borrow().contains(inode)).collect()
+        inodes.filter(|inode| !self.denied.borrow().contains(inode) && !self.failed.borrow().contains(inode)).collect()
     }
 
     /// Returns the number of namespaces that may not be entered.

@@ -63,15 +63,21 @@ impl fmt::Display for LiveNamespace {
 /// first thread of a process is considered.
 ///
 /// # Errors
-/// That of reading /proc.
+/// That of reading /proc, or of finding out which namespace is ours.
 pub(crate) fn survey() -> io::Result<Survey> {
-    let ours = Identity::ours().ok();
+    let me = fs::read_link("/proc/self");
+    let ours = match Identity::ours() {
+        Ok(ours) => Some(ours),
+        // /proc shows another pid namespace, and not this process.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && me.is_err() => None,
+        Err(error) => return Err(error),
+    };
     let (mut unseen, mut unanswered, mut any) = (0, Vec::new(), false);
     let (mounts, descriptors) = (Mounts::default(), Descriptors::default());
     // false sorts before true, so our own namespace comes first.
     let mut found = BTreeMap::<_, Vec<Keeper>>::new();
     let place = |identity| (Some(identity) != ours, identity);
-    let me = fs::read_link("/proc/self").ok().and_then(|link| link.to_str()?.parse().ok());
+    let me = me.ok().and_then(|link| link.to_str()?.parse().ok());
     let pids = all_pids()?;
     // Even this waits for a process that is stuck in execve(2) (fs/proc/namespaces.c, `proc_ns_get_link`).
     let identities = ask_all(&pids, Identity::of_process);
@@ -88,20 +94,20 @@ pub(crate) fn survey() -> io::Result<Survey> {
                 unseen += 1;
             }
             // A process that has ended, or a zombie, is in no namespace.
-            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => {}
-            Some(Err(error)) if error.raw_os_error() == Some(libc::ESRCH) => {}
-            // The kernel also returns EACCES for a process that has just ended (fs/proc/namespaces.c).
-            Some(Err(_)) if matches!(Path::new(&format!("/proc/{pid}")).try_exists(), Ok(false)) => {}
+            Some(Err(error)) if has_ended(pid, &error) => {}
             Some(Err(_)) => unseen += 1,
         }
     }
     // What a descriptor refers to changes at any time, perhaps to a file whose file system does not answer.
-    let kept = ask_all(&seen, move |pid| [mounts.of_process(pid), descriptors.of_process(pid)].concat());
+    let kept = ask_all(&seen, move |pid| [mounts.of_process(pid), descriptors.of_process(pid)]);
     for (pid, kept) in seen.into_iter().zip(kept) {
-        if kept.is_none() {
+        let Some(kept) = kept else {
             unanswered.push(pid);
-        }
-        for (identity, keeper) in kept.into_iter().flatten() {
+            continue;
+        };
+        let is_unseen = |error: &io::Error| !has_ended(pid, error);
+        unseen += usize::from(kept.iter().filter_map(|kept| kept.as_ref().err()).any(is_unseen));
+        for (identity, keeper) in kept.into_iter().flatten().flatten() {
             found.entry(place(identity)).or_default().push(keeper);
         }
     }
@@ -115,6 +121,16 @@ pub(crate) fn survey() -> io::Result<Survey> {
         LiveNamespace { identity, is_ours: !is_another, keepers }
     });
     Ok(Survey { namespaces: namespaces.collect(), unseen, unanswered })
+}
+
+/// Returns whether a file of /proc could not be read because its process has ended.
+fn has_ended(pid: i32, error: &io::Error) -> bool {
+    match error.raw_os_error() {
+        // EINVAL is that of a zombie's mounts (fs/proc_namespace.c).
+        Some(libc::ENOENT | libc::ESRCH | libc::EINVAL) => true,
+        // The kernel also returns EACCES for a process that has just ended (fs/proc/namespaces.c).
+        _ => matches!(Path::new(&format!("/proc/{pid}")).try_exists(), Ok(false)),
+    }
 }
 
 /// Opens the namespace with this inode; `None` if none is visible.

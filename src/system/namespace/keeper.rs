@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -96,17 +96,27 @@ pub(super) struct Mounts {
 
 impl Mounts {
     /// Returns the mounts that a process sees, unless another process in the same mount namespace was read before.
-    /// Returns none for a process that may not be inspected.
-    pub(super) fn of_process(&self, pid: i32) -> Vec<(Identity, Keeper)> {
-        let mount_namespace = fs::metadata(format!("/proc/{pid}/ns/mnt")).map(|metadata| metadata.ino());
-        let is_first = |inode| self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(inode);
-        if !mount_namespace.is_ok_and(is_first) {
-            return Vec::new();
+    ///
+    /// # Errors
+    /// Those of reading /proc.
+    pub(super) fn of_process(&self, pid: i32) -> io::Result<Vec<(Identity, Keeper)>> {
+        let mount_namespace = fs::metadata(format!("/proc/{pid}/ns/mnt"))?.ino();
+        let seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if !seen().insert(mount_namespace) {
+            return Ok(Vec::new());
         }
-        let Ok(file) = File::open(format!("/proc/{pid}/mountinfo")) else { return Vec::new() };
-        let lines = BufReader::new(file.take(MAX_MOUNTS_BYTES)).split(b'\n').map_while(Result::ok);
-        let mounts = lines.filter_map(|line| mount(&line));
-        mounts.map(|(identity, path)| (identity, Keeper::Mount { pid, path })).collect()
+        let read = || -> io::Result<_> {
+            let file = File::open(format!("/proc/{pid}/mountinfo"))?;
+            let mut found = Vec::new();
+            for line in BufReader::new(file.take(MAX_MOUNTS_BYTES)).split(b'\n') {
+                found.extend(mount(&line?).map(|(identity, path)| (identity, Keeper::Mount { pid, path })));
+            }
+            Ok(found)
+        };
+        read().inspect_err(|_| {
+            // Another process in the mount namespace may still show them.
+            seen().remove(&mount_namespace);
+        })
     }
 }
 
@@ -134,23 +144,29 @@ pub(super) struct Descriptors {
 }
 
 impl Descriptors {
-    /// Returns a process's descriptors. Returns none for a process that may not be inspected.
-    pub(super) fn of_process(&self, pid: i32) -> Vec<(Identity, Keeper)> {
+    /// Returns a process's descriptors.
+    ///
+    /// # Errors
+    /// Those of reading the directory.
+    pub(super) fn of_process(&self, pid: i32) -> io::Result<Vec<(Identity, Keeper)>> {
         let path = format!("/proc/{pid}/fd");
         // The size is the number of open files, since Linux 6.2.
         if fs::metadata(&path).is_ok_and(|directory| directory.len() >= LARGE) && self.was_read(pid) {
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        let entries = fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
-        let found = entries.take(MAX_DESCRIPTORS).filter_map(|entry| {
+        let descriptor = |entry: DirEntry| {
             let link = entry.path();
             let inode = inode(fs::read_link(&link).ok()?.as_os_str().as_bytes())?;
             let number = entry.file_name().to_str()?.parse().ok()?;
             // The descriptor may be another file by now.
             let status = CachedStatus::of(find_by_link(link.to_str()?).ok()?).ok()?;
             (status.inode == inode).then(|| (Identity::from(status), Keeper::Descriptor { pid, number }))
-        });
-        found.collect()
+        };
+        let mut found = Vec::new();
+        for entry in fs::read_dir(path)?.take(MAX_DESCRIPTORS) {
+            found.extend(descriptor(entry?));
+        }
+        Ok(found)
     }
 
     /// Returns whether the table of a process was read before, and otherwise remembers it.

@@ -220,3 +220,52 @@ fn processes_whose_namespace_cannot_be_read_are_counted() {
         assert!(list.code != Some(0) || list.err.contains("there may be more segments"), "{list:?}");
     });
 }
+
+/// Runs `list --all-namespaces` while calls fail, in a new pid namespace, where no other processes come and go. There,
+/// process 2 is in another IPC namespace, which has one segment.
+#[track_caller]
+fn list_with_errors(ns: &Namespace, inject: &str) -> Ended {
+    needs(Need::Strace);
+    let script = r#"unshare --ipc sh -c '"$0" create 3 --size 8K -q >there && exec sleep 100' "$0" &
+                    while [ ! -s there ]; do sleep 0.01; done
+                    strace -f -qq -o log $1 -- "$0" list --all-namespaces; exit $?"#;
+    ns.run("rm", ["-f", "there", "log"]);
+    let mut unshare = ns.program("unshare");
+    unshare.args(["--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", script, shmadm_path(), inject]);
+    let list = ended(&mut unshare);
+    let log = fs::read_to_string(ns.path("log")).expect("a log");
+    assert!(log.contains("(INJECTED)"), "{inject}: {list:?}");
+    list
+}
+
+#[test]
+fn a_namespace_that_cannot_be_read_is_not_empty() {
+    in_namespace_as_root(|ns| {
+        ns.shmadm(["create", "3", "--size", "8192"]).ok();
+        for error in ["ENOENT", "EACCES", "ENOMEM"] {
+            // It cannot be seen which namespace is ours.
+            let path = "-P /proc/thread-self/ns/ipc";
+            let list = list_with_errors(ns, &format!("-e trace=statx -e inject=statx:error={error} {path}"));
+            assert_eq!((list.code, &*list.out), (Some(1), ""), "{error}: {list:?}");
+        }
+        for (error, code, why) in [("ENOMEM", 1, "cannot be read"), ("EPERM", 0, "cannot be entered")] {
+            let list = list_with_errors(ns, &format!("-e trace=setns -e inject=setns:error={error}"));
+            assert_eq!(list.code, Some(code), "{list:?}");
+            assert!(list.out.contains(&format!(", {why}, process 2: ")), "{list:?}");
+        }
+    });
+}
+
+#[test]
+fn a_process_whose_files_cannot_be_read_may_keep_a_namespace() {
+    in_namespace_as_root(|ns| {
+        let list = |error: &str| {
+            let ended = list_with_errors(ns, &format!("-e trace=openat -e inject=openat:error={error} -P /proc/2/fd"));
+            (ended.code, ended.err)
+        };
+        let says = "shmadm: 1 process cannot be inspected: there may be more segments\n";
+        assert_eq!(list("EACCES"), (Some(0), says.to_owned()));
+        // As of a process that has ended.
+        assert_eq!(list("ESRCH"), (Some(0), String::new()));
+    });
+}
