@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The directories of systemd's configuration, highest priority first (systemd.conf(5), "CONFIGURATION DIRECTORIES AND
@@ -11,6 +12,9 @@ const DIRECTORIES: [&str; 4] = ["etc/systemd", "run/systemd", "usr/local/lib/sys
 
 /// The last uid of system users if /etc/login.defs does not set it.
 const SYSTEM_UID_MAX: u32 = 999;
+
+/// A file or directory that cannot be read, and why.
+pub(crate) type Unreadable = (PathBuf, io::Error);
 
 /// The configured value of `RemoveIPC=`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,22 +31,46 @@ impl RemoveIpc {
     /// The first logind.conf found is read, then the files of logind.conf.d in the order of their names. The last
     /// assignment wins. A file hides those of the same name in directories of lower priority. A value that is not a
     /// boolean is ignored.
-    pub(crate) fn read(root: &Path) -> RemoveIpc {
+    ///
+    /// # Errors
+    /// A file or directory that may set it cannot be read.
+    pub(crate) fn read(root: &Path) -> Result<RemoveIpc, Unreadable> {
         let directories = DIRECTORIES.map(|directory| root.join(directory));
-        let main = directories.iter().map(|directory| directory.join("logind.conf")).find(|path| path.exists());
+        let mains = directories.iter().map(|directory| read_existing(directory.join("logind.conf")));
+        let main = mains.filter_map(Result::transpose).next();
         let mut parts = BTreeMap::<OsString, PathBuf>::new();
         for directory in directories.iter().rev() {
-            let found = fs::read_dir(directory.join("logind.conf.d")).into_iter().flatten().flatten();
+            let directory = directory.join("logind.conf.d");
+            let found = existing(fs::read_dir(&directory).and_then(Iterator::collect::<io::Result<Vec<_>>>));
+            let found = found.map_err(|error| (directory, error))?.unwrap_or_default().into_iter();
             let found = found.map(|entry| (entry.file_name(), entry.path()));
             parts.extend(found.filter(|(_, path)| path.extension().is_some_and(|extension| extension == "conf")));
         }
         // The compiled-in default of systemd, which a distribution can change.
         let default = RemoveIpc { is_on: true, file: None };
-        main.into_iter().chain(parts.into_values()).fold(default, |before, path| {
-            // An unreadable file is skipped. An empty file (a link to /dev/null) assigns nothing.
-            let assigned = fs::read(&path).ok().and_then(|text| assignment(&String::from_utf8_lossy(&text)));
-            assigned.map_or(before, |is_on| RemoveIpc { is_on, file: Some(path) })
+        let parts = parts.into_values().filter_map(|path| read_existing(path).transpose());
+        main.into_iter().chain(parts).try_fold(default, |before, part| {
+            let (path, text) = part?;
+            // An empty file (a link to /dev/null) assigns nothing.
+            let assigned = assignment(&String::from_utf8_lossy(&text));
+            Ok(assigned.map_or(before, |is_on| RemoveIpc { is_on, file: Some(path) }))
         })
+    }
+}
+
+/// Returns a file's contents with its path; `None` if it does not exist.
+fn read_existing(path: PathBuf) -> Result<Option<(PathBuf, Vec<u8>)>, Unreadable> {
+    match existing(fs::read(&path)) {
+        Ok(text) => Ok(text.map(|text| (path, text))),
+        Err(error) => Err((path, error)),
+    }
+}
+
+/// Returns `None` for what does not exist.
+fn existing<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
     }
 }
 
@@ -140,7 +168,7 @@ mod tests {
             fs::write(&path, format!("[Login]\nRemoveIPC={value}\n")).unwrap();
         };
         let read = || {
-            let RemoveIpc { is_on, file } = RemoveIpc::read(root);
+            let RemoveIpc { is_on, file } = RemoveIpc::read(root).unwrap();
             (is_on, file.map(|file| file.strip_prefix(root).unwrap().to_str().unwrap().to_owned()))
         };
         let by = |is_on, file: &str| (is_on, Some(file.to_owned()));
@@ -162,5 +190,10 @@ mod tests {
         assert_eq!(read(), by(true, "run/systemd/logind.conf.d/40-early.conf"));
         write("usr/local/lib/systemd/logind.conf.d/60-site.conf", "off");
         assert_eq!(read(), by(false, "usr/local/lib/systemd/logind.conf.d/60-site.conf"));
+        // A file that cannot be read may set it. Root can read every file, but no directory as a file.
+        let unreadable = root.join("etc/systemd/logind.conf.d/70-unreadable.conf");
+        fs::create_dir(&unreadable).unwrap();
+        let (path, error) = RemoveIpc::read(root).unwrap_err();
+        assert_eq!((path, error.kind()), (unreadable, io::ErrorKind::IsADirectory));
     }
 }

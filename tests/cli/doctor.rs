@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Ended, Namespace, ended, in_namespace, in_namespace_as_root, shmadm_path};
+use crate::support::{Ended, Namespace, Need, ended, in_namespace, in_namespace_as_root, needs, shmadm_path, skip};
 
 /// The names of all checks, in their order.
 const NAMES: [&str; 10] = [
@@ -141,5 +141,21 @@ fn missing_files_and_privileges() {
         // Without the table shmadm uses shmctl(2).
         let hidden = after(ns, "mount -t tmpfs none /proc/sysvipc");
         assert_eq!((status(&root, "table").as_str(), status(&hidden, "table").as_str()), ("ok", "note"));
+    });
+}
+
+#[test]
+fn what_cannot_be_read_is_unknown() {
+    in_namespace_as_root(|ns| {
+        needs(Need::Strace);
+        let mut strace = ns.program("strace");
+        strace.args(["-qq", "-o", "log", "-e", "trace=capget", "-e", "inject=capget:error=EPERM"]);
+        let denied = ended(strace.args([shmadm_path(), "doctor", "-f", "json"]));
+        assert_eq!(status(&denied, "memlock"), "unknown");
+        let unmounted = after(ns, "umount --recursive --lazy /sys/fs/cgroup");
+        if unmounted.out.is_empty() {
+            skip("no cgroups are mounted at /sys/fs/cgroup");
+        }
+        assert_eq!(status(&unmounted, "memory"), "unknown");
     });
 }

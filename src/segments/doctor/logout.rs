@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Check, Health};
+use crate::linux::cause;
 use crate::segments::lookup::rows;
 use crate::system::logind::{self, RemoveIpc};
 use crate::system::names::Names;
@@ -15,7 +16,17 @@ use crate::values::{UNKNOWN_ID, visible_path};
 /// Checks `RemoveIPC=` of logind.conf(5).
 pub(super) fn remove_ipc() -> Check {
     let name = "remove-ipc";
-    let RemoveIpc { is_on, file } = RemoveIpc::read(Path::new("/"));
+    let RemoveIpc { is_on, file } = match RemoveIpc::read(Path::new("/")) {
+        Ok(configured) => configured,
+        Err((path, error)) => {
+            let finding = format!(
+                "it is unknown whether systemd-logind removes segments when a user logs out: cannot read {}: {}",
+                visible_path(&path),
+                cause(&error)
+            );
+            return Check::new(name, Health::Unknown, finding);
+        }
+    };
     let is_set = file.is_some();
     let source = file.map_or_else(|| "the default".into(), |file| visible_path(&file).into_owned());
     if !is_on {

@@ -1,10 +1,13 @@
 //! Checks of the memory available for segments.
 
+use std::io;
+
 use nix::sys::resource::{Resource, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::{Check, Health};
 use crate::error::advice;
+use crate::linux::cause;
 use crate::system::meminfo::Meminfo;
 use crate::system::memory_left::{Bound, MemoryLeft, memory_left_in_cgroups};
 use crate::values::{human, visible_path};
@@ -19,7 +22,14 @@ const UNLIMITED: u64 = 1 << 60;
 /// them.
 pub(super) fn cgroup() -> Check {
     let name = "memory";
-    let left = memory_left_in_cgroups().into_iter().filter(|left| left.bytes < UNLIMITED);
+    let left = match memory_left_in_cgroups() {
+        Ok(left) => left.into_iter().filter(|left| left.bytes < UNLIMITED),
+        Err(error) => {
+            let finding =
+                format!("it cannot be seen whether a memory cgroup limits what segments take: {}", cause(&error));
+            return Check::new(name, Health::Unknown, finding);
+        }
+    };
     let Some(MemoryLeft { bytes, bound }) = left.min_by_key(|left| left.bytes) else {
         return Check::new(name, Health::Ok, "no memory cgroup limits what segments take");
     };
@@ -72,8 +82,18 @@ fn reserve(count: u64) -> String {
 /// Checks RLIMIT_MEMLOCK, which limits SHM_LOCK and segments of huge pages.
 pub(super) fn lock_limit() -> Check {
     let name = "memlock";
-    if capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK)) {
-        return Check::new(name, Health::Ok, "no limit on locked memory applies to you (CAP_IPC_LOCK)");
+    match capabilities(None) {
+        Ok(sets) if sets.effective.contains(CapabilitySet::IPC_LOCK) => {
+            return Check::new(name, Health::Ok, "no limit on locked memory applies to you (CAP_IPC_LOCK)");
+        }
+        Ok(_) => {}
+        Err(errno) => {
+            let finding = format!(
+                "it cannot be seen whether a limit on locked memory applies to you: {}",
+                cause(&io::Error::from(errno))
+            );
+            return Check::new(name, Health::Unknown, finding);
+        }
     }
     match getrlimit(Resource::RLIMIT_MEMLOCK) {
         Ok((u64::MAX, _)) => Check::new(name, Health::Ok, "the limit on locked memory is unlimited"),
