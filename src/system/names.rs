@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 use self::account_file::Account;
 use crate::error::{Error, Result};
+use crate::linux::cause;
 use crate::sysv::{self, Segment};
 use crate::values::{UNKNOWN_ID, visible};
 
@@ -164,7 +165,7 @@ impl Accounts {
 /// Returns the uid of a user given by name or number.
 ///
 /// # Errors
-/// A usage error for a user who does not exist.
+/// A usage error for a user who does not exist; a failure if that is unknown.
 pub(crate) fn uid_of(word: &str) -> Result<u32> {
     number_of(Database::Users, word)
 }
@@ -172,7 +173,7 @@ pub(crate) fn uid_of(word: &str) -> Result<u32> {
 /// Returns the gid of a group given by name or number.
 ///
 /// # Errors
-/// A usage error for a group that does not exist.
+/// A usage error for a group that does not exist; a failure if that is unknown.
 pub(crate) fn gid_of(word: &str) -> Result<u32> {
     number_of(Database::Groups, word)
 }
@@ -180,7 +181,7 @@ pub(crate) fn gid_of(word: &str) -> Result<u32> {
 /// Returns the uid of a user and, if given, the gid of a group: `USER` or `USER:GROUP`, as for chown(1).
 ///
 /// # Errors
-/// A usage error for a user or group that does not exist.
+/// Those of [`uid_of`] and [`gid_of`].
 pub(crate) fn uid_and_gid_of(words: &str) -> Result<(u32, Option<u32>)> {
     match words.split_once(':') {
         Some((user, group)) => Ok((uid_of(user)?, Some(gid_of(group)?))),
@@ -191,11 +192,25 @@ pub(crate) fn uid_and_gid_of(words: &str) -> Result<(u32, Option<u32>)> {
 /// Returns the id for a name or number. As for chown(1), a name in /etc takes precedence over a number: a user can be
 /// named `1000`. getent(1) treats digits as a number.
 fn number_of(database: Database, word: &str) -> Result<u32> {
+    let (noun, name) = (database.noun(), database.name());
+    let action = format!("look up {noun} {word:?}");
+    let local = account_file::find(database, word.as_bytes());
+    if let Ok(Some(account)) = local {
+        return Ok(account.number);
+    }
     let is_named = |account: &Account| account.name == word.as_bytes();
-    let local = account_file::read(database).find(is_named).map(|account| account.number);
-    let from_services = || getent::by_name(database, word)?.into_iter().find(is_named).map(|account| account.number);
-    local.or_else(from_services).or_else(|| id_number(word)).ok_or_else(|| {
-        let (noun, name) = (database.noun(), database.name());
+    let from_services = getent::by_name(database, word).map(|accounts| accounts.into_iter().find(is_named));
+    if let Ok(Some(account)) = from_services {
+        return Ok(account.number);
+    }
+    local.map_err(|error| {
+        Error::cannot(&action, format!("cannot read {}: {}", account_file::path(database), cause(&error)))
+    })?;
+    if let Some(number) = id_number(word) {
+        return Ok(number);
+    }
+    from_services.map_err(|error| Error::io(&action, &error))?;
+    Err({
         let id = if matches!(database, Database::Users) { "uid" } else { "gid" };
         Error::usage(format!("there is no {noun} {word:?}; name one of `getent {name}`, or a {id}"))
     })

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{Ended, Namespace, ended, in_namespace_as_root, shmadm_path, skip};
+use crate::support::{Ended, Namespace, Need, ended, in_namespace_as_root, needs, shmadm_path, skip};
 
 /// Runs a line of sh in a new mount namespace, where `$SHMADM` is the program.
 #[track_caller]
@@ -88,5 +88,34 @@ fn a_name_service_that_hangs_costs_only_names() {
         // A word that getent(1) would parse as an option.
         let option = in_mounts(ns, "$SHMADM list --owner=--help || echo status $?");
         assert!(option.out.contains("status 2"), "{option:?}");
+    });
+}
+
+#[test]
+fn a_user_who_cannot_be_looked_up_is_not_missing() {
+    in_namespace_as_root(|ns| {
+        let list = |before: &str, user: &str| {
+            in_mounts(ns, &format!("{before} $SHMADM list -q --owner {user} || echo status $?"))
+        };
+        let mut answers = Vec::new();
+        for script in ["sleep 60", "exit 1", "kill -9 $$"] {
+            answers.push((script, list(&format!("{};", getent_is(ns, script)), "somebody")));
+            // Digits are a number, if no name in /etc/passwd is the same.
+            assert_eq!(list(&format!("{};", getent_is(ns, script)), "40001").ok(), "", "{script}");
+        }
+        needs(Need::Strace);
+        for (calls, error) in [("openat", "EACCES"), ("read", "EIO")] {
+            let strace = format!("strace -qq -o log -P /etc/passwd -e trace={calls} -e inject={calls}:error={error}");
+            for user in ["somebody", "40001"] {
+                answers.push((error, list(&strace, user)));
+                assert!(std::fs::read_to_string(ns.path("log")).expect("a log").contains("(INJECTED)"), "{error}");
+            }
+        }
+        for (why, ended) in answers {
+            assert_eq!(ended.out, "status 1\n", "{why}: {ended:?}");
+            assert!(ended.err.starts_with("shmadm: cannot look up user \""), "{why}: {ended:?}");
+        }
+        let missing = list(&format!("{};", getent_is(ns, "exit 2")), "somebody");
+        assert!(missing.out == "status 2\n" && missing.err.contains("there is no user"), "{missing:?}");
     });
 }

@@ -1,7 +1,7 @@
 //! The lines of passwd(5) and group(5), which getent(1) prints as well.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 use super::Database;
 
@@ -15,16 +15,42 @@ pub(super) struct Account {
     pub(super) number: u32,
 }
 
-/// Returns the accounts of /etc/passwd or /etc/group. A missing file has none, as in an empty container.
+/// Returns the accounts of /etc/passwd or /etc/group as far as they can be read.
 pub(super) fn read(database: Database) -> impl Iterator<Item = Account> {
-    let file = File::open(format!("/etc/{}", database.name())).ok();
-    file.into_iter().flat_map(parse)
+    File::open(path(database)).into_iter().flat_map(parse)
+}
+
+/// Returns the first account of /etc/passwd or /etc/group with this name. A missing file has none, as in an empty
+/// container.
+///
+/// # Errors
+/// The file cannot be read up to such an account.
+pub(super) fn find(database: Database, name: &[u8]) -> io::Result<Option<Account>> {
+    let file = match File::open(path(database)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    for line in lines(file) {
+        let account = account(&line?).filter(|account| account.name == name);
+        if account.is_some() {
+            return Ok(account);
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the path of the database's file.
+pub(super) fn path(database: Database) -> String {
+    format!("/etc/{}", database.name())
 }
 
 /// Reads accounts from lines like `root:x:0:…`. Lines of another form are skipped.
-pub(super) fn parse(lines: impl Read) -> impl Iterator<Item = Account> {
-    let lines = BufReader::new(lines.take(MAX_BYTES)).split(b'\n');
-    lines.map_while(Result::ok).filter_map(|line| account(&line))
+pub(super) fn parse(file: impl Read) -> impl Iterator<Item = Account> {
+    lines(file).map_while(Result::ok).filter_map(|line| account(&line))
+}
+
+fn lines(file: impl Read) -> impl Iterator<Item = io::Result<Vec<u8>>> {
+    BufReader::new(file.take(MAX_BYTES)).split(b'\n')
 }
 
 fn account(line: &[u8]) -> Option<Account> {

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::Database;
 use super::account_file::{self, Account};
+use crate::linux::cause;
 use crate::system::deadline::UntilDeadline;
 
 /// The program. It is not searched in PATH, because root runs it.
 const PROGRAM: &str = "/usr/bin/getent";
+/// The exit status if one of the keys is unknown.
+const UNKNOWN_KEY: i32 = 2;
 /// The maximum time that a directory server may take. A list without names is better than no list.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// The maximum number of ids in one query: more would not fit on a command line.
@@ -20,37 +23,43 @@ const MAX_BYTES: u64 = 16 << 20;
 
 /// Returns the accounts with these ids. `None` if there is no getent, or it does not answer in time.
 pub(super) fn by_number(database: Database, numbers: &BTreeSet<u32>) -> Option<Vec<Account>> {
-    ask(database, numbers.iter().take(MAX_NUMBERS).map(u32::to_string))
+    ask(database, numbers.iter().take(MAX_NUMBERS).map(u32::to_string)).ok().map(|(accounts, _)| accounts)
 }
 
-/// Returns the account with this name. `None` as for [`by_number`].
-pub(super) fn by_name(database: Database, name: &str) -> Option<Vec<Account>> {
+/// Returns the accounts with this name. There are none if there is no getent.
+///
+/// # Errors
+/// getent cannot be started, fails, or does not answer in time.
+pub(super) fn by_name(database: Database, name: &str) -> io::Result<Vec<Account>> {
     // Such a word would be an option, and cannot be a user's name (useradd(8)).
     if name.starts_with('-') || name.contains('\0') {
-        return None;
+        return Ok(Vec::new());
     }
-    ask(database, [name.to_owned()])
+    match ask(database, [name.to_owned()]) {
+        Ok((_, Some(status))) if !matches!(status.code(), Some(0 | UNKNOWN_KEY)) => {
+            Err(io::Error::other(format!("{PROGRAM} failed ({status})")))
+        }
+        Ok((accounts, _)) => Ok(accounts),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(io::Error::new(error.kind(), format!("{PROGRAM}: {}", cause(&error)))),
+    }
 }
 
-fn ask(database: Database, keys: impl IntoIterator<Item = String>) -> Option<Vec<Account>> {
+/// Returns the answer, and the exit status if it is known.
+fn ask(database: Database, keys: impl IntoIterator<Item = String>) -> io::Result<(Vec<Account>, Option<ExitStatus>)> {
     // Without our environment, which the caller of sudo may control.
     let mut getent = Command::new(PROGRAM);
     getent.env_clear().arg(database.name()).args(keys);
-    let mut child = getent.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
-    let answer = child.stdout.take().map(read_in_time);
-    if answer.as_ref().is_none_or(Result::is_err) {
+    let mut child = getent.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let answer = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe.into()).and_then(read_in_time);
+    if answer.is_err() {
         // The process may already have ended.
         let _ = child.kill();
     }
-    // The status is 2 if one of the keys is unknown, which the answer also shows.
-    reap(&mut child);
-    Some(account_file::parse(&answer?.ok()?[..]).collect())
-}
-
-/// Waits for the end of a process that has closed its output or was killed.
-fn reap(child: &mut Child) {
-    // This fails only if the parent of shmadm has made it ignore SIGCHLD. Then the kernel has reaped the process.
-    let _ = child.wait();
+    // The process has closed its output or was killed. Waiting for it fails only if the parent of shmadm has made it
+    // ignore SIGCHLD. Then the kernel has reaped the process.
+    let status = child.wait().ok();
+    Ok((account_file::parse(&answer?[..]).collect(), status))
 }
 
 /// Reads all of the answer.
