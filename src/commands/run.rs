@@ -50,6 +50,9 @@ pub fn main() -> u8 {
             let _ = context.output.json(&JsonError { error });
         }
         report_unanswered();
+        if let Some(error) = context.lookups.attachments_error() {
+            say(format_args!("cannot find the attachments: /proc shows no processes: {error}"));
+        }
         report_unreadable(context.lookups.unreadable_processes());
         // The command's own failure takes precedence over a failure to write its last output.
         let flushed = context.output.flush();

@@ -41,6 +41,11 @@ impl Lookups {
         attachments.map_or(0, |attachments| attachments.unreadable)
     }
 
+    /// Returns why no process could be inspected, if some may have attachments that were to be shown.
+    pub(crate) fn attachments_error(&self) -> Option<&str> {
+        self.attachments.get().filter(|_| self.misses_attachments.get())?.error.as_deref()
+    }
+
     /// Returns the cache of live processes.
     pub(crate) fn processes(&self) -> &Processes {
         self.processes.get_or_init(Processes::new)

@@ -121,7 +121,11 @@ pub(crate) struct ProcessFilter {
 impl ProcessFilter {
     /// Inspects a process. Also returns why its attachments are unknown, if they are.
     pub(crate) fn new(pid: i32) -> (ProcessFilter, Option<Error>) {
-        let result = match attachments::of_process(pid) {
+        let (ours, result) = match namespace::Identity::ours() {
+            Ok(ours) => (Some(ours.inode), attachments::of_process(pid)),
+            Err(error) => (None, Err(error)),
+        };
+        let result = match result {
             Ok(None) if is_hidden(pid) => Err(io::Error::other("/proc does not show that process")),
             result => result,
         };
@@ -132,7 +136,6 @@ impl ProcessFilter {
                 (None, Some(problem.hint("only segments that it created or used last match")))
             }
         };
-        let ours = namespace::Identity::ours().ok().map(|ours| ours.inode);
         (ProcessFilter { pid, attached, ours }, problem)
     }
 

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 
 use super::{create, create_and_stay, number};
-use crate::support::{Namespace, in_namespace, shmadm_path};
+use crate::support::{Namespace, Need, ended, in_namespace, needs, shmadm_path};
 
 #[track_caller]
 fn listed(ns: &Namespace, pid: i32) -> Vec<i32> {
@@ -46,5 +46,33 @@ fn the_same_identifier_in_another_namespace_is_another_segment() {
         let other = ns.run("unshare", ["--ipc", "sh", "-c", &script, "sh", &pid]);
         assert_eq!(other, "id:0\n", "that is what create printed, and nothing is listed");
         assert_eq!(listed(ns, holder.pid().as_raw()), [0]);
+    });
+}
+
+#[test]
+fn attachments_that_cannot_be_read_are_not_missing() {
+    in_namespace(|ns| {
+        needs(Need::Strace);
+        let attached = create(ns, "1 -s 8K");
+        let holder = ns.hold(["read", "1", "--hold", "-o", "/dev/null"]);
+        ns.shmadm(["read", "1"]).ok();
+        let list = |call: &str, path: &str, line: &str| {
+            let mut strace = ns.program("strace");
+            let inject = format!("inject={call}:error=EACCES");
+            strace.args(["-f", "-qq", "-o", "log", "-e", &format!("trace={call}"), "-e", &inject, "-P", path]);
+            let list = ended(strace.args(["--", shmadm_path(), "list"]).args(line.split(' ')));
+            assert!(std::fs::read_to_string(ns.path("log")).expect("a log").contains("(INJECTED)"), "{list:?}");
+            list
+        };
+        // The namespace of shmadm, without which an attachment means nothing.
+        let of_holder = format!("-q --pid {}", holder.pid());
+        assert_eq!(ns.shmadm(format!("list {of_holder}").split(' ')).ok(), format!("id:{attached}\n"));
+        let unknown = list("statx", "/proc/thread-self/ns/ipc", &of_holder);
+        let why = format!("cannot see what process {} has attached: ", holder.pid());
+        assert!(unknown.out.is_empty() && unknown.err.contains(&why), "{unknown:?}");
+        // The list of processes.
+        let unknown = list("getdents64", "/proc", "-o key,nattch,pids -f raw --no-headings");
+        assert_eq!(unknown.out, "0x00000001 1 -\n", "{unknown:?}");
+        assert!(unknown.err.contains("cannot find the attachments: "), "{unknown:?}");
     });
 }
