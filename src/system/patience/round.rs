@@ -1,0 +1,139 @@
+//! A round: the threads that ask, and waiting for them.
+
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::thread::{Builder, JoinHandle, available_parallelism, current, park_timeout};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::SigSet;
+use nix::unistd::gettid;
+
+use super::questions::Questions;
+use super::{MAX_UNANSWERED, PATIENCE, silence};
+use crate::system::process_stat::Stat;
+
+/// The interval for checking whether a thread makes progress.
+const TICK: Duration = Duration::from_millis(3);
+/// The minimum number of questions for each further thread.
+const MIN_PER_THREAD: usize = 256;
+/// The size of a thread's stack in bytes. A question needs little.
+const STACK: usize = 256 << 10;
+
+/// A thread that asks.
+struct Asker {
+    thread: JoinHandle<()>,
+    progress: Arc<Progress>,
+    /// The value of `progress` at the last tick.
+    seen: usize,
+    is_stuck: bool,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// The thread's id, once it runs.
+    tid: AtomicI32,
+    /// The number of the current question, counted from 1; 0 before the first.
+    place: AtomicUsize,
+}
+
+/// A round of questions.
+pub(super) struct Round<T, F> {
+    questions: Arc<Questions<T, F>>,
+    askers: Vec<Asker>,
+}
+
+impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
+    pub(super) fn new(pids: Vec<i32>, question: F) -> Round<T, F> {
+        let wanted = pids.len().div_ceil(MIN_PER_THREAD);
+        let threads = if wanted > 1 { wanted.min(available_parallelism().map_or(1, NonZero::get)) } else { wanted };
+        let questions = Arc::new(Questions::new(pids, question, threads));
+        let mut round = Round { questions, askers: Vec::new() };
+        (0..threads).for_each(|_| round.add_asker());
+        round
+    }
+
+    /// Waits for the answers, and returns them.
+    pub(super) fn answers(mut self) -> Vec<Option<T>> {
+        let questions = Arc::clone(&self.questions);
+        if self.askers.is_empty() {
+            // No thread could be started (RLIMIT_NPROC, a cgroup's pids.max): this thread asks.
+            while let Some(place) = questions.next(0) {
+                questions.ask(place);
+            }
+        }
+        let (mut left_before, mut limit) = (questions.left(), None);
+        while questions.left() > 0 {
+            let begun = Instant::now();
+            // A wake-up for each answer would cost as much as the answers.
+            park_timeout(TICK);
+            let left_now = questions.left();
+            if left_now == left_before && begun.elapsed() >= TICK && self.has_stalled(left_now) {
+                let spent = silence(|silence| {
+                    silence.spent += begun.elapsed();
+                    silence.spent
+                });
+                // Only part of the remaining time, so that some is left for the next round.
+                let limit = *limit.get_or_insert(spent + PATIENCE.saturating_sub(spent) / 2);
+                if spent > limit {
+                    break;
+                }
+            }
+            left_before = left_now;
+        }
+        let answers = questions.close();
+        self.join(answers.iter().all(Option::is_some));
+        answers
+    }
+
+    /// Starts a thread, unless no more are allowed.
+    fn add_asker(&mut self) {
+        let (questions, progress) = (Arc::clone(&self.questions), Arc::<Progress>::default());
+        let own = Arc::clone(&progress);
+        let (asking, part) = (current(), self.askers.len());
+        let work = move || {
+            // A signal to this process must not be delivered to this thread, which cannot handle it.
+            let _ = SigSet::all().thread_block();
+            own.tid.store(gettid().as_raw(), Ordering::Relaxed);
+            loop {
+                let Some(place) = questions.next(part) else { return asking.unpark() };
+                own.place.store(place + 1, Ordering::Relaxed);
+                if !questions.ask(place) {
+                    return;
+                }
+            }
+        };
+        if let Ok(thread) = Builder::new().stack_size(STACK).spawn(work) {
+            self.askers.push(Asker { thread, progress, seen: 0, is_stuck: false });
+        }
+    }
+
+    /// Finds threads without progress since the last tick, and starts others in their place. Returns whether no thread
+    /// makes progress.
+    fn has_stalled(&mut self, left: usize) -> bool {
+        for asker in &mut self.askers {
+            let place = asker.progress.place.load(Ordering::Relaxed);
+            let is_same = place > 0 && place == asker.seen;
+            let tid = asker.progress.tid.load(Ordering::Relaxed);
+            asker.is_stuck = is_same && Stat::of_thread(tid).is_ok_and(|stat| stat.is_waiting());
+            asker.seen = place;
+        }
+        let stuck = self.askers.iter().filter(|asker| asker.is_stuck).count();
+        let is_stalled = self.askers.iter().all(|asker| asker.is_stuck || asker.thread.is_finished());
+        if is_stalled && stuck < left && stuck < MAX_UNANSWERED {
+            // Otherwise the remaining questions would wait for this thread.
+            self.add_asker();
+        }
+        is_stalled
+    }
+
+    /// Joins the threads that have ended or are about to.
+    fn join(self, are_over: bool) {
+        for asker in self.askers.into_iter().filter(|asker| are_over || asker.thread.is_finished()) {
+            if let Err(panic) = asker.thread.join() {
+                resume_unwind(panic);
+            }
+        }
+    }
+}
