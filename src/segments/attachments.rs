@@ -97,7 +97,7 @@ impl Attachments {
     /// Returns the processes that have anything attached, in groups that may share an address space.
     fn group(&mut self, reader: &Arc<MapsReader>, pids: &[i32]) -> Vec<Vec<Member>> {
         let reader = Arc::clone(reader);
-        let answers = ask_all(pids, move |pid| process::first(&reader, pid));
+        let answers = ask_all(pids, move |pid| process::first(&reader, pid).map_err(|_| is_kernel_thread(pid)));
         let mut groups: BTreeMap<_, Vec<Member>> = BTreeMap::new();
         for (&pid, answer) in pids.iter().zip(answers) {
             match answer {
@@ -105,8 +105,9 @@ impl Attachments {
                 Some(Ok(Some((namespace, mapping)))) => {
                     groups.entry((mapping.range.start, mapping.id, mapping.key)).or_default().push((pid, namespace));
                 }
-                Some(Err(_)) if is_kernel_thread(pid) => {}
-                Some(Err(_)) => self.unreadable += 1,
+                // A kernel thread has no mappings.
+                Some(Err(true)) => {}
+                Some(Err(false)) => self.unreadable += 1,
                 None => self.silent.push(pid),
             }
         }

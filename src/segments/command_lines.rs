@@ -38,7 +38,9 @@ pub(crate) fn read_ahead<E>(
 
 /// Reads the command lines for these segments.
 pub(crate) fn read<'a>(segments: impl Iterator<Item = &'a Segment>, shown: Shown, lookups: &Lookups) {
-    let users = segments.flat_map(|segment| {
+    let segments: Vec<_> = segments.collect();
+    lookups.processes().read_processes(segments.iter().flat_map(|segment| [segment.cpid, segment.lpid]));
+    let users = segments.into_iter().flat_map(|segment| {
         let creator = (state::creator(segment, lookups) == Presence::Alive).then_some(segment.cpid);
         let may_show_last_user = creator.is_none() || shown == Shown::Both;
         let shows_last_user = may_show_last_user && state::last_user(segment, lookups) == Some(Presence::Alive);

@@ -31,7 +31,7 @@ pub(crate) enum Presence {
     /// There is no such process, it is a zombie whose threads have all ended, or a later process has its pid.
     Exited,
     /// Its pid is 0, because it is in a pid namespace that is not visible from here. Or /proc shows other pids than ours,
-    /// or the process with that pid may be a later one.
+    /// or the process with that pid may be a later one, or does not answer.
     Unknown,
 }
 
@@ -144,8 +144,11 @@ pub(crate) fn is_orphan(segment: &Segment, lookups: &Lookups) -> bool {
 
 /// Returns whether a segment would be an orphan if all processes whose state is unknown had exited.
 pub(crate) fn may_be_orphan(segment: &Segment, lookups: &Lookups) -> bool {
+    if segment.nattch > 0 {
+        return false;
+    }
     let presences = [Some(creator(segment, lookups)), last_user(segment, lookups)];
-    segment.nattch == 0 && presences.contains(&Some(Presence::Unknown)) && !presences.contains(&Some(Presence::Alive))
+    presences.contains(&Some(Presence::Unknown)) && !presences.contains(&Some(Presence::Alive))
 }
 
 /// Returns the special properties of a segment: `dest`, `locked`, `orphan`.

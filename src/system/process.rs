@@ -8,6 +8,7 @@ use std::io;
 use std::iter;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::signal::kill;
@@ -54,7 +55,7 @@ impl Running {
 #[derive(Debug, Default)]
 pub(crate) struct Processes {
     proc_is_ours: OnceCell<bool>,
-    running: RefCell<BTreeMap<i32, Option<Rc<Running>>>>,
+    running: RefCell<BTreeMap<i32, Option<Option<Rc<Running>>>>>,
     commands: RefCell<BTreeMap<i32, Option<Rc<str>>>>,
     cgroups: RefCell<BTreeMap<i32, Option<Rc<Cgroups>>>>,
 }
@@ -66,12 +67,32 @@ impl Processes {
     }
 
     /// Returns the process that has this pid now; `Some(None)` if no process has it. Returns `None` if /proc shows
-    /// another pid namespace than ours, because its pids then mean other processes.
+    /// another pid namespace than ours, because its pids then mean other processes, or if the process does not answer:
+    /// it may be a later one.
     pub(crate) fn running(&self, pid: i32) -> Option<Option<Rc<Running>>> {
         if !*self.proc_is_ours.get_or_init(proc_is_ours) {
             return None;
         }
-        Some(self.running.borrow_mut().entry(pid).or_insert_with(|| read_process(pid)).clone())
+        self.read_processes(iter::once(pid));
+        self.running.borrow().get(&pid).cloned().flatten()
+    }
+
+    /// Reads several processes together, for [`Processes::running`].
+    pub(crate) fn read_processes(&self, pids: impl Iterator<Item = i32>) {
+        let mut running = self.running.borrow_mut();
+        let unknown: BTreeSet<i32> = pids.filter(|pid| *pid > 0 && !running.contains_key(pid)).collect();
+        // kill(2) finds a process even if /proc hides other users' processes (hidepid).
+        let (gone, pids): (Vec<i32>, Vec<i32>) =
+            unknown.into_iter().partition(|pid| kill(Pid::from_raw(*pid), None) == Err(Errno::ESRCH));
+        running.extend(gone.into_iter().map(|pid| (pid, Some(None))));
+        let answers = ask_all(&pids, read_process);
+        for (pid, answer) in pids.into_iter().zip(answers) {
+            if answer.is_none() {
+                note_missed(&[pid]);
+            }
+            let found = answer.map(|found| found.map(|(ticks, started)| Running::new(pid, ticks, started)));
+            running.insert(pid, found);
+        }
     }
 
     /// Returns the command line of the process that [`Processes::running`] returns, escaped for display.
@@ -88,7 +109,7 @@ impl Processes {
         let running: Vec<(i32, Rc<Running>)> = unknown.iter().filter_map(running).collect();
         let pids: Vec<i32> = running.iter().map(|(pid, _)| *pid).collect();
         for ((pid, running), read) in running.into_iter().zip(read_commands(&pids)) {
-            // The pid may have been reused before.
+            // The pid may have been reused since.
             let read = read.filter(|(stat, _)| stat.started == running.ticks);
             commands.insert(pid, read.map(|(_, command)| command.into()));
         }
@@ -96,14 +117,21 @@ impl Processes {
 
     /// Returns the control groups of the process that [`Processes::running`] returns.
     pub(crate) fn cgroups(&self, pid: i32) -> Option<Rc<Cgroups>> {
-        let running = self.running(pid)??;
-        let read = || {
-            let cgroups = Cgroups::of(pid)?;
-            // Checked after reading, because the pid may have been reused in between.
-            Stat::read(pid).ok().filter(|stat| stat.started == running.ticks)?;
-            Some(Rc::new(cgroups))
-        };
-        self.cgroups.borrow_mut().entry(pid).or_insert_with(read).clone()
+        self.running(pid)??;
+        let mut cgroups = self.cgroups.borrow_mut();
+        if !cgroups.contains_key(&pid) {
+            // Those of all known processes, because a thread for each of them would be slow.
+            let running = self.running.borrow();
+            let alive = running.iter().filter_map(|(pid, found)| Some((*pid, found.as_ref()?.as_ref()?.ticks)));
+            let (pids, ticks): (Vec<i32>, Vec<u64>) = alive.filter(|(pid, _)| !cgroups.contains_key(pid)).unzip();
+            // The start is read afterwards, because the pid may have been reused in between.
+            let answers = ask_all(&pids, |pid| Some((Cgroups::of(pid)?, Stat::read(pid).ok()?.started)));
+            for ((pid, ticks), answer) in pids.into_iter().zip(ticks).zip(answers) {
+                let found = answer.flatten().filter(|(_, started)| *started == ticks);
+                cgroups.insert(pid, found.map(|(cgroups, _)| Rc::new(cgroups)));
+            }
+        }
+        cgroups.get(&pid).cloned().flatten()
     }
 }
 
@@ -144,17 +172,27 @@ pub(crate) fn commands_of(pids: &[i32]) -> Vec<Option<String>> {
     read_commands(pids).into_iter().map(|read| read.map(|(_, command)| command)).collect()
 }
 
-/// Returns the command lines of several processes, and what each process was after its command line was read.
+/// Returns what each process was before its command line was read, and the command line, escaped for display.
 fn read_commands(pids: &[i32]) -> Vec<Option<(Stat, String)>> {
+    let stats = Arc::<Mutex<BTreeMap<i32, Stat>>>::default();
+    let noted = Arc::clone(&stats);
+    let read = move |pid| {
+        let stat = Stat::read(pid)?;
+        // Noted before the next file is read: a process that is stuck in mmap(2) shows only this one.
+        noted.lock().unwrap_or_else(PoisonError::into_inner).insert(pid, stat);
+        arguments(pid)
+    };
+    let answers = ask_all(pids, read);
+    let mut stats = stats.lock().unwrap_or_else(PoisonError::into_inner);
     let command = |(pid, read): (&i32, Option<io::Result<Vec<u8>>>)| {
         if read.is_none() {
             note_missed(&[*pid]);
         }
-        let stat = Stat::read(*pid).ok()?;
+        let stat = stats.remove(pid)?;
         let command = shown(read, &stat.comm);
         Some((stat, command))
     };
-    pids.iter().zip(ask_all(pids, arguments)).map(command).collect()
+    pids.iter().zip(answers).map(command).collect()
 }
 
 /// Returns the name of a process (comm), escaped for display. It has at most 15 bytes, which the process can choose.
@@ -174,7 +212,7 @@ pub(crate) fn user_of(pid: i32) -> Option<(u32, u32)> {
 
 /// Returns the parent of a process; `None` if there is no such process, or it is not visible.
 pub(crate) fn parent_of(pid: i32) -> Option<i32> {
-    Stat::read(pid).ok().map(|stat| stat.parent)
+    status_line(pid, "PPid:")?.parse().ok()
 }
 
 /// Returns the process that a thread belongs to; `None` if it is not visible.
@@ -182,7 +220,8 @@ pub(crate) fn process_of(tid: i32) -> Option<i32> {
     status_line(tid, "Tgid:")?.parse().ok()
 }
 
-/// Returns the value of a field in `/proc/PID/status` (proc_pid_status(5)); `None` if it is not visible.
+/// Returns the value of a field in `/proc/PID/status` (proc_pid_status(5)); `None` if it is not visible. The kernel writes
+/// this file without waiting for the process.
 ///
 /// The procfs crate is not used: it parses all 60 lines, and fails if a command's name is not UTF-8.
 pub(crate) fn status_line(pid: impl Display, name: &str) -> Option<String> {
@@ -195,6 +234,8 @@ fn field<'a>(status: &'a [u8], name: &str) -> Option<&'a str> {
 }
 
 /// Returns whether the process is a kernel thread, which has no address space.
+///
+/// This blocks if the process is stuck in execve(2): see [`crate::system::patience`].
 pub(crate) fn is_kernel_thread(pid: i32) -> bool {
     Stat::read(pid).is_ok_and(|stat| stat.is_kernel_thread())
 }
@@ -210,18 +251,13 @@ fn start_time(ticks: u64) -> Option<i64> {
     Some(boot.saturating_add(since_boot))
 }
 
-/// Returns the process that has this pid; `None` if there is none, or only a zombie.
-fn read_process(pid: i32) -> Option<Rc<Running>> {
-    // kill(2) finds a process even if /proc hides other users' processes (hidepid).
-    if kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
-        return None;
-    }
-    let Ok(stat) = Stat::read(pid) else { return Some(Running::new(pid, 0, None)) };
+/// Returns when a process started, in ticks and in nanoseconds since the epoch; `None` if there is only a zombie. This
+/// blocks if the process is stuck in execve(2).
+fn read_process(pid: i32) -> Option<(u64, Option<i64>)> {
+    let Ok(stat) = Stat::read(pid) else { return Some((0, None)) };
     // /proc shows a process as a zombie once its first thread has ended, even while other threads run.
-    if stat.has_ended() && all_threads_have_ended(pid) {
-        return None;
-    }
-    Some(Running::new(pid, stat.started, start_time(stat.started)))
+    let has_ended = stat.has_ended() && all_threads_have_ended(pid);
+    (!has_ended).then(|| (stat.started, start_time(stat.started)))
 }
 
 /// Reads a process's arguments. This blocks if the process is stuck.

@@ -1,4 +1,5 @@
-//! `/proc/PID/stat` (proc_pid_stat(5)). The kernel writes it without waiting for the process.
+//! `/proc/PID/stat` (proc_pid_stat(5)). Since Linux 6.18 at the latest, reading it blocks if the process is stuck in
+//! execve(2): see [`super::patience`].
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,5 +1,5 @@
-/* stuck_exec FILE: a child that shares the memory of this process sticks in mmap(2) of FILE, with the memory map locked.
-   Then this process sticks in execve(2), which waits for that lock and holds another one. */
+/* stuck_exec FILE: attaches a new segment. A child that shares the memory of this process sticks in mmap(2) of FILE, with
+   the memory map locked. Then this process sticks in execve(2), which waits for that lock and holds another one. */
 
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@ static int sticks(void *name) {
 
 int main(int argc, char **argv) {
     char path[32], line[256], wanted[16];
+    shmat(shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600), NULL, 0);
     int child = clone(sticks, stack + 65000, CLONE_VM | SIGCHLD, argv[1]);
     if (child < 0)
         return 1;

@@ -13,7 +13,7 @@ use super::identity::Identity;
 use super::keeper::{Descriptors, Keeper, Mounts};
 use super::opened::Namespace;
 use crate::system::cgroup::unit_of;
-use crate::system::patience::{ask_all, note_missed};
+use crate::system::patience::{ask, ask_all, note_missed};
 use crate::system::process::{all_pids, is_kernel_thread, status_line};
 use crate::system::units::Unit;
 
@@ -171,7 +171,7 @@ impl LiveNamespace {
             pids.split_ascii_whitespace().next_back() == Some("1")
         };
         let first = processes().take(MAX_CHECKED).find(is_first);
-        let lowest = || processes().find(|keeper| !is_kernel_thread(keeper.pid()));
+        let lowest = || processes().find(|keeper| ask(keeper.pid(), is_kernel_thread) == Some(false));
         first.or_else(lowest).or_else(|| self.keepers.first())
     }
 

@@ -91,6 +91,12 @@ fn a_process_stuck_in_the_kernel_blocks_no_command() {
             if words == "remove --orphaned -n" || words == "metrics" {
                 assert!(!answer.err.contains("stuck"), "{words} needs no command line: {answer:?}");
             }
+            if words == "list -f json" {
+                // Nobody can read when the process that is stuck in execve(2) has started.
+                let found = answer.json();
+                let segments = found["segments"].as_array().expect("segments");
+                assert!(segments.iter().any(|segment| segment["creator"] == "unknown"), "{segments:?}");
+            }
         }
         // A process that does not answer may share the memory of the holder, but it is not the holder that is stuck.
         let holder = ns.hold(["read", "0x5151", "--hold", "-o", "/dev/null"]);
