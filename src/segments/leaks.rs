@@ -174,9 +174,19 @@ impl Judge<'_> {
             (Scope::Shared(_), Origin::Unseen) => None,
             (Scope::Shared(before), Origin::Untraced) => {
                 let is_new_and_ours = object.creator.0 == geteuid().as_raw() && !before.has(object);
-                let is_certain = matches!(users, Users::Creator(_));
-                (is_new_and_ours && !self.belongs_to_another(users)).then_some((origin, is_certain))
+                (is_new_and_ours && !self.belongs_to_another(users)).then(|| (origin, self.is_of_command(users)))
             }
+        }
+    }
+
+    /// Returns whether a new object of the user was certainly created by the command, or by a process that has exited.
+    /// The kernel shows the creator only of segments.
+    fn is_of_command(&self, users: &Users<'_>) -> bool {
+        let Users::Creator(segment) = users else { return false };
+        match state::creator(segment, self.lookups) {
+            Presence::Alive => is_descendant(segment.cpid) == Some(true),
+            Presence::Exited => true,
+            Presence::Unknown => false,
         }
     }
 

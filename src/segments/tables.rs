@@ -23,7 +23,7 @@ pub(crate) struct Tables {
     /// The segments of each namespace, by its inode.
     pub read: BTreeMap<u64, Vec<Segment>>,
     /// The namespaces that were found, but could not be read.
-    unread: BTreeSet<u64>,
+    pub unread: BTreeSet<u64>,
     /// Whether every process could be inspected, so that every namespace was found.
     pub is_complete: bool,
 }

@@ -35,7 +35,7 @@ pub(super) fn watch(
     shutdown: &ShutdownSignals,
 ) -> Result<Status> {
     watcher.begin()?;
-    report.announce(watcher.segments(), "every call (source: kernel)");
+    report.announce(watcher.segments(), watcher.unread(), "every call (source: kernel)");
     let timer = Timer::new()?;
     let mut compare = Instant::now() + interval;
     loop {

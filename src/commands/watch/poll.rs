@@ -1,6 +1,6 @@
 //! Watching by reading the table repeatedly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::report::{Flow, Report};
@@ -22,7 +22,7 @@ pub(super) fn watch(
     shutdown: &ShutdownSignals,
 ) -> Result<Status> {
     let mut snapshots = Snapshots::first(scope)?;
-    report.announce(snapshots.segments(), &format!("every {interval:?} (source: poll)"));
+    report.announce(snapshots.segments(), snapshots.unread.len(), &format!("every {interval:?} (source: poll)"));
     loop {
         let remaining = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let pause = remaining.map_or(interval, |remaining| remaining.min(interval));
@@ -46,15 +46,17 @@ pub(super) fn watch(
 struct Snapshots {
     scope: Scope,
     last: BTreeMap<u64, Snapshot>,
+    /// The namespaces that were found, but could not be read yet.
+    unread: BTreeSet<u64>,
     /// Whether every process could be inspected at the start, so that every namespace was found.
     is_complete: bool,
 }
 
 impl Snapshots {
     fn first(scope: Scope) -> Result<Snapshots> {
-        let Tables { read, is_complete, .. } = Tables::read(scope, OURS)?;
+        let Tables { read, unread, is_complete } = Tables::read(scope, OURS)?;
         let last = read.into_iter().map(|(namespace, rows)| (namespace, Snapshot::first(rows))).collect();
-        Ok(Snapshots { scope, last, is_complete })
+        Ok(Snapshots { scope, last, unread, is_complete })
     }
 
     fn segments(&self) -> impl Iterator<Item = &Segment> {
@@ -62,7 +64,7 @@ impl Snapshots {
     }
 
     /// Takes new snapshots, and returns the changes. A new namespace was empty before; all segments of a vanished one
-    /// are removed.
+    /// are removed. Nothing is known about the changes in a namespace that could not be read before.
     fn next(&mut self) -> Result<Vec<Change>> {
         let mut tables = Tables::read(self.scope, OURS)?;
         let mut changes = Vec::new();
@@ -78,10 +80,15 @@ impl Snapshots {
             }
         }
         for (namespace, rows) in tables.read {
+            if self.unread.remove(&namespace) {
+                self.last.insert(namespace, Snapshot::first(rows));
+                continue;
+            }
             let (next, changed) = Snapshot::default().next(rows);
             changes.extend(changed);
             self.last.insert(namespace, next);
         }
+        self.unread.extend(tables.unread.iter().filter(|namespace| !self.last.contains_key(namespace)));
         Ok(changes)
     }
 }

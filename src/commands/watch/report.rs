@@ -72,10 +72,15 @@ impl<'a> Report<'a> {
     }
 
     /// Reports that from now on every event is seen, and how: a script can wait for this line.
-    pub(super) fn announce<'s>(&mut self, segments: impl Iterator<Item = &'s Segment>, how: &str) {
+    /// `unread` is the number of namespaces that could not be read.
+    pub(super) fn announce<'s>(&mut self, segments: impl Iterator<Item = &'s Segment>, unread: usize, how: &str) {
         let lookups = Lookups::default();
         let chosen = segments.filter(|segment| self.is_wanted(segment, &lookups)).count();
         self.began = Clock::now();
+        if unread > 0 {
+            let namespaces = counted(unread as u64, "IPC namespace");
+            say(format_args!("{namespaces} cannot be read: changes of segments there may be missing"));
+        }
         say(format_args!("watching {}, {how}", counted(chosen, "segment")));
     }
 

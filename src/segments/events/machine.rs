@@ -95,6 +95,18 @@ impl Machine {
         self.tables = tables.into_iter().map(|(namespace, rows)| (namespace, Table::new(rows))).collect();
     }
 
+    /// Returns whether the segments of a namespace are known.
+    pub(super) fn has_table(&self, namespace: u64) -> bool {
+        self.tables.contains_key(&namespace)
+    }
+
+    /// Adds the segments of a namespace that could not be read before. When they were created is unknown.
+    pub(super) fn adopt(&mut self, namespace: u64, mut rows: Vec<Segment>) {
+        let table = self.tables.entry(namespace).or_default();
+        rows.retain(|row| !table.segments.contains_key(&row.id));
+        table.extend(rows);
+    }
+
     /// Returns the processes that are known to have a segment attached.
     pub(super) fn holders(&self, place: Place) -> Vec<i32> {
         self.tasks.holders(place)

@@ -54,7 +54,8 @@ impl Table {
         table
     }
 
-    fn extend(&mut self, rows: Vec<Segment>) {
+    /// Adds segments that existed before they were known.
+    pub(super) fn extend(&mut self, rows: Vec<Segment>) {
         let known = |segment: Segment| Known { segment, original_key: None, creator: None, touched: 0 };
         self.segments.extend(rows.into_iter().map(|row| (row.id, known(row))));
     }

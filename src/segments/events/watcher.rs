@@ -1,5 +1,6 @@
 //! Feeds the state machine with records, and reads the data that no record contains.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::thread::sleep;
@@ -44,6 +45,8 @@ pub(crate) struct Watcher {
     found: Option<(u64, Vec<Found>)>,
     /// Whether every process could be inspected at the start, so that every namespace was found.
     was_complete: bool,
+    /// The namespaces that were found, but could not be read yet.
+    unread: BTreeSet<u64>,
     /// The number of lost records reported so far.
     lost: u64,
     /// Whether to ask the kernel for the number of lost records. The rings may not contain it yet.
@@ -68,6 +71,7 @@ impl Watcher {
             scanned: Instant::now(),
             found: None,
             was_complete: false,
+            unread: BTreeSet::new(),
             lost: 0,
             is_loss_due: false,
         })
@@ -86,6 +90,7 @@ impl Watcher {
             drop(self.machine.take());
             let tables = self.tables()?;
             self.was_complete = tables.is_complete;
+            self.unread = tables.unread;
             self.machine.set_tables(tables.read);
             self.catch_up();
             if self.machine.take().is_empty() {
@@ -94,6 +99,11 @@ impl Watcher {
         }
         self.read_forced();
         Ok(())
+    }
+
+    /// Returns the number of namespaces that were found, but could not be read.
+    pub(crate) fn unread(&self) -> usize {
+        self.unread.len()
     }
 
     /// Returns the watched segments.
@@ -152,8 +162,13 @@ impl Watcher {
             self.machine.retain(|namespace| tables.may_have(namespace, self.was_complete), began);
         }
         for (namespace, rows) in tables.read {
-            self.machine.compare(namespace, rows, began);
+            if self.unread.remove(&namespace) {
+                self.machine.adopt(namespace, rows);
+            } else {
+                self.machine.compare(namespace, rows, began);
+            }
         }
+        self.unread.extend(tables.unread.iter().filter(|namespace| !self.machine.has_table(**namespace)));
         let occurrences = self.machine.take();
         for occurrence in &occurrences {
             self.update_holders(occurrence)?;

@@ -13,6 +13,9 @@ use crate::segments::remove::{self, Choice, Outcome};
 use crate::sysv;
 use crate::values::{Key, ObjectKind};
 
+/// Why an object is not removed that may have another creator.
+const UNCERTAIN: &str = "it may belong to another program; without tracing, its creator is not known";
+
 /// The result for an object that was left behind, as a line for people.
 pub(crate) struct Removed {
     /// The line.
@@ -26,10 +29,17 @@ impl Leaks {
     /// belong to another program. Returns the result for each object.
     pub(crate) fn remove(&self, is_shared: bool, lookups: &Lookups) -> Vec<Removed> {
         let mut removed = Vec::with_capacity(self.len());
-        for Leak { object: segment, .. } in &self.segments {
-            if is_shared && segment.nattch > 0 {
+        for Leak { object: segment, is_certain, .. } in &self.segments {
+            let left = |why: &str| {
                 let name = Name(ObjectKind::Segment, segment.key, segment.id.as_raw());
-                removed.push(Removed { line: format!("left {name}: it is attached"), is_removed: false });
+                Removed { line: format!("left {name}: {why}"), is_removed: false }
+            };
+            if is_shared && segment.nattch > 0 {
+                removed.push(left("it is attached"));
+                continue;
+            }
+            if !is_certain {
+                removed.push(left(UNCERTAIN));
                 continue;
             }
             let every = Selection::default();
@@ -54,7 +64,7 @@ fn remove_other(object: &Object, is_certain: bool, remove: impl Fn(i32) -> Resul
     let name = Name(object.kind, object.key, object.id);
     let left = |why: &str| Removed { line: format!("left {name}: {why}"), is_removed: false };
     if !is_certain {
-        return left("it may belong to another program; without tracing, its creator is not known");
+        return left(UNCERTAIN);
     }
     if objects::at(object.kind, object.id).is_some_and(|now| !now.is_same_as(object) || now.key != object.key) {
         return left("it changed since the command ended");

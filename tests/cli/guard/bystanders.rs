@@ -109,3 +109,20 @@ fn shared_without_privilege_explains_the_missing_creator() {
         assert!(leaky.err.contains("only root can trace") && leaky.err.lines().count() == 3, "{leaky:?}");
     });
 }
+
+#[test]
+fn a_segment_of_a_creator_who_cannot_be_seen_is_not_removed() {
+    in_namespace_as_root(|ns| {
+        needs(Need::Strace);
+        let creates = "select undef, undef, undef, 0.01 until -e 'started';
+                       shmget(0x55, 5000, 01600) // die; open F, '>made'; close F; sleep 100";
+        let _bystander = Running(ns.program("perl").args(["-e", creates]).spawn().expect("perl"));
+        // The calls cannot be traced, and it cannot be seen whose pids /proc shows.
+        let mut strace = ns.program("strace");
+        strace.args(["-f", "-qq", "-o", "log", "-e", "trace=seccomp,readlink", "-e", "inject=seccomp:error=EACCES"]);
+        strace.args(["-e", "inject=readlink:error=EACCES", "--", shmadm_path(), "guard", "--shared", "--remove", "--"]);
+        let guard = ended(strace.args(["sh", "-c", "touch started; while [ ! -e made ]; do sleep 0.01; done"]));
+        assert!(guard.err.contains("left segment 0x00000055 (id 0): it may belong to another program"), "{guard:?}");
+        assert_eq!(ns.table().len(), 1, "{guard:?}");
+    });
+}

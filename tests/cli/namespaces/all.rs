@@ -221,21 +221,27 @@ fn processes_whose_namespace_cannot_be_read_are_counted() {
     });
 }
 
-/// Runs `list --all-namespaces` while calls fail, in a new pid namespace, where no other processes come and go. There,
-/// process 2 is in another IPC namespace, which has one segment.
+/// Runs `list --all-namespaces` while calls fail, as [`with_errors`] does. At least one call must fail.
 #[track_caller]
 fn list_with_errors(ns: &Namespace, inject: &str) -> Ended {
-    needs(Need::Strace);
-    let script = r#"unshare --ipc sh -c '"$0" create 3 --size 8K -q >there && exec sleep 100' "$0" &
-                    while [ ! -s there ]; do sleep 0.01; done
-                    strace -f -qq -o log $1 -- "$0" list --all-namespaces; exit $?"#;
-    ns.run("rm", ["-f", "there", "log"]);
-    let mut unshare = ns.program("unshare");
-    unshare.args(["--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", script, shmadm_path(), inject]);
-    let list = ended(&mut unshare);
+    let list = with_errors(ns, inject, "list --all-namespaces");
     let log = fs::read_to_string(ns.path("log")).expect("a log");
     assert!(log.contains("(INJECTED)"), "{inject}: {list:?}");
     list
+}
+
+/// Runs a command while calls fail, in a new pid namespace, where no other processes come and go. There, process 2 is in
+/// another IPC namespace, which has one segment.
+#[track_caller]
+fn with_errors(ns: &Namespace, inject: &str, line: &str) -> Ended {
+    needs(Need::Strace);
+    let script = r#"unshare --ipc sh -c '"$0" create 3 --size 8K -q >there && exec sleep 100' "$0" &
+                    while [ ! -s there ]; do sleep 0.01; done
+                    strace -f -qq -o log $1 -- "$0" $2; exit $?"#;
+    ns.run("rm", ["-f", "there", "log"]);
+    let mut unshare = ns.program("unshare");
+    unshare.args(["--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", script, shmadm_path(), inject, line]);
+    ended(&mut unshare)
 }
 
 #[test]
@@ -267,5 +273,23 @@ fn a_process_whose_files_cannot_be_read_may_keep_a_namespace() {
         assert_eq!(list("EACCES"), (Some(0), says.to_owned()));
         // As of a process that has ended.
         assert_eq!(list("ESRCH"), (Some(0), String::new()));
+    });
+}
+
+#[test]
+fn segments_of_a_namespace_that_could_not_be_read_at_first_were_not_created_now() {
+    in_namespace_as_root(|ns| {
+        for source in ["poll", "kernel"] {
+            let mut unread = 0;
+            // A new thread enters the namespace. The kernel source starts more threads before its last reading.
+            for last in [4, 8, 12, 16, 20, 24, 28] {
+                let inject = format!("-e trace=clone3 -e inject=clone3:error=EAGAIN:when=1..{last}");
+                let line = format!("watch --all-namespaces --source {source} --interval 20ms --for 500ms");
+                let watch = with_errors(ns, &inject, &line);
+                assert!(!watch.out.contains("created"), "{source}, {last}: {watch:?}");
+                unread += u32::from(watch.err.contains("shmadm: 1 IPC namespace cannot be read: "));
+            }
+            assert!(unread > 0, "{source}");
+        }
     });
 }
