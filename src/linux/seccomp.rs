@@ -9,4 +9,4 @@ mod keeper;
 mod listener;
 
 pub(crate) use filter::Filter;
-pub(crate) use listener::{CreatingCall, Listener, Notification};
+pub(crate) use listener::{CreatingCall, Listener, NotTraced, Notification};

@@ -20,7 +20,7 @@ use rustix::process::{self, WaitOptions, WaitStatus, waitpid};
 
 use self::search::Program;
 use super::signals::{BlockedSignals, IGNORED};
-use crate::linux::seccomp::{Filter, Listener};
+use crate::linux::seccomp::{Filter, Listener, NotTraced};
 use crate::linux::{self, restore_default, uninterrupted};
 
 /// How often to check whether the command has exited, if poll(2) fails.
@@ -54,7 +54,7 @@ pub(crate) enum Outcome {
 pub(crate) fn run(
     command: &[OsString],
     filter: Result<Filter, Errno>,
-    started: impl FnOnce(Pid, io::Result<Listener>),
+    started: impl FnOnce(Pid, Result<Listener, NotTraced>),
 ) -> io::Result<Outcome> {
     // While SIGCHLD is ignored, the status of a command is lost; the parent may have set it so. The command also gets
     // the default.
@@ -77,7 +77,7 @@ fn start(
     command: &[OsString],
     mask: &SigSet,
     filter: &Result<Filter, Errno>,
-) -> Result<(Pid, io::Result<Listener>), Errno> {
+) -> Result<(Pid, Result<Listener, NotTraced>), Errno> {
     let program = Program::new(command)?;
     let environment = environment()?;
     let (ours, theirs) = UnixStream::pair().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;

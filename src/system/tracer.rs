@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::linux::seccomp::{CreatingCall, Listener, Notification};
+use crate::linux::seccomp::{CreatingCall, Listener, NotTraced, Notification};
 use crate::system::stack::Modules;
 
 pub(crate) use caller::{Caller, Process, Progress, progress};
@@ -128,15 +128,22 @@ impl Tracer {
     /// Starts the threads. `start` is the time when the command was started.
     ///
     /// # Errors
-    /// That of starting a thread. Then a process is left behind that lets every call continue, or, if that is impossible
+    /// Those of pipe(2) and of starting a thread. Then a process is left behind that lets every call continue, or, if that is impossible
     /// too, every call fails with `ENOSYS`.
     pub(crate) fn start(
         listener: Listener,
         wanted: Wanted,
         start: Instant,
         observer: Arc<dyn Observer>,
-    ) -> io::Result<Tracer> {
-        let (wake, waker) = io::pipe()?;
+    ) -> Result<Tracer, NotTraced> {
+        let not_traced = |error, listener: Option<Listener>| {
+            let answered = listener.map(Listener::keep_answering);
+            NotTraced { error, is_filtered: !matches!(answered, Some(Ok(()))) }
+        };
+        let (wake, waker) = match io::pipe() {
+            Ok(pipe) => pipe,
+            Err(error) => return Err(not_traced(error, Some(listener))),
+        };
         let shared = Arc::new(Shared {
             wake,
             listener: Mutex::new(Some(Arc::new(listener))),
@@ -152,12 +159,7 @@ impl Tracer {
         let watching = Arc::clone(&shared);
         match thread::Builder::new().spawn(move || watch(&watching, &stopped)) {
             Ok(watchdog) => Ok(Tracer { shared, stop: Some((stop, waker)), watchdog: Some(watchdog) }),
-            Err(error) => {
-                if let Some(listener) = shared.take_listener() {
-                    let _ = listener.keep_answering();
-                }
-                Err(error)
-            }
+            Err(error) => Err(not_traced(error, shared.take_listener())),
         }
     }
 

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 
 use crate::error::{Error, Result};
 use crate::linux::cause;
-use crate::linux::seccomp::{Filter, Listener};
+use crate::linux::seccomp::{Filter, Listener, NotTraced};
 use crate::output::leaks::CreatedBy;
 use crate::segments::creators::{Creators, ThisKernel};
 use crate::segments::leaks::{Leaks, Origin, adopt_orphans};
@@ -28,7 +28,7 @@ pub(super) struct Traced {
     /// Its status, or why it could not be run.
     pub outcome: Outcome,
     /// Why its calls could not be traced.
-    untraced: Option<io::Error>,
+    untraced: Option<NotTraced>,
     /// Why tracing stopped while the command ran.
     failure: Option<Failure>,
     creators: Arc<Creators>,
@@ -88,7 +88,13 @@ impl Traced {
                 "tracing stopped: {call}: {cause}; since then shmget, semget and msgget of the command failed with ENOSYS"
             ));
         }
-        if let Some(error) = self.untraced.as_ref().filter(|_| !leaks.is_empty()) {
+        if let Some(NotTraced { error, is_filtered: true }) = &self.untraced {
+            let cause = cause(error);
+            lines.push(format!(
+                "tracing did not start: {cause}; shmget, semget and msgget of the command failed with ENOSYS"
+            ));
+        }
+        if let Some(NotTraced { error, .. }) = self.untraced.as_ref().filter(|_| !leaks.is_empty()) {
             let creators = if leaks.origins().count() == 1 { "the creator is" } else { "the creators are" };
             lines.push(format!("{creators} not known: {}", untraced(error)));
         }

@@ -74,21 +74,45 @@ pub(crate) struct Notification {
 #[derive(Debug)]
 pub(crate) struct Listener(OwnedFd);
 
+/// Why the calls of a command cannot be traced.
+#[derive(Debug)]
+pub(crate) struct NotTraced {
+    pub error: io::Error,
+    /// Whether the filter is installed and nobody answers. The filtered calls then fail with `ENOSYS`.
+    pub is_filtered: bool,
+}
+
+impl NotTraced {
+    fn without_filter(errno: i32) -> NotTraced {
+        NotTraced { error: io::Error::from_raw_os_error(errno), is_filtered: false }
+    }
+}
+
+impl From<Errno> for NotTraced {
+    /// Without a filter, every call works.
+    fn from(errno: Errno) -> NotTraced {
+        NotTraced::without_filter(errno as i32)
+    }
+}
+
 impl Listener {
     /// Receives the listener that [`super::Filter::install`] sent from the other end of this socket.
     ///
     /// # Errors
     /// The error of seccomp(2): `EACCES` without `CAP_SYS_ADMIN` in the user namespace, `EBUSY` if a filter with a
-    /// listener is already installed, `EINVAL` or `ENOSYS` on kernels before 5.0. `UnexpectedEof` if nothing was sent.
-    pub(crate) fn receive_from(socket: BorrowedFd<'_>) -> io::Result<Listener> {
+    /// listener is already installed, `EINVAL` or `ENOSYS` on kernels before 5.0. With a filter: that of recvmsg(2), and
+    /// `UnexpectedEof` if no listener was sent.
+    pub(crate) fn receive_from(socket: BorrowedFd<'_>) -> Result<Listener, NotTraced> {
+        let lost = |error: io::Error| NotTraced { error, is_filtered: true };
         let mut errno = [0; 4];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let received = rustix::io::retry_on_intr(|| {
             recvmsg(socket, &mut [IoSliceMut::new(&mut errno)], &mut control, RecvFlags::CMSG_CLOEXEC)
-        })?;
+        })
+        .map_err(|errno| lost(errno.into()))?;
         if received.bytes < errno.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Err(lost(io::ErrorKind::UnexpectedEof.into()));
         }
         let mut fds = control.drain().filter_map(|message| match message {
             RecvAncillaryMessage::ScmRights(fds) => Some(fds),
@@ -96,8 +120,8 @@ impl Listener {
         });
         match (i32::from_ne_bytes(errno), fds.next().and_then(|mut fds| fds.next())) {
             (0, Some(fd)) => Ok(Listener(fd)),
-            (0, None) => Err(io::ErrorKind::UnexpectedEof.into()),
-            (errno, _) => Err(io::Error::from_raw_os_error(errno)),
+            (0, None) => Err(lost(io::ErrorKind::UnexpectedEof.into())),
+            (errno, _) => Err(NotTraced::without_filter(errno)),
         }
     }
 

@@ -161,3 +161,25 @@ fn a_leak_counts_where_the_namespace_of_guard_is_unknown() {
         }
     });
 }
+
+#[test]
+fn calls_that_fail_because_tracing_did_not_start_are_explained() {
+    in_namespace(|ns| {
+        needs(Need::Strace);
+        let script = "defined shmget(42, 5000, 01600) ? 1 : die $!; exit 7";
+        let guard = |inject: &str| {
+            let mut strace = ns.program("strace");
+            strace.args(["-f", "-qq", "-o", "log", "-e", "trace=recvmsg,pipe2", "-e", &format!("inject={inject}")]);
+            ended(strace.args([shmadm_path(), "guard", "--", "perl", "-e", script]))
+        };
+        // The listener is lost.
+        let lost = guard("recvmsg:error=ENOMEM");
+        let why = "tracing did not start: Cannot allocate memory; shmget, semget and msgget of the command failed";
+        assert!(lost.err.contains(why), "{lost:?}");
+        assert_eq!(lost.code, Some(nix::errno::Errno::ENOSYS as i32), "{lost:?}");
+        // The pipe of the tracer is the second one. The calls continue, and the leak is found.
+        let untraced = guard("pipe2:error=EMFILE:when=2");
+        assert!(untraced.code == Some(7) && untraced.err.contains("segment 0x0000002a"), "{untraced:?}");
+        assert!(untraced.err.contains("could not be traced: "), "{untraced:?}");
+    });
+}
