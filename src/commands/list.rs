@@ -12,9 +12,9 @@ use crate::output::{
     TimeFormat, View, column_help, print_ids, report_hidden_attachments, report_unread,
 };
 use crate::segments::all_namespaces::AllNamespaces;
-use crate::segments::command_lines::{self, Shown};
 use crate::segments::hidden_attachments::HiddenAttachments;
 use crate::segments::lookup::rows;
+use crate::segments::users::{self, Shown};
 use crate::system::namespace::Identity;
 use crate::sysv::Segment;
 
@@ -133,7 +133,7 @@ impl List {
             None => Box::new(self.rows(&columns)?),
         };
         let hidden = all_namespaces.as_ref().map(|_| HiddenAttachments::new(lookups.attachments()));
-        let matching = source
+        let matching = users::announce(source, lookups)
             .inspect(|row| {
                 if let (Some(hidden), Ok(segment)) = (&hidden, row) {
                     hidden.remove(segment);
@@ -146,7 +146,7 @@ impl List {
                 }
             });
         let matching: Box<dyn Iterator<Item = Result<Segment>>> = match self.shown_commands(&columns) {
-            Some(shown) => Box::new(command_lines::read_ahead(matching, shown, lookups)),
+            Some(shown) => Box::new(users::with_commands(matching, shown, lookups)),
             None => Box::new(matching),
         };
         match self.sum {

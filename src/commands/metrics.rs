@@ -11,6 +11,7 @@ use crate::output::{OpenMetrics, report_unread};
 use crate::segments::all_namespaces::AllNamespaces;
 use crate::segments::cache::Lookups;
 use crate::segments::lookup::{self, rows};
+use crate::segments::users;
 use crate::values::visible_path;
 
 /// Write metrics for Prometheus
@@ -39,7 +40,7 @@ impl Metrics {
             None => {
                 let (limits, usage) = lookup::limits()?;
                 metrics.add_limits(limits, usage);
-                for segment in rows()? {
+                for segment in users::announce(rows()?, &context.lookups) {
                     metrics.add(&segment?, &context.lookups);
                 }
             }
@@ -66,7 +67,7 @@ fn add_all(metrics: &mut OpenMetrics, all: &AllNamespaces, lookups: &Lookups) ->
         metrics.add_limits_of(namespace.inode(), unit.as_ref(), limits, usage);
         units.insert(namespace.inode(), unit.filter(|_| !namespace.is_ours()));
     }
-    for segment in all.rows() {
+    for segment in users::announce(all.rows(), lookups) {
         let segment = segment?;
         let unit = segment.namespace.and_then(|inode| units.get(&inode)?.as_ref());
         metrics.add_of(&segment, unit, lookups);

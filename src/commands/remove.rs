@@ -17,6 +17,7 @@ use crate::segments::cache::Lookups;
 use crate::segments::filter::Selection;
 use crate::segments::lookup::{self, rows};
 use crate::segments::remove::{self, Choice, Outcome, Removal};
+use crate::segments::users;
 use crate::system::signals::ShutdownSignals;
 use crate::sysv::{self, Segment};
 use crate::values::{Period, SegmentRef};
@@ -182,7 +183,8 @@ impl Remove {
     fn matching(&self, selection: &Selection, lookups: &Lookups) -> Result<Vec<Segment>> {
         let mut attached = 0_usize;
         let mut chosen: Vec<Segment> = Vec::new();
-        let mut choose = |segment: Segment| {
+        let mut choose = |row: Result<Segment>| {
+            let segment = row?;
             if selection.matches(&segment, lookups) {
                 if segment.nattch > 0 && !self.include_attached {
                     attached += 1;
@@ -190,12 +192,13 @@ impl Remove {
                     chosen.push(segment);
                 }
             }
+            Ok(())
         };
         // Only the table shows the resident memory, but reading it takes three times as long.
         let is_shown = (self.dry_run && self.previews()) || !(self.dry_run || self.yes);
         match sysv::stat_all().filter(|_| !is_shown) {
-            Some(segments) => segments.into_iter().for_each(&mut choose),
-            None => rows()?.try_for_each(|row| row.map(&mut choose))?,
+            Some(segments) => users::announce(segments.into_iter().map(Ok), lookups).try_for_each(&mut choose)?,
+            None => users::announce(rows()?, lookups).try_for_each(&mut choose)?,
         }
         if self.quiet {
             return Ok(chosen);

@@ -10,6 +10,7 @@ use crate::contents::save;
 use crate::error::{Error, Kind, Result, Status};
 use crate::output::{Progress, say};
 use crate::segments::lookup::{self, Named, rows};
+use crate::segments::users;
 use crate::sysv::Segment;
 use crate::values::{SegmentRef, counted, visible_path};
 
@@ -121,7 +122,7 @@ impl Save {
         if self.segment.is_empty() {
             let matches =
                 |row: &Result<Segment>| row.as_ref().map_or(true, |row| selection.matches(row, &context.lookups));
-            let chosen = rows()?.filter(matches).collect();
+            let chosen = users::announce(rows()?, &context.lookups).filter(matches).collect();
             report_undecided(&selection);
             return chosen;
         }

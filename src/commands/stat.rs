@@ -8,8 +8,8 @@ use crate::output::{AttachmentList, Description, Progress, SegmentRecord, say};
 use crate::segments::attachments::Attachments;
 use crate::segments::cache::Lookups;
 use crate::segments::charge::{Charge, Charges, charges};
-use crate::segments::command_lines::{self, Shown};
 use crate::segments::lookup::{self, Named};
+use crate::segments::users::{self, Shown};
 use crate::sysv::{self, Reason, Segment};
 use crate::values::SegmentRef;
 
@@ -83,7 +83,7 @@ impl Stat {
         let charges: Vec<_> = charges.into_iter().map(|charges| charges?.ok()).collect();
         let output = &mut context.output;
         let lookups = Lookups::with_attachments(attachments);
-        command_lines::read(results.iter().flatten().map(|inspected| &inspected.segment), Shown::Both, &lookups);
+        users::read_commands(results.iter().flatten().map(|inspected| &inspected.segment), Shown::Both, &lookups);
         match self.format {
             TextOrJson::Json => {
                 let results = self.segment.iter().zip(&results).zip(charges);

@@ -9,7 +9,7 @@ use super::sums::Sums;
 use super::time::TimeFormat;
 use crate::error::Result;
 use crate::segments::cache::Lookups;
-use crate::segments::command_lines::{self, Shown};
+use crate::segments::users::{self, Shown};
 use crate::sysv::Segment;
 
 /// The columns that show whether a segment is still needed. They fit in 80 columns even with ten-digit identifiers.
@@ -20,7 +20,7 @@ pub(crate) fn print_preview(segments: &[Segment], limit: usize, lookups: &Lookup
     let view = View { lookups, time_format: TimeFormat::Short, human_sizes: true };
     let columns: Vec<_> = COLUMNS.iter().filter_map(|title| Column::named(title).ok()).collect();
     let shown = segments.get(..limit).unwrap_or(segments);
-    command_lines::read(shown.iter(), Shown::One, lookups);
+    users::read_commands(shown.iter(), Shown::One, lookups);
     let layout = Layout::new(&columns, true, true, shown, &view, output.width());
     layout.print_titles(output)?;
     layout.print(output, shown, &view)?;

@@ -55,6 +55,8 @@ impl Running {
 #[derive(Debug, Default)]
 pub(crate) struct Processes {
     proc_is_ours: OnceCell<bool>,
+    /// The pids that may be needed. They are read together with the first that is.
+    expected: RefCell<Vec<i32>>,
     running: RefCell<BTreeMap<i32, Option<Option<Rc<Running>>>>>,
     commands: RefCell<BTreeMap<i32, Option<Rc<str>>>>,
     cgroups: RefCell<BTreeMap<i32, Option<Rc<Cgroups>>>>,
@@ -73,13 +75,26 @@ impl Processes {
         if !*self.proc_is_ours.get_or_init(proc_is_ours) {
             return None;
         }
-        self.read_processes(iter::once(pid));
-        self.running.borrow().get(&pid).cloned().flatten()
+        self.read_processes(pid);
+        let found = self.running.borrow().get(&pid).cloned().flatten();
+        if found.is_none() {
+            note_missed(&[pid]);
+        }
+        found
     }
 
-    /// Reads several processes together, for [`Processes::running`].
-    pub(crate) fn read_processes(&self, pids: impl Iterator<Item = i32>) {
+    /// Announces processes that [`Processes::running`] may be asked for.
+    pub(crate) fn expect(&self, pids: impl Iterator<Item = i32>) {
+        self.expected.borrow_mut().extend(pids);
+    }
+
+    /// Reads a process, unless it is known, and all that are expected.
+    fn read_processes(&self, pid: i32) {
         let mut running = self.running.borrow_mut();
+        if running.contains_key(&pid) {
+            return;
+        }
+        let pids = self.expected.take().into_iter().chain([pid]);
         let unknown: BTreeSet<i32> = pids.filter(|pid| *pid > 0 && !running.contains_key(pid)).collect();
         // kill(2) finds a process even if /proc hides other users' processes (hidepid).
         let (gone, pids): (Vec<i32>, Vec<i32>) =
@@ -87,9 +102,6 @@ impl Processes {
         running.extend(gone.into_iter().map(|pid| (pid, Some(None))));
         let answers = ask_all(&pids, read_process);
         for (pid, answer) in pids.into_iter().zip(answers) {
-            if answer.is_none() {
-                note_missed(&[pid]);
-            }
             let found = answer.map(|found| found.map(|(ticks, started)| Running::new(pid, ticks, started)));
             running.insert(pid, found);
         }
