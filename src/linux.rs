@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 mod descriptor;
+mod detach;
 mod disposition;
 mod errno;
 mod fork;

@@ -1,16 +1,14 @@
 //! A process that answers after we have ended. Descendants of the command may live on, and without a listener their
 //! calls would fail.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
-use nix::unistd::{ForkResult, fork, setsid};
+use nix::unistd::{ForkResult, fork};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags, open};
-use rustix::process::chdir;
-use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::listener::Listener;
+use crate::linux::detach::detach;
 use crate::linux::fork::exit_now;
 
 /// The number of failed calls in a row after which the process gives up.
@@ -42,23 +40,8 @@ impl Listener {
     }
 
     fn answer_detached(&self) {
-        // A failure of any of these calls is harmless.
-        let _ = setsid();
-        let _ = chdir("/");
-        let listener = self.as_fd().as_raw_fd();
-        if let Ok(null) = open("/dev/null", OFlags::RDWR, Mode::empty()) {
-            let replace = [dup2_stdin::<&OwnedFd>, dup2_stdout::<&OwnedFd>, dup2_stderr::<&OwnedFd>];
-            for (_, replace) in (0..).zip(replace).filter(|(standard, _)| *standard != listener) {
-                let _ = replace(&null);
-            }
-        }
-        let others = listener.cast_unsigned();
-        for (first, last) in [(3, others.saturating_sub(1)), (others.saturating_add(1).max(3), u32::MAX)] {
-            if first <= last {
-                // SAFETY: this process uses no descriptor except the listener, which is in neither range.
-                let _ = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-            }
-        }
+        // SAFETY: this process uses no descriptor except the listener.
+        unsafe { detach(self.as_fd()) };
         // After too many failures in a row the listener closes, so that no call waits for ever.
         let mut failures = 0;
         while failures < MAX_FAILURES {
