@@ -4,6 +4,7 @@
 
 #![allow(unsafe_code)]
 
+mod companion;
 mod descriptor;
 mod detach;
 mod disposition;
@@ -19,6 +20,7 @@ pub(crate) mod seccomp;
 mod shared_page;
 mod user_namespace;
 
+pub(crate) use companion::Companion;
 pub(crate) use descriptor::duplicate_inherited;
 pub(crate) use disposition::{ignore, is_ignored, restore_default};
 pub(crate) use errno::{cause, uninterrupted};

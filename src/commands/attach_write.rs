@@ -12,7 +12,7 @@ use crate::contents::shortage;
 use crate::contents::{attach, copy};
 use crate::error::{Error, Result, Status};
 use crate::output::{Progress, say};
-use crate::segments::create::{self, Created, Found};
+use crate::segments::create::{self, Created, Found, Undoer};
 use crate::segments::lookup::{self, Named};
 use crate::segments::rmid_forced;
 use crate::sysv::{self, Access, Attachment, NewSegment, Segment};
@@ -74,15 +74,16 @@ pub(super) struct AttachWrite {
 }
 
 /// The segment to write to.
-enum Target {
+enum Target<'a> {
     Existing(Named),
-    Created(Created),
+    Created(Created<'a>),
 }
 
 impl AttachWrite {
     pub(super) fn run(&self, context: &mut Context) -> Result<Status> {
         let input = self.input()?;
-        let (attachment, name) = match self.find_or_create(input.as_ref())? {
+        let undoer = Undoer::new();
+        let (attachment, name) = match self.find_or_create(input.as_ref(), &undoer)? {
             Target::Existing(named) => {
                 let name = named.to_string();
                 rmid_forced::outlives_a_detach(named.id, &name, "write to")?;
@@ -98,6 +99,8 @@ impl AttachWrite {
                 (attachment, name)
             }
         };
+        // The segment is complete.
+        drop(undoer);
         self.attaching.hold(attachment, &name, context)
     }
 
@@ -159,7 +162,7 @@ impl AttachWrite {
     }
 
     /// Finds the segment, or creates it if --create is given.
-    fn find_or_create(&self, input: Option<&Input>) -> Result<Target> {
+    fn find_or_create<'a>(&self, input: Option<&Input>, undoer: &'a Undoer) -> Result<Target<'a>> {
         let Some(Size(size)) = self.create else {
             return lookup::find("write to", &self.segment).map(Target::Existing);
         };
@@ -168,7 +171,7 @@ impl AttachWrite {
         };
         let new = NewSegment::new(key, size, self.mode);
         let may_create = || check_fit(&format!("the new segment {key}"), input, self.offset.0, size);
-        match create::find_or_create(&new, may_create)? {
+        match create::find_or_create(&new, undoer, may_create)? {
             Found::Existing(existing) if existing.size < size => Err(create::too_small("write to", &existing, size)),
             Found::Existing(existing) => {
                 Ok(Target::Existing(Named { key: Some(key), id: existing.id, is_decimal: false }))

@@ -12,7 +12,7 @@ use crate::contents::shortage;
 use crate::contents::{attach, copy};
 use crate::error::{Error, Result, Status};
 use crate::output::{Progress, say};
-use crate::segments::create::{self, Found, NotCreated};
+use crate::segments::create::{self, Found, NotCreated, Undoer};
 use crate::segments::lookup::{self, Named};
 use crate::segments::rmid_forced;
 use crate::system::names::uid_and_gid_of;
@@ -133,7 +133,8 @@ impl Create {
         let source = self.from.as_deref().map(|path| self.open(path)).transpose()?;
         let size = source.as_ref().map_or(self.size.map(|size| size.0), |source| Some(source.size));
 
-        match self.create_or_find(key, size)? {
+        let undoer = if source.is_some() { Undoer::new() } else { Undoer::none() };
+        match self.create_or_find(key, size, &undoer)? {
             Found::Created(created) => {
                 // The output is part of the creation: a segment that was not reported would be lost.
                 created.finish(|segment| {
@@ -156,7 +157,7 @@ impl Create {
     }
 
     /// Creates the segment, or finds the existing one if --exist-ok is given.
-    fn create_or_find(&self, key: Option<Key>, size: Option<u64>) -> Result<Found> {
+    fn create_or_find<'a>(&self, key: Option<Key>, size: Option<u64>, undoer: &'a Undoer) -> Result<Found<'a>> {
         let Some(size) = size else {
             return match key {
                 Some(key) => existing(key).map(Found::Existing),
@@ -173,15 +174,15 @@ impl Create {
         };
         let created = match &self.key {
             NewKey::Named(_) if self.exist_ok => {
-                return match create::find_or_create(&new, || Ok(()))? {
+                return match create::find_or_create(&new, undoer, || Ok(()))? {
                     Found::Existing(existing) if existing.size < size => {
                         Err(create::too_small("take", &existing, size))
                     }
                     found => Ok(found),
                 };
             }
-            NewKey::Random => create::create_random(&new),
-            NewKey::Named(_) | NewKey::Private => create::create(&new),
+            NewKey::Random => create::create_random(&new, undoer),
+            NewKey::Named(_) | NewKey::Private => create::create(&new, undoer),
         };
         created.map(Found::Created).map_err(|failed| match failed {
             NotCreated::Exists(key, existing) => create::exists(key, existing.as_deref(), size),

@@ -9,6 +9,7 @@ use crate::contents::archive::SavedSegment;
 use crate::contents::restore::{self, Restored, Restorer};
 use crate::error::{Error, Result, Status};
 use crate::output::{Progress, say};
+use crate::segments::create::Undoer;
 use crate::segments::lookup::Named;
 use crate::segments::rmid_forced;
 use crate::values::counted;
@@ -81,7 +82,8 @@ impl Restore {
         let total: u128 = archive.segments().map(|saved| u128::from(saved.bytes)).sum();
         let mut progress = Progress::bytes("restoring", u64::try_from(total).ok())
             .hidden_if(context.output.is_terminal() && !self.quiet);
-        let mut restorer = Restorer::new(self.same_id);
+        let undoer = Undoer::new();
+        let mut restorer = Restorer::new(self.same_id, &undoer);
         let (mut records, mut status) = (Vec::new(), Status::Done);
         let count = archive.segments().len();
         for index in 0..count {

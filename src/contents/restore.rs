@@ -12,7 +12,7 @@ use super::Advance;
 use super::archive::{self, Archive, SavedSegment};
 use super::attach::attach;
 use crate::error::{Error, Result};
-use crate::segments::create::{self, Created, NotCreated};
+use crate::segments::create::{self, Created, NotCreated, Undoer};
 use crate::segments::lookup::Named;
 use crate::system::names::{Names, gid_of, uid_of};
 use crate::sysv::{self, Access, Errno, NewSegment, Placement, Segment};
@@ -31,10 +31,11 @@ pub(crate) struct Restored {
 }
 
 /// Restores the segments of one archive.
-#[derive(Debug, Default)]
-pub(crate) struct Restorer {
+#[derive(Debug)]
+pub(crate) struct Restorer<'a> {
     /// Whether each segment must get its old identifier.
     same_id: bool,
+    undoer: &'a Undoer,
     names: Names,
     users: HashMap<String, Option<u32>>,
     groups: HashMap<String, Option<u32>>,
@@ -74,10 +75,10 @@ pub(crate) fn check_key(saved: &SavedSegment) -> Result<()> {
     existing.map_or(Ok(()), |existing| Err(exists(saved, Some(&existing))))
 }
 
-impl Restorer {
+impl<'a> Restorer<'a> {
     /// Creates a restorer. With `same_id` each segment must get its old identifier.
-    pub(crate) fn new(same_id: bool) -> Restorer {
-        Restorer { same_id, ..Restorer::default() }
+    pub(crate) fn new(same_id: bool, undoer: &'a Undoer) -> Restorer<'a> {
+        Restorer { same_id, undoer, names: Names::default(), users: HashMap::new(), groups: HashMap::new() }
     }
 
     /// Creates the segment with this index. If that fails, the new segment is removed.
@@ -97,10 +98,14 @@ impl Restorer {
         })
     }
 
-    fn create(&self, saved: &SavedSegment) -> Result<Created> {
+    fn create(&self, saved: &SavedSegment) -> Result<Created<'a>> {
         // Only this user may access it until it is filled.
         let new = NewSegment::new(saved.key(), saved.size, Mode::from_raw(0o600));
-        let created = if self.same_id { create::create_with_id(&new, saved.id()) } else { create::create(&new) };
+        let created = if self.same_id {
+            create::create_with_id(&new, saved.id(), self.undoer)
+        } else {
+            create::create(&new, self.undoer)
+        };
         created.map_err(|failed| match failed {
             NotCreated::Exists(_, existing) => exists(saved, existing.as_deref()),
             NotCreated::Failed(error) => error,

@@ -2,6 +2,7 @@
 
 mod refused;
 mod same_id;
+mod undoer;
 
 use crate::error::{Error, Kind, Result};
 use crate::segments::lookup;
@@ -11,27 +12,31 @@ use crate::values::{Key, ShmId};
 
 pub(crate) use self::refused::{cannot_create, exists, may_remove, taken, too_small};
 pub(crate) use self::same_id::create_with_id;
+pub(crate) use self::undoer::Undoer;
+
+use self::undoer::Creation;
 
 /// The number of times that [`find_or_create`] tries to read a segment that shmget(2) finds, and the number of random keys
 /// tried. Other processes can create and remove a segment between two calls, but not every time.
 const TRIES: usize = 100;
 
 /// A segment that this process created. Unless [`Created::finish`] succeeds, it is removed: after an error by the
-/// calling thread, after SIGINT, SIGTERM or SIGHUP by another thread.
+/// calling thread, after SIGINT, SIGTERM or SIGHUP by another thread, after any other end by the [`Undoer`].
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Created {
+pub(crate) struct Created<'a> {
     segment: Segment,
     undo: Box<UndoOnSignal>,
+    creation: Creation<'a>,
 }
 
 /// The result of [`find_or_create`].
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum Found<'a> {
     /// A segment with the key existed. It is unchanged.
     Existing(Segment),
     /// No segment had the key, so one was created.
-    Created(Created),
+    Created(Created<'a>),
 }
 
 /// The failure of [`create()`].
@@ -43,14 +48,14 @@ pub(crate) enum NotCreated {
     Failed(Error),
 }
 
-impl Created {
+impl Created<'_> {
     /// Reads the state of a segment that shmget(2) has just created.
-    fn new(id: ShmId, blocked: BlockedSignals) -> Result<Created> {
+    fn new(id: ShmId, blocked: BlockedSignals, creation: Creation<'_>) -> Result<Created<'_>> {
         let undo = Box::new(blocked.undo_with(move || {
             let _ = sysv::remove(id);
         }));
         match lookup::current(id) {
-            Ok(Some(segment)) => Ok(Created { segment, undo }),
+            Ok(Some(segment)) => Ok(Created { segment, undo, creation }),
             // Its identifier may already belong to another segment, so nothing is removed.
             Ok(None) => Err(was_removed(id)),
             Err(error) => Err(roll_back(id, None, cannot_inspect_new(id, error))),
@@ -65,6 +70,7 @@ impl Created {
     /// Performs the remaining steps. If one fails, the segment is removed and the error says so.
     pub(crate) fn finish<T>(self, steps: impl FnOnce(&Segment) -> Result<T>) -> Result<T> {
         let done = steps(&self.segment).map_err(|error| roll_back(self.segment.id, Some(&self.segment), error))?;
+        drop(self.creation);
         drop(self.undo);
         Ok(done)
     }
@@ -74,10 +80,14 @@ impl Created {
 ///
 /// # Errors
 /// [`NotCreated::Exists`] for `EEXIST`; otherwise the limit that was reached, as [`cannot_create`] explains it.
-pub(crate) fn create(new: &NewSegment) -> Result<Created, NotCreated> {
+pub(crate) fn create<'a>(new: &NewSegment, undoer: &'a Undoer) -> Result<Created<'a>, NotCreated> {
     let blocked = BlockedSignals::shutdown();
+    let creation = undoer.begin(new);
     match sysv::create(new) {
-        Ok(id) => Created::new(id, blocked).map_err(NotCreated::Failed),
+        Ok(id) => {
+            creation.created(id);
+            Created::new(id, blocked, creation).map_err(NotCreated::Failed)
+        }
         Err(error) if error.reason == Reason::Exists => {
             let existing = sysv::find(new.key).ok().flatten().and_then(|id| lookup::current(id).ok().flatten());
             Err(NotCreated::Exists(new.key, existing.map(Box::new)))
@@ -90,11 +100,11 @@ pub(crate) fn create(new: &NewSegment) -> Result<Created, NotCreated> {
 ///
 /// # Errors
 /// Those of [`create`]; [`NotCreated::Exists`] only after 100 keys that were all taken.
-pub(crate) fn create_random(new: &NewSegment) -> Result<Created, NotCreated> {
+pub(crate) fn create_random<'a>(new: &NewSegment, undoer: &'a Undoer) -> Result<Created<'a>, NotCreated> {
     let mut last = None;
     for _ in 0..TRIES {
         let new = NewSegment { key: Key::from_raw(fastrand::i32(1..)), ..*new };
-        match create(&new) {
+        match create(&new, undoer) {
             Err(NotCreated::Exists(key, existing)) => last = Some(NotCreated::Exists(key, existing)),
             result => return result,
         }
@@ -106,7 +116,11 @@ pub(crate) fn create_random(new: &NewSegment) -> Result<Created, NotCreated> {
 ///
 /// # Errors
 /// Those of `may_create`, shmget(2) and shmctl(2). A segment that shmget(2) finds but whose state cannot be read.
-pub(crate) fn find_or_create(new: &NewSegment, may_create: impl Fn() -> Result<()>) -> Result<Found> {
+pub(crate) fn find_or_create<'a>(
+    new: &NewSegment,
+    undoer: &'a Undoer,
+    may_create: impl Fn() -> Result<()>,
+) -> Result<Found<'a>> {
     let key = new.key;
     let mut hidden = None;
     for _ in 0..TRIES {
@@ -116,7 +130,7 @@ pub(crate) fn find_or_create(new: &NewSegment, may_create: impl Fn() -> Result<(
         if hidden.is_none() {
             may_create()?;
         }
-        match create(new) {
+        match create(new, undoer) {
             Ok(created) => return Ok(Found::Created(created)),
             Err(NotCreated::Exists(_, Some(existing))) => return Ok(Found::Existing(*existing)),
             // Another process created it in between, or it is hidden.

@@ -4,7 +4,8 @@
 use std::fs;
 
 use crate::error::{Error, Result, advice};
-use crate::segments::{create, lookup};
+use crate::segments::create::{self, Undoer};
+use crate::segments::lookup;
 use crate::sysv::{self, Access, NewSegment, Placement};
 use crate::values::{Key, Mode, ShmId};
 
@@ -26,7 +27,8 @@ pub(crate) fn sysctl() -> Option<bool> {
 /// Those of [`create::create`], shmat(2) and shmctl(2). The value is unknown then.
 fn by_trial() -> Result<bool> {
     let new = NewSegment::new(Key::PRIVATE, 1, Mode::from_raw(0o600));
-    let created = create::create(&new).map_err(|_| Error::failed("no segment can be created to test it"))?;
+    let undoer = Undoer::none();
+    let created = create::create(&new, &undoer).map_err(|_| Error::failed("no segment can be created to test it"))?;
     created.finish(|segment| {
         let action = "try kernel.shm_rmid_forced";
         let attachment = sysv::attach(segment.id, Access::Read, Placement::default());

@@ -1,5 +1,7 @@
 //! A signal in the middle of a command: unfinished work is undone, finished work stays, and the command always ends.
 
+mod killed;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::process::Stdio;

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::fs;
 use std::io;
 
-use super::{Created, NotCreated, create};
+use super::{Created, NotCreated, Undoer, create};
 use crate::error::Error;
 use crate::segments::lookup::Named;
 use crate::sysv::{self, NewSegment, Reason};
@@ -20,13 +20,13 @@ const UNWANTED_ID: i32 = 0x7fff_8000;
 ///
 /// # Errors
 /// Those of [`create()`]; another segment has the identifier, or the same index; the sysctl cannot be written.
-pub(crate) fn create_with_id(new: &NewSegment, id: ShmId) -> Result<Created, NotCreated> {
+pub(crate) fn create_with_id<'a>(new: &NewSegment, id: ShmId, undoer: &'a Undoer) -> Result<Created<'a>, NotCreated> {
     let action = format!("create a segment with identifier {id}");
     ask_for(id.as_raw()).map_err(|error| {
         let hint = "choosing the identifier needs root or CAP_CHECKPOINT_RESTORE, and a writable /proc/sys";
         NotCreated::Failed(Error::io(format_args!("{action}: write {NEXT_ID}"), &error).hint(hint))
     })?;
-    let created = create(new).map_err(|error| match (error, take_back()) {
+    let created = create(new, undoer).map_err(|error| match (error, take_back(undoer)) {
         (NotCreated::Failed(error), Err(left)) => NotCreated::Failed(error.hint(left)),
         (error, _) => error,
     })?;
@@ -46,15 +46,19 @@ pub(crate) fn create_with_id(new: &NewSegment, id: ShmId) -> Result<Created, Not
 ///
 /// # Errors
 /// The segment could not be removed: what to tell the user.
-fn take_back() -> Result<(), String> {
+fn take_back(undoer: &Undoer) -> Result<(), String> {
     let new = NewSegment::new(Key::PRIVATE, 1, Mode::from_raw(0o600));
+    let creation = undoer.begin(&new);
     match sysv::create(&new) {
-        Ok(id) => match sysv::remove(id) {
-            Err(error) if error.reason != Reason::NoSuchSegment => {
-                return Err(format!("a segment of 1 byte, id:{id}, could not be removed"));
+        Ok(id) => {
+            creation.created(id);
+            match sysv::remove(id) {
+                Err(error) if error.reason != Reason::NoSuchSegment => {
+                    return Err(format!("a segment of 1 byte, id:{id}, could not be removed"));
+                }
+                _ => {}
             }
-            _ => {}
-        },
+        }
         // If this fails too, nothing else can be tried.
         Err(_) => _ = ask_for(UNWANTED_ID),
     }

@@ -34,7 +34,8 @@ pub(super) enum Act {
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Until {
     Never,
-    /// Its first look-up of the key. If that segment is gone, --create uses the current one.
+    /// Its first look-up of the key, or its attempt to create the segment. If that segment is gone, --create uses the
+    /// current one.
     Found,
     /// Its last read of the table, from which it chooses.
     Listed,
@@ -81,6 +82,8 @@ pub(super) struct Step {
     pub nth: usize,
     /// Whether the table is not read after this step.
     pub is_last_read: bool,
+    /// Whether the command tries to create the segment after this step.
+    pub is_before_creation: bool,
 }
 
 /// A run of a command.
@@ -134,7 +137,7 @@ fn steps(log: &str) -> Vec<Step> {
     let pids = processes_with_steps(log);
     let mut counts = HashMap::new();
     let mut steps = Vec::new();
-    let mut last_look = 0;
+    let (mut last_look, mut creation) = (0, 0);
     for line in log.lines() {
         let Some((pid, call)) = line.split_once(' ') else { continue };
         let Some((name, _)) = call.trim_start().split_once('(') else { continue };
@@ -144,10 +147,12 @@ fn steps(log: &str) -> Vec<Step> {
             let is_read = name == "read";
             let process = pids.iter().position(|known| *known == pid).expect("a process");
             last_look = if is_read && process == 0 { steps.len() } else { last_look };
-            steps.push(Step { process, call: name.into(), nth: *nth, is_last_read: false });
+            creation = if line.contains("IPC_CREAT") && process == 0 { steps.len() } else { creation };
+            steps.push(Step { process, call: name.into(), nth: *nth, is_last_read: false, is_before_creation: false });
         }
     }
     steps.iter_mut().skip(last_look).for_each(|step| step.is_last_read = true);
+    steps.iter_mut().take(creation).for_each(|step| step.is_before_creation = true);
     steps
 }
 
@@ -263,7 +268,8 @@ fn judge(ns: &Namespace, line: &Line, step: &Step, act: Act, round: &Round) {
     // Indented lines say how a leak came about.
     for message in ended.err.lines().filter(|line| !line.starts_with("shmadm:    ")) {
         let is_missing = code == 3 && message.contains("there is no such segment");
-        assert!(is_missing || line.says.iter().any(|words| message.contains(words)), "{}", description());
+        let exists = step.is_before_creation && message.contains("it exists already");
+        assert!(is_missing || exists || line.says.iter().any(|words| message.contains(words)), "{}", description());
     }
     assert!(code == 0 || !ended.err.is_empty(), "{}", description());
     assert!(act != Act::Reuse || ended.err.contains("it changed since it was chosen"), "{}", description());
@@ -272,7 +278,7 @@ fn judge(ns: &Namespace, line: &Line, step: &Step, act: Act, round: &Round) {
     let table = ns.table();
     let may_use = match line.uses {
         Until::Never => false,
-        Until::Found => step.call == "shmget" && step.nth == 1,
+        Until::Found => step.is_before_creation || (step.call == "shmget" && step.nth == 1),
         Until::Listed => !step.is_last_read,
     };
     if let Some(new) = new.as_ref().filter(|_| !may_use) {
