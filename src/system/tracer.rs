@@ -330,8 +330,18 @@ fn watch(shared: &Arc<Shared>, stopped: &mpsc::Receiver<()>) {
             Err(_) => return answer_here(shared),
         }
     }
-    // A stuck thread is not joined.
-    if shared.work().call.is_none() {
-        let _ = answering.join();
+    let mut work = shared.work();
+    match work.call.take() {
+        None => {
+            drop(work);
+            let _ = answering.join();
+        }
+        // The thread that inspects this call may be stuck, so it is not joined. Nobody else would answer the call: it was
+        // received already.
+        Some((notification, _)) => {
+            work.stuck += 1;
+            drop(work);
+            shared.resume(&notification);
+        }
     }
 }

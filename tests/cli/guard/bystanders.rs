@@ -126,3 +126,18 @@ fn a_segment_of_a_creator_who_cannot_be_seen_is_not_removed() {
         assert_eq!(ns.table().len(), 1, "{guard:?}");
     });
 }
+
+#[test]
+fn a_call_that_is_being_inspected_when_the_command_ends_continues() {
+    in_namespace(|ns| {
+        // Its child creates segments while guard ends.
+        let script = "exit 0 if fork; shmget(0, 1, 01600) // die for 1 .. 50; open F, '>', shift";
+        for round in 0..30 {
+            let file = format!("created-{round}");
+            let mut guard = ns.command(["guard", "--", "perl", "-e", script, &file]);
+            guard.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            guard.status().expect("guard");
+            wait_until("the child has created its segments", || ns.path(&file).exists());
+        }
+    });
+}
