@@ -68,10 +68,10 @@ pub fn main() -> u8 {
 fn report_unanswered() {
     let silent = patience::unanswered();
     let (Some(first), others) = (silent.first(), silent.len().saturating_sub(1)) else { return };
-    let others = if others == 0 { String::new() } else { format!(" and {} more", others) };
+    let (others, whose) = if others == 0 { (String::new(), "its") } else { (format!(" and {others} more"), "their") };
     say(format_args!(
-        "cannot inspect process {first}{others}: stuck in the kernel; [NAME] replaces the command line, and the \
-         attachments there are unknown"
+        "cannot inspect process {first}{others}: {}; {whose} command line, state and attachments are unknown",
+        patience::reason()
     ));
 }
 

@@ -17,6 +17,7 @@ use crate::segments::cache::Lookups;
 use crate::segments::charge::Charges;
 use crate::segments::state::{self, Presence};
 use crate::system::clock::Clock;
+use crate::system::patience;
 use crate::sysv::{self, Segment};
 use crate::values::{Mode, counted, human, human_bytes, known_id};
 
@@ -143,7 +144,7 @@ impl Description<'_> {
         }
         if !attachments.silent.is_empty() {
             let those = counted(attachments.silent.len(), "process");
-            reasons.push(format!("{those} did not answer: stuck in the kernel"));
+            reasons.push(format!("{those} not inspected: {}", patience::reason()));
         }
         if reasons.is_empty() {
             reasons.push(

@@ -8,23 +8,29 @@
 mod questions;
 mod round;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use self::round::Round;
+use super::process::real_uid;
 
 /// The total time that this process waits for answers without any progress.
 const PATIENCE: Duration = Duration::from_millis(150);
 /// The number of unanswered questions after which no more are asked.
-const MAX_UNANSWERED: usize = 32;
+const MAX_UNANSWERED: usize = 256;
+/// The same for the processes of one user, so that a user can hide only his own processes.
+const MAX_OF_USER: usize = 32;
 
 /// The processes that are known not to answer.
 struct Silence {
     spent: Duration,
-    pids: BTreeSet<i32>,
+    /// Each with its real user, if that is known.
+    pids: BTreeMap<i32, Option<u32>>,
     /// The processes whose output is incomplete.
     missed: BTreeSet<i32>,
+    /// Whether processes were not asked because of others.
+    has_refused: bool,
 }
 
 impl Silence {
@@ -35,10 +41,17 @@ impl Silence {
             self.spent = Duration::ZERO;
         }
     }
+
+    /// Reads the users of the processes whose user is not known yet.
+    fn find_users(&mut self) {
+        for (pid, user) in self.pids.iter_mut().filter(|(_, user)| user.is_none()) {
+            *user = real_uid(*pid);
+        }
+    }
 }
 
 static SILENCE: Mutex<Silence> =
-    Mutex::new(Silence { spent: Duration::ZERO, pids: BTreeSet::new(), missed: BTreeSet::new() });
+    Mutex::new(Silence { spent: Duration::ZERO, pids: BTreeMap::new(), missed: BTreeSet::new(), has_refused: false });
 
 /// Records that the output for these processes is incomplete, because they did not answer.
 pub(crate) fn note_missed(pids: &[i32]) {
@@ -48,6 +61,15 @@ pub(crate) fn note_missed(pids: &[i32]) {
 /// Returns the processes whose output is incomplete, in ascending order of pid.
 pub(crate) fn unanswered() -> Vec<i32> {
     silence(|silence| silence.missed.iter().copied().collect())
+}
+
+/// Returns why processes are not inspected, for messages.
+pub(crate) fn reason() -> &'static str {
+    if silence(|silence| silence.has_refused) {
+        "stuck in the kernel, or not asked because many processes of their user are"
+    } else {
+        "stuck in the kernel"
+    }
 }
 
 /// Asks a question about a process; `None` if there is no answer in time.
@@ -70,7 +92,7 @@ pub(crate) fn ask_all<T: Send + 'static>(
     // A process that did not answer before would not answer now.
     let asked: Vec<usize> = silence(|silence| {
         let may_ask = silence.pids.len() < MAX_UNANSWERED;
-        (0..pids.len()).filter(|index| may_ask && !silence.pids.contains(&pids[*index])).collect()
+        (0..pids.len()).filter(|index| may_ask && !silence.pids.contains_key(&pids[*index])).collect()
     });
     let list = asked.iter().map(|index| pids[*index]).collect();
     let mut answers: Vec<Option<T>> = pids.iter().map(|_| None).collect();
@@ -110,5 +132,17 @@ mod tests {
         while ask(pid, |_| ()).is_none() {
             assert!(Instant::now() < deadline, "it is not asked again");
         }
+    }
+
+    #[test]
+    fn many_silent_processes_hide_no_other() {
+        static ANSWERS: Mutex<()> = Mutex::new(());
+        let held = ANSWERS.lock();
+        // No process has these pids, so they count for no user.
+        let pids: Vec<i32> = (-400..-200).collect();
+        let is_silent = |pid: i32| pid % 2 == 0;
+        let answers = ask_all(&pids, move |pid| is_silent(pid).then(|| drop(ANSWERS.lock())));
+        assert!(answers.iter().zip(&pids).all(|(answer, pid)| answer.is_none() == is_silent(*pid)), "{answers:?}");
+        drop(held);
     }
 }

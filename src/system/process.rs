@@ -138,9 +138,12 @@ impl Processes {
             let (pids, ticks): (Vec<i32>, Vec<u64>) = alive.filter(|(pid, _)| !cgroups.contains_key(pid)).unzip();
             // The start is read afterwards, because the pid may have been reused in between.
             let answers = ask_all(&pids, |pid| Some((Cgroups::of(pid)?, Stat::read(pid).ok()?.started)));
-            for ((pid, ticks), answer) in pids.into_iter().zip(ticks).zip(answers) {
+            for ((other, ticks), answer) in pids.into_iter().zip(ticks).zip(answers) {
+                if other == pid && answer.is_none() {
+                    note_missed(&[pid]);
+                }
                 let found = answer.flatten().filter(|(_, started)| *started == ticks);
-                cgroups.insert(pid, found.map(|(cgroups, _)| Rc::new(cgroups)));
+                cgroups.insert(other, found.map(|(cgroups, _)| Rc::new(cgroups)));
             }
         }
         cgroups.get(&pid).cloned().flatten()
@@ -220,6 +223,11 @@ pub(crate) fn user_of(pid: i32) -> Option<(u32, u32)> {
     let status = proc_file::read(pid, "status", MAX_BYTES).ok()?;
     let effective = |name| field(&status, name)?.split_ascii_whitespace().nth(1)?.parse().ok();
     Some((effective("Uid:")?, effective("Gid:")?))
+}
+
+/// Returns the real uid of a process, which a set-user-ID program keeps; `None` if the process is not visible.
+pub(crate) fn real_uid(pid: i32) -> Option<u32> {
+    status_line(pid, "Uid:")?.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// Returns the parent of a process; `None` if there is no such process, or it is not visible.

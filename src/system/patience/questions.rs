@@ -1,11 +1,13 @@
 //! The questions of one round and their answers, which several threads share.
 
+use std::collections::BTreeSet;
 use std::mem;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::silence;
+use crate::system::process::real_uid;
 
 /// The same question about several processes.
 pub(super) struct Questions<T, F> {
@@ -18,6 +20,10 @@ pub(super) struct Questions<T, F> {
     slots: Vec<Mutex<Slot<T>>>,
     /// The number of questions without an answer.
     left: AtomicUsize,
+    /// The users whose processes are not asked, because too many of them do not answer.
+    refused: Mutex<BTreeSet<u32>>,
+    /// Whether there are such users.
+    refuses: AtomicBool,
 }
 
 /// The place of an answer.
@@ -48,8 +54,36 @@ impl<T, F: Fn(i32) -> T> Questions<T, F> {
     /// Creates questions about these processes, for so many threads.
     pub(super) fn new(pids: Vec<i32>, question: F, threads: usize) -> Questions<T, F> {
         let total = pids.len();
-        let slots = pids.iter().map(|_| Mutex::new(Slot::Open)).collect();
-        Questions { pids, question, parts: Part::split(total, threads), slots, left: AtomicUsize::new(total) }
+        Questions {
+            question,
+            parts: Part::split(total, threads),
+            slots: pids.iter().map(|_| Mutex::new(Slot::Open)).collect(),
+            pids,
+            left: AtomicUsize::new(total),
+            refused: Mutex::default(),
+            refuses: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns the process that a question is about.
+    pub(super) fn pid(&self, place: usize) -> i32 {
+        self.pids[place]
+    }
+
+    /// Does not ask the processes of these users any more.
+    pub(super) fn refuse(&self, users: BTreeSet<u32>) {
+        self.refuses.store(!users.is_empty(), Ordering::Relaxed);
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = users;
+    }
+
+    fn is_refused(&self, pid: i32) -> bool {
+        let refused = || self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refuses.load(Ordering::Relaxed) && real_uid(pid).is_some_and(|uid| refused().contains(&uid))
+    }
+
+    /// Returns whether there are questions that no thread has begun with.
+    pub(super) fn has_unasked(&self) -> bool {
+        self.parts.iter().any(|part| part.next.load(Ordering::Relaxed) < part.places.end)
     }
 
     /// Returns the number of questions without an answer.
@@ -69,10 +103,10 @@ impl<T, F: Fn(i32) -> T> Questions<T, F> {
     /// Asks a question, and keeps the answer. Returns whether the answer is in time.
     pub(super) fn ask(&self, place: usize) -> bool {
         let pid = self.pids[place];
-        let answer = (self.question)(pid);
+        let answer = if self.is_refused(pid) { None } else { Some((self.question)(pid)) };
         let mut slot = self.slot(place);
         if let Slot::Open = *slot {
-            *slot = Slot::Answered(answer);
+            *slot = answer.map_or(Slot::Closed, Slot::Answered);
             self.left.fetch_sub(1, Ordering::Relaxed);
             return true;
         }
@@ -93,13 +127,12 @@ impl<T, F: Fn(i32) -> T> Questions<T, F> {
             let mut slot = self.slot(place);
             match mem::replace(&mut *slot, Slot::Closed) {
                 Slot::Answered(answer) => Some(answer),
-                Slot::Open | Slot::Closed => {
-                    if is_begun {
-                        // While the slot is locked: the thread that answers too late forgets the process again.
-                        silence(|silence| silence.pids.insert(self.pids[place]));
-                    }
+                Slot::Open if is_begun => {
+                    // While the slot is locked: the thread that answers too late forgets the process again.
+                    silence(|silence| silence.pids.insert(self.pids[place], None));
                     None
                 }
+                Slot::Open | Slot::Closed => None,
             }
         };
         begun.enumerate().map(take).collect()

@@ -1,5 +1,6 @@
 //! A round: the threads that ask, and waiting for them.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use nix::sys::signal::SigSet;
 use nix::unistd::gettid;
 
 use super::questions::Questions;
-use super::{MAX_UNANSWERED, PATIENCE, silence};
+use super::{MAX_OF_USER, MAX_UNANSWERED, PATIENCE, Silence, silence};
+use crate::system::process::real_uid;
 use crate::system::process_stat::Stat;
 
 /// The interval for checking whether a thread makes progress.
@@ -50,6 +52,7 @@ impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
         let threads = if wanted > 1 { wanted.min(available_parallelism().map_or(1, NonZero::get)) } else { wanted };
         let questions = Arc::new(Questions::new(pids, question, threads));
         let mut round = Round { questions, askers: Vec::new() };
+        round.refuse_users();
         (0..threads).for_each(|_| round.add_asker());
         round
     }
@@ -69,7 +72,7 @@ impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
             // A wake-up for each answer would cost as much as the answers.
             park_timeout(TICK);
             let left_now = questions.left();
-            if left_now == left_before && begun.elapsed() >= TICK && self.has_stalled(left_now) {
+            if left_now == left_before && begun.elapsed() >= TICK && self.has_stalled() {
                 let spent = silence(|silence| {
                     silence.spent += begun.elapsed();
                     silence.spent
@@ -83,6 +86,7 @@ impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
             left_before = left_now;
         }
         let answers = questions.close();
+        silence(Silence::find_users);
         self.join(answers.iter().all(Option::is_some));
         answers
     }
@@ -109,9 +113,10 @@ impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
         }
     }
 
-    /// Finds threads without progress since the last tick, and starts others in their place. Returns whether no thread
-    /// makes progress.
-    fn has_stalled(&mut self, left: usize) -> bool {
+    /// Finds threads without progress since the last tick. If none makes progress, starts others for the remaining
+    /// questions: as many as there are, so that even hundreds of stuck processes cost few ticks. Returns whether there is
+    /// nothing to do but wait.
+    fn has_stalled(&mut self) -> bool {
         for asker in &mut self.askers {
             let place = asker.progress.place.load(Ordering::Relaxed);
             let is_same = place > 0 && place == asker.seen;
@@ -121,11 +126,28 @@ impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
         }
         let stuck = self.askers.iter().filter(|asker| asker.is_stuck).count();
         let is_stalled = self.askers.iter().all(|asker| asker.is_stuck || asker.thread.is_finished());
-        if is_stalled && stuck < left && stuck < MAX_UNANSWERED {
-            // Otherwise the remaining questions would wait for this thread.
+        if !is_stalled || stuck >= MAX_UNANSWERED || !self.questions.has_unasked() {
+            return is_stalled;
+        }
+        self.refuse_users();
+        let before = self.askers.len();
+        for _ in 0..stuck.min(MAX_UNANSWERED - stuck) {
             self.add_asker();
         }
-        is_stalled
+        self.askers.len() == before
+    }
+
+    /// Refuses the users of too many processes that do not answer, now or in an earlier round.
+    fn refuse_users(&self) {
+        let mut users = silence(|silence| silence.pids.clone());
+        let stuck = self.askers.iter().filter(|asker| asker.is_stuck);
+        let pids = stuck.map(|asker| self.questions.pid(asker.seen - 1));
+        users.extend(pids.map(|pid| (pid, real_uid(pid))));
+        let mut numbers = BTreeMap::<u32, usize>::new();
+        users.into_values().flatten().for_each(|user| *numbers.entry(user).or_default() += 1);
+        numbers.retain(|_, number| *number >= MAX_OF_USER);
+        silence(|silence| silence.has_refused |= !numbers.is_empty());
+        self.questions.refuse(numbers.into_keys().collect());
     }
 
     /// Joins the threads that have ended or are about to.

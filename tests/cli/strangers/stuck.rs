@@ -109,6 +109,48 @@ fn a_process_stuck_in_the_kernel_blocks_no_command() {
     });
 }
 
+#[test]
+fn many_stuck_processes_of_a_user_hide_no_other_process() {
+    in_namespace_as_root(|ns| {
+        let _alone = alone();
+        if std::fs::File::options().read(true).write(true).open("/dev/fuse").is_err() {
+            skip("needs /dev/fuse");
+        }
+        needs(Need::Program("unshare"));
+        needs(Need::Program("setpriv"));
+        let (hungfs, victim) = (ns.compile("hungfs"), ns.compile("victim"));
+        let (mount, out) = (ns.path("mount"), ns.file("out", ""));
+        std::fs::create_dir(&mount).expect("a directory");
+        ns.open_to_all();
+        // More than the number of processes of a user that may not answer.
+        let script = r#"await() { n=0; while ! eval "$1"; do n=$((n + 1)); [ $n -lt 300 ] || exit 1; sleep 0.1; done; }
+            "$1" "$3" 60 >/dev/null & mount=$3
+            await 'mountpoint -q "$mount"'
+            cat "$mount/f" & reader=$!
+            await 'grep -q "State:.[SD]" /proc/$reader/status && [ "$(cat /proc/$reader/comm)" = cat ]'
+            sleep 0.5
+            for victim in $(seq 40); do
+                setpriv --reuid 1234 --regid 1234 --clear-groups "$2" "$mount/f" >>"$4" & last=$!
+                await 'grep -q "State:.D" /proc/$last/status'
+            done
+            echo ready
+            sleep 60 & wait"#;
+        let mut unshare = ns.program("unshare");
+        let args = ["--mount-proc", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh"];
+        let _world = ready(unshare.args(args).arg(hungfs).arg(victim).arg(mount).arg(out).stderr(Stdio::null()));
+        ns.shmadm(["create", "0x2a", "--size", "4K"]).ok();
+        let holder = ns.hold(["read", "0x2a", "--hold", "-o", "/dev/null"]);
+        let begun = Instant::now();
+        let found = ns.shmadm(["stat", "0x2a", "-f", "json"]);
+        assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+        let found = found.json()[0].take();
+        let pids: Vec<_> = found["attachments"].as_array().expect("an array").iter().map(|one| &one["pid"]).collect();
+        assert_eq!(pids, [holder.pid().as_raw()], "{found}");
+        let listed = ns.shmadm(["list", "-o", "pids"]);
+        assert!(listed.err.contains("many processes of their user are"), "{listed:?}");
+    });
+}
+
 /// Returns the memory of a command, in KiB, and its duration.
 #[track_caller]
 fn measured(ns: &Namespace, words: &str) -> (u64, Duration) {
