@@ -10,12 +10,15 @@ use std::fs::File;
 use std::io::{self, Seek};
 use std::path::Path;
 
-use rustix::fs::{FileType, Stat, fstat};
+use rustix::fs::{FileType, Stat, fstat, makedev, stat};
 
 use self::place::Target;
 use self::temporary::Temporary;
 use crate::error::Error;
 use crate::values::visible_path;
+
+/// /dev/null (null(4)).
+const NULL_DEVICE: (u32, u32) = (1, 3);
 
 /// The open file of `-o FILE`.
 #[derive(Debug)]
@@ -93,6 +96,17 @@ impl Destination {
             }
         }
     }
+}
+
+/// Returns whether everything written to `path` is lost: it is the null device. The path `-` means standard output. If that
+/// was closed when the program started, it is the null device, too.
+pub(crate) fn is_null_device(path: &Path) -> bool {
+    let is_stdout = path == Path::new("-");
+    let stat = if is_stdout { fstat(io::stdout()) } else { stat(path) };
+    stat.is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+            && stat.st_rdev == makedev(NULL_DEVICE.0, NULL_DEVICE.1)
+    })
 }
 
 fn is_regular(stat: &Stat) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::env;
 use std::fs::File;
-use std::io::{self, Seek};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
 use rustix::fs::{Mode as FileMode, OFlags, open};
@@ -20,6 +20,8 @@ use crate::values::{Mode, counted, visible_path};
 
 /// The maximum number of names looked up whose ids differ on this machine. Other segments are restored by id.
 const LOOKUPS: usize = 16;
+/// The number of bytes copied at once.
+const PIECE: usize = 1 << 16;
 
 /// A restored segment.
 #[derive(Debug)]
@@ -49,23 +51,40 @@ pub(crate) fn open_archive(path: &Path, advance: Advance<'_>) -> Result<Archive>
     let is_stdin = path == Path::new("-");
     let name = if is_stdin { "standard input".into() } else { visible_path(path) };
     let cannot = |error: &io::Error| Error::io(format_args!("read {name}"), error);
-    let file = if is_stdin { copy_of(&mut io::stdin()) } else { File::open(path) };
-    let file = file.map_err(|error| cannot(&error))?;
+    let file =
+        if is_stdin { copy_of(&mut io::stdin(), &name)? } else { File::open(path).map_err(|error| cannot(&error))? };
     let kind = file.metadata().map_err(|error| cannot(&error))?;
     if kind.is_dir() {
         return Err(cannot(&Errno::EISDIR.into()));
     }
     // The archive is read twice.
-    let file = if kind.is_file() { file } else { copy_of(&mut &file).map_err(|error| cannot(&error))? };
+    let file = if kind.is_file() { file } else { copy_of(&mut &file, &name)? };
     archive::open(file, &name, advance)
 }
 
 /// Copies a stream into an unnamed file in the directory for temporary files.
-fn copy_of(stream: &mut impl io::Read) -> io::Result<File> {
+///
+/// # Errors
+/// The stream cannot be read, or the file cannot be created or written.
+fn copy_of(stream: &mut impl Read, name: &str) -> Result<File> {
+    let directory = env::temp_dir();
+    let cannot_copy = |error: io::Error| {
+        let directory = visible_path(&directory);
+        Error::io(format_args!("copy {name} to a file in {directory}"), &error).hint("TMPDIR names another directory")
+    };
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::EXCL | OFlags::CLOEXEC;
-    let mut copy = File::from(open(env::temp_dir(), flags, FileMode::RUSR | FileMode::WUSR)?);
-    io::copy(stream, &mut copy)?;
-    copy.rewind()?;
+    let copy = open(&directory, flags, FileMode::RUSR | FileMode::WUSR);
+    let mut copy = File::from(copy.map_err(|errno| cannot_copy(errno.into()))?);
+    let mut piece = vec![0; PIECE];
+    loop {
+        match stream.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => copy.write_all(&piece[..count]).map_err(cannot_copy)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::io(format_args!("read {name}"), &error)),
+        }
+    }
+    copy.rewind().map_err(cannot_copy)?;
     Ok(copy)
 }
 
@@ -87,24 +106,31 @@ impl<'a> Restorer<'a> {
     /// Its key is taken; it cannot be created or filled; the archive has changed since it was opened.
     pub(crate) fn restore(&mut self, archive: &mut Archive, index: usize, advance: Advance<'_>) -> Result<Restored> {
         let saved = archive.segment(index).clone();
-        let created = self.create(&saved)?;
+        let (created, is_reserved) = self.create(&saved)?;
         created.finish(|segment| {
             let name = Named::from(segment).to_string();
             let attachment = attach(segment.id, &name, "fill", Access::ReadWrite, Placement::default())?;
             let contents = attachment.contents(Access::ReadWrite);
             archive.fill(index, &contents, &name, advance)?;
-            let warning = self.restore_state(&saved, segment, &name)?;
+            let warning = self.restore_state(&saved, segment, &name, is_reserved)?;
             Ok(Restored { segment: create::current_state(segment.id)?, warning })
         })
     }
 
-    fn create(&self, saved: &SavedSegment) -> Result<Created<'a>> {
+    /// Creates an empty segment. Also returns whether memory is reserved for all of it. The archive does not record
+    /// whether it was (`SHM_NORESERVE`), because the kernel does not report it. So memory is reserved if there is enough.
+    fn create(&self, saved: &SavedSegment) -> Result<(Created<'a>, bool)> {
+        let create = |new: &NewSegment| match self.same_id {
+            true => create::create_with_id(new, saved.id(), self.undoer),
+            false => create::create(new, self.undoer),
+        };
         // Only this user may access it until it is filled.
         let new = NewSegment::new(saved.key(), saved.size, Mode::from_raw(0o600));
-        let created = if self.same_id {
-            create::create_with_id(&new, saved.id(), self.undoer)
-        } else {
-            create::create(&new, self.undoer)
+        let created = match create(&new) {
+            Err(NotCreated::Failed(error)) if error.errno == Some(Errno::ENOMEM) => {
+                create(&NewSegment { no_reserve: true, ..new }).map(|created| (created, false))
+            }
+            created => created.map(|created| (created, true)),
         };
         created.map_err(|failed| match failed {
             NotCreated::Exists(_, existing) => exists(saved, existing.as_deref()),
@@ -112,9 +138,19 @@ impl<'a> Restorer<'a> {
         })
     }
 
-    /// Restores lock, owner, group and mode. Returns a warning about those that are not permitted.
-    fn restore_state(&mut self, saved: &SavedSegment, segment: &Segment, name: &str) -> Result<Option<String>> {
+    /// Restores lock, owner, group and mode. Returns a warning about those that are not permitted, and about memory that
+    /// is not reserved.
+    fn restore_state(
+        &mut self,
+        saved: &SavedSegment,
+        segment: &Segment,
+        name: &str,
+        is_reserved: bool,
+    ) -> Result<Option<String>> {
         let mut warnings = Vec::new();
+        if !is_reserved {
+            warnings.push("there is not enough memory to reserve all of it (SHM_NORESERVE)".to_owned());
+        }
         if saved.locked
             && let Err(error) = sysv::lock(segment.id)
         {

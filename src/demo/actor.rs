@@ -77,7 +77,7 @@ impl Actor {
             Request::Create { label, size, mode, .. } => {
                 let key = Key::from_raw(self.known(label)?.key);
                 let new = NewSegment::new(key, size, Mode::from_raw(mode));
-                let id = sysv::create(&new).map_err(|error| create::cannot_create(key, size, false, error))?.as_raw();
+                let id = sysv::create(&new).map_err(|error| create::cannot_create(&new, error))?.as_raw();
                 let creator = std::process::id().cast_signed();
                 self.act(Request::Know(Known { label, key: key.as_raw(), id: Some(id), creator }))?;
                 return Ok(Outcome::Id(id));

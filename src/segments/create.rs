@@ -92,7 +92,7 @@ pub(crate) fn create<'a>(new: &NewSegment, undoer: &'a Undoer) -> Result<Created
             let existing = sysv::find(new.key).ok().flatten().and_then(|id| lookup::current(id).ok().flatten());
             Err(NotCreated::Exists(new.key, existing.map(Box::new)))
         }
-        Err(error) => Err(NotCreated::Failed(cannot_create(new.key, new.size, new.huge.is_some(), error))),
+        Err(error) => Err(NotCreated::Failed(cannot_create(new, error))),
     }
 }
 

@@ -7,11 +7,12 @@ use crate::segments::cache::Lookups;
 use crate::segments::holders::Holders;
 use crate::segments::lookup::Named;
 use crate::system::names::Names;
-use crate::sysv::{self, Errno, Limits, Reason, Segment};
+use crate::sysv::{self, Errno, Limits, NewSegment, Reason, Segment};
 use crate::values::{Key, counted, human};
 
 /// Returns the error for a failed shmget(2): the limit that was reached, its value, and how to raise it.
-pub(crate) fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error) -> Error {
+pub(crate) fn cannot_create(new: &NewSegment, error: sysv::Error) -> Error {
+    let &NewSegment { key, size, .. } = new;
     let failure = if key.is_private() {
         Error::call(format_args!("create a private segment of {}", counted(size, "byte")), error)
     } else {
@@ -29,14 +30,16 @@ pub(crate) fn cannot_create(key: Key, size: u64, huge: bool, error: sysv::Error)
             Some(hint) => failure.hint(hint),
             None => failure,
         },
-        (Reason::NoMemory, _) if huge => failure.hint(
+        (Reason::NoMemory, _) if new.huge.is_some() => failure.hint(
             "too few huge pages of that size are free; sysctl vm.nr_hugepages reserves them, and `shmadm doctor` shows \
              how many are free",
         ),
         (Reason::HugePagesDenied, _) => {
             failure.hint("they need root, or membership in the group of sysctl vm.hugetlb_shm_group")
         }
-        (Reason::NoMemory, _) => failure.hint("--no-reserve creates it without reserving memory for all of it"),
+        (Reason::NoMemory, _) if !new.no_reserve => {
+            failure.hint("--no-reserve creates it without reserving memory for all of it")
+        }
         _ => failure,
     }
 }

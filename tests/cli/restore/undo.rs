@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::save::kept;
+use crate::support::skip;
 
 #[test]
 fn removed_segments_are_restored() {
@@ -65,5 +66,62 @@ fn a_segment_that_cannot_be_saved_is_not_removed() {
         let named = ns.shmadm_unprivileged(["remove", "2", "--save", "undo", "-f", "json"]);
         assert_eq!(serde_json::from_str::<Value>(&named.out).expect("JSON")["removed"][0]["outcome"], "failed");
         assert_eq!((named.code, ns.table().len()), (Some(1), 1));
+    });
+}
+
+#[test]
+fn a_segment_without_reserved_memory_is_restored() {
+    in_namespace_as_root(|ns| {
+        // More than any machine has.
+        let huge = ["--size", "64T", "-q"];
+        if ns.shmadm(["create", "1"].into_iter().chain(huge)).code == Some(0) {
+            skip("needs a kernel that refuses to reserve 64 TiB (vm.overcommit_memory)");
+        }
+        let created = ns.shmadm(["create", "1", "--no-reserve"].into_iter().chain(huge));
+        if created.code != Some(0) {
+            skip("needs a kernel that creates 64 TiB without reserving them (vm.overcommit_memory)");
+        }
+        ns.shmadm(["write", "1", "end", "--offset", "63T"]).ok();
+        ns.shmadm(["remove", "1", "--save", "undo", "-q"]).ok();
+        let restored = ns.shmadm(["restore", "undo", "-q"]);
+        assert_eq!(restored.code, Some(0), "{restored:?}");
+        assert!(
+            restored.err.contains("there is not enough memory to reserve all of it (SHM_NORESERVE)"),
+            "{restored:?}"
+        );
+        assert_eq!(ns.shmadm(["read", "1", "--offset", "63T", "-f", "string"]).ok(), "end\n");
+        // The advice to reserve nothing is only given where it can be followed.
+        let refused = ns.shmadm(["create", "2", "--size", "7E", "--no-reserve"]);
+        assert!(!refused.err.contains("--no-reserve"), "{refused:?}");
+    });
+}
+
+#[test]
+fn nothing_is_removed_if_the_archive_is_lost() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "1", "--size", "4K", "-q"]).ok();
+        // A standard output that is closed is replaced by /dev/null.
+        for line in ["--save /dev/null", "--save - >&-", "--save /dev/stdout >&-", "--save - >/dev/null"] {
+            let script = format!("exec \"$0\" remove 1 {line}");
+            let removed = ended(ns.program("sh").args(["-c", &script, shmadm_path()]));
+            assert!(removed.fails(1).contains("the null device keeps nothing; nothing was removed"), "{line}");
+        }
+        assert_eq!(ns.table().len(), 1);
+    });
+}
+
+#[test]
+fn a_copy_that_cannot_be_made_is_not_blamed_on_the_input() {
+    in_namespace(|ns| {
+        let bytes = archive(ns);
+        let limit = "ulimit -f 1; trap '' XFSZ; exec \"$0\" restore - <archive";
+        let missing = "TMPDIR=/nonexistent exec \"$0\" restore - <archive";
+        assert!(bytes.len() > 1024);
+        for (script, cause) in [(limit, "File too large"), (missing, "No such file or directory")] {
+            let error = ended(ns.program("sh").args(["-c", script, shmadm_path()])).fails(1);
+            assert!(error.starts_with("shmadm: cannot copy standard input to a file in /"), "{error}");
+            assert!(error.ends_with(&format!("{cause}; TMPDIR names another directory\n")), "{error}");
+        }
+        assert_eq!(ns.table().len(), 0);
     });
 }
