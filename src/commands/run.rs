@@ -15,6 +15,7 @@ use crate::segments::cache::Lookups;
 use crate::system::namespace::{self, NamespaceRef};
 use crate::system::patience;
 use crate::system::privileges;
+use crate::system::process::HIDDEN;
 use crate::system::signals;
 use crate::sysv;
 use crate::values::{counted, visible};
@@ -76,12 +77,12 @@ fn report_unanswered() {
 }
 
 /// Reports to an ordinary user that processes of other users may have attachments that a column does not show.
-fn report_unreadable(processes: usize) {
-    if processes > 0 && !geteuid().is_root() {
-        say(format_args!(
-            "cannot find all attachments: {} cannot be inspected; run as root",
-            counted(processes, "process")
-        ));
+fn report_unreadable((processes, hidden): (usize, bool)) {
+    let unreadable = (processes > 0).then(|| format!("{} cannot be inspected", counted(processes, "process")));
+    let hidden = hidden.then(|| HIDDEN.to_owned());
+    let reasons: Vec<_> = unreadable.into_iter().chain(hidden).collect();
+    if !reasons.is_empty() && !geteuid().is_root() {
+        say(format_args!("cannot find all attachments: {}; run as root", reasons.join(", and ")));
     }
 }
 

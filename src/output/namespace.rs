@@ -10,7 +10,7 @@ use crate::error::{Result, Status};
 use crate::segments::all_namespaces::{AllNamespaces, Unread};
 use crate::segments::hidden_attachments::Unknown;
 use crate::system::namespace::{Keeper, LiveNamespace};
-use crate::system::process::{command_of, name_of};
+use crate::system::process::{HIDDEN, command_of, name_of, others_are_hidden};
 use crate::system::units::Unit;
 use crate::values::{counted, human_bytes};
 
@@ -104,7 +104,8 @@ pub(crate) fn report_unread(namespaces: &AllNamespaces) -> Status {
     };
     let processes = may_not(namespaces.unseen_processes(), "process", "inspected");
     let denied = may_not(namespaces.denied_namespaces(), "IPC namespace", "entered");
-    let reasons: Vec<_> = [processes, denied].into_iter().flatten().collect();
+    let hidden = others_are_hidden().then(|| HIDDEN.to_owned());
+    let reasons: Vec<_> = [processes, hidden, denied].into_iter().flatten().collect();
     if !reasons.is_empty() {
         let who = if geteuid().is_root() { "" } else { "; root sees all" };
         say(format_args!("{}: there may be more segments{who}", reasons.join(", ")));

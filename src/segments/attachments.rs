@@ -13,7 +13,7 @@ use self::twins::Member;
 pub(crate) use self::twins::{Twins, by_memory};
 use crate::system::namespace::Identity;
 use crate::system::patience::{ask, ask_all, note_missed};
-use crate::system::process::{all_pids, is_kernel_thread};
+use crate::system::process::{all_pids, is_kernel_thread, others_are_hidden};
 use crate::sysv::{MapsReader, Segment, SegmentMapping};
 use crate::values::{Key, ShmId};
 
@@ -47,6 +47,8 @@ pub(crate) struct Attachments {
     ours: Option<u64>,
     /// The number of processes whose memory maps may not be read.
     pub unreadable: usize,
+    /// Whether /proc does not show the processes of other users (hidepid), so that they are not counted.
+    pub hidden: bool,
     /// The processes that did not answer.
     pub silent: Vec<i32>,
     /// The number of processes that were not inspected, because too many mappings were found before.
@@ -69,6 +71,7 @@ impl Attachments {
         self.ours = Identity::ours().ok().map(|identity| identity.inode);
         let reader = Arc::new(MapsReader::new()?);
         let mut pids = all_pids()?;
+        self.hidden = others_are_hidden();
         pids.sort_unstable();
         // First find the processes that have anything attached. Then read all their attachments, once per address
         // space.

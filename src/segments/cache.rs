@@ -35,10 +35,11 @@ impl Lookups {
         self.misses_attachments.set(true);
     }
 
-    /// Returns the number of processes that may not be inspected, if they may have attachments that were to be shown.
-    pub(crate) fn unreadable_processes(&self) -> usize {
+    /// Returns the number of processes that may not be inspected, and whether /proc hides others, if they may have
+    /// attachments that were to be shown.
+    pub(crate) fn unreadable_processes(&self) -> (usize, bool) {
         let attachments = self.attachments.get().filter(|_| self.misses_attachments.get());
-        attachments.map_or(0, |attachments| attachments.unreadable)
+        attachments.map_or((0, false), |attachments| (attachments.unreadable, attachments.hidden))
     }
 
     /// Returns why no process could be inspected, if some may have attachments that were to be shown.

@@ -25,6 +25,9 @@ use crate::values::visible;
 /// as long as the address space.
 const MAX_COMMAND_BYTES: u64 = 4096;
 
+/// What is said if [`others_are_hidden`].
+pub(crate) const HIDDEN: &str = "/proc hides the processes of other users (hidepid)";
+
 /// A live process.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -175,6 +178,12 @@ pub(crate) fn proc_is_ours() -> bool {
 /// Returns whether the process exists but /proc does not show it: hidepid (proc(5)), or /proc is not mounted.
 pub(crate) fn is_hidden(pid: i32) -> bool {
     !Path::new(&format!("/proc/{pid}")).exists() && kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
+}
+
+/// Returns whether /proc hides processes of other users (hidepid). The first process of a pid namespace always exists, so
+/// the answer is `false` only if that process is our own, or hidden processes can be seen.
+pub(crate) fn others_are_hidden() -> bool {
+    is_hidden(1)
 }
 
 /// Returns the command line of the process with this pid in /proc, escaped for display; `None` if it is not visible.

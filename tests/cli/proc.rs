@@ -142,6 +142,16 @@ fn an_ordinary_user_can_work_where_proc_hides_processes() {
         let message =
             format!("cannot see what process {} has attached: /proc does not show that process", holder.pid());
         assert!(of_hidden.err.contains(&message), "{of_hidden:?}");
+        // What cannot be seen is not nothing.
+        for (line, missing) in
+            [("list --key 8 -o PIDS", "cannot find all attachments: "), ("list --all-namespaces", "")]
+        {
+            let err = run(line).err;
+            let says = err.contains(&format!("shmadm: {missing}/proc hides the processes of other users (hidepid)"));
+            assert!(says, "{line}: {err}");
+        }
+        let doctor = run("doctor").ok();
+        assert!(doctor.contains("note     processes: /proc hides the processes of other users"), "{doctor}");
         assert_eq!(run("list --pid 2147483646").err, "", "there is no such process");
         let hidden = run(&format!("list --ns {}", holder.pid())).fails(1);
         assert!(hidden.contains("/proc does not show that process"), "{hidden}");

@@ -7,7 +7,7 @@ use crate::linux::{cause, written_by_child};
 use crate::segments::attachments::Attachments;
 use crate::segments::lookup::rows;
 use crate::system::namespace::enter_private;
-use crate::system::process::{is_in_nested_pid_namespace, proc_is_ours};
+use crate::system::process::{HIDDEN, is_in_nested_pid_namespace, proc_is_ours};
 use crate::system::tracepoints::Tracepoints;
 use crate::sysv::Segments;
 use crate::values::counted;
@@ -44,6 +44,10 @@ pub(super) fn processes() -> Check {
     let attachments = Attachments::find();
     match (attachments.unreadable, attachments.error, is_in_nested_pid_namespace()) {
         (_, Some(error), _) => Check::new(name, Health::Unknown, format!("processes cannot be inspected: {error}")),
+        (0, None, _) if attachments.hidden => {
+            let finding = format!("{HIDDEN}: their attachments cannot be seen");
+            Check::new(name, Health::Note, finding).remedy("run shmadm as root, or as a member of the group of gid=")
+        }
         (0, None, false) => Check::new(name, Health::Ok, "the attachments of all processes can be seen"),
         (0, None, true) => {
             let finding = "this is a pid namespace of its own: creators and users of segments outside of it are unknown, \
