@@ -119,3 +119,19 @@ fn a_user_who_cannot_be_looked_up_is_not_missing() {
         assert!(missing.out == "status 2\n" && missing.err.contains("there is no user"), "{missing:?}");
     });
 }
+
+#[test]
+fn a_fifo_in_place_of_a_file_of_names_is_not_read() {
+    in_namespace_as_root(|ns| {
+        ns.shmadm(["create", "1", "--size", "1", "-q"]).ok();
+        let mounts = format!(
+            "{}; [ -p fifo ] || mkfifo fifo; for file in passwd group; do mount --bind fifo /etc/$file; done",
+            getent_is(ns, "exit 2")
+        );
+        let in_time = |line: &str| in_mounts(ns, &format!("{mounts}; timeout 20 $SHMADM {line} || echo status $?"));
+        assert_eq!(in_time("list -o owner,group -f raw").ok(), "OWNER GROUP\n0 -\n");
+        let named = in_time("list --owner somebody");
+        assert_eq!(named.out, "status 1\n", "{named:?}");
+        assert!(named.err.contains("it is not a regular file"), "{named:?}");
+    });
+}

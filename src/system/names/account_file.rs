@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::OpenOptionsExt;
 
 use super::Database;
 
@@ -17,7 +18,7 @@ pub(super) struct Account {
 
 /// Returns the accounts of /etc/passwd or /etc/group as far as they can be read.
 pub(super) fn read(database: Database) -> impl Iterator<Item = Account> {
-    File::open(path(database)).into_iter().flat_map(parse)
+    open(database).into_iter().flat_map(parse)
 }
 
 /// Returns the first account of /etc/passwd or /etc/group with this name. A missing file has none, as in an empty
@@ -26,7 +27,7 @@ pub(super) fn read(database: Database) -> impl Iterator<Item = Account> {
 /// # Errors
 /// The file cannot be read up to such an account.
 pub(super) fn find(database: Database, name: &[u8]) -> io::Result<Option<Account>> {
-    let file = match File::open(path(database)) {
+    let file = match open(database) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
@@ -37,6 +38,12 @@ pub(super) fn find(database: Database, name: &[u8]) -> io::Result<Option<Account
         }
     }
     Ok(None)
+}
+
+/// Opens the file of the database. A FIFO or a device in its place is not opened, because reading it could wait forever.
+fn open(database: Database) -> io::Result<File> {
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path(database))?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
 /// Returns the path of the database's file.
