@@ -16,6 +16,7 @@ pub(crate) mod privileges;
 mod proc_file;
 pub(crate) mod process;
 mod process_stat;
+pub(crate) mod processes;
 pub(crate) mod signals;
 pub(crate) mod spawn;
 pub(crate) mod stack;

@@ -5,7 +5,7 @@ use std::cell::{Cell, OnceCell};
 use crate::segments::attachments::Attachments;
 use crate::system::clock::Clock;
 use crate::system::names::Names;
-use crate::system::process::Processes;
+use crate::system::processes::Processes;
 
 /// Caches lookups: each is done once, and only when needed.
 #[derive(Debug, Default)]

@@ -1,11 +1,10 @@
 //! What /proc shows about other processes.
 
-use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs;
 use std::io;
-use std::iter;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +14,6 @@ use nix::sys::signal::kill;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
-use super::cgroup::Cgroups;
 use super::patience::{ask_all, note_missed};
 use super::proc_file::{self, MAX_BYTES};
 use super::process_stat::Stat;
@@ -33,14 +31,14 @@ pub(crate) const HIDDEN: &str = "/proc hides the processes of other users (hidep
 pub(crate) struct Running {
     pid: i32,
     /// Start time in ticks, from /proc/PID/stat. Together with the pid it identifies the process permanently.
-    ticks: u64,
+    pub(super) ticks: u64,
     /// Start time in nanoseconds since the epoch; `None` if /proc hides the process (hidepid).
     pub started: Option<i64>,
     uids: OnceCell<Vec<u32>>,
 }
 
 impl Running {
-    fn new(pid: i32, ticks: u64, started: Option<i64>) -> Rc<Running> {
+    pub(super) fn new(pid: i32, ticks: u64, started: Option<i64>) -> Rc<Running> {
         Rc::new(Running { pid, ticks, started, uids: OnceCell::new() })
     }
 
@@ -51,105 +49,6 @@ impl Running {
             uids.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect()
         };
         self.uids.get_or_init(read).contains(&uid)
-    }
-}
-
-/// A cache of processes: each is read from /proc once.
-#[derive(Debug, Default)]
-pub(crate) struct Processes {
-    proc_is_ours: OnceCell<bool>,
-    /// The pids that may be needed. They are read together with the first that is.
-    expected: RefCell<Vec<i32>>,
-    running: RefCell<BTreeMap<i32, Option<Option<Rc<Running>>>>>,
-    commands: RefCell<BTreeMap<i32, Option<Rc<str>>>>,
-    cgroups: RefCell<BTreeMap<i32, Option<Rc<Cgroups>>>>,
-}
-
-impl Processes {
-    /// Creates an empty cache.
-    pub(crate) fn new() -> Processes {
-        Processes::default()
-    }
-
-    /// Returns the process that has this pid now; `Some(None)` if no process has it. Returns `None` if /proc shows
-    /// another pid namespace than ours, because its pids then mean other processes, or if the process does not answer:
-    /// it may be a later one.
-    pub(crate) fn running(&self, pid: i32) -> Option<Option<Rc<Running>>> {
-        if !*self.proc_is_ours.get_or_init(proc_is_ours) {
-            return None;
-        }
-        self.read_processes(pid);
-        let found = self.running.borrow().get(&pid).cloned().flatten();
-        if found.is_none() {
-            note_missed(&[pid]);
-        }
-        found
-    }
-
-    /// Announces processes that [`Processes::running`] may be asked for.
-    pub(crate) fn expect(&self, pids: impl Iterator<Item = i32>) {
-        self.expected.borrow_mut().extend(pids);
-    }
-
-    /// Reads a process, unless it is known, and all that are expected.
-    fn read_processes(&self, pid: i32) {
-        let mut running = self.running.borrow_mut();
-        if running.contains_key(&pid) {
-            return;
-        }
-        let pids = self.expected.take().into_iter().chain([pid]);
-        let unknown: BTreeSet<i32> = pids.filter(|pid| *pid > 0 && !running.contains_key(pid)).collect();
-        // kill(2) finds a process even if /proc hides other users' processes (hidepid).
-        let (gone, pids): (Vec<i32>, Vec<i32>) =
-            unknown.into_iter().partition(|pid| kill(Pid::from_raw(*pid), None) == Err(Errno::ESRCH));
-        running.extend(gone.into_iter().map(|pid| (pid, Some(None))));
-        let answers = ask_all(&pids, read_process);
-        for (pid, answer) in pids.into_iter().zip(answers) {
-            let found = answer.map(|found| found.map(|(ticks, started)| Running::new(pid, ticks, started)));
-            running.insert(pid, found);
-        }
-    }
-
-    /// Returns the command line of the process that [`Processes::running`] returns, escaped for display.
-    pub(crate) fn command(&self, pid: i32) -> Option<Rc<str>> {
-        self.read_commands(iter::once(pid));
-        self.commands.borrow().get(&pid).cloned().flatten()
-    }
-
-    /// Reads the command lines of several processes together, for [`Processes::command`].
-    pub(crate) fn read_commands(&self, pids: impl Iterator<Item = i32>) {
-        let mut commands = self.commands.borrow_mut();
-        let unknown: BTreeSet<i32> = pids.filter(|pid| !commands.contains_key(pid)).collect();
-        let running = |pid: &i32| Some((*pid, self.running(*pid)??));
-        let running: Vec<(i32, Rc<Running>)> = unknown.iter().filter_map(running).collect();
-        let pids: Vec<i32> = running.iter().map(|(pid, _)| *pid).collect();
-        for ((pid, running), read) in running.into_iter().zip(read_commands(&pids)) {
-            // The pid may have been reused since.
-            let read = read.filter(|(stat, _)| stat.started == running.ticks);
-            commands.insert(pid, read.map(|(_, command)| command.into()));
-        }
-    }
-
-    /// Returns the control groups of the process that [`Processes::running`] returns.
-    pub(crate) fn cgroups(&self, pid: i32) -> Option<Rc<Cgroups>> {
-        self.running(pid)??;
-        let mut cgroups = self.cgroups.borrow_mut();
-        if !cgroups.contains_key(&pid) {
-            // Those of all known processes, because a thread for each of them would be slow.
-            let running = self.running.borrow();
-            let alive = running.iter().filter_map(|(pid, found)| Some((*pid, found.as_ref()?.as_ref()?.ticks)));
-            let (pids, ticks): (Vec<i32>, Vec<u64>) = alive.filter(|(pid, _)| !cgroups.contains_key(pid)).unzip();
-            // The start is read afterwards, because the pid may have been reused in between.
-            let answers = ask_all(&pids, |pid| Some((Cgroups::of(pid)?, Stat::read(pid).ok()?.started)));
-            for ((other, ticks), answer) in pids.into_iter().zip(ticks).zip(answers) {
-                if other == pid && answer.is_none() {
-                    note_missed(&[pid]);
-                }
-                let found = answer.flatten().filter(|(_, started)| *started == ticks);
-                cgroups.insert(other, found.map(|(cgroups, _)| Rc::new(cgroups)));
-            }
-        }
-        cgroups.get(&pid).cloned().flatten()
     }
 }
 
@@ -197,7 +96,7 @@ pub(crate) fn commands_of(pids: &[i32]) -> Vec<Option<String>> {
 }
 
 /// Returns what each process was before its command line was read, and the command line, escaped for display.
-fn read_commands(pids: &[i32]) -> Vec<Option<(Stat, String)>> {
+pub(super) fn read_commands(pids: &[i32]) -> Vec<Option<(Stat, String)>> {
     let stats = Arc::<Mutex<BTreeMap<i32, Stat>>>::default();
     let noted = Arc::clone(&stats);
     let read = move |pid| {
@@ -282,7 +181,7 @@ fn start_time(ticks: u64) -> Option<i64> {
 
 /// Returns when a process started, in ticks and in nanoseconds since the epoch; `None` if there is only a zombie. This
 /// blocks if the process is stuck in execve(2).
-fn read_process(pid: i32) -> Option<(u64, Option<i64>)> {
+pub(super) fn read_process(pid: i32) -> Option<(u64, Option<i64>)> {
     let Ok(stat) = Stat::read(pid) else { return Some((0, None)) };
     // /proc shows a process as a zombie once its first thread has ended, even while other threads run.
     let has_ended = stat.has_ended() && all_threads_have_ended(pid);
