@@ -9,7 +9,6 @@ use crate::segments::attachments::Attachments;
 use crate::segments::cache::Lookups;
 use crate::segments::charge::{Charge, Charges, charges};
 use crate::segments::lookup::{self, Named};
-use crate::segments::users::{self, Shown};
 use crate::sysv::{self, Reason, Segment};
 use crate::values::SegmentRef;
 
@@ -83,7 +82,7 @@ impl Stat {
         let charges: Vec<_> = charges.into_iter().map(|charges| charges?.ok()).collect();
         let output = &mut context.output;
         let lookups = Lookups::with_attachments(attachments);
-        users::read_commands(results.iter().flatten().map(|inspected| &inspected.segment), Shown::Both, &lookups);
+        AttachmentList::read_processes(results.iter().flatten().map(|inspected| &inspected.segment), &lookups);
         match self.format {
             TextOrJson::Json => {
                 let results = self.segment.iter().zip(&results).zip(charges);

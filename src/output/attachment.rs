@@ -1,5 +1,6 @@
 //! The attachments of a segment, for JSON and for `stat`.
 
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::rc::Rc;
 
@@ -71,14 +72,25 @@ impl<'a> AttachmentList<'a> {
         self.found.len()
     }
 
+    /// Reads the processes of a few segments together: their creators, their last users, and the first that have them
+    /// attached.
+    pub(crate) fn read_processes<'b>(segments: impl Iterator<Item = &'b Segment> + Clone, lookups: &Lookups) {
+        let users = segments.clone().flat_map(|segment| [segment.cpid, segment.lpid]);
+        let attached = segments.flat_map(|segment| lookups.attachments().of(segment)).map(|attached| attached.pid);
+        lookups.processes().read_all(users.chain(attached.take(READ_TOGETHER)));
+    }
+
     /// Describes them one by one. Each process is read only once, even if it has thousands of attachments.
     pub(crate) fn records(&self) -> impl Iterator<Item = AttachmentRecord> {
         let by_process: Vec<_> = self.found.chunk_by(|one, next| one.pid == next.pid).collect();
         let together: Vec<_> = by_process.chunks(READ_TOGETHER).map(<[_]>::to_vec).collect();
         together.into_iter().flat_map(|processes| {
-            let pids: Vec<i32> = processes.iter().map(|attached| attached[0].pid).collect();
-            let commands = pids.iter().zip(commands_of(&pids));
-            let read: Vec<_> = commands.map(|(pid, command)| Process::read(*pid, command, self.lookups)).collect();
+            let pids = || processes.iter().map(|attached| attached[0].pid);
+            let unknown: Vec<i32> = pids().filter(|pid| self.lookups.processes().known(*pid).is_none()).collect();
+            let mut commands: HashMap<i32, Option<String>> =
+                unknown.iter().copied().zip(commands_of(&unknown)).collect();
+            let read = pids().map(|pid| Process::read(pid, commands.remove(&pid).flatten(), self.lookups));
+            let read: Vec<_> = read.collect();
             let attached = processes.into_iter().zip(read);
             attached.flat_map(|(attached, process)| attached.iter().map(move |one| process.record(one)))
         })
@@ -105,7 +117,11 @@ impl Process {
     fn read(pid: i32, command: Option<String>, lookups: &Lookups) -> Process {
         let uid = user_of(pid).map(|(uid, _)| uid);
         let user = uid.and_then(|uid| lookups.names.user(uid));
-        Process { pid, uid, user, command: command.map(Rc::from), unit: unit_of(pid).map(Rc::new) }
+        let (command, unit) = match lookups.processes().known(pid) {
+            Some((command, cgroups)) => (Some(command), cgroups.and_then(|cgroups| cgroups.unit().cloned())),
+            None => (command.map(Rc::from), unit_of(pid)),
+        };
+        Process { pid, uid, user, command, unit: unit.map(Rc::new) }
     }
 
     fn record(&self, attached: &Attached<'_>) -> AttachmentRecord {

@@ -179,21 +179,22 @@ fn start_time(ticks: u64) -> Option<i64> {
     Some(boot.saturating_add(since_boot))
 }
 
-/// Returns when a process started, in ticks and in nanoseconds since the epoch; `None` if there is only a zombie. This
-/// blocks if the process is stuck in execve(2).
-pub(super) fn read_process(pid: i32) -> Option<(u64, Option<i64>)> {
-    let Ok(stat) = Stat::read(pid) else { return Some((0, None)) };
+/// Returns when a process started, in ticks and in nanoseconds since the epoch; `None` if there is only a zombie. `stat` is
+/// `None` if /proc hides the process. This blocks if the process is stuck in execve(2).
+pub(super) fn start_of(pid: i32, stat: Option<&Stat>) -> Option<(u64, Option<i64>)> {
+    let Some(stat) = stat else { return Some((0, None)) };
     // /proc shows a process as a zombie once its first thread has ended, even while other threads run.
     let has_ended = stat.has_ended() && all_threads_have_ended(pid);
     (!has_ended).then(|| (stat.started, start_time(stat.started)))
 }
 
 /// Reads a process's arguments. This blocks if the process is stuck.
-fn arguments(pid: i32) -> io::Result<Vec<u8>> {
+pub(super) fn arguments(pid: i32) -> io::Result<Vec<u8>> {
     proc_file::read(pid, "cmdline", MAX_COMMAND_BYTES)
 }
 
-fn shown(arguments: Option<io::Result<Vec<u8>>>, name: &[u8]) -> String {
+/// Returns a command line, escaped for display. If there are no arguments, it is the name in brackets.
+pub(super) fn shown(arguments: Option<io::Result<Vec<u8>>>, name: &[u8]) -> String {
     // An unreadable command line is treated as an erased one.
     let arguments = arguments.and_then(io::Result::ok).unwrap_or_default();
     let words: Vec<&[u8]> = arguments.split(|b| *b == 0).filter(|word| !word.is_empty()).collect();

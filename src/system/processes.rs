@@ -4,6 +4,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::signal::kill;
@@ -11,7 +12,7 @@ use nix::unistd::Pid;
 
 use super::cgroup::Cgroups;
 use super::patience::{ask_all, note_missed};
-use super::process::{Running, proc_is_ours, read_commands, read_process};
+use super::process::{Running, arguments, proc_is_ours, read_commands, shown, start_of};
 use super::process_stat::Stat;
 
 /// A cache of processes: each is read from /proc once.
@@ -57,17 +58,54 @@ impl Processes {
         if running.contains_key(&pid) {
             return;
         }
-        let pids = self.expected.take().into_iter().chain([pid]);
-        let unknown: BTreeSet<i32> = pids.filter(|pid| *pid > 0 && !running.contains_key(pid)).collect();
-        // kill(2) finds a process even if /proc hides other users' processes (hidepid).
-        let (gone, pids): (Vec<i32>, Vec<i32>) =
-            unknown.into_iter().partition(|pid| kill(Pid::from_raw(*pid), None) == Err(Errno::ESRCH));
-        running.extend(gone.into_iter().map(|pid| (pid, Some(None))));
-        let answers = ask_all(&pids, read_process);
+        let pids = existing(self.expected.take().into_iter().chain([pid]), &mut running);
+        let answers = ask_all(&pids, |pid| start_of(pid, Stat::read(pid).ok().as_ref()));
         for (pid, answer) in pids.into_iter().zip(answers) {
             let found = answer.map(|found| found.map(|(ticks, started)| Running::new(pid, ticks, started)));
             running.insert(pid, found);
         }
+    }
+
+    /// Reads several processes with their command lines and control groups, which needs one thread instead of three.
+    pub(crate) fn read_all(&self, pids: impl Iterator<Item = i32>) {
+        if !*self.proc_is_ours.get_or_init(proc_is_ours) {
+            return;
+        }
+        let mut running = self.running.borrow_mut();
+        let pids = existing(pids, &mut running);
+        let notes = Arc::<Mutex<BTreeMap<i32, _>>>::default();
+        let noted = Arc::clone(&notes);
+        let answers = ask_all(&pids, move |pid| {
+            let stat = Stat::read(pid).ok();
+            let note = (start_of(pid, stat.as_ref()), Cgroups::of(pid), stat);
+            // Before the command line is read: a process that is stuck in mmap(2) shows only this.
+            noted.lock().unwrap_or_else(PoisonError::into_inner).insert(pid, note);
+            let arguments = arguments(pid);
+            // Read last, because the pid may have been reused in between.
+            (arguments, Stat::read(pid).ok().map(|stat| stat.started))
+        });
+        let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+        for (pid, answer) in pids.into_iter().zip(answers) {
+            let Some((start, cgroups, stat)) = notes.remove(&pid) else {
+                running.insert(pid, None);
+                continue;
+            };
+            running.insert(pid, Some(start.map(|(ticks, started)| Running::new(pid, ticks, started))));
+            let (Some(_), Some(stat)) = (start, stat) else { continue };
+            if answer.is_none() {
+                note_missed(&[pid]);
+            }
+            let is_same = answer.as_ref().is_none_or(|(_, started)| *started == Some(stat.started));
+            let command = shown(answer.map(|(arguments, _)| arguments), &stat.comm);
+            self.commands.borrow_mut().insert(pid, is_same.then(|| command.into()));
+            self.cgroups.borrow_mut().insert(pid, cgroups.filter(|_| is_same).map(Rc::new));
+        }
+    }
+
+    /// Returns the command line and the control groups of a process, if they were read before.
+    pub(crate) fn known(&self, pid: i32) -> Option<(Rc<str>, Option<Rc<Cgroups>>)> {
+        let command = self.commands.borrow().get(&pid)?.clone()?;
+        Some((command, self.cgroups.borrow().get(&pid)?.clone()))
     }
 
     /// Returns the command line of the process that [`Processes::running`] returns, escaped for display.
@@ -111,4 +149,13 @@ impl Processes {
         }
         cgroups.get(&pid).cloned().flatten()
     }
+}
+
+/// Returns those of the pids that are not known and that a process has. Records the others.
+fn existing(pids: impl Iterator<Item = i32>, running: &mut BTreeMap<i32, Option<Option<Rc<Running>>>>) -> Vec<i32> {
+    let unknown: BTreeSet<i32> = pids.filter(|pid| *pid > 0 && !running.contains_key(pid)).collect();
+    // kill(2) finds a process even if /proc hides other users' processes (hidepid).
+    let (gone, existing) = unknown.into_iter().partition(|pid| kill(Pid::from_raw(*pid), None) == Err(Errno::ESRCH));
+    running.extend(Vec::into_iter(gone).map(|pid| (pid, Some(None))));
+    existing
 }
