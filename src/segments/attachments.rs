@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use self::process::Found;
 pub(crate) use self::process::{Holding, Proof};
 use self::twins::Member;
 pub(crate) use self::twins::{Twins, by_memory};
@@ -20,6 +21,8 @@ use crate::values::{Key, ShmId};
 /// The maximum number of mappings that are kept, which bounds the memory. One process has at most 65530, by default
 /// (vm.max_map_count).
 const MAX_MAPPINGS: usize = 400_000;
+/// The maximum number of mappings that are read before it is known which processes share an address space.
+const MAX_EARLY: usize = 1 << 16;
 /// The maximum number of namespaces of one address space for which each identifier has an entry.
 const MAX_KEYED: usize = 4;
 
@@ -73,12 +76,22 @@ impl Attachments {
         let mut pids = all_pids()?;
         self.hidden = others_are_hidden();
         pids.sort_unstable();
-        // First find the processes that have anything attached. Then read all their attachments, once per address
-        // space.
-        let groups = self.group(&reader, &pids);
-        let twins: Vec<Twins> = distinct(groups);
+        // First find the processes that have anything attached. Most have few mappings, which are read at once. Then read
+        // the many mappings of the others, once per address space.
+        let (groups, mut few) = self.group(&reader, &pids);
+        let mut twins: Vec<Twins> = distinct(groups);
+        let mut kept = 0;
+        twins.retain(|twins| {
+            let holding = twins.first().and_then(|(pid, _)| few.remove(pid));
+            kept += holding.as_ref().map_or(0, |holding| holding.mappings.len());
+            let is_unknown = holding.is_none();
+            if let Some(holding) = holding {
+                self.add(twins.clone(), holding);
+            }
+            is_unknown
+        });
         let first: Vec<i32> = twins.iter().filter_map(|twins| Some(twins.first()?.0)).collect();
-        let left = AtomicUsize::new(MAX_MAPPINGS);
+        let left = AtomicUsize::new(MAX_MAPPINGS.saturating_sub(kept));
         let found = ask_all(&first, move |pid| {
             let holding = process::holding(&reader, pid, left.load(Ordering::Relaxed))?;
             let found = holding.as_ref().map_or(0, |holding| holding.mappings.len());
@@ -97,16 +110,22 @@ impl Attachments {
         Ok(())
     }
 
-    /// Returns the processes that have anything attached, in groups that may share an address space.
-    fn group(&mut self, reader: &Arc<MapsReader>, pids: &[i32]) -> Vec<Vec<Member>> {
-        let reader = Arc::clone(reader);
-        let answers = ask_all(pids, move |pid| process::first(&reader, pid).map_err(|_| is_kernel_thread(pid)));
+    /// Returns the processes that have anything attached, in groups that may share an address space. Also returns the
+    /// attachments of those with few mappings.
+    fn group(&mut self, reader: &Arc<MapsReader>, pids: &[i32]) -> (Vec<Vec<Member>>, HashMap<i32, Holding>) {
+        let (reader, left) = (Arc::clone(reader), AtomicUsize::new(MAX_EARLY));
+        let answers = ask_all(pids, move |pid| process::find(&reader, pid, &left).map_err(|_| is_kernel_thread(pid)));
+        let mut few = HashMap::new();
         let mut groups: BTreeMap<_, Vec<Member>> = BTreeMap::new();
         for (&pid, answer) in pids.iter().zip(answers) {
             match answer {
                 Some(Ok(None)) => {}
-                Some(Ok(Some((namespace, mapping)))) => {
+                Some(Ok(Some(found))) => {
+                    let (namespace, mapping) = found.first();
                     groups.entry((mapping.range.start, mapping.id, mapping.key)).or_default().push((pid, namespace));
+                    if let Found::Few(holding) = *found {
+                        few.insert(pid, holding);
+                    }
                 }
                 // A kernel thread has no mappings.
                 Some(Err(true)) => {}
@@ -114,7 +133,7 @@ impl Attachments {
                 None => self.silent.push(pid),
             }
         }
-        groups.into_values().collect()
+        (groups.into_values().collect(), few)
     }
 
     fn add(&mut self, mut twins: Twins, mut holding: Holding) {

@@ -3,10 +3,14 @@
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::system::namespace::Identity;
 use crate::sysv::{MapsReader, Segment, SegmentFile, SegmentMapping};
 use crate::values::ShmId;
+
+/// The maximum number of mappings that are few.
+const FEW: usize = 8;
 
 /// The attachments of a process.
 #[derive(Debug)]
@@ -102,19 +106,55 @@ impl Holding {
     }
 }
 
-/// Returns the first attachment of a process, and its IPC namespace; `None` if it has none, or there is no such
-/// process.
+/// What is found in the first look at a process that has anything attached.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// All attachments, because they are few.
+    Few(Holding),
+    /// The IPC namespace and the first attachment.
+    Many(u64, SegmentMapping),
+}
+
+impl Found {
+    /// Returns the IPC namespace and the first attachment.
+    pub(super) fn first(&self) -> (u64, &SegmentMapping) {
+        match self {
+            Self::Few(holding) => (holding.namespace, &holding.mappings[0]),
+            Self::Many(namespace, mapping) => (*namespace, mapping),
+        }
+    }
+}
+
+/// Returns what a process has attached: all of it if that is little, and if so many mappings are `left`. `None` if it has
+/// nothing attached, or there is no such process.
 ///
 /// # Errors
 /// `PermissionDenied` for another user's process.
-pub(super) fn first(reader: &MapsReader, pid: i32) -> io::Result<Option<(u64, SegmentMapping)>> {
+pub(super) fn find(reader: &MapsReader, pid: i32, left: &AtomicUsize) -> io::Result<Option<Box<Found>>> {
+    // Most processes have nothing attached, so their answers should take little memory.
+    let found = match holding(reader, pid, FEW.min(left.load(Ordering::Relaxed))) {
+        Ok(holding) => holding.map(|holding| {
+            let kept = holding.mappings.len();
+            let _ = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(kept)));
+            Found::Few(holding)
+        }),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            first(reader, pid)?.map(|(namespace, mapping)| Found::Many(namespace, mapping))
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(found.map(Box::new))
+}
+
+/// Returns the first attachment of a process, and its IPC namespace.
+fn first(reader: &MapsReader, pid: i32) -> io::Result<Option<(u64, SegmentMapping)>> {
     Ok(mappings(reader, pid, 1)?.and_then(|(namespace, mut found)| Some((namespace, found.pop()?))))
 }
 
 /// Returns the attachments of a process; `None` if it has none, or there is no such process.
 ///
 /// # Errors
-/// Those of [`first`]; `FileTooLarge` if there are more than `limit` mappings.
+/// Those of [`find`]; `FileTooLarge` if there are more than `limit` mappings.
 pub(super) fn holding(reader: &MapsReader, pid: i32, limit: usize) -> io::Result<Option<Holding>> {
     let Some((namespace, mappings)) = mappings(reader, pid, limit.saturating_add(1))? else { return Ok(None) };
     if mappings.len() > limit {
