@@ -87,6 +87,17 @@ pub(crate) fn all(kind: ObjectKind) -> io::Result<Vec<Object>> {
     }
 }
 
+/// Returns the object with this identifier or its successor in the same place; `None` if there is none.
+///
+/// # Errors
+/// Those of reading the kernel's table, which is read if the kernel does not answer about one object.
+pub(crate) fn find(kind: ObjectKind, id: i32) -> io::Result<Option<Object>> {
+    match at(kind, id) {
+        Some(object) => Ok(Some(object)),
+        None => Ok(all(kind)?.into_iter().find(|object| object.id == id)),
+    }
+}
+
 /// Returns the object with this index, which is the low bits of its identifier.
 pub(crate) fn at(kind: ObjectKind, index: i32) -> Option<Object> {
     match kind {

@@ -40,8 +40,13 @@ pub(super) fn has_twin_elsewhere(pid: i32) -> bool {
     let Ok(mut others) = all_pids() else { return true };
     others.retain(|other| *other != pid);
     let is_elsewhere = move |other| {
-        compare_memory(Pid::from_raw(pid), Pid::from_raw(other)) == Some(Ordering::Equal)
-            && Identity::of_process(other).ok() != Identity::of_process(pid).ok()
+        let shares = compare_memory(Pid::from_raw(pid), Pid::from_raw(other)) == Some(Ordering::Equal);
+        // A namespace that cannot be read may be another one.
+        shares
+            && match (Identity::of_process(other), Identity::of_process(pid)) {
+                (Ok(other), Ok(own)) => other != own,
+                _ => true,
+            }
     };
     // kcmp(2) waits for a process that is stuck in execve(2).
     let answers = ask_all(&others, is_elsewhere);

@@ -1,6 +1,7 @@
 //! Removing the objects that were left behind.
 
 use std::fmt;
+use std::io;
 
 use nix::errno::Errno;
 
@@ -50,24 +51,33 @@ impl Leaks {
             });
         }
         for Leak { object: set, is_certain, .. } in &self.semaphores {
-            removed.push(remove_other(&Object::from(set), *is_certain, sysv::remove_semaphore_set));
+            removed.push(remove_other(&Object::from(set), *is_certain, objects::find, sysv::remove_semaphore_set));
         }
         for Leak { object: queue, is_certain, .. } in &self.queues {
-            removed.push(remove_other(&Object::from(queue), *is_certain, sysv::remove_queue));
+            removed.push(remove_other(&Object::from(queue), *is_certain, objects::find, sysv::remove_queue));
         }
         removed
     }
 }
 
 /// Removes a semaphore set or a queue, if it is still the same one.
-fn remove_other(object: &Object, is_certain: bool, remove: impl Fn(i32) -> Result<(), Errno>) -> Removed {
+fn remove_other(
+    object: &Object,
+    is_certain: bool,
+    find: impl Fn(ObjectKind, i32) -> io::Result<Option<Object>>,
+    remove: impl Fn(i32) -> Result<(), Errno>,
+) -> Removed {
     let name = Name(object.kind, object.key, object.id);
     let left = |why: &str| Removed { line: format!("left {name}: {why}"), is_removed: false };
     if !is_certain {
         return left(UNCERTAIN);
     }
-    if objects::at(object.kind, object.id).is_some_and(|now| !now.is_same_as(object) || now.key != object.key) {
-        return left("it changed since the command ended");
+    match find(object.kind, object.id) {
+        Ok(Some(now)) if !now.is_same_as(object) || now.key != object.key => {
+            return left("it changed since the command ended");
+        }
+        Ok(_) => {}
+        Err(error) => return left(&format!("cannot check that it is still the same: {error}")),
     }
     match remove(object.id) {
         // It is fine if another process has already removed it.
@@ -86,5 +96,35 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Name(kind, key, id) = self;
         write!(f, "{kind} {key} (id {id})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_removed_only_if_it_is_certainly_the_same() {
+        let object = Object {
+            kind: ObjectKind::Semaphores,
+            id: 7,
+            key: Key::PRIVATE,
+            size: 3,
+            cpid: None,
+            creator: (1, 1),
+            is_marked: false,
+        };
+        let other = Object { size: 4, ..object.clone() };
+        let of = |found: io::Result<Option<Object>>| {
+            let removed = remove_other(
+                &object,
+                true,
+                |_, _| found.as_ref().cloned().map_err(|error| error.kind().into()),
+                |_| Ok(()),
+            );
+            removed.is_removed
+        };
+        assert_eq!([of(Ok(Some(object.clone()))), of(Ok(None))], [true, true]);
+        assert_eq!([of(Ok(Some(other))), of(Err(io::ErrorKind::PermissionDenied.into()))], [false, false]);
     }
 }
