@@ -51,6 +51,7 @@ pub fn main() -> u8 {
             let _ = context.output.json(&JsonError { error });
         }
         report_unanswered();
+        report_cut();
         if let Some(error) = context.lookups.attachments_error() {
             say(format_args!("cannot find the attachments: /proc shows no processes: {error}"));
         }
@@ -73,6 +74,17 @@ fn report_unanswered() {
     say(format_args!(
         "cannot inspect process {first}{others}: {}; {whose} command line, state and attachments are unknown",
         patience::reason()
+    ));
+}
+
+/// Reports the processes whose mounts or open files were not all read.
+fn report_cut() {
+    let cut = namespace::read_in_part();
+    let (Some(first), others) = (cut.first(), cut.len().saturating_sub(1)) else { return };
+    let (others, have) = if others == 0 { (String::new(), "has") } else { (format!(" and {others} more"), "have") };
+    say(format_args!(
+        "process {first}{others} {have} too many mounts or open files to read all: IPC namespaces that only these keep may \
+         be missing"
     ));
 }
 

@@ -41,7 +41,7 @@ impl AllNamespaces {
     pub(crate) fn find() -> Result<AllNamespaces> {
         let survey =
             survey().map_err(|error| Error::io("see the processes in /proc", &error).hint("is it mounted?"))?;
-        survey.note_unanswered();
+        survey.note_incomplete();
         Ok(AllNamespaces {
             survey,
             counted: RefCell::default(),

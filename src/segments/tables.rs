@@ -39,7 +39,7 @@ impl Tables {
             return Ok(Tables { read, is_complete: true, ..Tables::default() });
         }
         let survey = survey().map_err(unreadable)?;
-        survey.note_unanswered();
+        survey.note_incomplete();
         let mut tables = Tables { is_complete: survey.is_complete(), ..Tables::default() };
         for live in survey.namespaces {
             match live.rows() {

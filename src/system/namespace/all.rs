@@ -6,11 +6,13 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 
+use super::budget::note_cut;
 use super::identity::Identity;
-use super::keeper::{Descriptors, Keeper, Mounts};
+use super::keeper::{Descriptors, Keeper, Keepers, Mounts};
 use super::opened::Namespace;
 use crate::system::cgroup::unit_of;
 use crate::system::patience::{ask, ask_all, note_missed};
@@ -29,17 +31,20 @@ pub(crate) struct Survey {
     pub unseen: usize,
     /// The processes that did not answer. What only their mounts or open files keep is missing.
     unanswered: Vec<i32>,
+    /// The processes with so many mounts or open files that only part of them was read.
+    cut: Vec<i32>,
 }
 
 impl Survey {
     /// Returns whether every process was inspected, so that no namespace is missing.
     pub(crate) fn is_complete(&self) -> bool {
-        self.unseen == 0 && self.unanswered.is_empty()
+        self.unseen == 0 && self.unanswered.is_empty() && self.cut.is_empty()
     }
 
     /// Records that output made from this survey is incomplete, if it is.
-    pub(crate) fn note_unanswered(&self) {
+    pub(crate) fn note_incomplete(&self) {
         note_missed(&self.unanswered);
+        note_cut(&self.cut);
     }
 }
 
@@ -73,7 +78,6 @@ pub(crate) fn survey() -> io::Result<Survey> {
         Err(error) => return Err(error),
     };
     let (mut unseen, mut unanswered, mut any) = (0, Vec::new(), false);
-    let (mounts, descriptors) = (Mounts::default(), Descriptors::default());
     // false sorts before true, so our own namespace comes first.
     let mut found = BTreeMap::<_, Vec<Keeper>>::new();
     let place = |identity| (Some(identity) != ours, identity);
@@ -98,18 +102,9 @@ pub(crate) fn survey() -> io::Result<Survey> {
             Some(Err(_)) => unseen += 1,
         }
     }
-    // What a descriptor refers to changes at any time, perhaps to a file whose file system does not answer.
-    let kept = ask_all(&seen, move |pid| [mounts.of_process(pid), descriptors.of_process(pid)]);
-    for (pid, kept) in seen.into_iter().zip(kept) {
-        let Some(kept) = kept else {
-            unanswered.push(pid);
-            continue;
-        };
-        let is_unseen = |error: &io::Error| !has_ended(pid, error);
-        unseen += usize::from(kept.iter().filter_map(|kept| kept.as_ref().err()).any(is_unseen));
-        for (identity, keeper) in kept.into_iter().flatten().flatten() {
-            found.entry(place(identity)).or_default().push(keeper);
-        }
+    let (kept, cut) = read_keepers(&seen, &mut unseen, &mut unanswered);
+    for (identity, keeper) in kept.take() {
+        found.entry(place(identity)).or_default().push(keeper);
     }
     // Our own process is always in a namespace. If /proc shows no process at all, it is not mounted, and an empty
     // answer would be wrong.
@@ -120,7 +115,25 @@ pub(crate) fn survey() -> io::Result<Survey> {
         keepers.sort_unstable();
         LiveNamespace { identity, is_ours: !is_another, keepers }
     });
-    Ok(Survey { namespaces: namespaces.collect(), unseen, unanswered })
+    Ok(Survey { namespaces: namespaces.collect(), unseen, unanswered, cut })
+}
+
+/// Finds the mounts and descriptors that keep namespaces. Also returns the processes that were read only in part.
+fn read_keepers(seen: &[i32], unseen: &mut usize, unanswered: &mut Vec<i32>) -> (Arc<Keepers>, Vec<i32>) {
+    let (mounts, descriptors, kept) = (Mounts::default(), Descriptors::default(), Arc::<Keepers>::default());
+    let (found, mut cut) = (Arc::clone(&kept), Vec::new());
+    // What a descriptor refers to changes at any time, perhaps to a file whose file system does not answer.
+    let read = ask_all(seen, move |pid| [mounts.of_process(pid, &found), descriptors.of_process(pid, &found)]);
+    for (pid, read) in seen.iter().zip(read) {
+        let Some(read) = read else {
+            unanswered.push(*pid);
+            continue;
+        };
+        let is_unseen = |error: &io::Error| !has_ended(*pid, error);
+        *unseen += usize::from(read.iter().filter_map(|read| read.as_ref().err()).any(is_unseen));
+        cut.extend(read.iter().any(|read| matches!(read, Ok(false))).then_some(*pid));
+    }
+    (kept, cut)
 }
 
 /// Returns whether a file of /proc could not be read because its process has ended.
@@ -144,7 +157,7 @@ pub(super) fn find(inode: u64) -> io::Result<Option<Namespace>> {
         Some(namespace) if namespace.is_ours => Namespace::of_this_thread().map(Some),
         Some(namespace) => namespace.open(),
         None => {
-            survey.note_unanswered();
+            survey.note_incomplete();
             Ok(None)
         }
     }

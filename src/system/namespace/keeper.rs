@@ -1,20 +1,24 @@
 //! What keeps an IPC namespace alive: a process in it, a mount of its file, or an open descriptor of its file.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, DirEntry, File};
 use std::io::{self, BufRead, BufReader, Read};
+use std::mem;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use memchr::memmem;
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use rustix::fs::makedev;
 
+use super::budget::Budget;
 use super::identity::Identity;
 use super::opened::Namespace;
 use crate::linux::compare_files;
@@ -22,9 +26,15 @@ use crate::system::foreign_file::{CachedStatus, find_by_link, find_in_root_of};
 use crate::system::patience::ask;
 use crate::values::{unescaped_path, visible_path};
 
-/// The maximum number of bytes read of a list of mounts. The owner of the process controls its length.
-const MAX_MOUNTS_BYTES: u64 = 16 << 20;
-const MAX_DESCRIPTORS: usize = 1 << 16;
+/// The maximum number of bytes of a line of a list of mounts. A longer path than this cannot be opened.
+const MAX_LINE: u64 = 32 << 10;
+/// The kernel prepares as many lines as are read at once, and a line can take it milliseconds.
+const READ_AT_ONCE: usize = 2048;
+/// The processor time that counts as much as a byte. The kernel needs less, except for mounts on top of each other: for
+/// each line it follows all mounts below.
+const NANOSECONDS_PER_BYTE: u64 = 20;
+/// The maximum number of mounts and of descriptors that are kept for each namespace.
+const MAX_KEPT: usize = 4;
 /// The number of open files from which on it is checked whether a table was read before.
 const LARGE: u64 = 1024;
 
@@ -88,36 +98,89 @@ impl fmt::Display for Keeper {
     }
 }
 
-/// Finds mounts of IPC namespaces, and reads each mount namespace only once.
+/// The mounts and descriptors found: the first few of each kind for each namespace.
 #[derive(Debug, Default)]
+pub(super) struct Keepers(Mutex<BTreeMap<(Identity, bool), BTreeSet<Keeper>>>);
+
+impl Keepers {
+    fn add(&self, identity: Identity, keeper: Keeper) {
+        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = found.entry((identity, matches!(keeper, Keeper::Descriptor { .. }))).or_default();
+        if kept.len() < MAX_KEPT || kept.last().is_some_and(|last| keeper < *last) {
+            kept.insert(keeper);
+        }
+        if kept.len() > MAX_KEPT {
+            kept.pop_last();
+        }
+    }
+
+    /// Takes all of them, with their namespaces.
+    pub(super) fn take(&self) -> impl Iterator<Item = (Identity, Keeper)> {
+        let found = mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        found.into_iter().flat_map(|((identity, _), kept)| kept.into_iter().map(move |keeper| (identity, keeper)))
+    }
+}
+
+/// Finds mounts of IPC namespaces, and reads each mount namespace only once.
+#[derive(Debug)]
 pub(super) struct Mounts {
     seen: Mutex<BTreeSet<u64>>,
+    /// In bytes.
+    budget: Budget,
+}
+
+impl Default for Mounts {
+    fn default() -> Mounts {
+        Mounts { seen: Mutex::default(), budget: Budget::new(64 << 10, 8 << 20, 24 << 20) }
+    }
 }
 
 impl Mounts {
-    /// Returns the mounts that a process sees, unless another process in the same mount namespace was read before.
+    /// Finds the mounts that a process sees, unless another process in the same mount namespace was read before. Returns
+    /// whether all were read.
     ///
     /// # Errors
     /// Those of reading /proc.
-    pub(super) fn of_process(&self, pid: i32) -> io::Result<Vec<(Identity, Keeper)>> {
+    pub(super) fn of_process(&self, pid: i32, found: &Keepers) -> io::Result<bool> {
         let mount_namespace = fs::metadata(format!("/proc/{pid}/ns/mnt"))?.ino();
         let seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if !seen().insert(mount_namespace) {
-            return Ok(Vec::new());
+            return Ok(true);
         }
-        let read = || -> io::Result<_> {
-            let file = File::open(format!("/proc/{pid}/mountinfo"))?;
-            let mut found = Vec::new();
-            for line in BufReader::new(file.take(MAX_MOUNTS_BYTES)).split(b'\n') {
-                found.extend(mount(&line?).map(|(identity, path)| (identity, Keeper::Mount { pid, path })));
-            }
-            Ok(found)
-        };
-        read().inspect_err(|_| {
+        self.read(pid, found).inspect_err(|_| {
             // Another process in the mount namespace may still show them.
             seen().remove(&mount_namespace);
         })
     }
+
+    fn read(&self, pid: i32, found: &Keepers) -> io::Result<bool> {
+        let file = File::open(format!("/proc/{pid}/mountinfo"))?;
+        let mut reader = BufReader::with_capacity(READ_AT_ONCE, file);
+        let (mut share, mut line) = (self.budget.share(pid), Vec::new());
+        let mut before = processor_time();
+        loop {
+            line.clear();
+            let length = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? as u64;
+            let now = processor_time();
+            let cost = length.max(now.saturating_sub(before) / NANOSECONDS_PER_BYTE);
+            before = now;
+            if length == 0 {
+                return Ok(true);
+            }
+            if let Some((identity, path)) = mount(&line) {
+                found.add(identity, Keeper::Mount { pid, path });
+            }
+            if line.last() != Some(&b'\n') || !share.take(cost) {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+/// Returns the processor time of this thread in nanoseconds.
+fn processor_time() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from);
+    time.as_nanos() as u64
 }
 
 /// Parses `607 23 0:4 ipc:[4026532205] /run/kept rw shared:9 - nsfs nsfs rw` (proc_pid_mountinfo(5)).
@@ -137,36 +200,47 @@ fn inode(name: &[u8]) -> Option<u64> {
 
 /// Finds open descriptors of IPC namespaces, and reads each large table of open files only once: many processes can share
 /// one (clone(2) with `CLONE_FILES`).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Descriptors {
     /// A process of each large table that was read, in the kernel's order of the tables.
     seen: Mutex<Vec<i32>>,
+    /// In descriptors.
+    budget: Budget,
+}
+
+impl Default for Descriptors {
+    fn default() -> Descriptors {
+        Descriptors { seen: Mutex::default(), budget: Budget::new(256, 1 << 16, 1 << 17) }
+    }
 }
 
 impl Descriptors {
-    /// Returns a process's descriptors.
+    /// Finds a process's descriptors. Returns whether all were read.
     ///
     /// # Errors
     /// Those of reading the directory.
-    pub(super) fn of_process(&self, pid: i32) -> io::Result<Vec<(Identity, Keeper)>> {
+    pub(super) fn of_process(&self, pid: i32, found: &Keepers) -> io::Result<bool> {
         let path = format!("/proc/{pid}/fd");
         // The size is the number of open files, since Linux 6.2.
         if fs::metadata(&path).is_ok_and(|directory| directory.len() >= LARGE) && self.was_read(pid) {
-            return Ok(Vec::new());
+            return Ok(true);
         }
-        let descriptor = |entry: DirEntry| {
-            let link = entry.path();
-            let inode = inode(fs::read_link(&link).ok()?.as_os_str().as_bytes())?;
-            let number = entry.file_name().to_str()?.parse().ok()?;
-            // The descriptor may be another file by now.
-            let status = CachedStatus::of(find_by_link(link.to_str()?).ok()?).ok()?;
-            (status.inode == inode).then(|| (Identity::from(status), Keeper::Descriptor { pid, number }))
-        };
-        let mut found = Vec::new();
-        for entry in fs::read_dir(path)?.take(MAX_DESCRIPTORS) {
-            found.extend(descriptor(entry?));
+        let (mut share, mut known) = (self.budget.share(pid), BTreeSet::new());
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            if !share.take(1) {
+                return Ok(false);
+            }
+            // One descriptor of each namespace is enough.
+            if let Some(inode) = linked(&entry)
+                && !known.contains(&inode)
+                && let Some((identity, keeper)) = descriptor(pid, &entry, inode)
+            {
+                known.insert(inode);
+                found.add(identity, keeper);
+            }
         }
-        Ok(found)
+        Ok(true)
     }
 
     /// Returns whether the table of a process was read before, and otherwise remembers it.
@@ -181,6 +255,18 @@ impl Descriptors {
         seen.insert(place, pid);
         false
     }
+}
+
+/// Returns the inode of the IPC namespace that a descriptor seems to refer to.
+fn linked(entry: &DirEntry) -> Option<u64> {
+    inode(fs::read_link(entry.path()).ok()?.as_os_str().as_bytes())
+}
+
+fn descriptor(pid: i32, entry: &DirEntry, inode: u64) -> Option<(Identity, Keeper)> {
+    let number = entry.file_name().to_str()?.parse().ok()?;
+    // The descriptor may be another file by now.
+    let status = CachedStatus::of(find_by_link(entry.path().to_str()?).ok()?).ok()?;
+    (status.inode == inode).then(|| (Identity::from(status), Keeper::Descriptor { pid, number }))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Processes that do not answer, or whose answer has no end.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
@@ -261,5 +262,49 @@ fn mappings_above_the_maximum_are_counted_as_missing() {
         let count = found["attachments"].as_array().expect("an array").len() as u64;
         let missing = found["attachments_missing"].as_u64().expect("a number");
         assert!(missing > 0 && (count + missing).to_string() == row.nattch, "{count} {missing} {row:?}");
+    });
+}
+
+/// Returns the IPC namespaces of which a process has open files.
+fn hoarded(pid: impl std::fmt::Display) -> BTreeSet<u64> {
+    let links = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("a directory").filter_map(|entry| {
+        let link = std::fs::read_link(entry.expect("an entry").path()).ok()?;
+        link.to_str()?.strip_prefix("ipc:[")?.strip_suffix(']')?.parse().ok()
+    });
+    links.collect()
+}
+
+#[test]
+fn hoarded_descriptors_and_mounts_do_not_hide_the_namespaces_of_others() {
+    in_namespace_as_root(|ns| {
+        let _alone = alone();
+        needs(Need::Program("unshare"));
+        ns.compile("measure");
+        let hoarder = ns.compile("hoarder");
+        // Almost a million descriptors of an ordinary user, and mounts whose list has more than 90 MB.
+        for (what, counts) in [("files", ["4", "5000", "190", "0", "0"]), ("mounts", ["4", "4", "0", "1000", "30"])] {
+            let directory = ns.path(what);
+            std::fs::create_dir(&directory).expect("a directory");
+            let hoard = ready(ns.program(&hoarder).arg(&directory).args(counts));
+            let kept = ready(ns.program(&hoarder).arg(&directory).args(["1", "1", "1", "0", "0"]));
+            let live = Running(ns.program("unshare").args(["--ipc", "sleep", "1000"]).spawn().expect("unshare"));
+            let of = |process: String| std::fs::read_link(format!("/proc/{process}/ns/ipc")).expect("a link");
+            let live_pid = live.pid().to_string();
+            wait_until("it has a namespace", || of(live_pid.clone()) != of("thread-self".into()));
+            let name = of(live_pid).to_str().map(|name| name[5..name.len() - 1].to_owned());
+            let mut expected: BTreeSet<u64> = hoarded(hoard.pid()).into_iter().chain(hoarded(kept.pid())).collect();
+            expected.insert(name.and_then(|name| name.parse().ok()).expect("an inode"));
+            for words in ["list --all-namespaces", "metrics --all-namespaces", "limits --all-namespaces"] {
+                let (peak, time) = measured(ns, words);
+                assert!(peak < 40 << 10 && time < SOON, "{what}, {words}: {peak} KiB, {time:?}");
+            }
+            let answer = ns.shmadm(["list", "--all-namespaces", "-f", "json"]);
+            assert_eq!(answer.code, Some(0), "{answer:?}");
+            assert!(answer.err.contains("have too many mounts or open files to read all"), "{what}: {}", answer.err);
+            let list = answer.json();
+            let found = list["namespaces"].as_array().expect("an array").iter();
+            let found: BTreeSet<u64> = found.filter_map(|namespace| namespace["ns"].as_u64()).collect();
+            assert!(found.is_superset(&expected), "{what}: {expected:?} in {found:?}");
+        }
     });
 }
