@@ -75,7 +75,7 @@ pub(crate) fn charges(
         None => scan.pages(&file.file, file.length, advance),
         Some(huge) if huge.is_whole => scan.all(&file.file, 0..file.length),
         // The kernel does not show which of them are resident, but none is charged.
-        Some(huge) if !owners::charges_huge_pages() => {
+        Some(huge) if !owners::charges_huge_pages().map_err(|error| Error::io(&action, &error))? => {
             if huge.bytes > 0 {
                 scan.bytes.insert(0, huge.bytes);
             }

@@ -53,11 +53,12 @@ impl MemoryCgroups {
     /// Finds the mount in `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
     ///
     /// # Errors
-    /// `NotFound` if the hierarchy is not mounted.
+    /// `NotFound` if the hierarchy is not mounted. Also those of reading `/proc`: an inode of one hierarchy is another
+    /// cgroup in the other.
     pub(crate) fn find() -> io::Result<MemoryCgroups> {
         let mounts = fs::read("/proc/self/mountinfo")?;
         let (mounted, part, version) = mount(&mounts).ok_or(io::ErrorKind::NotFound)?;
-        let controllers = fs::read_to_string("/proc/cgroups").unwrap_or_default();
+        let controllers = fs::read_to_string("/proc/cgroups")?;
         if version == Version::Two && has_memory_in_version_one(&controllers) {
             return Err(io::ErrorKind::NotFound.into());
         }

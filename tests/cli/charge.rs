@@ -54,6 +54,29 @@ fn a_directory_that_cannot_be_listed_does_not_mean_that_a_cgroup_was_removed() {
 }
 
 #[test]
+fn no_cgroup_is_named_if_its_hierarchy_is_unknown() {
+    in_namespace_as_root(|ns| {
+        needs(Need::Strace);
+        let cgroup = Cgroup::new("unknown");
+        ns.shmadm(["create", "7", "--size", "1M"]).ok();
+        write(ns, &cgroup, "7", 0, 4096);
+        assert_eq!(charged(ns, "7"), [charge(&cgroup, 4096)]);
+        for file in ["/proc/cgroups", "/proc/self/mountinfo"] {
+            let mut strace = ns.program("strace");
+            strace.args(["-f", "-qq", "-o", "log", "-P", file, "-e", "inject=open,openat:error=EACCES"]);
+            let run = ended(strace.args([shmadm_path(), "stat", "--charge", "7", "-f", "json"])).json();
+            let charges = &run[0]["charged"];
+            let expected = (&Value::Null, &Value::Null, &json!(4096));
+            assert_eq!(
+                (&charges[0]["cgroup"], &charges[0]["removed"], &charges[0]["bytes"]),
+                expected,
+                "{file}: {charges}"
+            );
+        }
+    });
+}
+
+#[test]
 fn the_first_cgroup_to_touch_a_page_is_charged_even_after_its_removal() {
     in_namespace_as_root(|ns| {
         let parent = Cgroup::new("charge");

@@ -20,9 +20,12 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Returns whether this machine charges huge pages of hugetlbfs to memory cgroups: cgroup2 mounted with
 /// memory_hugetlb_accounting, since Linux 6.6.
-pub(super) fn charges_huge_pages() -> bool {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    mounts.lines().any(|line| line.contains(" - cgroup2 ") && line.contains("memory_hugetlb_accounting"))
+///
+/// # Errors
+/// Those of reading `/proc/self/mountinfo`.
+pub(super) fn charges_huge_pages() -> io::Result<bool> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    Ok(mounts.lines().any(|line| line.contains(" - cgroup2 ") && line.contains("memory_hugetlb_accounting")))
 }
 
 /// Returns the charged cgroups with their names, the largest amount first.
