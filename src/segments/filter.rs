@@ -71,6 +71,13 @@ impl Selection {
             && (!self.orphaned || self.is_orphan(segment, lookups))
     }
 
+    /// Returns whether a segment that does not match may be one that matches, because the state of a process is unknown.
+    pub(crate) fn may_match(&self, segment: &Segment, lookups: &Lookups) -> bool {
+        let is_unknown = self.creator_exited && state::creator(segment, lookups) == Presence::Unknown
+            || self.orphaned && state::may_be_orphan(segment, lookups);
+        is_unknown && self.matches_without_processes(segment, lookups)
+    }
+
     fn is_of_unit(&self, segment: &Segment, lookups: &Lookups) -> bool {
         self.units.is_empty()
             || state::cgroups(segment, lookups)

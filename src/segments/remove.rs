@@ -99,6 +99,11 @@ pub(crate) fn remove(chosen: &Segment, choice: Choice<'_>, lookups: &Lookups) ->
             .hint(format_args!("`shmadm stat id:{}` shows what it is now", chosen.id));
         Removal { error: Some(error.into()), ..Removal::of(chosen, Outcome::Changed) }
     };
+    let undecided = || {
+        let error = Error::failed(format!("left {name} alone: whether it still matches the filters is unknown now"))
+            .hint(format_args!("`shmadm stat id:{}` shows what is known", chosen.id));
+        Removal { error: Some(error.into()), ..Removal::of(chosen, Outcome::Changed) }
+    };
     match lookup::current(chosen.id) {
         // It is already gone, as wanted.
         Ok(None) => return Removal::of(chosen, Outcome::Removed),
@@ -106,7 +111,8 @@ pub(crate) fn remove(chosen: &Segment, choice: Choice<'_>, lookups: &Lookups) ->
         Ok(Some(now)) if choice.skip_used && !chosen.has_same_attachments_as(&now) => return changed("it was used"),
         Ok(Some(now)) if choice.skip_attached && now.nattch > 0 => return changed("it was attached"),
         Ok(Some(now)) if choice.selection.is_some_and(|selection| !selection.matches(&now, lookups)) => {
-            return changed("it stopped matching the filters");
+            let is_unknown = choice.selection.is_some_and(|selection| selection.may_match(&now, lookups));
+            return if is_unknown { undecided() } else { changed("it stopped matching the filters") };
         }
         Ok(Some(_)) => {}
         Err(error) => return failed(Error::call(format_args!("remove {name}"), error)),

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 
 use super::*;
+use crate::support::{Need, needs};
 
 /// Changes a segment by IPC_SET, at least a second after its last change.
 #[track_caller]
@@ -252,5 +253,23 @@ fn segments_of_others_fail_and_the_rest_is_removed() {
         let json: Value = serde_json::from_str(&removed.out).expect("JSON");
         assert_eq!(json["removed"][0]["error"]["errno"], "EPERM");
         assert_eq!(existing(ns), not_theirs);
+    });
+}
+
+#[test]
+fn an_orphan_whose_state_becomes_unknown_is_left_for_that_reason() {
+    in_namespace(|ns| {
+        needs(Need::Strace);
+        ended(ns.program("perl").args(["-e", "shmget(1, 1, 01600) // die"])).ok();
+        // Without /proc/self it is unknown which processes /proc shows. The second time is right before the removal.
+        for filters in ["--orphaned", "--creator-exited"] {
+            let inject = "inject=readlink,readlinkat:error=EACCES:when=2";
+            let mut strace = ns.program("strace");
+            strace.args(["-f", "-qq", "-o", "log", "-P", "/proc/self", "-e", inject, shmadm_path()]);
+            let removal = ended(strace.args(["remove", "-y", filters]));
+            let told = "alone: whether it still matches the filters is unknown now";
+            assert!(removal.code == Some(0) && removal.err.contains(told), "{filters}: {removal:?}");
+            assert_eq!(ns.table().len(), 1, "{filters}");
+        }
     });
 }
