@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::io;
 
 use nix::unistd::Pid;
 
@@ -41,12 +42,7 @@ pub(super) fn has_twin_elsewhere(pid: i32) -> bool {
     others.retain(|other| *other != pid);
     let is_elsewhere = move |other| {
         let shares = compare_memory(Pid::from_raw(pid), Pid::from_raw(other)) == Some(Ordering::Equal);
-        // A namespace that cannot be read may be another one.
-        shares
-            && match (Identity::of_process(other), Identity::of_process(pid)) {
-                (Ok(other), Ok(own)) => other != own,
-                _ => true,
-            }
+        shares && may_differ(Identity::of_process(other), Identity::of_process(pid))
     };
     // kcmp(2) waits for a process that is stuck in execve(2).
     let answers = ask_all(&others, is_elsewhere);
@@ -54,6 +50,11 @@ pub(super) fn has_twin_elsewhere(pid: i32) -> bool {
         others.iter().zip(&answers).filter(|(_, answer)| answer.is_none()).map(|(other, _)| *other).collect();
     note_missed(&silent);
     answers.into_iter().any(|answer| answer.unwrap_or(true))
+}
+
+/// Returns whether two processes are in different IPC namespaces, or may be because one cannot be read.
+fn may_differ(one: io::Result<Identity>, other: io::Result<Identity>) -> bool {
+    !matches!((one, other), (Ok(one), Ok(other)) if one == other)
 }
 
 /// Groups processes by their address spaces, with about n log n comparisons; each group is in the order of `pids`. If
@@ -89,4 +90,18 @@ fn place(ordered: &[Vec<i32>], pid: i32) -> Option<Result<usize, usize>> {
         }
     }
     Some(Err(low))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unreadable_namespaces_may_differ() {
+        let (ours, unreadable) = (Identity::ours, || Err(io::ErrorKind::PermissionDenied.into()));
+        assert!(!may_differ(ours(), ours()));
+        assert!(may_differ(unreadable(), ours()));
+        assert!(may_differ(ours(), unreadable()));
+        assert!(may_differ(unreadable(), unreadable()));
+    }
 }

@@ -183,3 +183,23 @@ fn calls_that_fail_because_tracing_did_not_start_are_explained() {
         assert!(untraced.err.contains("could not be traced: "), "{untraced:?}");
     });
 }
+
+#[test]
+fn an_object_that_cannot_be_read_alone_is_checked_in_the_table_before_its_removal() {
+    in_namespace(|ns| {
+        needs(Need::Strace);
+        for (call, create, table) in [("semctl", "semget(1, 1, 01600)", "sem"), ("msgctl", "msgget(1, 01600)", "msg")] {
+            let mut strace = ns.program("strace");
+            strace.args(["-qq", "-o", "log", "-e", &format!("trace=openat,{call}")]);
+            strace.args(["-e", &format!("inject={call}:error=EPERM:when=1"), shmadm_path()]);
+            let create = format!("{create} // die");
+            let guarded = ended(strace.args(["guard", "--shared", "--remove", "--", "perl", "-e", &create]));
+            assert!(guarded.err.contains("shmadm: removed "), "{call}: {guarded:?}");
+            let log = std::fs::read_to_string(ns.path("log")).expect("a log");
+            let (_, later) = log.split_once("_STAT_ANY").expect("the last check");
+            let (check, _) = later.split_once("IPC_RMID").expect("the removal");
+            let opened = format!("/proc/sysvipc/{table}");
+            assert!(check.contains("(INJECTED)") && check.contains(&opened), "{call}: {log}");
+        }
+    });
+}
