@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
+use std::process;
 
 use super::Advance;
 use super::archive::Writer;
@@ -23,6 +24,29 @@ pub(crate) struct Saved {
     pub(crate) bytes: u64,
     /// The segment's state after it was read and detached. Its times and its last user result from that attachment.
     pub(crate) after: Segment,
+    /// Its state before its first byte was read, while it was attached.
+    first: Segment,
+    /// Its state after its last byte was read, while it was attached.
+    last: Segment,
+}
+
+impl Saved {
+    /// Returns whether it changed since it was chosen: `None` if its settings are the same, and nobody else attached or
+    /// detached it. What happens between the last byte and the detach can leave no trace.
+    pub(crate) fn change_since(&self, chosen: &Segment) -> Option<&'static str> {
+        let Saved { first, last, after, .. } = self;
+        if !(chosen.is_same_as(first) && first.is_same_as(last) && last.is_same_as(after)) {
+            return Some("it changed");
+        }
+        // Our own attachment is the only use.
+        let is_ours = u32::try_from(first.lpid) == Ok(process::id())
+            && first.nattch.checked_sub(1) == Some(chosen.nattch)
+            && first.dtime == chosen.dtime
+            && first.has_same_attachments_as(last)
+            && last.nattch.checked_sub(1) == Some(after.nattch)
+            && (last.lpid, last.atime) == (after.lpid, after.atime);
+        (!is_ours).then_some("it was used")
+    }
 }
 
 /// A failure of one segment, or of the whole archive.
@@ -84,18 +108,19 @@ fn write(
 
 fn save_one(writer: &mut Writer<'_>, segment: &Segment, names: &Names, advance: Advance<'_>) -> Result<Saved, Failure> {
     let name = Named::from(segment).to_string();
-    let bytes = {
+    let (bytes, first, last) = {
         rmid_forced::outlives_a_detach(segment.id, &name, "save").map_err(Failure::Segment)?;
         let attachment =
             attach(segment.id, &name, "save", Access::Read, Placement::default()).map_err(Failure::Segment)?;
         // An attached segment keeps its identifier. So from here on this is certainly the chosen segment.
-        check_same(segment, &name).map_err(Failure::Segment)?;
+        let first = check_same(segment, &name).map_err(Failure::Segment)?;
         let contents = attachment.contents(Access::Read);
         let part = Part { contents, name: &name, range: 0..attachment.size() };
-        writer.add(segment, names, &part, advance).map_err(Failure::Archive)?
+        let bytes = writer.add(segment, names, &part, advance).map_err(Failure::Archive)?;
+        (bytes, first, check_same(segment, &name).map_err(Failure::Segment)?)
     };
     let after = check_same(segment, &name).map_err(Failure::Segment)?;
-    Ok(Saved { bytes, after })
+    Ok(Saved { bytes, after, first, last })
 }
 
 /// Reads a segment's state again, and checks that it is still the same segment.

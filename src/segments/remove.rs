@@ -94,11 +94,7 @@ impl<'a> Choice<'a> {
 pub(crate) fn remove(chosen: &Segment, choice: Choice<'_>, lookups: &Lookups) -> Removal {
     let name = format_args!("segment {} (id {})", chosen.key, chosen.id);
     let failed = |error: Error| Removal { error: Some(error.into()), ..Removal::of(chosen, Outcome::Failed) };
-    let changed = |how: &str| {
-        let error = Error::failed(format!("left {name} alone: {how} since it was chosen"))
-            .hint(format_args!("`shmadm stat id:{}` shows what it is now", chosen.id));
-        Removal { error: Some(error.into()), ..Removal::of(chosen, Outcome::Changed) }
-    };
+    let changed = |how: &str| Removal::changed(chosen, how);
     let undecided = || {
         let error = Error::failed(format!("left {name} alone: whether it still matches the filters is unknown now"))
             .hint(format_args!("`shmadm stat id:{}` shows what is known", chosen.id));
@@ -206,6 +202,13 @@ impl Removal {
     pub(crate) fn of(segment: &Segment, outcome: Outcome) -> Removal {
         let (key, id, size) = (Some(segment.key), Some(segment.id), Some(segment.size));
         Removal { key, id, size, outcome, error: None, nattch: segment.nattch, left: None }
+    }
+
+    /// Returns the result for a segment that changed since it was chosen.
+    pub(crate) fn changed(chosen: &Segment, how: &str) -> Removal {
+        let cause = format!("left segment {} (id {}) alone: {how} since it was chosen", chosen.key, chosen.id);
+        let error = Error::failed(cause).hint(format_args!("`shmadm stat id:{}` shows what it is now", chosen.id));
+        Removal { error: Some(error.into()), ..Removal::of(chosen, Outcome::Changed) }
     }
 
     /// Returns the processes that still have a marked segment attached.

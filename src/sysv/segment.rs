@@ -124,9 +124,11 @@ impl Segment {
         Identity { id, size, cpid, cuid, cgid }
     }
 
-    /// Returns whether `later` is still this segment, with unchanged key and settings.
+    /// Returns whether `later` is still this segment, with unchanged key and settings. Two changes within a second have the
+    /// same ctime.
     pub fn is_same_as(&self, later: &Segment) -> bool {
-        self.identity() == later.identity() && (self.key, self.ctime) == (later.key, later.ctime)
+        let settings = |of: &Segment| (of.key, of.ctime, of.uid, of.gid, of.mode());
+        self.identity() == later.identity() && settings(self) == settings(later)
     }
 
     /// Returns whether nobody attached or detached between the two snapshots, as far as they show.
@@ -203,7 +205,9 @@ mod tests {
         }
         let set = Segment { ctime: 2, uid: 2, ..segment.clone() };
         let marked = Segment { key: Key::PRIVATE, raw_mode: 0o1600, ..segment.clone() };
-        for later in [set, marked] {
+        let given = Segment { uid: 2, ..segment.clone() };
+        let opened = Segment { raw_mode: 0o666, ..segment.clone() };
+        for later in [set, marked, given, opened] {
             assert!(segment.identity() == later.identity() && !segment.is_same_as(&later), "{later:?}");
         }
         assert!(segment.is_same_as(&Segment { nattch: 1, lpid: 2, atime: 2, rss: Some(4096), ..segment.clone() }));

@@ -40,7 +40,10 @@ pub(super) fn save_first(
     let mut results = Vec::with_capacity(chosen.len());
     for (segment, saved) in chosen.iter().zip(saved) {
         results.push(match saved {
-            Ok(saved) => Ok(saved.after),
+            Ok(saved) => match saved.change_since(segment) {
+                None => Ok(saved.after),
+                Some(how) => Err(Removal::changed(segment, how)),
+            },
             Err(error) => Err(failed(segment, error)),
         });
     }

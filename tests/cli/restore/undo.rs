@@ -1,5 +1,7 @@
 //! `remove --save` followed by `restore` is an undo.
 
+use std::io::Read;
+
 use super::*;
 use crate::save::kept;
 use crate::support::skip;
@@ -123,5 +125,34 @@ fn a_copy_that_cannot_be_made_is_not_blamed_on_the_input() {
             assert!(error.ends_with(&format!("{cause}; TMPDIR names another directory\n")), "{error}");
         }
         assert_eq!(ns.table().len(), 0);
+    });
+}
+
+#[test]
+fn a_segment_that_is_used_or_changed_while_it_is_saved_is_not_removed() {
+    in_namespace(|ns| {
+        for (act, left_alone) in [
+            (&["stat", "1"][..], None),
+            (&["write", "1", "new"], Some("it was used")),
+            (&["read", "1", "-o", "copy"], Some("it was used")),
+            (&["set", "1", "-m", "640"], Some("it changed")),
+        ] {
+            for line in [&["remove", "--mine", "-y"][..], &["remove", "1"]] {
+                ns.shmadm(["write", "1", "--create", "4M", "--fill", "7"]).ok();
+                // A pipe holds less than the segment, so shmadm waits until the pipe is read.
+                let mut saving = ns.command(line.iter().chain(&["--save", "-"]));
+                saving.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+                let mut saving = Running(saving.spawn().expect("shmadm"));
+                saving.0.stdout.as_mut().expect("a pipe").read_exact(&mut [0; 4096]).expect("its beginning");
+                ns.shmadm(act).ok();
+                let saved = saving.ended();
+                assert_eq!(ns.table().len(), usize::from(left_alone.is_some()), "{act:?}: {:?}", saved.err);
+                if let Some(how) = left_alone {
+                    let cause = format!("(id {}) alone: {how} since it was chosen", ns.table()[0].id);
+                    assert!(saved.err.contains(&cause), "{act:?}: {:?}", saved.err);
+                    ns.shmadm(["remove", "1", "-q"]).ok();
+                }
+            }
+        }
     });
 }
