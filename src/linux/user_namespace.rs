@@ -3,10 +3,13 @@
 //! For such a user the kernel shows the overflow id, 65534, which is also the id of the user `nobody`.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::values::UNKNOWN_ID;
 
+/// The inode of the initial user namespace, which is fixed (include/linux/proc_ns.h, `PROC_USER_INIT_INO`).
+const INITIAL: u64 = 0xEFFF_FFFD;
 /// The overflow id, unless a sysctl changes it.
 const OVERFLOW: u32 = 65534;
 
@@ -131,10 +134,21 @@ impl Ids {
 
 fn with<T>(kind: &Kind, act: impl FnOnce(Ids) -> T) -> T {
     act(Ids::from_bits(kind.ids.load(Relaxed)).unwrap_or_else(|| {
+        // Saves reading the maps: nearly every process is in the initial user namespace, where all users have an id.
+        if is_initial() {
+            USERS.ids.store(Ids::All.to_bits(), Relaxed);
+            GROUPS.ids.store(Ids::All.to_bits(), Relaxed);
+            return Ids::All;
+        }
         let ids = Ids::read(kind);
         kind.ids.store(ids.to_bits(), Relaxed);
         ids
     }))
+}
+
+/// Returns whether this process is in the initial user namespace; `false` if that cannot be read.
+fn is_initial() -> bool {
+    fs::metadata("/proc/self/ns/user").is_ok_and(|namespace| namespace.ino() == INITIAL)
 }
 
 fn overflow(path: &str) -> u32 {

@@ -3,11 +3,15 @@
 use std::cell::OnceCell;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::{env, fs, io};
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use nix::time::{ClockId, clock_gettime};
+
+/// The inode of the initial time namespace, which is fixed (include/linux/proc_ns.h, `PROC_TIME_INIT_INO`).
+const INITIAL: u64 = 0xEFFF_FFFA;
 
 /// A moment, and the user's time zone.
 #[derive(Debug, Clone)]
@@ -66,7 +70,9 @@ impl Clock {
 /// time namespace adds to it (time_namespaces(7)).
 fn uptime() -> Option<u64> {
     let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?.tv_sec();
-    let offset = time_namespace_offset(fs::read_to_string("/proc/self/timens_offsets"))?;
+    // Nearly every process is in the initial time namespace, which adds nothing.
+    let is_initial = fs::metadata("/proc/self/ns/time").is_ok_and(|namespace| namespace.ino() == INITIAL);
+    let offset = if is_initial { 0 } else { time_namespace_offset(fs::read_to_string("/proc/self/timens_offsets"))? };
     u64::try_from(since_boot.saturating_sub(offset)).ok()
 }
 

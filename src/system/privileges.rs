@@ -43,8 +43,11 @@ pub(crate) fn refuse_foreign() -> Result<()> {
 /// Returns whether an ordinary user got capabilities from the program's file at execve(2). Capabilities that the caller
 /// passes on are ambient, and a file with capabilities clears the ambient ones.
 fn has_file_capabilities(user: Uid) -> bool {
+    if user.is_root() {
+        return false;
+    }
     // Only a seccomp filter can deny this call. An ordinary user can install one only with no_new_privs, and then a file
     // gives no capabilities (seccomp(2)).
     let permitted = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.permitted);
-    !user.is_root() && permitted.iter().any(|capability| !capability_is_in_ambient_set(capability).unwrap_or(true))
+    permitted.iter().any(|capability| !capability_is_in_ambient_set(capability).unwrap_or(true))
 }
