@@ -16,6 +16,7 @@ mod symbols;
 mod unwind;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 pub(crate) use describe::describe;
 pub(crate) use maps::Mappings;
@@ -40,16 +41,20 @@ pub(crate) struct Place {
 /// Walks the stack of a thread that waits in a system call, innermost frame first.
 ///
 /// `call` is the contents of `/proc/TID/syscall`. Returns no frames if the thread does not wait, or on an architecture
-/// that is not supported.
+/// that is not supported. After the deadline the remaining frames are left out.
 pub(crate) fn walk(
     call: &[u8],
     mappings: &Mappings,
     memory: &mut Memory,
     modules: &mut Modules,
     tid: i32,
+    deadline: Instant,
 ) -> Vec<Place> {
     match registers(call) {
-        Some((sp, pc)) => unwind::unwind(pc, sp, mappings, memory, &mut |mapping| modules.of(mapping, tid)),
+        Some((sp, pc)) => {
+            let start = frame::Frame { pc, sp, fp: None, is_return: false };
+            unwind::unwind(start, mappings, memory, &mut |mapping| modules.of(mapping, tid), deadline)
+        }
         None => Vec::new(),
     }
 }

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::iter;
 use std::slice;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -31,7 +32,8 @@ const MAX_ANSWER: u64 = 64 << 20;
 /// The maximum time to wait for a killed process.
 const MAX_DEATH: Duration = Duration::from_millis(250);
 
-/// Returns the frames of these stacks, innermost first. After `limit` it stops, and the remaining frames have no names.
+/// Returns the frames of these stacks, innermost first. After `limit` it stops, and the remaining frames have no names. No
+/// stack takes more than half of the time that is left.
 ///
 /// Frames also have no names if no child process can be created (this process has other threads, or RLIMIT_NPROC is
 /// reached), or if reading their files takes too much memory.
@@ -74,9 +76,15 @@ fn look_up(stacks: &[Vec<Place>], detail: Detail, deadline: Instant) -> Vec<Vec<
     });
     drop(writer);
     let Ok(child) = child else { return Vec::new() };
-    let answers = BufReader::new(UntilDeadline { reader, deadline });
-    let lines = answers.take(MAX_ANSWER).lines();
-    let described = lines.map_while(|line| serde_json::from_str(&line.ok()?).ok()).take(stacks.len()).collect();
+    let mut answers = BufReader::new(UntilDeadline { reader, deadline }.take(MAX_ANSWER));
+    let next = || {
+        let now = Instant::now();
+        answers.get_mut().get_mut().deadline = now + deadline.saturating_duration_since(now) / 2;
+        let mut line = Vec::new();
+        answers.read_until(b'\n', &mut line).ok()?;
+        serde_json::from_slice(&line).ok()
+    };
+    let described = iter::from_fn(next).take(stacks.len()).collect();
     end(child);
     described
 }

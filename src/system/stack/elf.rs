@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::ops::Range;
-use std::sync::Arc;
+use std::os::unix::fs::FileExt;
 
 use object::elf::{FileHeader64, PT_LOAD, ProgramHeader64, SHN_UNDEF, Sym64};
 use object::read::elf::{ElfFile64, ProgramHeader, Sym, SymbolTable};
@@ -15,10 +15,10 @@ pub(super) const MAX_SECTION_BYTES: u64 = 512 << 20;
 const MAX_MODULE_BYTES: u64 = 64 << 20;
 
 /// A section of an ELF file.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Section {
     pub address: u64,
-    pub bytes: Arc<[u8]>,
+    pub bytes: Vec<u8>,
 }
 
 /// The parts of an ELF file that are needed for unwinding.
@@ -50,9 +50,14 @@ impl Tables {
             address: header.p_vaddr(endian),
         };
         let headers = elf.elf_program_headers().iter();
+        // Not through the cache, which would keep a second copy.
         let section = |name| {
             let section = elf.section_by_name(name)?;
-            Some(Section { address: section.address(), bytes: section.data().ok()?.into() })
+            let (offset, size) = section.file_range()?;
+            left.set(left.get().checked_sub(size)?);
+            let mut bytes = vec![0; usize::try_from(size).ok()?];
+            file.read_exact_at(&mut bytes, offset).ok()?;
+            Some(Section { address: section.address(), bytes })
         };
         Ok(Tables {
             loads: headers.filter(|header| header.p_type(endian) == PT_LOAD).map(load).collect(),
@@ -103,7 +108,7 @@ impl<'a> ReadRef<'a> for Bounded<'a> {
 /// Returns the address of `environ` in a C library or a statically linked program.
 fn environ_of<'data, R: ReadRef<'data>>(elf: &ElfFile64<'data, Endianness, R>) -> Option<u64> {
     let mut found = None;
-    each_definition(elf, elf.elf_dynamic_symbol_table(), |symbol, name| {
+    each_definition(elf, elf.elf_dynamic_symbol_table(), b"__environ\0".len(), |symbol, name| {
         if matches!(name, b"environ" | b"__environ") {
             found = found.or(Some(symbol.st_value(elf.endian())));
         }
@@ -111,11 +116,12 @@ fn environ_of<'data, R: ReadRef<'data>>(elf: &ElfFile64<'data, Endianness, R>) -
     found
 }
 
-/// Visits each symbol of a table that is defined in its file, with its name. All names are read at once: reading them one
-/// by one takes a system call each.
+/// Visits each symbol of a table that is defined in its file, with at most `max_bytes` of its name: all symbols can share one
+/// endless name. All names are read at once: reading them one by one takes a system call each.
 pub(super) fn each_definition<'data, R: ReadRef<'data>>(
     elf: &ElfFile64<'data, Endianness, R>,
     table: &SymbolTable<'data, FileHeader64<Endianness>, R>,
+    max_bytes: usize,
     mut visit: impl FnMut(&Sym64<Endianness>, &[u8]),
 ) {
     let strings =
@@ -124,6 +130,7 @@ pub(super) fn each_definition<'data, R: ReadRef<'data>>(
     let endian = elf.endian();
     for symbol in table.iter().filter(|symbol| symbol.st_shndx(endian) != SHN_UNDEF) {
         let name = strings.get(symbol.st_name(endian) as usize..).unwrap_or_default();
+        let name = &name[..name.len().min(max_bytes)];
         let length = memchr::memchr(0, name).unwrap_or(name.len());
         visit(symbol, &name[..length]);
     }

@@ -14,8 +14,8 @@ use super::elf::Tables;
 use super::maps::CodeMapping;
 use crate::system::foreign_file::{CachedStatus, find_by_link, find_in_our_root, find_in_root_of, reopen};
 
-/// The maximum size of all unwind tables that are kept, in bytes.
-const MAX_KEPT_BYTES: usize = 192 << 20;
+/// The maximum size of all unwind tables that are kept, in bytes, before another file is read.
+const MAX_KEPT_BYTES: usize = 64 << 20;
 /// The maximum number of files kept open.
 const MAX_OPEN_FILES: usize = 200;
 

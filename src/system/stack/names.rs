@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use crate::values::visible;
 
 /// The longest symbol that is demangled, in bytes. C++ template names can expand to a multiple of their length.
-const MAX_SYMBOL_BYTES: usize = 4096;
+pub(super) const MAX_SYMBOL_BYTES: usize = 4096;
 /// The longest name that is shown, in bytes.
 const MAX_NAME_BYTES: usize = 1024;
 

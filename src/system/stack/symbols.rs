@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::Place;
 use super::elf::{MAX_SECTION_BYTES, each_definition};
 use super::module::{ModuleFile, open_regular};
-use super::names::demangled;
+use super::names::{MAX_SYMBOL_BYTES, demangled};
 use crate::values::{visible, visible_path};
 
 /// The longest path that is shown, in bytes: PATH_MAX.
@@ -197,7 +197,7 @@ fn debug_information<'data>(
 fn functions<'data, R: object::ReadRef<'data>>(elf: &ElfFile64<'data, Endianness, R>) -> Vec<Function> {
     let mut functions = Vec::new();
     for table in [elf.elf_symbol_table(), elf.elf_dynamic_symbol_table()] {
-        each_definition(elf, table, |symbol, name| {
+        each_definition(elf, table, MAX_SYMBOL_BYTES + 1, |symbol, name| {
             if symbol.st_type() == STT_FUNC {
                 let (address, size) = (symbol.st_value(elf.endian()), symbol.st_size(elf.endian()));
                 functions.push(Function { address, size, name: name.to_vec() });

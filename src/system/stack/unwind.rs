@@ -1,6 +1,7 @@
 //! Walking from frame to frame by the unwind tables that compilers emit for exceptions (`.eh_frame`).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::frame::Frame;
 use super::maps::{CodeMapping, Mappings};
@@ -11,13 +12,18 @@ use super::{MAX_FRAMES, Place};
 /// A function that returns the module of a mapping.
 pub(super) type Find<'a> = dyn FnMut(&CodeMapping) -> Option<Arc<Module>> + 'a;
 
-/// Returns the frames of a thread with this program counter and stack pointer, innermost first. Stops at the end of the
-/// stack, or if the next frame cannot be determined: it never guesses.
-pub(super) fn unwind(pc: u64, sp: u64, mappings: &Mappings, memory: &mut Memory, find: &mut Find<'_>) -> Vec<Place> {
+/// Returns a thread's frames from its current one, innermost first. Stops at the end of the stack, at the deadline, or if
+/// the next frame cannot be determined: it never guesses.
+pub(super) fn unwind(
+    mut frame: Frame,
+    mappings: &Mappings,
+    memory: &mut Memory,
+    find: &mut Find<'_>,
+    deadline: Instant,
+) -> Vec<Place> {
     let mut places = Vec::new();
-    let mut frame = Frame { pc, sp, fp: None, is_return: false };
     let mut context = machine::Context::default();
-    while places.len() < MAX_FRAMES {
+    while places.len() < MAX_FRAMES && Instant::now() < deadline {
         // If the callee never returns, the call may be a function's last instruction. The return address then belongs
         // to the next function.
         let inside = frame.pc - u64::from(frame.is_return);
@@ -29,7 +35,7 @@ pub(super) fn unwind(pc: u64, sp: u64, mappings: &Mappings, memory: &mut Memory,
             break;
         };
         let place = Place {
-            address: address + u64::from(frame.is_return),
+            address: address.wrapping_add(frame.is_return.into()),
             is_return: frame.is_return,
             module: Some(Arc::clone(&module.file)),
         };
@@ -86,7 +92,7 @@ mod machine {
 #[cfg(target_arch = "x86_64")]
 mod machine {
     use gimli::{
-        BaseAddresses, CfaRule, EhFrame, EhFrameHdr, Encoding, EndianSlice, EvaluationResult, Format,
+        BaseAddresses, CfaRule, CieOrFde, EhFrame, EhFrameHdr, Encoding, EndianSlice, EvaluationResult, Format,
         FrameDescriptionEntry, LittleEndian, Register, RegisterRule, UnwindContext, UnwindExpression, UnwindSection,
         Value, X86_64,
     };
@@ -97,6 +103,10 @@ mod machine {
 
     type Bytes<'a> = EndianSlice<'a, LittleEndian>;
 
+    /// The maximum size of a function's unwind instructions, in bytes.
+    const MAX_DESCRIPTION_BYTES: usize = 256 << 10;
+    /// The maximum number of entries that are searched in an unwind table without an index.
+    const MAX_SEARCHED: usize = 200_000;
     /// The maximum number of steps in evaluating an expression of an unwind table.
     const MAX_STEPS: u32 = 1000;
 
@@ -169,9 +179,13 @@ mod machine {
         let module = find(mapping)?;
         let start = module.address(mapping, called)?;
         let description = described(&module, start)?.description;
-        let length = (description.initial_address() + description.len()).checked_sub(start)?;
+        let length = description.initial_address().checked_add(description.len())?.checked_sub(start)?;
         let jump = code::jump_to(reached, called, length, memory)?;
-        Some(Place { address: start + (jump - called), is_return: false, module: Some(Arc::clone(&module.file)) })
+        Some(Place {
+            address: start.wrapping_add(jump - called),
+            is_return: false,
+            module: Some(Arc::clone(&module.file)),
+        })
     }
 
     /// The unwind table's information about the function at an address.
@@ -190,10 +204,29 @@ mod machine {
             EhFrameHdr::new(&section.bytes, LittleEndian).parse(&bases, 8).ok()
         });
         let description = match index.as_ref().and_then(|index| index.table()) {
-            Some(index) => index.fde_for_address(&table, &bases, address, EhFrame::cie_from_offset),
-            None => table.fde_for_address(&bases, address, EhFrame::cie_from_offset),
+            Some(index) => index.fde_for_address(&table, &bases, address, EhFrame::cie_from_offset).ok()?,
+            None => search(&table, &bases, address)?,
         };
-        Some(Described { description: description.ok()?, table, bases })
+        let is_small = description.entry_len().max(description.cie().entry_len()) <= MAX_DESCRIPTION_BYTES;
+        is_small.then_some(Described { description, table, bases })
+    }
+
+    /// Searches a table without an index.
+    fn search<'a>(
+        table: &EhFrame<Bytes<'a>>,
+        bases: &BaseAddresses,
+        address: u64,
+    ) -> Option<FrameDescriptionEntry<Bytes<'a>>> {
+        let mut entries = table.entries(bases);
+        for _ in 0..MAX_SEARCHED {
+            if let CieOrFde::Fde(entry) = entries.next().ok()?? {
+                let description = entry.parse(EhFrame::cie_from_offset).ok()?;
+                if description.contains(address) {
+                    return Some(description);
+                }
+            }
+        }
+        None
     }
 
     impl Frame {

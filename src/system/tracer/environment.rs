@@ -4,6 +4,7 @@
 //! such as PYTEST_CURRENT_TEST, which pytest sets for each test. The C library's variable `environ` points to them.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use crate::system::proc_file::read as read_file;
 use crate::system::stack::{Mappings, Memory, Modules};
@@ -15,18 +16,20 @@ const MAX_VARIABLES: u64 = 4096;
 /// The maximum length of a value that is kept, in bytes.
 const MAX_VALUE_BYTES: usize = 4096;
 
-/// Returns the values of these variables in a waiting process.
+/// Returns the values of these variables in a waiting process. After the deadline no further file is searched for the
+/// current ones.
 pub(super) fn read(
     tid: i32,
     names: &[String],
     mappings: &Mappings,
     memory: &mut Memory,
     modules: &mut Modules,
+    deadline: Instant,
 ) -> BTreeMap<String, Vec<u8>> {
     if names.is_empty() {
         return BTreeMap::new();
     }
-    match pointers(tid, mappings, memory, modules) {
+    match pointers(tid, mappings, memory, modules, deadline) {
         Some(pointers) => pointers.iter().filter_map(|pointer| named_at(names, *pointer, memory)).collect(),
         None => {
             let first = read_file(tid, "environ", MAX_ENVIRONMENT_BYTES).unwrap_or_default();
@@ -36,11 +39,18 @@ pub(super) fn read(
 }
 
 /// Returns the elements of `environ`, one for each variable.
-fn pointers(tid: i32, mappings: &Mappings, memory: &mut Memory, modules: &mut Modules) -> Option<Vec<u64>> {
+fn pointers(
+    tid: i32,
+    mappings: &Mappings,
+    memory: &mut Memory,
+    modules: &mut Modules,
+    deadline: Instant,
+) -> Option<Vec<u64>> {
     // A program that uses the variable may have its own copy, which takes precedence. The program is mapped first.
     let program = mappings.iter().next().map(|mapping| mapping.inode);
     let candidates = mappings.iter().filter(|mapping| Some(mapping.inode) == program || is_c_library(&mapping.path));
-    let mut variables = candidates.filter_map(|mapping| {
+    let in_time = candidates.take_while(|_| Instant::now() < deadline);
+    let mut variables = in_time.filter_map(|mapping| {
         let module = modules.of(mapping, tid)?;
         module.address_in_process(mapping, module.environ()?)
     });

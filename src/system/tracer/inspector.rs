@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Mode, OFlags, open, readlinkat, statat};
 
@@ -19,6 +20,11 @@ use crate::system::process::process_of;
 use crate::system::process_stat::Stat;
 use crate::system::stack::{Mappings, Memory, Modules, walk};
 
+/// The time after which the remaining frames of a stack are left out. It is shorter than the time after which a call
+/// continues without the result of its inspection.
+const MAX_WALK: Duration = Duration::from_millis(400);
+/// The number of walks that took this time after which no stack is walked: all callers wait for each of them.
+const MAX_LATE: usize = 8;
 /// The maximum number of bytes read of a maps file.
 const MAX_MAPS_BYTES: u64 = 4 << 20;
 /// The maximum number of ancestors that are recorded.
@@ -33,6 +39,8 @@ pub(super) struct Inspector {
     wanted: Wanted,
     modules: Modules,
     root_started: u64,
+    /// The number of walks that took too long.
+    late: usize,
     known: HashMap<i32, (Stat, Arc<Process>)>,
     recent: HashMap<i32, Recent>,
 }
@@ -55,7 +63,7 @@ struct Recent {
 impl Inspector {
     pub(super) fn new(wanted: Wanted, modules: Modules) -> Inspector {
         let root_started = Stat::read(wanted.root).map_or(0, |stat| stat.started);
-        Inspector { wanted, modules, root_started, known: HashMap::new(), recent: HashMap::new() }
+        Inspector { wanted, modules, root_started, late: 0, known: HashMap::new(), recent: HashMap::new() }
     }
 
     /// Inspects the process of a thread that waits in this call; `None` if it is not visible.
@@ -63,7 +71,15 @@ impl Inspector {
         if tid <= 0 {
             return None;
         }
-        if let Some(caller) = self.inspect_again(tid, call) {
+        let now = Instant::now();
+        let deadline = if self.late < MAX_LATE { now + MAX_WALK } else { now };
+        let caller = self.inspect_until(tid, call, deadline);
+        self.late += usize::from(Instant::now() >= deadline);
+        caller
+    }
+
+    fn inspect_until(&mut self, tid: i32, call: &CreatingCall, deadline: Instant) -> Option<Caller> {
+        if let Some(caller) = self.inspect_again(tid, call, deadline) {
             return Some(caller);
         }
         self.recent.remove(&tid);
@@ -71,17 +87,17 @@ impl Inspector {
             self.recent.clear();
         }
         let recent = self.inspect_first(tid)?;
-        let caller = self.caller(tid, call, &recent)?;
+        let caller = self.caller(tid, call, &recent, deadline)?;
         self.recent.insert(tid, recent);
         Some(caller)
     }
 
     /// Inspects a thread that has made a call before. `None` if it has executed another program, or if its code
     /// mappings have changed. PROCMAP_QUERY (Linux 6.11) shows whether the mappings on the stack are unchanged.
-    fn inspect_again(&mut self, tid: i32, call: &CreatingCall) -> Option<Caller> {
+    fn inspect_again(&mut self, tid: i32, call: &CreatingCall, deadline: Instant) -> Option<Caller> {
         let recent = self.recent.remove(&tid)?;
         recent.mappings.forget_found();
-        let caller = self.caller(tid, call, &recent)?;
+        let caller = self.caller(tid, call, &recent, deadline)?;
         let is_same = recent.mappings.all_found(|known| {
             let (now, _) = mapping_at(&recent.maps, known.start, &mut []).ok()?;
             let is_same_file = now.inode == known.inode && now.device == (known.device.0.into(), known.device.1.into());
@@ -117,12 +133,12 @@ impl Inspector {
     }
 
     /// Reads the data that belongs to the call itself.
-    fn caller(&mut self, tid: i32, call: &CreatingCall, recent: &Recent) -> Option<Caller> {
+    fn caller(&mut self, tid: i32, call: &CreatingCall, recent: &Recent, deadline: Instant) -> Option<Caller> {
         let mut registers = vec![0; 512];
         let length = recent.syscall.read_at(&mut registers, 0).ok().filter(|length| *length > 0)?;
         registers.truncate(length);
         let stack = match call.is_32bit {
-            false => walk(&registers, &recent.mappings, &mut Memory::of(tid), &mut self.modules, tid),
+            false => walk(&registers, &recent.mappings, &mut Memory::of(tid), &mut self.modules, tid, deadline),
             true => Vec::new(),
         };
         let variables = &self.wanted.variables;
@@ -131,7 +147,7 @@ impl Inspector {
             process: Arc::clone(&recent.process),
             directory: readlinkat(&recent.directory, "cwd", Vec::new()).ok().map(|path| path.into_bytes()),
             ancestors: recent.ancestors.clone(),
-            environment: environment::read(tid, variables, &recent.mappings, memory, &mut self.modules),
+            environment: environment::read(tid, variables, &recent.mappings, memory, &mut self.modules, deadline),
             stack,
             thread: Thread { tid, started: recent.started, call: registers },
             namespace: statat(&recent.directory, "ns/ipc", AtFlags::empty()).ok().map(|namespace| namespace.st_ino),
