@@ -1,7 +1,7 @@
 //! IPC namespaces (ipc_namespaces(7)): creating one, entering one, and finding all of them.
 
 mod all;
-mod budget;
+mod cut;
 mod identity;
 mod inside;
 mod keeper;
@@ -19,7 +19,7 @@ use nix::unistd::{getegid, geteuid};
 use crate::linux::{cause, forget_maps};
 
 pub(crate) use all::{LiveNamespace, Survey, survey};
-pub(crate) use budget::read_in_part;
+pub(crate) use cut::read_in_part;
 pub(crate) use identity::Identity;
 pub(crate) use keeper::Keeper;
 pub(crate) use named::{NamespaceRef, enter};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
-use super::budget::note_cut;
+use super::cut::note_cut;
 use super::identity::Identity;
 use super::keeper::{Descriptors, Keeper, Keepers, Mounts};
 use super::opened::Namespace;

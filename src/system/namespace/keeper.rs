@@ -18,10 +18,10 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use rustix::fs::makedev;
 
-use super::budget::Budget;
 use super::identity::Identity;
 use super::opened::Namespace;
 use crate::linux::compare_files;
+use crate::system::budget::Budget;
 use crate::system::foreign_file::{CachedStatus, find_by_link, find_in_root_of};
 use crate::system::patience::ask;
 use crate::values::{unescaped_path, visible_path};

@@ -1,26 +1,13 @@
 //! A limit on what is read of other processes, divided among their users, so that one user cannot use up everything.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::system::process::real_uid;
 
-/// The processes that were read only in part.
-static CUT: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
-
-/// Returns the processes whose mounts or open files were read only in part, in ascending order of pid.
-pub(crate) fn read_in_part() -> Vec<i32> {
-    CUT.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
-}
-
-/// Records that output is incomplete, because these processes were read only in part.
-pub(super) fn note_cut(pids: &[i32]) {
-    CUT.lock().unwrap_or_else(PoisonError::into_inner).extend(pids);
-}
-
 /// What may be read. Its unit is the caller's.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     /// What may be read of each process in any case.
     free: u64,
     /// What may be read beyond that of all processes of a user.
@@ -36,12 +23,12 @@ struct Used {
 }
 
 impl Budget {
-    pub(super) fn new(free: u64, of_user: u64, of_all: u64) -> Budget {
+    pub(crate) fn new(free: u64, of_user: u64, of_all: u64) -> Budget {
         Budget { free, of_user, used: Mutex::new(Used { left: of_all, by_user: BTreeMap::new() }) }
     }
 
     /// Returns a process's part of the budget.
-    pub(super) fn share(&self, pid: i32) -> Share<'_> {
+    pub(crate) fn share(&self, pid: i32) -> Share<'_> {
         Share { budget: self, pid, free: self.free, user: None }
     }
 
@@ -60,7 +47,7 @@ impl Budget {
 
 /// A process's part of a budget.
 #[derive(Debug)]
-pub(super) struct Share<'a> {
+pub(crate) struct Share<'a> {
     budget: &'a Budget,
     pid: i32,
     free: u64,
@@ -70,7 +57,7 @@ pub(super) struct Share<'a> {
 
 impl Share<'_> {
     /// Takes an amount from the share. Returns whether there was enough.
-    pub(super) fn take(&mut self, amount: u64) -> bool {
+    pub(crate) fn take(&mut self, amount: u64) -> bool {
         if let Some(left) = self.free.checked_sub(amount) {
             self.free = left;
             return true;
