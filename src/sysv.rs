@@ -38,7 +38,7 @@ pub(crate) use others::{
     MessageQueue, SemaphoreSet, message_queues, queue_at, remove_queue, remove_semaphore_set, semaphore_set_at,
     semaphore_sets, users_of_semaphores,
 };
-pub(crate) use procmap::{MapsReader, SegmentFile};
+pub(crate) use procmap::{MapsReader, SegmentFile, SharedFiles};
 pub(crate) use rows::{Rows, rows};
 pub(crate) use scan::{segment_at, stat_all};
 pub(crate) use segment::Identity;

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::{Cli, Command, Context, all_commands, usage};
 use crate::error::{Error, Kind, Result, Status, advice};
 use crate::output::{Output, note_raw, say};
+use crate::segments::attachments::Attachments;
 use crate::segments::cache::Lookups;
 use crate::system::namespace::{self, NamespaceRef};
 use crate::system::patience;
@@ -53,10 +54,9 @@ pub fn main() -> u8 {
         }
         report_unanswered();
         report_cut();
-        if let Some(error) = context.lookups.attachments_error() {
-            say(format_args!("cannot find the attachments: /proc shows no processes: {error}"));
+        if let Some(attachments) = context.lookups.incomplete_attachments() {
+            report_incomplete(attachments);
         }
-        report_unreadable(context.lookups.unreadable_processes());
         // The command's own failure takes precedence over a failure to write its last output.
         let flushed = context.output.flush();
         result.and_then(|status| flushed.map(|()| status))
@@ -98,10 +98,18 @@ fn report_cut() {
     ));
 }
 
-/// Reports to an ordinary user that processes of other users may have attachments that a column does not show.
-fn report_unreadable((processes, hidden): (usize, bool)) {
+/// Reports why a column may not show all attachments.
+fn report_incomplete(attachments: &Attachments) {
+    if let Some(error) = &attachments.error {
+        say(format_args!("cannot find the attachments: /proc shows no processes: {error}"));
+    }
+    if attachments.skipped > 0 {
+        let those = counted(attachments.skipped, "process");
+        say(format_args!("cannot find all attachments: {those} not inspected: together they have too many mappings"));
+    }
+    let processes = attachments.unreadable;
     let unreadable = (processes > 0).then(|| format!("{} cannot be inspected", counted(processes, "process")));
-    let hidden = hidden.then(|| HIDDEN.to_owned());
+    let hidden = attachments.hidden.then(|| HIDDEN.to_owned());
     let reasons: Vec<_> = unreadable.into_iter().chain(hidden).collect();
     if !reasons.is_empty() && !geteuid().is_root() {
         say(format_args!("cannot find all attachments: {}; run as root", reasons.join(", and ")));

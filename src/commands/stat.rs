@@ -124,7 +124,8 @@ impl Stat {
         }
         let mut attachments = Attachments::default();
         for _ in 0..MAX_ATTEMPTS {
-            attachments = Attachments::find();
+            attachments =
+                Attachments::of_segments(results.iter().flatten().map(|inspected| inspected.segment.id).collect());
             let before = std::mem::replace(&mut results, inspect_all(&self.segment));
             let is_quiet = before.iter().zip(&results).all(|pair| match pair {
                 (Ok(before), Ok(after)) => before.segment.has_same_attachments_as(&after.segment),

@@ -1,28 +1,24 @@
 //! Which processes have which segments attached, how certain that is, and how many processes could not be inspected.
 
 mod process;
+mod search;
 mod twins;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use self::process::Found;
 pub(crate) use self::process::{Holding, Proof};
+use self::search::Found;
+pub(crate) use self::search::Search;
 use self::twins::Member;
 pub(crate) use self::twins::{Twins, by_memory};
 use crate::system::namespace::Identity;
 use crate::system::patience::{ask, ask_all, note_missed};
 use crate::system::process::{all_pids, is_kernel_thread, others_are_hidden};
-use crate::sysv::{MapsReader, Segment, SegmentMapping};
+use crate::sysv::{Segment, SegmentMapping};
 use crate::values::{Key, ShmId};
 
-/// The maximum number of mappings that are kept, which bounds the memory. One process has at most 65530, by default
-/// (vm.max_map_count).
-const MAX_MAPPINGS: usize = 400_000;
-/// The maximum number of mappings that are read before it is known which processes share an address space.
-const MAX_EARLY: usize = 1 << 16;
 /// The maximum number of namespaces of one address space for which each identifier has an entry.
 const MAX_KEYED: usize = 4;
 
@@ -54,7 +50,7 @@ pub(crate) struct Attachments {
     pub hidden: bool,
     /// The processes that did not answer.
     pub silent: Vec<i32>,
-    /// The number of processes that were not inspected, because too many mappings were found before.
+    /// The number of processes that were not inspected, because they and others have too many mappings.
     pub skipped: usize,
     /// Why no process could be inspected.
     pub error: Option<String>,
@@ -63,27 +59,33 @@ pub(crate) struct Attachments {
 impl Attachments {
     /// Inspects every process. If that is impossible, the result is empty and [`Attachments::error`] says why.
     pub(crate) fn find() -> Attachments {
+        Attachments::found(None)
+    }
+
+    /// Does the same as [`Attachments::find`] for some segments only.
+    pub(crate) fn of_segments(ids: BTreeSet<ShmId>) -> Attachments {
+        Attachments::found(Some(ids))
+    }
+
+    fn found(wanted: Option<BTreeSet<ShmId>>) -> Attachments {
         let mut attachments = Attachments::default();
-        if let Err(error) = attachments.inspect_all() {
+        if let Err(error) = Search::new(wanted).and_then(|search| attachments.inspect_all(&Arc::new(search))) {
             attachments.error = Some(error.to_string());
         }
         attachments
     }
 
-    fn inspect_all(&mut self) -> io::Result<()> {
+    fn inspect_all(&mut self, search: &Arc<Search>) -> io::Result<()> {
         self.ours = Identity::ours().ok().map(|identity| identity.inode);
-        let reader = Arc::new(MapsReader::new()?);
         let mut pids = all_pids()?;
         self.hidden = others_are_hidden();
         pids.sort_unstable();
         // First find the processes that have anything attached. Most have few mappings, which are read at once. Then read
         // the many mappings of the others, once per address space.
-        let (groups, mut few) = self.group(&reader, &pids);
+        let (groups, mut few) = self.group(search, &pids);
         let mut twins: Vec<Twins> = distinct(groups);
-        let mut kept = 0;
         twins.retain(|twins| {
             let holding = twins.first().and_then(|(pid, _)| few.remove(pid));
-            kept += holding.as_ref().map_or(0, |holding| holding.mappings.len());
             let is_unknown = holding.is_none();
             if let Some(holding) = holding {
                 self.add(twins.clone(), holding);
@@ -91,13 +93,8 @@ impl Attachments {
             is_unknown
         });
         let first: Vec<i32> = twins.iter().filter_map(|twins| Some(twins.first()?.0)).collect();
-        let left = AtomicUsize::new(MAX_MAPPINGS.saturating_sub(kept));
-        let found = ask_all(&first, move |pid| {
-            let holding = process::holding(&reader, pid, left.load(Ordering::Relaxed))?;
-            let found = holding.as_ref().map_or(0, |holding| holding.mappings.len());
-            let _ = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(found)));
-            Ok::<_, io::Error>(holding)
-        });
+        let asking = Arc::clone(search);
+        let found = ask_all(&first, move |pid| search::holding(&asking, pid));
         for (twins, answer) in twins.into_iter().zip(found) {
             match answer {
                 Some(Ok(Some(holding))) => self.add(twins, holding),
@@ -112,9 +109,10 @@ impl Attachments {
 
     /// Returns the processes that have anything attached, in groups that may share an address space. Also returns the
     /// attachments of those with few mappings.
-    fn group(&mut self, reader: &Arc<MapsReader>, pids: &[i32]) -> (Vec<Vec<Member>>, HashMap<i32, Holding>) {
-        let (reader, left) = (Arc::clone(reader), AtomicUsize::new(MAX_EARLY));
-        let answers = ask_all(pids, move |pid| process::find(&reader, pid, &left).map_err(|_| is_kernel_thread(pid)));
+    fn group(&mut self, search: &Arc<Search>, pids: &[i32]) -> (Vec<Vec<Member>>, HashMap<i32, Holding>) {
+        let search = Arc::clone(search);
+        let answers =
+            ask_all(pids, move |pid| search::find(&search, pid).map_err(|error| (error.kind(), is_kernel_thread(pid))));
         let mut few = HashMap::new();
         let mut groups: BTreeMap<_, Vec<Member>> = BTreeMap::new();
         for (&pid, answer) in pids.iter().zip(answers) {
@@ -128,8 +126,9 @@ impl Attachments {
                     }
                 }
                 // A kernel thread has no mappings.
-                Some(Err(true)) => {}
-                Some(Err(false)) => self.unreadable += 1,
+                Some(Err((_, true))) => {}
+                Some(Err((io::ErrorKind::FileTooLarge, _))) => self.skipped += 1,
+                Some(Err(_)) => self.unreadable += 1,
                 None => self.silent.push(pid),
             }
         }
@@ -214,16 +213,26 @@ fn distinct(groups: Vec<Vec<Member>>) -> Vec<Twins> {
 /// # Errors
 /// `PermissionDenied` for another user's process, `TimedOut` if the process does not answer.
 pub(crate) fn of_process(pid: i32) -> io::Result<Option<Holding>> {
-    let mut found = of_process_by(&Arc::new(MapsReader::new()?), pid)?;
+    let mut found = of_process_by(&Arc::new(Search::new(None)?), pid)?;
     if let Some(holding) = &mut found {
         holding.is_shared = twins::has_twin_elsewhere(pid);
     }
     Ok(found)
 }
 
-/// Returns the same as [`of_process`], using an existing reader.
-pub(crate) fn of_process_by(reader: &Arc<MapsReader>, pid: i32) -> io::Result<Option<Holding>> {
-    let reader = Arc::clone(reader);
-    ask(pid, move |pid| process::holding(&reader, pid, usize::MAX - 1))
-        .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
+/// Returns the same as [`of_process`] as part of a search.
+///
+/// # Errors
+/// Those of [`of_process`], and `FileTooLarge` if the processes of the search have too many mappings.
+pub(crate) fn of_process_by(search: &Arc<Search>, pid: i32) -> io::Result<Option<Holding>> {
+    let search = Arc::clone(search);
+    ask(pid, move |pid| search::holding(&search, pid)).unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Returns the attachments that processes have now, in their order; nothing is certain. `None` for a process that has
+/// none, or cannot be inspected.
+pub(crate) fn now(pids: &[i32]) -> Vec<Option<Holding>> {
+    let Ok(search) = Search::new(None) else { return pids.iter().map(|_| None).collect() };
+    let answers = ask_all(pids, move |pid| search::unproved(&search, pid).ok().flatten());
+    answers.into_iter().map(Option::flatten).collect()
 }

@@ -35,16 +35,9 @@ impl Lookups {
         self.misses_attachments.set(true);
     }
 
-    /// Returns the number of processes that may not be inspected, and whether /proc hides others, if they may have
-    /// attachments that were to be shown.
-    pub(crate) fn unreadable_processes(&self) -> (usize, bool) {
-        let attachments = self.attachments.get().filter(|_| self.misses_attachments.get());
-        attachments.map_or((0, false), |attachments| (attachments.unreadable, attachments.hidden))
-    }
-
-    /// Returns why no process could be inspected, if some may have attachments that were to be shown.
-    pub(crate) fn attachments_error(&self) -> Option<&str> {
-        self.attachments.get().filter(|_| self.misses_attachments.get())?.error.as_deref()
+    /// Returns the attachments if some that were to be shown were not found.
+    pub(crate) fn incomplete_attachments(&self) -> Option<&Attachments> {
+        self.attachments.get().filter(|_| self.misses_attachments.get())
     }
 
     /// Returns the cache of live processes.

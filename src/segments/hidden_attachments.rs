@@ -8,6 +8,9 @@ use super::attachments::{self, Attachments};
 use crate::sysv::{Segment, SegmentFile, SegmentMapping, page_size};
 use crate::values::ShmId;
 
+/// The number of processes that are asked together. Their answers can be large.
+const ASKED_TOGETHER: usize = 64;
+
 /// A segment that a process has attached and that has not been found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Unknown {
@@ -62,28 +65,31 @@ impl<'a> HiddenAttachments<'a> {
         for one in self.hidden.borrow().values().flatten() {
             by_holding.entry(one.holding).or_default().push(*one);
         }
+        // They share one address space, so that one of them shows all.
+        let member = |holding: &u32| {
+            let (twins, _) = &self.attachments.holdings()[*holding as usize];
+            twins.iter().copied().find(|(_, inode)| known.contains(inode))
+        };
+        let members: Vec<_> =
+            by_holding.into_iter().filter_map(|(holding, hidden)| Some((member(&holding)?, hidden))).collect();
         let mut rest = BTreeSet::new();
-        for (holding, hidden) in by_holding {
-            let (twins, _) = &self.attachments.holdings()[holding as usize];
-            // They share one address space, so that one of them shows all.
-            let Some((pid, namespace)) = twins.iter().copied().find(|(_, inode)| known.contains(inode)) else {
-                continue;
-            };
-            let Some(now) = attachments::of_process(pid).ok().flatten().filter(|now| now.namespace == namespace) else {
-                continue;
-            };
-            for (mapping, file) in hidden.into_iter().map(|one| self.mapping(one)) {
-                let start = mapping.range.start;
-                let place = now.mappings.binary_search_by_key(&start, |mapping| mapping.range.start);
-                if place.is_ok_and(|place| now.mappings[place] == *mapping) {
-                    rest.insert(Unknown { pid, namespace, size: size(mapping, file) });
+        for members in members.chunks(ASKED_TOGETHER) {
+            let pids: Vec<i32> = members.iter().map(|((pid, _), _)| *pid).collect();
+            for (((pid, namespace), hidden), now) in members.iter().zip(attachments::now(&pids)) {
+                let Some(now) = now.filter(|now| now.namespace == *namespace) else { continue };
+                for (mapping, file) in hidden.iter().map(|one| self.mapping(*one)) {
+                    let start = mapping.range.start;
+                    let place = now.mappings.binary_search_by_key(&start, |mapping| mapping.range.start);
+                    if place.is_ok_and(|place| now.mappings[place] == *mapping) {
+                        rest.insert(Unknown { pid: *pid, namespace: *namespace, size: size(mapping, file) });
+                    }
                 }
             }
         }
         rest.into_iter().collect()
     }
 
-    /// Returns the first mapping of a run, and the kernel's data about the segment's file. Only root may request it.
+    /// Returns the first mapping of a run, and the kernel's data about the segment's file, if it was requested.
     fn mapping(&self, Hidden { holding, run }: Hidden) -> (&'a SegmentMapping, Option<SegmentFile>) {
         let (_, holding) = &self.attachments.holdings()[holding as usize];
         let run = &holding.runs[run as usize];

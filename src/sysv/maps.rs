@@ -96,7 +96,7 @@ impl<'a> Mapping<'a> {
         }
         let key = u32::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
         Some(SegmentMapping {
-            id: ShmId::new(i32::try_from(self.inode).ok()?)?,
+            id: segment_id(self.inode)?,
             key: Key::from_raw(key.cast_signed()),
             range: self.range.clone(),
             protection: self.protection,
@@ -106,6 +106,11 @@ impl<'a> Mapping<'a> {
     pub(super) fn is_on_tmpfs(&self, kernel: &KernelMounts) -> bool {
         self.device == kernel.tmpfs
     }
+}
+
+/// Returns the identifier of the segment whose file has this inode.
+pub(super) fn segment_id(inode: u64) -> Option<ShmId> {
+    ShmId::new(i32::try_from(inode).ok()?)
 }
 
 fn hexadecimal(digits: &str) -> Option<u64> {

@@ -1,15 +1,17 @@
 //! The segments in other processes' address spaces, from their `/proc/PID/maps`.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
+use std::iter;
 use std::ops::Range;
 
 use memchr::memmem;
 use nix::errno::Errno;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
-use super::Segment;
-use super::maps::{KernelMounts, Mapping, Protection, SegmentMapping};
+use super::maps::{KernelMounts, Mapping, Protection, SegmentMapping, segment_id};
+use super::{Segment, ShmId};
 use crate::linux::{FileMapping, mapping_at, next_shared_file};
 
 /// Reads memory maps. Since Linux 6.11 `PROCMAP_QUERY` returns only shared file mappings. Before that, the kernel
@@ -30,13 +32,14 @@ impl MapsReader {
         Ok(MapsReader { kernel, can_query })
     }
 
-    /// Returns at most `limit` segments in an open `/proc/PID/maps`. `None` if there is no address space: a zombie, a
-    /// kernel thread, or a process whose first thread has ended (then the file of another thread shows it).
+    /// Returns the mappings of shared files in an open `/proc/PID/maps`: a segment, or `None` for another file and for a
+    /// segment that is not among those `wanted`. Before Linux 6.11, of all mappings.
     ///
     /// # Errors
-    /// Those of reading the file. `ESRCH` (the process has ended) becomes `None`.
-    pub(crate) fn segments(&self, maps: &File, limit: usize) -> io::Result<Option<Vec<SegmentMapping>>> {
-        if self.can_query { self.by_query(maps, limit) } else { self.by_text(maps, limit) }
+    /// Those of reading the file. `ESRCH` if there is no address space: a zombie, a kernel thread, a process whose first
+    /// thread has ended (then the file of another thread shows it), or the process has ended.
+    pub(crate) fn shared_files<'a>(&'a self, maps: &'a File, wanted: Option<&'a BTreeSet<ShmId>>) -> SharedFiles<'a> {
+        if self.can_query { Box::new(self.by_query(maps, wanted)) } else { Box::new(self.by_text(maps, wanted)) }
     }
 
     /// Returns the kernel's data about the file of a mapping: its inode, size and owner. A process cannot forge them.
@@ -61,53 +64,56 @@ impl MapsReader {
         })
     }
 
-    fn by_query(&self, maps: &File, limit: usize) -> io::Result<Option<Vec<SegmentMapping>>> {
-        let mut segments = Vec::new();
+    fn by_query<'a>(
+        &'a self,
+        maps: &'a File,
+        wanted: Option<&'a BTreeSet<ShmId>>,
+    ) -> impl Iterator<Item = io::Result<Option<SegmentMapping>>> {
         let mut address = 0;
-        loop {
-            if segments.len() >= limit {
-                return Ok(Some(segments));
-            }
+        iter::from_fn(move || {
             let found = match next_shared_file(maps, address) {
                 Ok(found) => found,
-                Err(Errno::ENOENT) => return Ok(Some(segments)),
-                Err(Errno::ESRCH) => return Ok(None),
-                Err(errno) => return Err(errno.into()),
+                Err(Errno::ENOENT) => return None,
+                Err(errno) => return Some(Err(errno.into())),
             };
-            if self.kernel.has(found.device) {
-                let mut name = [0; MAX_NAME_BYTES];
-                // Query the complete mapping again: it may have changed. A name that is too long is not a segment's.
-                if let Ok((mapping, name)) = mapping_at(maps, found.range.start, &mut name) {
-                    segments.extend(to_mapping(mapping, name).segment(&self.kernel));
-                }
-            }
             address = found.range.end;
-        }
+            let is_wanted =
+                || wanted.is_none_or(|wanted| segment_id(found.inode).is_some_and(|id| wanted.contains(&id)));
+            if !self.kernel.has(found.device) || !is_wanted() {
+                return Some(Ok(None));
+            }
+            let mut name = [0; MAX_NAME_BYTES];
+            // Query the complete mapping again: it may have changed. A name that is too long is not a segment's.
+            let mapping = mapping_at(maps, found.range.start, &mut name);
+            Some(Ok(mapping.ok().and_then(|(mapping, name)| to_mapping(mapping, name).segment(&self.kernel))))
+        })
     }
 
-    fn by_text(&self, maps: &File, limit: usize) -> io::Result<Option<Vec<SegmentMapping>>> {
-        let mut lines = BufReader::new(maps);
-        let (mut line, mut segments, mut any) = (Vec::new(), Vec::new(), false);
-        loop {
-            if segments.len() >= limit {
-                return Ok(Some(segments));
-            }
+    fn by_text<'a>(
+        &'a self,
+        maps: &'a File,
+        wanted: Option<&'a BTreeSet<ShmId>>,
+    ) -> impl Iterator<Item = io::Result<Option<SegmentMapping>>> {
+        let (mut lines, mut line, mut is_empty) = (BufReader::new(maps), Vec::new(), true);
+        iter::from_fn(move || {
             line.clear();
             match lines.read_until(b'\n', &mut line) {
-                Ok(0) => return Ok(any.then_some(segments)),
-                Ok(_) => any = true,
-                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
-                Err(error) => return Err(error),
+                // As PROCMAP_QUERY does.
+                Ok(0) if is_empty => return Some(Err(Errno::ESRCH.into())),
+                Ok(0) => return None,
+                Ok(_) => is_empty = false,
+                Err(error) => return Some(Err(error)),
             }
             // Few lines contain a segment. The others need not be parsed.
-            if memmem::find(&line, b"/SYSV").is_some() {
-                segments.extend(
-                    Mapping::from_line(line.trim_ascii_end()).and_then(|mapping| mapping.segment(&self.kernel)),
-                );
-            }
-        }
+            let mapping = memmem::find(&line, b"/SYSV").and_then(|_| Mapping::from_line(line.trim_ascii_end()));
+            let segment = mapping.and_then(|mapping| mapping.segment(&self.kernel));
+            Some(Ok(segment.filter(|segment| wanted.is_none_or(|wanted| wanted.contains(&segment.id)))))
+        })
     }
 }
+
+/// The mappings of shared files of a process.
+pub(crate) type SharedFiles<'a> = Box<dyn Iterator<Item = io::Result<Option<SegmentMapping>>> + 'a>;
 
 /// The file of a segment, as the kernel describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,16 +1,9 @@
-//! The attachments of one process. Every function here blocks if the process is stuck: see [`crate::system::patience`].
+//! The attachments of one process.
 
-use std::fs::{self, File};
-use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::system::namespace::Identity;
-use crate::sysv::{MapsReader, Segment, SegmentFile, SegmentMapping};
+use crate::sysv::{Segment, SegmentFile, SegmentMapping};
 use crate::values::ShmId;
-
-/// The maximum number of mappings that are few.
-const FEW: usize = 8;
 
 /// The attachments of a process.
 #[derive(Debug)]
@@ -20,8 +13,7 @@ pub(crate) struct Holding {
     pub namespace: u64,
     /// Sorted by address.
     pub mappings: Vec<SegmentMapping>,
-    /// Adjacent mappings of one segment, from one attach that mprotect(2) split. There are few, so that every file is
-    /// checked.
+    /// Adjacent mappings of one segment, from one attach that mprotect(2) split.
     pub runs: Vec<Run>,
     /// Whether a process in another namespace shares the address space. It may have attached a segment of that
     /// namespace with the same number, size and creator.
@@ -35,7 +27,7 @@ pub(crate) struct Holding {
 pub(crate) struct Run {
     /// Their indices in [`Holding::mappings`].
     pub places: Range<usize>,
-    /// The kernel's data about their file; `None` if we may not request it.
+    /// The kernel's data about their file; `None` if we may not request it, or if there are too many to request all.
     pub file: Option<SegmentFile>,
 }
 
@@ -44,7 +36,7 @@ pub(crate) struct Run {
 pub(crate) enum Proof {
     /// The file is the segment's, according to the kernel.
     Certain,
-    /// Name, inode and mount match the segment, but we may not ask the kernel for the owner of the file.
+    /// Name, inode and mount match the segment, but the kernel was not asked for the owner of the file.
     Unverified,
 }
 
@@ -68,7 +60,7 @@ impl Run {
 
 impl Holding {
     /// Finds the runs among mappings that are sorted by address.
-    fn new(namespace: u64, mappings: Vec<SegmentMapping>) -> Holding {
+    pub(super) fn new(namespace: u64, mappings: Vec<SegmentMapping>) -> Holding {
         let mut runs: Vec<Run> = Vec::new();
         for (place, mapping) in mappings.iter().enumerate() {
             match runs.last_mut() {
@@ -106,110 +98,6 @@ impl Holding {
     }
 }
 
-/// What is found in the first look at a process that has anything attached.
-#[derive(Debug)]
-pub(super) enum Found {
-    /// All attachments, because they are few.
-    Few(Holding),
-    /// The IPC namespace and the first attachment.
-    Many(u64, SegmentMapping),
-}
-
-impl Found {
-    /// Returns the IPC namespace and the first attachment.
-    pub(super) fn first(&self) -> (u64, &SegmentMapping) {
-        match self {
-            Self::Few(holding) => (holding.namespace, &holding.mappings[0]),
-            Self::Many(namespace, mapping) => (*namespace, mapping),
-        }
-    }
-}
-
-/// Returns what a process has attached: all of it if that is little, and if so many mappings are `left`. `None` if it has
-/// nothing attached, or there is no such process.
-///
-/// # Errors
-/// `PermissionDenied` for another user's process.
-pub(super) fn find(reader: &MapsReader, pid: i32, left: &AtomicUsize) -> io::Result<Option<Box<Found>>> {
-    // Most processes have nothing attached, so their answers should take little memory.
-    let found = match holding(reader, pid, FEW.min(left.load(Ordering::Relaxed))) {
-        Ok(holding) => holding.map(|holding| {
-            let kept = holding.mappings.len();
-            let _ = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(kept)));
-            Found::Few(holding)
-        }),
-        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-            first(reader, pid)?.map(|(namespace, mapping)| Found::Many(namespace, mapping))
-        }
-        Err(error) => return Err(error),
-    };
-    Ok(found.map(Box::new))
-}
-
-/// Returns the first attachment of a process, and its IPC namespace.
-fn first(reader: &MapsReader, pid: i32) -> io::Result<Option<(u64, SegmentMapping)>> {
-    Ok(mappings(reader, pid, 1)?.and_then(|(namespace, mut found)| Some((namespace, found.pop()?))))
-}
-
-/// Returns the attachments of a process; `None` if it has none, or there is no such process.
-///
-/// # Errors
-/// Those of [`find`]; `FileTooLarge` if there are more than `limit` mappings.
-pub(super) fn holding(reader: &MapsReader, pid: i32, limit: usize) -> io::Result<Option<Holding>> {
-    let Some((namespace, mappings)) = mappings(reader, pid, limit.saturating_add(1))? else { return Ok(None) };
-    if mappings.len() > limit {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    let mut holding = Holding::new(namespace, mappings);
-    for run in &mut holding.runs {
-        run.file = reader.file(pid, &holding.mappings[run.places.start].range).ok();
-    }
-    Ok(Some(holding))
-}
-
 fn continues(one: &SegmentMapping, next: &SegmentMapping) -> bool {
     (one.range.end, one.id, one.key) == (next.range.start, next.id, next.key)
-}
-
-/// Returns at most `limit` mappings, and the inode of the process's IPC namespace.
-fn mappings(reader: &MapsReader, pid: i32, limit: usize) -> io::Result<Option<(u64, Vec<SegmentMapping>)>> {
-    let read = |path: &str| reader.segments(&File::open(path)?, limit);
-    let result = match read(&format!("/proc/{pid}/maps")) {
-        Ok(None) => of_threads(pid, read),
-        result => result,
-    };
-    let found = gone_is_none(result)?.unwrap_or_default();
-    if found.is_empty() {
-        return Ok(None);
-    }
-    // A zombie is in no namespace, but its other threads may be.
-    let identity = Identity::of_process(pid).or_else(|error| identity_of_threads(pid).ok_or(error));
-    Ok(gone_is_none(identity.map(Some))?.map(|identity| (identity.inode, found)))
-}
-
-/// Returns the result of another thread, if the process's first thread has ended.
-fn of_threads(
-    pid: i32,
-    read: impl Fn(&str) -> io::Result<Option<Vec<SegmentMapping>>>,
-) -> io::Result<Option<Vec<SegmentMapping>>> {
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        if let Some(found) = read(&task?.path().join("maps").to_string_lossy())? {
-            return Ok(Some(found));
-        }
-    }
-    Ok(None)
-}
-
-fn identity_of_threads(pid: i32) -> Option<Identity> {
-    let mut tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
-    tasks.find_map(|task| Identity::of_file(&task.ok()?.path().join("ns/ipc")).ok())
-}
-
-/// Converts the errors that /proc returns for an exiting process to `None`.
-fn gone_is_none<T>(result: io::Result<Option<T>>) -> io::Result<Option<T>> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
-        result => result,
-    }
 }

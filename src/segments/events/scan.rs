@@ -7,12 +7,12 @@ use std::sync::Arc;
 use super::tasks::{Found, Place};
 use super::witness::user_of;
 use crate::error::Result;
-use crate::segments::attachments::{self, Holding, by_memory};
+use crate::segments::attachments::{self, Holding, Search, by_memory};
 use crate::segments::tables::unreadable;
 use crate::system::namespace::Identity;
 use crate::system::patience::ask;
 use crate::system::process::all_pids;
-use crate::sysv::{MapsReader, Segment};
+use crate::sysv::Segment;
 use crate::values::ShmId;
 
 /// Returns all processes, with what they have attached of these segments. Some may start or exit during
@@ -21,17 +21,17 @@ use crate::values::ShmId;
 /// # Errors
 /// /proc cannot be read.
 pub(super) fn processes(segments: &HashMap<Place, Segment>) -> Result<Vec<Found>> {
-    let reader = MapsReader::new().map(Arc::new).map_err(unreadable)?;
+    let search = Search::new(None).map(Arc::new).map_err(unreadable)?;
     let mut found: Vec<Found> = Vec::new();
     for pid in all_pids().map_err(unreadable)? {
-        found.extend(process(&reader, segments, pid));
+        found.extend(process(&search, segments, pid));
     }
     find_sharers(&mut found);
     Ok(found)
 }
 
 /// Returns what /proc shows of a process; `None` if it has ended.
-fn process(reader: &Arc<MapsReader>, segments: &HashMap<Place, Segment>, pid: i32) -> Option<Found> {
+fn process(search: &Arc<Search>, segments: &HashMap<Place, Segment>, pid: i32) -> Option<Found> {
     let threads = ask(pid, threads)??;
     let &(_, namespace) = threads.first()?;
     let mut name = [0; 16];
@@ -39,7 +39,7 @@ fn process(reader: &Arc<MapsReader>, segments: &HashMap<Place, Segment>, pid: i3
     let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);
     let length = comm.len().min(15);
     name[..length].copy_from_slice(&comm[..length]);
-    let holding = attachments::of_process_by(reader, pid).ok().flatten();
+    let holding = attachments::of_process_by(search, pid).ok().flatten();
     let segment = |id| segments.get(&Place { namespace, id });
     let attached = holding.iter().flat_map(|holding| proved(holding, segment));
     let attached = attached.map(|(address, id)| (address, Place { namespace, id })).collect();

@@ -246,6 +246,37 @@ fn one_address_space_in_many_namespaces_is_kept_once() {
 }
 
 #[test]
+fn the_files_of_other_segments_are_not_asked_for() {
+    in_namespace_as_root(|ns| {
+        let _alone = alone();
+        needs(Need::Strace);
+        let _holder = ready(ns.program(ns.compile("crowd")).args(["500", "20000", "0", "0"]));
+        assert_eq!(complete(ns, "id:7"), 40);
+        let mut strace = ns.program("strace");
+        strace.args(["-f", "-qq", "-o", "log", "-e", "trace=statx", shmadm_path(), "stat", "id:7"]);
+        ended(&mut strace).ok();
+        let log = std::fs::read_to_string(ns.path("log")).expect("the calls");
+        assert_eq!(log.matches("/map_files/").count(), 40);
+    });
+}
+
+#[test]
+fn attachments_above_the_maximum_are_not_verified() {
+    in_namespace_as_root(|ns| {
+        let _alone = alone();
+        let _holder = ready(ns.program(ns.compile("crowd")).args(["2", "20000", "0", "0"]));
+        let found = ns.shmadm(["stat", "id:0", "id:1", "-f", "json"]).json();
+        let unverified = |index: usize| {
+            let attachments = found[index]["attachments"].as_array().expect("an array");
+            attachments.iter().filter(|attachment| attachment["unverified"] == true).count()
+        };
+        assert_eq!([complete(ns, "id:0"), complete(ns, "id:1")], [10_000, 10_000]);
+        // Eight of the process, and 8,192 of its user.
+        assert_eq!(unverified(0) + unverified(1), 20_000 - 8_200);
+    });
+}
+
+#[test]
 fn mappings_above_the_maximum_are_counted_as_missing() {
     in_namespace_as_root(|ns| {
         let _alone = alone();
@@ -257,6 +288,8 @@ fn mappings_above_the_maximum_are_counted_as_missing() {
         }
         let text = ns.shmadm(["stat", "id:0"]).ok();
         assert!(text.contains("not inspected: together they have too many mappings"), "{:.3000}", text);
+        let said = ns.shmadm(["list", "-o", "pids"]).err;
+        assert!(said.contains("not inspected: together they have too many mappings"), "{said}");
         let row = ns.table().remove(0);
         let found = ns.shmadm(["stat", "id:0", "-f", "json"]).json()[0].take();
         let count = found["attachments"].as_array().expect("an array").len() as u64;
