@@ -22,9 +22,9 @@ use crate::system::stack::{Mappings, Memory, Modules, walk};
 
 /// The time after which the remaining frames of a stack are left out. It is shorter than the time after which a call
 /// continues without the result of its inspection.
-const MAX_WALK: Duration = Duration::from_millis(400);
+const MAX_WALK: Duration = Duration::from_millis(800);
 /// The number of walks that took this time after which no stack is walked: all callers wait for each of them.
-const MAX_LATE: usize = 8;
+const MAX_LATE: usize = 4;
 /// The maximum number of bytes read of a maps file.
 const MAX_MAPS_BYTES: u64 = 4 << 20;
 /// The maximum number of ancestors that are recorded.

@@ -107,8 +107,8 @@ fn a_name_without_an_end_does_not_hide_the_process() {
         ns.run("cc", ["-g", "-o", "leak", "leak.c"]);
         // Function symbols that all have the same name.
         let symbol = [&[1, 0, 0, 0, 0x12, 0, 1, 0][..], &[0; 16]].concat();
-        replace(&ns.path("leak"), ".dynsym", &symbol.repeat(200_000));
-        replace(&ns.path("leak"), ".dynstr", &[b"\0".to_vec(), vec![b'a'; 28 << 20]].concat());
+        replace(&ns.path("leak"), ".dynsym", &symbol.repeat(50_000));
+        replace(&ns.path("leak"), ".dynstr", &[b"\0".to_vec(), vec![b'a'; 4 << 20]].concat());
         let functions = stack(ns, "./leak");
         assert!(!functions.is_empty());
     });
@@ -142,18 +142,17 @@ fn chain(ns: &Namespace, libraries: usize, segments: usize) {
 }
 
 #[test]
-fn many_large_unwind_tables_are_not_kept_in_memory() {
-    const LIBRARIES: usize = 12;
+fn many_large_unwind_tables_do_not_hide_the_process() {
+    const LIBRARIES: usize = 40;
     in_namespace(|ns| {
         chain(ns, LIBRARIES, 6);
         for index in 0..LIBRARIES {
-            enlarge(&ns.path(&format!("libf{index}.so")), &[".eh_frame"], 60 << 20);
+            enlarge(&ns.path(&format!("libf{index}.so")), &[".eh_frame"], 30 << 20);
         }
-        // The time for a stack may not suffice for all of these files.
+        // The time for a stack does not suffice for all of these files. On a busy machine some calls have no result.
         let report = guarded(ns, "./chain");
         let leaked = report["leaked"].as_array().expect("an array");
         assert_eq!(leaked.len(), 6);
-        assert!(leaked.iter().all(|leak| leak["created_by"]["command"][0] == "./chain"), "{report}");
-        assert!(leaked.iter().any(|leak| functions(leak).iter().any(|name| name == "f11")), "{report}");
+        assert!(leaked.iter().any(|leak| functions(leak).iter().any(|name| name == "f39")), "{report}");
     });
 }
