@@ -117,7 +117,7 @@ impl Remove {
             && let Some((word, choice)) = chosen.next()
         {
             let removal = match choice {
-                Ok(segment) if !selection.matches(&segment, lookups) => Removal::of(&segment, Outcome::Skipped),
+                Ok(segment) if !selection.matches(&segment, lookups) => Removal::skipped(&segment, selection, lookups),
                 Ok(segment) if self.dry_run => {
                     let removal = Removal::of(&segment, Outcome::WouldRemove);
                     kept.push(segment);

@@ -133,7 +133,11 @@ impl Save {
                 Ok(segment) if !seen.insert(segment.id) => {}
                 Ok(segment) if selection.matches(&segment, &context.lookups) => chosen.push(segment),
                 Ok(segment) => {
-                    say(format_args!("skipped {}: it does not match the filters", Named::from(&segment)));
+                    let why = match selection.may_match(&segment, &context.lookups) {
+                        true => "whether it matches the filters is unknown",
+                        false => "it does not match the filters",
+                    };
+                    say(format_args!("skipped {}: {why}", Named::from(&segment)));
                     records.push(Record { outcome: Outcome::Skipped, ..Record::of(&segment, Ok(0)) });
                 }
                 Err(error) => {

@@ -39,8 +39,27 @@ pub struct Selection {
     pub(crate) units: Vec<String>,
     /// Whether an attachment must be certain for `processes` to match, because matching segments are removed.
     pub(crate) needs_proof: bool,
-    /// The number of segments that `orphaned` alone skipped, because a deciding process is unknown.
-    pub(crate) undecided: AtomicUsize,
+    pub(crate) undecided: Undecided,
+}
+
+/// The numbers of segments that were skipped only because something about their creator or last user is unknown.
+#[derive(Debug, Default)]
+pub(crate) struct Undecided {
+    /// Whether it is alive.
+    pub(crate) states: AtomicUsize,
+    /// Which unit it belongs to.
+    pub(crate) units: AtomicUsize,
+}
+
+/// What the filters that inspect the creator and the last user find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Match,
+    NoMatch,
+    /// It is unknown whether one of them is alive.
+    UnknownState,
+    /// The unit is unknown.
+    UnknownUnit,
 }
 
 impl Selection {
@@ -62,34 +81,72 @@ impl Selection {
         user.or_else(|| groups.find(|gid| may_be_unmapped_gid(*gid)).map(|gid| ("group", gid)))
     }
 
-    /// Returns whether all filters match a segment. The expensive ones, which inspect processes, come last.
+    /// Returns whether all filters match a segment, and counts it if that is unknown. The expensive ones, which inspect
+    /// processes, come last.
     pub fn matches(&self, segment: &Segment, lookups: &Lookups) -> bool {
-        self.matches_without_processes(segment, lookups)
-            && any(&self.processes, |process| process.matches(segment, lookups, self.needs_proof))
-            && self.is_of_unit(segment, lookups)
-            && (!self.creator_exited || state::creator(segment, lookups) == Presence::Exited)
-            && (!self.orphaned || self.is_orphan(segment, lookups))
-    }
-
-    /// Returns whether a segment that does not match may be one that matches, because the state of a process is unknown.
-    pub(crate) fn may_match(&self, segment: &Segment, lookups: &Lookups) -> bool {
-        let is_unknown = self.creator_exited && state::creator(segment, lookups) == Presence::Unknown
-            || self.orphaned && state::may_be_orphan(segment, lookups);
-        is_unknown && self.matches_without_processes(segment, lookups)
-    }
-
-    fn is_of_unit(&self, segment: &Segment, lookups: &Lookups) -> bool {
-        self.units.is_empty()
-            || state::cgroups(segment, lookups)
-                .is_some_and(|cgroups| self.units.iter().any(|name| cgroups.are_named(name)))
-    }
-
-    /// Returns whether a segment is an orphan, and counts it if that is unknown.
-    fn is_orphan(&self, segment: &Segment, lookups: &Lookups) -> bool {
-        if state::may_be_orphan(segment, lookups) {
-            self.undecided.fetch_add(1, Ordering::Relaxed);
+        let count = |counter: &AtomicUsize| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            false
+        };
+        match self.verdict(segment, lookups) {
+            Verdict::Match => true,
+            Verdict::NoMatch => false,
+            Verdict::UnknownState => count(&self.undecided.states),
+            Verdict::UnknownUnit => count(&self.undecided.units),
         }
-        state::is_orphan(segment, lookups)
+    }
+
+    /// Returns whether a segment that does not match may be one that matches, because something about a process is
+    /// unknown.
+    pub(crate) fn may_match(&self, segment: &Segment, lookups: &Lookups) -> bool {
+        matches!(self.verdict(segment, lookups), Verdict::UnknownState | Verdict::UnknownUnit)
+    }
+
+    fn verdict(&self, segment: &Segment, lookups: &Lookups) -> Verdict {
+        if !self.matches_without_processes(segment, lookups)
+            || !any(&self.processes, |process| process.matches(segment, lookups, self.needs_proof))
+        {
+            return Verdict::NoMatch;
+        }
+        let mut verdict = Verdict::Match;
+        for check in [Self::unit_verdict, Self::creator_verdict, Self::orphan_verdict] {
+            match check(self, segment, lookups) {
+                Verdict::NoMatch => return Verdict::NoMatch,
+                Verdict::Match => {}
+                unknown => verdict = unknown,
+            }
+        }
+        verdict
+    }
+
+    fn unit_verdict(&self, segment: &Segment, lookups: &Lookups) -> Verdict {
+        if self.units.is_empty() {
+            return Verdict::Match;
+        }
+        match state::cgroups(segment, lookups) {
+            Some(cgroups) if self.units.iter().any(|name| cgroups.are_named(name)) => Verdict::Match,
+            None if state::may_have_unit(segment, lookups) => Verdict::UnknownUnit,
+            _ => Verdict::NoMatch,
+        }
+    }
+
+    fn creator_verdict(&self, segment: &Segment, lookups: &Lookups) -> Verdict {
+        if !self.creator_exited {
+            return Verdict::Match;
+        }
+        match state::creator(segment, lookups) {
+            Presence::Exited => Verdict::Match,
+            Presence::Alive => Verdict::NoMatch,
+            Presence::Unknown => Verdict::UnknownState,
+        }
+    }
+
+    fn orphan_verdict(&self, segment: &Segment, lookups: &Lookups) -> Verdict {
+        match () {
+            () if !self.orphaned || state::is_orphan(segment, lookups) => Verdict::Match,
+            () if state::may_be_orphan(segment, lookups) => Verdict::UnknownState,
+            () => Verdict::NoMatch,
+        }
     }
 
     fn matches_without_processes(&self, segment: &Segment, lookups: &Lookups) -> bool {

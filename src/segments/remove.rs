@@ -58,6 +58,9 @@ pub(crate) struct Removal {
     /// The number of attachments when it was last read.
     #[serde(skip)]
     nattch: u64,
+    /// Whether a skipped segment may match the filters, because something about a process is unknown.
+    #[serde(skip)]
+    may_match: bool,
     /// The state of a marked segment.
     #[serde(skip)]
     left: Option<Box<Segment>>,
@@ -201,7 +204,12 @@ impl Removal {
     /// Returns the result for a segment.
     pub(crate) fn of(segment: &Segment, outcome: Outcome) -> Removal {
         let (key, id, size) = (Some(segment.key), Some(segment.id), Some(segment.size));
-        Removal { key, id, size, outcome, error: None, nattch: segment.nattch, left: None }
+        Removal { key, id, size, outcome, error: None, nattch: segment.nattch, may_match: false, left: None }
+    }
+
+    /// Returns the result for a named segment that does not match the filters, or may not.
+    pub(crate) fn skipped(segment: &Segment, selection: &Selection, lookups: &Lookups) -> Removal {
+        Removal { may_match: selection.may_match(segment, lookups), ..Removal::of(segment, Outcome::Skipped) }
     }
 
     /// Returns the result for a segment that changed since it was chosen.
@@ -226,7 +234,7 @@ impl Removal {
             SegmentRef::Id(id) => (None, Some(*id)),
             SegmentRef::Ftok(..) => (lookup::key_of(word).ok().flatten(), None),
         };
-        Removal { key, id, size: None, outcome, error, nattch: 0, left: None }
+        Removal { key, id, size: None, outcome, error, nattch: 0, may_match: false, left: None }
     }
 }
 
@@ -246,6 +254,7 @@ impl fmt::Display for Removal {
         }
         match self.outcome {
             Outcome::Marked => write!(f, ", {} left", counted(self.nattch, "attachment")),
+            Outcome::Skipped if self.may_match => f.write_str(": whether it matches the filters is unknown"),
             Outcome::Skipped => f.write_str(": it does not match the filters"),
             _ => Ok(()),
         }

@@ -134,6 +134,12 @@ pub(crate) fn unit(segment: &Segment, lookups: &Lookups) -> Option<Unit> {
     cgroups(segment, lookups)?.unit().cloned()
 }
 
+/// Returns whether a segment whose control groups are unknown may have a unit: its creator or its last user may be alive.
+pub(crate) fn may_have_unit(segment: &Segment, lookups: &Lookups) -> bool {
+    let presences = [Some(creator(segment, lookups)), last_user(segment, lookups)];
+    presences.into_iter().flatten().any(|presence| presence != Presence::Exited)
+}
+
 /// Returns whether a segment seems to be left behind: nobody has it attached, and its creator and its last user have
 /// exited.
 pub(crate) fn is_orphan(segment: &Segment, lookups: &Lookups) -> bool {

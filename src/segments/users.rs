@@ -28,7 +28,7 @@ pub(crate) fn announce<E>(
     lookups: &Lookups,
 ) -> impl Iterator<Item = Result<Segment, E>> {
     in_batches(segments, |batch| {
-        lookups.processes().expect(batch.iter().flatten().flat_map(|segment| [segment.cpid, segment.lpid]));
+        lookups.processes().announce(batch.iter().flatten().flat_map(|segment| [segment.cpid, segment.lpid]));
     })
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn with_commands<E>(
 
 /// Reads the command lines for these segments.
 pub(crate) fn read_commands<'a>(segments: impl Iterator<Item = &'a Segment> + Clone, shown: Shown, lookups: &Lookups) {
-    lookups.processes().expect(segments.clone().flat_map(|segment| [segment.cpid, segment.lpid]));
+    lookups.processes().announce(segments.clone().flat_map(|segment| [segment.cpid, segment.lpid]));
     let users = segments.flat_map(|segment| {
         let creator = (state::creator(segment, lookups) == Presence::Alive).then_some(segment.cpid);
         let may_show_last_user = creator.is_none() || shown == Shown::Both;

@@ -20,7 +20,7 @@ use super::process_stat::Stat;
 pub(crate) struct Processes {
     proc_is_ours: OnceCell<bool>,
     /// The pids that may be needed. They are read together with the first that is.
-    expected: RefCell<Vec<i32>>,
+    announced: RefCell<Vec<i32>>,
     running: RefCell<BTreeMap<i32, Option<Option<Rc<Running>>>>>,
     commands: RefCell<BTreeMap<i32, Option<Rc<str>>>>,
     cgroups: RefCell<BTreeMap<i32, Option<Rc<Cgroups>>>>,
@@ -48,17 +48,17 @@ impl Processes {
     }
 
     /// Announces processes that [`Processes::running`] may be asked for.
-    pub(crate) fn expect(&self, pids: impl Iterator<Item = i32>) {
-        self.expected.borrow_mut().extend(pids);
+    pub(crate) fn announce(&self, pids: impl Iterator<Item = i32>) {
+        self.announced.borrow_mut().extend(pids);
     }
 
-    /// Reads a process, unless it is known, and all that are expected.
+    /// Reads a process, unless it is known, and all that are announced.
     fn read_processes(&self, pid: i32) {
         let mut running = self.running.borrow_mut();
         if running.contains_key(&pid) {
             return;
         }
-        let pids = existing(self.expected.take().into_iter().chain([pid]), &mut running);
+        let pids = existing(self.announced.take().into_iter().chain([pid]), &mut running);
         let answers = ask_all(&pids, |pid| start_of(pid, Stat::read(pid).ok().as_ref()));
         for (pid, answer) in pids.into_iter().zip(answers) {
             let found = answer.map(|found| found.map(|(ticks, started)| Running::new(pid, ticks, started)));

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Cgroup, Namespace, Need, Running, in_namespace, in_namespace_as_root, needs, shmadm_path, wait_until,
+    Cgroup, Namespace, Need, Running, ended, in_namespace, in_namespace_as_root, needs, shmadm_path, wait_until,
 };
 
 const ID: &str = "4f5a6b7c8d9e0f1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192";
@@ -131,5 +131,43 @@ fn attachments_have_their_units() {
         assert_eq!(stat[0]["attachments"][0]["unit"], "docker:4f5a6b7c8d9e");
         let text = ns.shmadm(["stat", "1"]).ok();
         assert!(text.contains("UNIT") && text.contains("docker:4f5a6b7c8d9e  "), "{text}");
+    });
+}
+
+/// The control groups of a living process cannot be read: whether its segment is of a unit is unknown, not "no".
+#[test]
+fn a_unit_that_cannot_be_read_is_not_another_unit() {
+    in_namespace_as_root(|ns| {
+        needs(Need::Strace);
+        let parent = Cgroup::new("units");
+        let docker = parent.below(&format!("docker-{ID}.scope"));
+        let holder = creator(ns, &docker, 1);
+        ns.shmadm(["create", "3", "--size", "4K"]).ok();
+        let path = format!("/proc/{}/cgroup", holder.pid());
+        let name = "docker:4f5a6b7c8d9e";
+        let told = "skipped 1 segment whose unit is unknown, because the creator or last user cannot be inspected";
+        let skipped = ": whether it matches the filters is unknown";
+        for (line, told) in [
+            (&["list", "-q"][..], told),
+            (&["list", "-q", "--unattached"], told),
+            (&["remove", "--yes"], told),
+            (&["save", "archive"], told),
+            (&["remove", "1", "3"], skipped),
+            (&["save", "archive", "1"], skipped),
+        ] {
+            let mut strace = ns.program("strace");
+            let inject = "inject=openat:error=EACCES";
+            strace.args(["-f", "-qq", "-o", "log", "-e", "trace=openat", "-e", inject, "-P", &path, "--"]);
+            let run = ended(strace.arg(shmadm_path()).args(line).args(["--unit", name]));
+            assert!(std::fs::read_to_string(ns.path("log")).expect("a log").contains("(INJECTED)"), "{run:?}");
+            assert_eq!(run.err.matches(told).count(), 1, "{line:?}: {run:?}");
+            assert_eq!((run.out.as_str(), ns.table().len(), ns.path("archive").exists()), ("", 2, false), "{run:?}");
+        }
+        // A segment whose users have exited has no unit, and a unit that was read is not unknown.
+        let other = ns.shmadm(["list", "-q", "--unit", "docker:0123"]);
+        assert_eq!((other.code, other.out.as_str(), other.err.as_str()), (Some(0), "", ""));
+        ns.shmadm(["remove", "--yes", "--unit", name]).ok();
+        assert_eq!(ns.table().len(), 1);
+        drop(holder);
     });
 }

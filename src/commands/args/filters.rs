@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
@@ -11,7 +11,7 @@ use nix::unistd::geteuid;
 
 use crate::error::Result;
 use crate::output::say;
-use crate::segments::filter::{ProcessFilter, Selection};
+use crate::segments::filter::{ProcessFilter, Selection, Undecided};
 use crate::segments::snapshot::Snapshot;
 use crate::system::names::{gid_of, uid_of};
 use crate::values::{Key, ParseKeyError, Period, Size};
@@ -137,7 +137,7 @@ impl Filters {
             processes: Vec::new(),
             units: self.unit.clone(),
             needs_proof: false,
-            undecided: 0.into(),
+            undecided: Undecided::default(),
         };
         for &pid in &self.pid {
             let (process, problem) = ProcessFilter::new(pid);
@@ -150,17 +150,28 @@ impl Filters {
     }
 }
 
-/// Reports how many segments `--orphaned` skipped because it cannot be determined whether they are orphans.
+/// Reports how many segments were skipped because it cannot be determined whether they match.
 pub(in crate::commands) fn report_undecided(selection: &Selection) {
-    let (those, them) = match selection.undecided.load(Ordering::Relaxed) {
-        0 => return,
-        1 => ("1 segment".into(), "it"),
-        many => (format!("{many} segments"), "them"),
+    let of = |counter: &AtomicUsize| match counter.load(Ordering::Relaxed) {
+        0 => None,
+        1 => Some(("1 segment".to_owned(), "it")),
+        many => Some((format!("{many} segments"), "them")),
     };
-    say(format_args!(
-        "skipped {those} whose creator or last user may be alive in another pid namespace; to include {them}, use \
-         --unattached --idle DURATION instead of --orphaned"
-    ));
+    if let Some((those, them)) = of(&selection.undecided.states) {
+        let (users, instead) = match selection.orphaned {
+            true => ("creator or last user", "--unattached --idle DURATION instead of --orphaned"),
+            false => ("creator", "--idle DURATION instead of --creator-exited"),
+        };
+        say(format_args!(
+            "skipped {those} whose {users} may be alive in another pid namespace; to include {them}, use {instead}"
+        ));
+    }
+    if let Some((those, _)) = of(&selection.undecided.units) {
+        say(format_args!(
+            "skipped {those} whose unit is unknown, because the creator or last user cannot be inspected; `shmadm list \
+             -o +creator,lastuser,unit` shows what is known"
+        ));
+    }
 }
 
 #[cfg(test)]
