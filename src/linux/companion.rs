@@ -88,7 +88,8 @@ fn attend(messages: UnixStream, work: fn(UnixStream)) {
     let _ = SigSet::all().thread_block();
     // SAFETY: `work` has captured nothing, and this process returns to nothing that uses a descriptor.
     unsafe { detach(messages.as_fd()) };
-    // If this fails, the parent has ended.
-    let _ = (&messages).write_all(&[0]);
-    work(messages);
+    // If this fails, the parent has ended, or waits in vain: the end of this process tells it.
+    if (&messages).write_all(&[0]).is_ok() {
+        work(messages);
+    }
 }

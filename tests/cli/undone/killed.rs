@@ -223,3 +223,19 @@ fn a_segment_without_further_steps_needs_no_child() {
         }
     });
 }
+
+#[test]
+fn a_second_process_that_cannot_report_is_not_waited_for() {
+    in_namespace(|ns| {
+        needs(Need::Strace);
+        ns.file("in", "from a file");
+        // Its first message says that it is ready.
+        let inject = "inject=sendto:error=ENOMEM:when=1";
+        let mut timeout = ns.program("timeout");
+        timeout.args(["-k", "1", "20", "strace", "-f", "-qq", "-o", "log", "-e", "trace=sendto", "-e", inject]);
+        let created = ended(timeout.args([shmadm_path(), "create", "1", "--from", "in", "-q"]));
+        assert_eq!((created.code, created.out.as_str(), created.err.as_str()), (Some(0), "id:0\n", ""), "{created:?}");
+        assert!(std::fs::read_to_string(ns.path("log")).expect("a log").contains("(INJECTED)"));
+        assert_eq!(ns.shmadm(["read", "1"]).ok(), "from a file");
+    });
+}
