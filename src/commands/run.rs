@@ -98,7 +98,8 @@ fn report_cut() {
     ));
 }
 
-/// Reports why a column may not show all attachments.
+/// Reports why the output may not show all attachments. Processes that cannot be inspected are those of others for an
+/// ordinary user; for root, a security module or the user namespace can be the reason.
 fn report_incomplete(attachments: &Attachments) {
     if let Some(error) = &attachments.error {
         say(format_args!("cannot find the attachments: /proc shows no processes: {error}"));
@@ -111,8 +112,9 @@ fn report_incomplete(attachments: &Attachments) {
     let unreadable = (processes > 0).then(|| format!("{} cannot be inspected", counted(processes, "process")));
     let hidden = attachments.hidden.then(|| HIDDEN.to_owned());
     let reasons: Vec<_> = unreadable.into_iter().chain(hidden).collect();
-    if !reasons.is_empty() && !geteuid().is_root() {
-        say(format_args!("cannot find all attachments: {}; run as root", reasons.join(", and ")));
+    if !reasons.is_empty() {
+        let advice = if geteuid().is_root() { "" } else { "; run as root" };
+        say(format_args!("cannot find all attachments: {}{advice}", reasons.join(", and ")));
     }
 }
 

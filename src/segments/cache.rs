@@ -2,10 +2,12 @@
 
 use std::cell::{Cell, OnceCell};
 
-use crate::segments::attachments::Attachments;
+use crate::segments::attachments::{Attached, Attachments, Proof};
 use crate::system::clock::Clock;
 use crate::system::names::Names;
 use crate::system::processes::Processes;
+use crate::sysv::Segment;
+use crate::values::Key;
 
 /// Caches lookups: each is done once, and only when needed.
 #[derive(Debug, Default)]
@@ -30,9 +32,23 @@ impl Lookups {
         self.attachments.get_or_init(Attachments::find)
     }
 
-    /// Notes that attachments were to be shown and not all of them were found.
-    pub(crate) fn note_missing_attachments(&self) {
-        self.misses_attachments.set(true);
+    /// Returns the attachments of a segment, to be shown, and notes if not all of them were found.
+    pub(crate) fn attachments_of(&self, segment: &Segment) -> Vec<Attached<'_>> {
+        let attached = self.attachments().of(segment);
+        if (attached.len() as u64) < segment.nattch {
+            self.misses_attachments.set(true);
+        }
+        attached
+    }
+
+    /// Returns the key that a segment had before it was marked, to be shown, and notes if no attachment was found that
+    /// shows it.
+    pub(crate) fn original_key(&self, segment: &Segment) -> Option<(Key, Proof)> {
+        let key = self.attachments().original_key(segment);
+        if key.is_none() && segment.nattch > 0 {
+            self.misses_attachments.set(true);
+        }
+        key
     }
 
     /// Returns the attachments if some that were to be shown were not found.

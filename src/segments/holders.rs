@@ -20,7 +20,7 @@ impl Holders {
         if segment.nattch == 0 {
             return Holders(Vec::new());
         }
-        let mut attached = lookups.attachments().of(segment);
+        let mut attached = lookups.attachments_of(segment);
         attached.dedup_by_key(|attached| attached.pid);
         let mut names = BTreeMap::new();
         for attached in attached {

@@ -166,7 +166,7 @@ pub(crate) fn status_words(segment: &Segment, lookups: &Lookups) -> impl Iterato
 
 /// Returns the key that a marked segment had, if a process that has it attached shows the key, and how certain that is.
 pub(crate) fn original_key(segment: &Segment, lookups: &Lookups) -> Option<(Key, Proof)> {
-    if segment.is_marked() { lookups.attachments().original_key(segment) } else { None }
+    if segment.is_marked() { lookups.original_key(segment) } else { None }
 }
 
 /// Returns the process with this pid, which the kernel recorded; `Some(None)` if there is none, `None` if that is

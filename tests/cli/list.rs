@@ -5,6 +5,7 @@ mod cut;
 mod presence;
 mod sums;
 mod terminal;
+mod unread;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;

@@ -87,10 +87,7 @@ fn attached<'a>(segment: &Segment, lookups: &'a Lookups) -> Vec<Attached<'a>> {
     if segment.nattch == 0 {
         return Vec::new();
     }
-    let mut attached = lookups.attachments().of(segment);
-    if (attached.len() as u64) < segment.nattch {
-        lookups.note_missing_attachments();
-    }
+    let mut attached = lookups.attachments_of(segment);
     attached.dedup_by_key(|attached| attached.pid);
     attached
 }
