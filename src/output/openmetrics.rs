@@ -11,7 +11,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit as Measure};
 
 use crate::segments::cache::Lookups;
-use crate::segments::state::{self, is_orphan};
+use crate::segments::state::{self, is_orphan, may_be_orphan};
 use crate::system::units::Unit;
 use crate::sysv::{Limits, Segment, Usage, page_size};
 
@@ -40,6 +40,7 @@ struct Sums {
     attachments: u128,
     orphaned: u128,
     orphaned_resident: u128,
+    undecided: u128,
     marked: u128,
     /// Whether the kernel's table is hidden, so that the resident and swapped bytes are unknown.
     hides_memory: bool,
@@ -56,7 +57,7 @@ impl Sums {
 /// known.
 type Gauge<T> = (&'static str, Option<Measure>, &'static str, fn(&T) -> Option<u128>);
 
-const BY_OWNER: [Gauge<Sums>; 9] = [
+const BY_OWNER: [Gauge<Sums>; 10] = [
     ("segments", None, "Segments by the user who owns them.", |sums| Some(sums.segments)),
     ("size", Some(Measure::Bytes), "Sum of the sizes of the segments, touched or not.", |sums| Some(sums.size)),
     ("resident", Some(Measure::Bytes), "Memory that the segments use.", |sums| sums.of_memory(sums.resident)),
@@ -74,6 +75,12 @@ const BY_OWNER: [Gauge<Sums>; 9] = [
     ("orphaned_resident", Some(Measure::Bytes), "Memory that orphaned segments use.", |sums| {
         sums.of_memory(sums.orphaned_resident)
     }),
+    (
+        "undecided_segments",
+        None,
+        "Segments that may be orphaned: it is unknown whether their creator or last user has exited.",
+        |sums| Some(sums.undecided),
+    ),
     ("marked_segments", None, "Segments that are marked for destruction and still attached.", |sums| Some(sums.marked)),
 ];
 
@@ -135,6 +142,7 @@ impl OpenMetrics {
         sums.attachments += u128::from(segment.nattch);
         sums.orphaned += u128::from(is_orphan);
         sums.orphaned_resident += if is_orphan { resident } else { 0 };
+        sums.undecided += u128::from(may_be_orphan(segment, lookups));
         sums.marked += u128::from(segment.is_marked());
         sums.hides_memory |= segment.rss.is_none();
     }

@@ -76,6 +76,7 @@ fn expected(ns: &Namespace, alive: &[Running]) -> Samples {
         add("attachments", number(&row.nattch));
         add("orphaned_segments", orphaned);
         add("orphaned_resident_bytes", orphaned * number(&row.rss));
+        add("undecided_segments", 0);
         add("marked_segments", u128::from(row.mode.len() > 3));
         pages += number(&row.size).div_ceil(page_size(ns));
     }
@@ -343,5 +344,26 @@ fn the_documented_units_run_existing_commands() {
         ns.shmadm(words.split(' ').chain([file])).ok();
         assert_eq!(fs::read_to_string(ns.path("shmadm.prom")).expect("the file"), ns.shmadm(["metrics"]).ok());
         assert!(blocks("yaml")[0].contains("shmadm[.]prom"), "the rules name another file");
+    });
+}
+
+#[test]
+fn an_unknown_state_is_not_counted_as_no_orphan() {
+    in_namespace(|ns| {
+        needs(Need::Strace);
+        for key in ["1", "2"] {
+            ns.shmadm(["create", key, "--size", "4K"]).ok();
+        }
+        let holder = ns.hold(["read", "2", "--hold", "-o", "/dev/null"]);
+        let mut strace = ns.program("strace");
+        // Without /proc/self it is unknown which processes /proc shows.
+        strace.args(["-f", "-qq", "-o", "log", "-P", "/proc/self", "-e", "inject=readlink,readlinkat:error=EACCES"]);
+        let text = ended(strace.args([shmadm_path(), "metrics"])).ok();
+        for (name, value) in [("orphaned", 0), ("undecided", 1), ("attached", 1)] {
+            let is_sample = |line: &&str| line.starts_with(&format!("shmadm_{name}_segments{{"));
+            let sample = text.lines().find(is_sample).unwrap_or_else(|| panic!("{name}: {text}"));
+            assert!(sample.ends_with(&format!(" {value}")), "{sample}");
+        }
+        drop(holder);
     });
 }
