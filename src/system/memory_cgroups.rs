@@ -82,8 +82,8 @@ impl MemoryCgroups {
             }
             match self.below(&path) {
                 Ok(below) => open.extend(below.iter().map(|entry| (entry.ino(), path.join(entry.file_name())))),
-                // A cgroup that is gone has no children.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // A cgroup that is gone has no children. The topmost directory was there a moment ago.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !path.as_os_str().is_empty() => {}
                 Err(_) => directories.is_whole = false,
             }
         }

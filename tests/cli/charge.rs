@@ -1,5 +1,7 @@
 //! `stat --charge`: the memory cgroups that a segment's pages are charged to, compared with the kernel's own count.
 
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -240,5 +242,48 @@ fn a_segment_of_another_namespace_is_inspected_there() {
             found[0]["charged"],
             json!([{"cgroup": cgroup.path, "unit": null, "bytes": 20480, "removed": false}])
         );
+    });
+}
+
+#[test]
+fn a_topmost_directory_that_is_missing_does_not_mean_that_all_cgroups_were_removed() {
+    in_namespace_as_root(|ns| {
+        needs(Need::Strace);
+        let cgroup = Cgroup::new("unmounted");
+        ns.shmadm(["create", "7", "--size", "1M"]).ok();
+        write(ns, &cgroup, "7", 0, 4096);
+        let procs = cgroup.procs();
+        let root = procs.ancestors().nth(2).expect("the root").display();
+        let mut strace = ns.program("strace");
+        strace.args(["-f", "-qq", "-o", "log", "-e", "trace=openat", "-e", "inject=openat:error=ENOENT"]);
+        strace.args(["-P", &format!("{root}"), "-P", &format!("{root}/")]);
+        let run = ended(strace.args([shmadm_path(), "stat", "--charge", "7", "-f", "json"])).json();
+        assert!(std::fs::read_to_string(ns.path("log")).expect("a log").contains("(INJECTED)"), "{run:?}");
+        let charges = &run[0]["charged"];
+        assert_eq!((&charges[0]["cgroup"], &charges[0]["removed"]), (&Value::Null, &Value::Null), "{charges}");
+    });
+}
+
+#[test]
+fn a_limit_of_descriptors_is_the_reason_if_it_is_reached() {
+    in_namespace_as_root(|ns| {
+        let holder = ns.hold(["attach-write", "7", "text", "--create", "1M", "--hold"]);
+        let (mut refused, mut done) = (0, 0);
+        for limit in 5..13 {
+            let script = format!("ulimit -n {limit}; exec $0 stat --charge 7");
+            let stat = ended(ns.program("sh").args(["-c", &script, shmadm_path()]).stdin(Stdio::null()));
+            match stat.code {
+                Some(0) => done += 1,
+                // With fewer descriptors the program cannot even start.
+                Some(127) => {}
+                _ => {
+                    refused += 1;
+                    assert!(stat.err.contains("Too many open files"), "{limit}: {stat:?}");
+                    assert!(!stat.err.contains("no process can be seen"), "{limit}: {stat:?}");
+                }
+            }
+        }
+        assert!(refused >= 2 && done >= 1, "{refused} {done}");
+        drop(holder);
     });
 }

@@ -51,6 +51,7 @@ impl SegmentFile {
         action: &str,
     ) -> Result<SegmentFile> {
         let certain = attachments.of(segment).into_iter().filter(|attached| attached.proof == Proof::Certain);
+        let mut refused = None;
         for attached in certain.take(TRIES) {
             let (range, inode) = (attached.mapping.range.clone(), segment.id.as_raw() as u64);
             // Finding the mapping takes the lock of the process's memory map. By now another file may be mapped there,
@@ -61,11 +62,16 @@ impl SegmentFile {
                 let is_expected = status.is_regular && status.inode == inode;
                 if is_expected { reopen(&found) } else { Err(io::ErrorKind::NotFound.into()) }
             };
-            if let Some(Ok(file)) = ask(attached.pid, open)
-                && let Ok(Some(file)) = SegmentFile::of(file, segment)
-            {
-                return Ok(file);
+            match ask(attached.pid, open).map(|opened| opened.and_then(|file| SegmentFile::of(file, segment))) {
+                Some(Ok(Some(file))) => return Ok(file),
+                // The process has detached it or exited, or another file is mapped there.
+                Some(Err(error)) if is_gone(&error) => {}
+                Some(Err(error)) => refused = Some(error),
+                Some(Ok(None)) | None => {}
             }
+        }
+        if let Some(error) = refused {
+            return Err(Error::io(action, &error));
         }
         if segment.nattch > 0 {
             return Err(Error::cannot(
@@ -108,4 +114,9 @@ impl SegmentFile {
     pub(super) fn huge_pages(&self) -> Option<HugePages> {
         self.is_huge.then_some(HugePages { bytes: self.allocated, is_whole: self.allocated >= self.length })
     }
+}
+
+/// Returns whether opening an attachment failed because it no longer exists, and not for lack of descriptors or rights.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
