@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{Ended, Namespace, Need, ended, in_namespace_as_root, needs, shmadm_path, skip};
+use crate::support::{Ended, Namespace, Need, ended, in_namespace_as_root, needs, peak_kib, shmadm_path, skip};
 
 /// Runs a line of sh in a new mount namespace, where `$SHMADM` is the program.
 #[track_caller]
@@ -133,5 +133,27 @@ fn a_fifo_in_place_of_a_file_of_names_is_not_read() {
         let named = in_time("list --owner somebody");
         assert_eq!(named.out, "status 1\n", "{named:?}");
         assert!(named.err.contains("it is not a regular file"), "{named:?}");
+    });
+}
+
+#[test]
+fn a_file_of_names_that_is_far_too_large_is_not_read() {
+    in_namespace_as_root(|ns| {
+        ns.shmadm(["create", "1", "--size", "1", "-q"]).ok();
+        let measure = ns.compile("measure");
+        let mounts = format!(
+            "{}; rm -f large; truncate -s 8T large; for file in passwd group; do mount --bind large /etc/$file; done",
+            getent_is(ns, "touch called; exit 2")
+        );
+        let measured = in_mounts(ns, &format!("{mounts}; {} $SHMADM list -o owner,cuser -f raw", measure.display()));
+        assert_eq!(measured.out, "OWNER CUSER\n0 -\n", "{measured:?}");
+        assert!(peak_kib(&measured) < 32 << 10, "{measured:?}");
+        let named = in_mounts(ns, &format!("{mounts}; $SHMADM list --owner somebody || echo status $?"));
+        assert_eq!(named.out, "status 1\n", "{named:?}");
+        assert!(
+            named.err.starts_with("shmadm: cannot look up user \"somebody\": cannot read /etc/passwd"),
+            "{named:?}"
+        );
+        assert!(!ns.path("called").exists(), "getent would read the same file");
     });
 }

@@ -2,12 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::iter;
 use std::os::unix::fs::OpenOptionsExt;
 
 use super::Database;
 
-/// The maximum number of bytes read: more than any real file has. A file that grows while it is read must not block us.
+/// The maximum size of a file that is read: more than any real file has.
 const MAX_BYTES: u64 = 64 << 20;
+/// The maximum number of bytes kept of a line. The members of a group follow its number, and can be many.
+const MAX_LINE: u64 = 1 << 20;
 
 /// A name and its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +46,16 @@ pub(super) fn find(database: Database, name: &[u8]) -> io::Result<Option<Account
 /// Opens the file of the database. A FIFO or a device in its place is not opened, because reading it could wait forever.
 fn open(database: Database) -> io::Result<File> {
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path(database))?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+    match file.metadata()? {
+        metadata if !metadata.is_file() => Err(io::Error::other("it is not a regular file")),
+        metadata if metadata.len() > MAX_BYTES => Err(io::ErrorKind::FileTooLarge.into()),
+        _ => Ok(file),
+    }
+}
+
+/// Returns whether the file is too large to be read. Then getent(1) should not read it either.
+pub(super) fn is_too_large(database: Database) -> bool {
+    open(database).is_err_and(|error| error.kind() == io::ErrorKind::FileTooLarge)
 }
 
 /// Returns the path of the database's file.
@@ -56,8 +68,25 @@ pub(super) fn parse(file: impl Read) -> impl Iterator<Item = Account> {
     lines(file).map_while(Result::ok).filter_map(|line| account(&line))
 }
 
+/// Returns the lines, cut to [`MAX_LINE`]. A file that grows while it is read must not block us.
 fn lines(file: impl Read) -> impl Iterator<Item = io::Result<Vec<u8>>> {
-    BufReader::new(file.take(MAX_BYTES)).split(b'\n')
+    let mut reader = BufReader::new(file.take(MAX_BYTES));
+    iter::from_fn(move || next_line(&mut reader).transpose())
+}
+
+fn next_line(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    if reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
+    }
+    if line.pop_if(|byte| *byte == b'\n').is_none() && line.len() as u64 == MAX_LINE {
+        reader.skip_until(b'\n')?;
+        // Without a third colon the number may be cut.
+        if line.iter().filter(|byte| **byte == b':').nth(2).is_none() {
+            line.clear();
+        }
+    }
+    Ok(Some(line))
 }
 
 fn account(line: &[u8]) -> Option<Account> {
@@ -78,6 +107,14 @@ mod tests {
         let text = "root:x:0:0:root:/root:/bin/bash\n+nis:x:7:7\n\nodd\n:x:3\nbig:x:4294967296:\nwww:x:33:www,root";
         let accounts: Vec<_> = parse(text.as_bytes()).map(|account| (account.name, account.number)).collect();
         assert_eq!(accounts, [(b"root".to_vec(), 0), (b"www".to_vec(), 33)]);
+        // The members of a group do not matter, but a number must be whole.
+        let group = |name: usize| format!("{}:x:123:{}\nnext:x:9:\n", "g".repeat(name), "member,".repeat(1 << 18));
+        let numbers = |name| parse(group(name).as_bytes()).map(|account| account.number).collect::<Vec<_>>();
+        assert_eq!(numbers(10), [123, 9]);
+        for cut in 0..9 {
+            let found = numbers(usize::try_from(MAX_LINE).unwrap() - cut);
+            assert_eq!(found, if cut < 7 { vec![9] } else { vec![123, 9] }, "{cut}");
+        }
         let latin = parse(&b"m\xfcller:x:1000:"[..]).next().unwrap();
         assert_eq!(latin.name, b"m\xfcller");
     }

@@ -46,7 +46,13 @@ pub(super) fn by_name(database: Database, name: &str) -> io::Result<Vec<Account>
 }
 
 /// Returns the answer, and the exit status if it is known.
+///
+/// # Errors
+/// Those of starting and reading getent. `FileTooLarge` if it would read a file of unreasonable size.
 fn ask(database: Database, keys: impl IntoIterator<Item = String>) -> io::Result<(Vec<Account>, Option<ExitStatus>)> {
+    if account_file::is_too_large(database) {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
     // Without our environment, which the caller of sudo may control.
     let mut getent = Command::new(PROGRAM);
     getent.env_clear().arg(database.name()).args(keys);
