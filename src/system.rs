@@ -1,5 +1,6 @@
 //! The machine around segments: processes, names, namespaces, signals, tracepoints.
 
+pub(crate) mod address_space;
 pub(crate) mod budget;
 pub(crate) mod cgroup;
 pub(crate) mod clock;

@@ -8,7 +8,8 @@ use nix::unistd::geteuid;
 
 use crate::error::{Error, Result};
 use crate::segments::lookup;
-use crate::sysv::{self, Access, Attachment, Errno, Placement, Reason};
+use crate::system::address_space::largest_free_range;
+use crate::sysv::{self, Access, Attachment, Errno, Placement, Reason, Segment};
 use crate::values::{ShmId, human};
 
 /// Attaches a segment. `verb` names the purpose in errors, as in "cannot read segment …".
@@ -30,9 +31,12 @@ pub(crate) fn attach(id: ShmId, name: &str, verb: &str, access: Access, placemen
                     "attaching it needs {needs} permission, which its owner can give: `shmadm stat id:{id}` shows the mode"
                 )),
             },
-            Reason::NoMemory => match address_space_limit() {
-                Some(hint) => failure.hint(hint),
-                None => failure,
+            Reason::NoMemory => match lookup::current(id).ok().flatten().and_then(|segment| no_room_for(&segment)) {
+                Some(cause) => Error::cannot(format_args!("{verb} {name}{address}"), cause).errno(error.errno),
+                None => match address_space_limit() {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                },
             },
             Reason::BadAddress if error.errno != Errno::EINVAL => failure,
             Reason::BadAddress if access == Access::Read => {
@@ -50,6 +54,19 @@ fn own_mode(id: ShmId) -> Option<String> {
     let segment = lookup::current(id).ok().flatten()?;
     // ipcperms() in ipc/util.c applies the owner's bits to the creator too.
     segment.is_controlled_by(geteuid().as_raw()).then(|| format!("{:o}", segment.mode().bits() | 0o600))
+}
+
+/// Returns why a segment does not fit into the address space of this process, if it does not. Any user can create such
+/// a segment: no memory is reserved for it.
+fn no_room_for(segment: &Segment) -> Option<String> {
+    let free = largest_free_range().ok()?;
+    (segment.size > free).then(|| {
+        format!(
+            "its {} do not fit into the address space of a process like shmadm, where at most {} are free",
+            human(segment.size.into()),
+            human(free.into())
+        )
+    })
 }
 
 /// The advice for a soft limit that the caller may remove.

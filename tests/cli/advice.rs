@@ -176,3 +176,20 @@ fn in_another_namespace_advice_names_commands_for_that_one() {
         assert!(error.ends_with(&format!("; `shmadm --ns {pid} list` shows those that exist\n")), "{error}");
     });
 }
+
+#[test]
+fn a_segment_that_fits_into_no_address_space_is_no_lack_of_memory() {
+    in_namespace(|ns| {
+        // Linux gives a process at most 128 TiB unless it asks for a higher address.
+        ns.shmadm(["create", "1", "--size", "200T", "--no-reserve"]).ok();
+        for line in ["save archive 1", "read 1 --length 1", "write 1 x"] {
+            for limit in ["unlimited", "2000000"] {
+                let script = format!("ulimit -Sv {limit}; exec $0 {line}");
+                let error = ended(ns.program("sh").args(["-c", &script, shmadm_path()]).stdin(Stdio::null())).fails(1);
+                assert!(error.contains("its 200T do not fit into the address space"), "{line}: {error}");
+                assert!(!error.contains("memory") && !error.contains("ulimit"), "{line}: {error}");
+            }
+        }
+        assert!(!ns.path("archive").exists());
+    });
+}
