@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::Pid;
+use nix::unistd::{Gid, Pid, getegid, geteuid, getgroups};
 
 use super::patience::{ask_all, note_missed};
 use super::proc_file::{self, MAX_BYTES};
@@ -79,10 +79,31 @@ pub(crate) fn is_hidden(pid: i32) -> bool {
     !Path::new(&format!("/proc/{pid}")).exists() && kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
 }
 
-/// Returns whether /proc hides processes of other users (hidepid). The first process of a pid namespace always exists, so
-/// the answer is `false` only if that process is our own, or hidden processes can be seen.
+/// Returns whether /proc hides processes of other users (hidepid). The first process of a pid namespace always exists.
+/// If it is our own, only the mount option tells.
 pub(crate) fn others_are_hidden() -> bool {
-    is_hidden(1)
+    is_hidden(1) || !geteuid().is_root() && hidden_by_mount().unwrap_or(false)
+}
+
+/// Returns whether the mount option hidepid of /proc hides the processes of others from an ordinary user (proc(5)).
+fn hidden_by_mount() -> io::Result<bool> {
+    let mounts = fs::read("/proc/self/mountinfo")?;
+    // proc_pid_mountinfo(5). The last mount on /proc covers the earlier ones.
+    let is_proc = |line: &&[u8]| line.split(|byte| *byte == b' ').nth(4) == Some(b"/proc");
+    let Some(line) = mounts.split(|byte| *byte == b'\n').rfind(is_proc) else { return Ok(false) };
+    let options = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default().split(|byte| *byte == b',');
+    let options: Vec<_> = options.filter_map(|option| str::from_utf8(option).ok()?.split_once('=')).collect();
+    let value = |name: &str| options.iter().find(|(option, _)| *option == name).map(|(_, value)| *value);
+    let is_exempt = || {
+        let gid = value("gid").and_then(|gid| gid.parse().ok()).map(Gid::from_raw);
+        gid.is_some_and(|gid| getegid() == gid || getgroups().is_ok_and(|groups| groups.contains(&gid)))
+    };
+    // Words since Linux 5.8, numbers before.
+    Ok(match value("hidepid") {
+        Some("invisible" | "2") => !is_exempt(),
+        Some("ptraceable" | "4") => true,
+        _ => false,
+    })
 }
 
 /// Returns the command line of the process with this pid in /proc, escaped for display; `None` if it is not visible.

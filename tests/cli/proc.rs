@@ -158,3 +158,33 @@ fn an_ordinary_user_can_work_where_proc_hides_processes() {
         assert!(run("list --ns 4194304").fails(1).contains("there is no such process"));
     });
 }
+
+#[test]
+fn hidden_processes_are_noticed_where_the_first_process_is_our_own() {
+    in_namespace_as_root(|ns| {
+        let copy = ns.copy(shmadm_path(), "shmadm");
+        ns.open_to_all();
+        let _holder = ns.hold(["attach-write", "8", "", "--create", "1", "-m", "644", "--hold"]);
+        let list = |options: &str, groups: &str| {
+            // The shell is the first process of its pid namespace, and then becomes that of an ordinary user.
+            let user =
+                format!("setpriv --reuid 1234 --regid 1234 {groups} -- sh -c '{} list -o PIDS; exit'", copy.display());
+            let line = format!("mount -t proc -o {options} proc /proc && exec {user}");
+            let mut unshare = ns.program("unshare");
+            ended(unshare.args(["--pid", "--mount", "--fork", "sh", "-c", &line]).stdin(Stdio::null())).err
+        };
+        let told = "/proc hides the processes of other users (hidepid)";
+        for (options, groups, is_told) in [
+            ("hidepid=2", "--clear-groups", true),
+            ("hidepid=2,gid=77", "--clear-groups", true),
+            ("hidepid=2,gid=77", "--groups 76,77", false),
+            ("hidepid=2,gid=1234", "--clear-groups", false),
+            ("hidepid=4,gid=77", "--groups 77", true),
+            ("hidepid=1", "--clear-groups", false),
+            ("hidepid=0", "--clear-groups", false),
+        ] {
+            let err = list(options, groups);
+            assert_eq!(err.contains(told), is_told, "{options} {groups}: {err}");
+        }
+    });
+}
