@@ -2,9 +2,11 @@
 
 mod all;
 mod cut;
+mod descriptors;
 mod identity;
 mod inside;
 mod keeper;
+mod mounts;
 mod named;
 mod opened;
 mod owners;

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use nix::errno::Errno;
 
 use super::cut::note_cut;
+use super::descriptors::Descriptors;
 use super::identity::Identity;
-use super::keeper::{Descriptors, Keeper, Keepers, Mounts};
+use super::keeper::{Keeper, Keepers};
+use super::mounts::Mounts;
 use super::opened::Namespace;
 use crate::system::cgroup::unit_of;
 use crate::system::patience::{ask, ask_all, note_missed};
