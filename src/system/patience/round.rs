@@ -20,6 +20,9 @@ use crate::system::process_stat::Stat;
 const TICK: Duration = Duration::from_millis(3);
 /// The minimum number of questions for each further thread.
 const MIN_PER_THREAD: usize = 256;
+/// The maximum number of threads for each processor in a long round. On a busy machine each thread gets a share of the
+/// processors, so that with more threads the processes of others take less.
+const THREADS_PER_PROCESSOR: usize = 4;
 /// The size of a thread's stack in bytes. A question needs little.
 const STACK: usize = 256 << 10;
 
@@ -44,14 +47,18 @@ struct Progress {
 pub(super) struct Round<T, F> {
     questions: Arc<Questions<T, F>>,
     askers: Vec<Asker>,
+    /// The maximum number of threads without stuck ones.
+    max_busy: usize,
 }
 
 impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
     pub(super) fn new(pids: Vec<i32>, question: F) -> Round<T, F> {
         let wanted = pids.len().div_ceil(MIN_PER_THREAD);
-        let threads = if wanted > 1 { wanted.min(available_parallelism().map_or(1, NonZero::get)) } else { wanted };
+        let processors = if wanted > 1 { available_parallelism().map_or(1, NonZero::get) } else { 1 };
+        let threads = wanted.min(processors);
         let questions = Arc::new(Questions::new(pids, question, threads));
-        let mut round = Round { questions, askers: Vec::new() };
+        let max_busy = wanted.min(THREADS_PER_PROCESSOR * processors);
+        let mut round = Round { questions, askers: Vec::new(), max_busy };
         round.refuse_users();
         (0..threads).for_each(|_| round.add_asker());
         round
@@ -72,6 +79,9 @@ impl<T: Send + 'static, F: Fn(i32) -> T + Send + Sync + 'static> Round<T, F> {
             // A wake-up for each answer would cost as much as the answers.
             park_timeout(TICK);
             let left_now = questions.left();
+            if left_now > 0 && begun.elapsed() >= TICK && self.askers.len() < self.max_busy {
+                self.add_asker();
+            }
             if left_now == left_before && begun.elapsed() >= TICK && self.has_stalled() {
                 let spent = silence(|silence| {
                     silence.spent += begun.elapsed();
