@@ -2,12 +2,14 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use std::fs::{self, DirEntry};
+use std::ffi::CStr;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
 
 use nix::unistd::Pid;
+use rustix::fs::{CWD, Mode, OFlags, RawDir, fstat, openat, readlinkat};
 
 use super::identity::Identity;
 use super::keeper::{Keeper, Keepers, inode};
@@ -15,8 +17,11 @@ use crate::linux::compare_files;
 use crate::system::budget::Budget;
 use crate::system::foreign_file::{CachedStatus, find_by_link};
 
+/// The size of the buffer for names in bytes. The kernel allocates memory for each name that it returns: about 1 KiB.
+const READ_AT_ONCE: usize = 2048;
+
 /// The number of open files from which on it is checked whether a table was read before.
-const LARGE: u64 = 1024;
+const LARGE: i64 = 1024;
 
 /// Finds open descriptors of IPC namespaces, and reads each large table of open files only once: many processes can share
 /// one (clone(2) with `CLONE_FILES`).
@@ -30,7 +35,7 @@ pub(super) struct Descriptors {
 
 impl Default for Descriptors {
     fn default() -> Descriptors {
-        Descriptors { seen: Mutex::default(), budget: Budget::new(256, 1 << 16, 1 << 17) }
+        Descriptors { seen: Mutex::default(), budget: Budget::new(64, 1 << 14, 1 << 16) }
     }
 }
 
@@ -41,20 +46,25 @@ impl Descriptors {
     /// Those of reading the directory.
     pub(super) fn of_process(&self, pid: i32, found: &Keepers) -> io::Result<bool> {
         let path = format!("/proc/{pid}/fd");
+        let directory = openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         // The size is the number of open files, since Linux 6.2.
-        if fs::metadata(&path).is_ok_and(|directory| directory.len() >= LARGE) && self.was_read(pid) {
+        if fstat(&directory).is_ok_and(|directory| directory.st_size >= LARGE) && self.was_read(pid) {
             return Ok(true);
         }
         let (mut share, mut known) = (self.budget.share(pid), BTreeSet::new());
-        for entry in fs::read_dir(path)? {
+        let mut names = [MaybeUninit::uninit(); READ_AT_ONCE];
+        let mut entries = RawDir::new(&directory, &mut names);
+        while let Some(entry) = entries.next() {
             let entry = entry?;
+            // Not `.` and `..`.
+            let Some(number) = entry.file_name().to_str().ok().and_then(|name| name.parse().ok()) else { continue };
             if !share.take(1) {
                 return Ok(false);
             }
             // One descriptor of each namespace is enough.
-            if let Some(inode) = linked(&entry)
+            if let Some(inode) = linked(directory.as_fd(), entry.file_name())
                 && !known.contains(&inode)
-                && let Some((identity, keeper)) = descriptor(pid, &entry, inode)
+                && let Some((identity, keeper)) = descriptor(pid, number, inode)
             {
                 known.insert(inode);
                 found.add(identity, keeper);
@@ -78,13 +88,12 @@ impl Descriptors {
 }
 
 /// Returns the inode of the IPC namespace that a descriptor seems to refer to.
-fn linked(entry: &DirEntry) -> Option<u64> {
-    inode(fs::read_link(entry.path()).ok()?.as_os_str().as_bytes())
+fn linked(directory: BorrowedFd<'_>, name: &CStr) -> Option<u64> {
+    inode(readlinkat(directory, name, Vec::new()).ok()?.as_bytes())
 }
 
-fn descriptor(pid: i32, entry: &DirEntry, inode: u64) -> Option<(Identity, Keeper)> {
-    let number = entry.file_name().to_str()?.parse().ok()?;
+fn descriptor(pid: i32, number: u32, inode: u64) -> Option<(Identity, Keeper)> {
     // The descriptor may be another file by now.
-    let status = CachedStatus::of(find_by_link(entry.path().to_str()?).ok()?).ok()?;
+    let status = CachedStatus::of(find_by_link(&format!("/proc/{pid}/fd/{number}")).ok()?).ok()?;
     (status.inode == inode).then(|| (Identity::from(status), Keeper::Descriptor { pid, number }))
 }

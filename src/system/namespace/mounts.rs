@@ -34,7 +34,7 @@ pub(super) struct Mounts {
 
 impl Default for Mounts {
     fn default() -> Mounts {
-        Mounts { seen: Mutex::default(), budget: Budget::new(64 << 10, 8 << 20, 24 << 20) }
+        Mounts { seen: Mutex::default(), budget: Budget::new(64 << 10, 2 << 20, 8 << 20) }
     }
 }
 
