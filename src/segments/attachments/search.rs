@@ -44,8 +44,8 @@ impl Search {
             reader: MapsReader::new()?,
             wanted,
             early: AtomicUsize::new(MAX_EARLY),
-            passed: Budget::new(512, 1 << 17, 1 << 19),
-            kept: Budget::new(FEW as u64, 1 << 17, 1 << 18),
+            passed: Budget::new(512, 1 << 16, 1 << 18),
+            kept: Budget::new(FEW as u64, 1 << 16, 1 << 17),
             proved: Budget::new(FEW as u64, 1 << 13, 1 << 14),
         })
     }
