@@ -76,12 +76,11 @@ impl Limits {
     fn run_all(&self, context: &mut Context) -> Result<Status> {
         let all = AllNamespaces::find()?;
         let largest = largest(&all)?;
-        let namespaces = all.limits().map(|(namespace, limits, usage)| {
-            let largest = largest.get(&namespace.inode()).copied().unwrap_or(0);
-            NamespaceLimits {
-                limits: LimitsRecord::new(&limits, &usage, largest, None, None),
-                namespace: NamespaceRecord::new(namespace, Ok(usage.segments)),
-            }
+        let read: Vec<_> = all.limits().collect();
+        let records = NamespaceRecord::all(read.iter().map(|(namespace, _, usage)| (*namespace, Ok(usage.segments))));
+        let namespaces = records.into_iter().zip(&read).map(|(namespace, (_, limits, usage))| {
+            let largest = largest.get(&namespace.ns).copied().unwrap_or(0);
+            NamespaceLimits { limits: LimitsRecord::new(limits, usage, largest, None, None), namespace }
         });
         let record = AllLimitsRecord::new(namespaces.collect(), shmem());
         match self.format {

@@ -152,10 +152,8 @@ impl List {
         match self.sum {
             Some(column) => self.print_sums(column, matching, view, output)?,
             None => {
-                let record = |(namespace, count)| NamespaceRecord::new(namespace, count);
-                let namespaces = all_namespaces
-                    .as_ref()
-                    .map(|all_namespaces| move || all_namespaces.counts().map(record).collect::<Vec<_>>());
+                let namespaces =
+                    all_namespaces.as_ref().map(|all_namespaces| move || NamespaceRecord::all(all_namespaces.counts()));
                 let shown = output::List {
                     columns,
                     may_leave_out: columns::only_adds(&self.columns),

@@ -1,5 +1,7 @@
 //! IPC namespaces in the output: a heading above the segments, a record in JSON, and messages about unread ones.
 
+use std::collections::BTreeMap;
+
 use anstyle::Style;
 use nix::unistd::geteuid;
 use serde::Serialize;
@@ -10,12 +12,12 @@ use crate::error::{Result, Status};
 use crate::segments::all_namespaces::{AllNamespaces, Unread};
 use crate::segments::hidden_attachments::Unknown;
 use crate::system::namespace::{Keeper, LiveNamespace};
-use crate::system::process::{HIDDEN, command_of, name_of, others_are_hidden};
+use crate::system::process::{HIDDEN, commands_of, name_of, others_are_hidden};
 use crate::system::units::Unit;
 use crate::values::{counted, human_bytes};
 
 const HEADING: Style = Style::new().bold();
-/// The maximum number of lines about processes.
+/// The maximum number of lines about processes or namespaces.
 const MAX_REPORTED: usize = 20;
 
 /// An IPC namespace, with the process or file by which a person recognizes it.
@@ -39,14 +41,26 @@ pub(crate) struct NamespaceRecord {
 }
 
 impl NamespaceRecord {
-    /// Returns the record of a namespace with its number of listed segments, or why that is unknown.
-    pub(crate) fn new(namespace: &LiveNamespace, segments: Result<u64, Unread>) -> NamespaceRecord {
-        let keeper = namespace.keeper();
-        let pid = keeper.filter(|keeper| matches!(keeper, Keeper::Process(_))).map(Keeper::pid);
+    /// Returns the records of namespaces with the number of their listed segments, or why that is unknown.
+    pub(crate) fn all<'a>(
+        namespaces: impl Iterator<Item = (&'a LiveNamespace, Result<u64, Unread>)>,
+    ) -> Vec<NamespaceRecord> {
+        let namespaces: Vec<_> = namespaces.collect();
+        let pids: Vec<i32> = namespaces.iter().filter_map(|(namespace, _)| process_of(namespace)).collect();
+        let mut commands: BTreeMap<i32, _> = pids.iter().copied().zip(commands_of(&pids)).collect();
+        let record = |(namespace, segments): (&LiveNamespace, _)| {
+            let command = process_of(namespace).and_then(|pid| commands.remove(&pid)?);
+            NamespaceRecord::new(namespace, segments, command)
+        };
+        namespaces.into_iter().map(record).collect()
+    }
+
+    fn new(namespace: &LiveNamespace, segments: Result<u64, Unread>, command: Option<String>) -> NamespaceRecord {
+        let (keeper, pid) = (namespace.keeper(), process_of(namespace));
         NamespaceRecord {
             ns: namespace.inode(),
             pid,
-            command: pid.and_then(command_of),
+            command,
             unit: namespace.unit(),
             kept_by: keeper.filter(|_| pid.is_none()).map(ToString::to_string),
             segments: segments.ok(),
@@ -91,13 +105,24 @@ impl NamespaceRecord {
     }
 }
 
+/// Returns the process that represents a namespace.
+fn process_of(namespace: &LiveNamespace) -> Option<i32> {
+    namespace.keeper().filter(|keeper| matches!(keeper, Keeper::Process(_))).map(Keeper::pid)
+}
+
 /// Reports on standard error which namespaces could not be read, and returns the exit status. For an ordinary user,
 /// hidden namespaces of other users are not a failure.
 pub(crate) fn report_unread(namespaces: &AllNamespaces) -> Status {
     let mut status = Status::Done;
-    for error in namespaces.take_failures() {
+    let failures = namespaces.take_failures();
+    for (index, error) in failures.iter().enumerate() {
         status = status.and(error.status());
-        say(error);
+        if index < MAX_REPORTED {
+            say(error);
+        }
+    }
+    if let Some(more) = failures.len().checked_sub(MAX_REPORTED).filter(|more| *more > 0) {
+        say(format_args!("and {} of this kind", counted(more, "more failure")));
     }
     let may_not = |count: usize, what: &str, verb: &str| {
         (count > 0).then(|| format!("{} cannot be {verb}", counted(count as u64, what)))

@@ -3,10 +3,9 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::iter;
 
 use crate::error::{Error, Result};
-use crate::system::namespace::{LiveNamespace, Survey, survey};
+use crate::system::namespace::{self, LiveNamespace, Rows, Survey, survey};
 use crate::sysv::{Limits, Segment, Usage};
 
 /// Why the segments of a namespace are unknown.
@@ -39,9 +38,10 @@ impl AllNamespaces {
     /// # Errors
     /// /proc cannot be read.
     pub(crate) fn find() -> Result<AllNamespaces> {
-        let survey =
+        let mut survey =
             survey().map_err(|error| Error::io("see the processes in /proc", &error).hint("is it mounted?"))?;
         survey.note_incomplete();
+        survey.find_representatives();
         Ok(AllNamespaces {
             survey,
             counted: RefCell::default(),
@@ -52,25 +52,26 @@ impl AllNamespaces {
         })
     }
 
-    /// Returns the segments of one namespace after the other. Each namespace is entered when the previous one is
-    /// finished.
+    /// Returns the segments of one namespace after the other.
     pub(crate) fn rows(&self) -> impl Iterator<Item = Result<Segment>> {
-        self.survey.namespaces.iter().flat_map(|namespace| self.rows_of(namespace))
+        namespace::rows(&self.survey.namespaces).flat_map(|(namespace, rows)| self.rows_of(namespace, rows))
     }
 
-    fn rows_of(&self, namespace: &LiveNamespace) -> Box<dyn Iterator<Item = Result<Segment>>> {
+    fn rows_of(
+        &self,
+        namespace: &LiveNamespace,
+        rows: io::Result<Option<Rows>>,
+    ) -> impl Iterator<Item = Result<Segment>> + use<> {
         let what = format!("list {namespace}");
-        match self.tried(&what, namespace, namespace.rows()) {
-            Some(rows) => Box::new(rows.map(move |row| row.map_err(|error| Error::io(&what, &error)))),
-            None => Box::new(iter::empty()),
-        }
+        let rows = self.tried(&what, namespace, rows);
+        rows.into_iter().flatten().map(move |row| row.map_err(|error| Error::io(&what, &error)))
     }
 
     /// Returns each namespace that may be entered, with its limits and their usage.
     pub(crate) fn limits(&self) -> impl Iterator<Item = (&LiveNamespace, Limits, Usage)> {
-        self.survey.namespaces.iter().filter_map(|namespace| {
+        namespace::limits(&self.survey.namespaces).filter_map(|(namespace, limits)| {
             let what = format!("read the limits of {namespace}");
-            let (limits, usage) = self.tried(&what, namespace, namespace.limits())?;
+            let (limits, usage) = self.tried(&what, namespace, limits)?;
             Some((namespace, limits, usage))
         })
     }

@@ -8,7 +8,7 @@ use nix::unistd::geteuid;
 use crate::error::Error;
 use crate::segments::cache::Lookups;
 use crate::segments::state;
-use crate::system::namespace::survey;
+use crate::system::namespace::{self, survey};
 use crate::sysv::{Segment, is_traced, rows};
 use crate::values::{Key, ShmId};
 
@@ -65,7 +65,7 @@ fn is_in_another_namespace(key: Key) -> bool {
         }
         // Processes that do not answer cost at most a hint, so they are not reported.
         let namespaces = survey().map(|survey| survey.namespaces).unwrap_or_default();
-        let rows = namespaces.iter().filter_map(|namespace| namespace.rows().ok().flatten()).flatten();
+        let rows = namespace::rows(&namespaces).filter_map(|(_, rows)| rows.ok().flatten()).flatten();
         rows.filter_map(Result::ok).map(|segment| segment.key).collect()
     };
     KEYS.get_or_init(read_keys).contains(&key)

@@ -5,7 +5,7 @@ use std::io;
 
 use crate::error::{Error, Result};
 use crate::segments::lookup::rows;
-use crate::system::namespace::survey;
+use crate::system::namespace::{self, survey};
 use crate::sysv::Segment;
 
 /// Which IPC namespaces are watched.
@@ -41,8 +41,8 @@ impl Tables {
         let survey = survey().map_err(unreadable)?;
         survey.note_incomplete();
         let mut tables = Tables { is_complete: survey.is_complete(), ..Tables::default() };
-        for live in survey.namespaces {
-            match live.rows() {
+        for (live, rows) in namespace::rows(&survey.namespaces) {
+            match rows {
                 Ok(Some(rows)) => {
                     tables.read.insert(live.inode(), rows.collect::<io::Result<_>>().map_err(unreadable)?);
                 }

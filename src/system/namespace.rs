@@ -10,6 +10,7 @@ mod mounts;
 mod named;
 mod opened;
 mod owners;
+mod representative;
 
 use std::fmt;
 use std::fs;
@@ -23,6 +24,7 @@ use crate::linux::{cause, forget_maps};
 pub(crate) use all::{LiveNamespace, Survey, survey};
 pub(crate) use cut::read_in_part;
 pub(crate) use identity::Identity;
+pub(crate) use inside::{Rows, limits, rows};
 pub(crate) use keeper::Keeper;
 pub(crate) use named::{NamespaceRef, enter};
 pub(crate) use opened::Namespace;

@@ -18,11 +18,11 @@ use super::mounts::Mounts;
 use super::opened::Namespace;
 use crate::system::cgroup::unit_of;
 use crate::system::patience::{ask, ask_all, note_missed};
-use crate::system::process::{all_pids, is_kernel_thread, status_line};
+use crate::system::process::all_pids;
 use crate::system::units::Unit;
 
-/// The maximum number of processes per namespace that are checked: each may be the first one of its pid namespace.
-const MAX_CHECKED: usize = 64;
+/// The maximum number of processes through which a namespace is opened.
+const MAX_TRIED: usize = 64;
 
 /// The namespaces found: our own first, then the others by their inodes.
 #[derive(Debug)]
@@ -56,7 +56,9 @@ pub(crate) struct LiveNamespace {
     identity: Identity,
     is_ours: bool,
     /// Processes first, in ascending order of pid. This process itself is left out.
-    keepers: Vec<Keeper>,
+    pub(super) keepers: Vec<Keeper>,
+    /// The process that represents the namespace, once [`Survey::find_representatives`] has found it.
+    pub(super) representative: Option<Keeper>,
 }
 
 impl fmt::Display for LiveNamespace {
@@ -115,7 +117,7 @@ pub(crate) fn survey() -> io::Result<Survey> {
     }
     let namespaces = found.into_iter().map(|((is_another, identity), mut keepers)| {
         keepers.sort_unstable();
-        LiveNamespace { identity, is_ours: !is_another, keepers }
+        LiveNamespace { identity, is_ours: !is_another, keepers, representative: None }
     });
     Ok(Survey { namespaces: namespaces.collect(), unseen, unanswered, cut })
 }
@@ -176,18 +178,10 @@ impl LiveNamespace {
         self.is_ours
     }
 
-    /// Returns the process that represents the namespace, or else what keeps it alive. The first process of a pid
-    /// namespace is preferred, because a container starts with it; next comes the lowest pid that is not a kernel
-    /// thread. `None` if only this process is in the namespace.
+    /// Returns the process that represents the namespace, or else what keeps it alive. `None` if only this process is in
+    /// the namespace.
     pub(crate) fn keeper(&self) -> Option<&Keeper> {
-        let processes = || self.keepers.iter().filter(|keeper| matches!(keeper, Keeper::Process(_)));
-        let is_first = |keeper: &&Keeper| {
-            let pids = status_line(keeper.pid(), "NSpid:").unwrap_or_default();
-            pids.split_ascii_whitespace().next_back() == Some("1")
-        };
-        let first = processes().take(MAX_CHECKED).find(is_first);
-        let lowest = || processes().find(|keeper| ask(keeper.pid(), is_kernel_thread) == Some(false));
-        first.or_else(lowest).or_else(|| self.keepers.first())
+        self.representative.as_ref().or(self.keepers.first())
     }
 
     /// Returns the systemd unit, container or pod of the process that represents the namespace.
@@ -199,10 +193,15 @@ impl LiveNamespace {
     }
 
     /// Opens the namespace through the first keeper that still exists and still refers to it.
-    pub(super) fn open(&self) -> io::Result<Option<Namespace>> {
+    fn open(&self) -> io::Result<Option<Namespace>> {
+        self.opened_by(self.tried_keepers().next().map(|keeper| self.open_by(keeper)))
+    }
+
+    /// Returns what opening the first keeper returned, or else opens the next ones.
+    fn opened_by(&self, first: Option<io::Result<Namespace>>) -> io::Result<Option<Namespace>> {
         let mut last = Ok(None);
-        for keeper in &self.keepers {
-            match keeper.open(self.identity) {
+        for opened in first.into_iter().chain(self.tried_keepers().skip(1).map(|keeper| self.open_by(keeper))) {
+            match opened {
                 Ok(namespace) => return Ok(Some(namespace)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => last = Err(error),
@@ -210,4 +209,41 @@ impl LiveNamespace {
         }
         last
     }
+
+    /// Returns the keepers through which the namespace is opened: some processes, and all others.
+    fn tried_keepers(&self) -> impl Iterator<Item = &Keeper> {
+        let processes = self.keepers.partition_point(|keeper| matches!(keeper, Keeper::Process(_)));
+        self.keepers[..processes].iter().take(MAX_TRIED).chain(&self.keepers[processes..])
+    }
+
+    fn open_by(&self, keeper: &Keeper) -> io::Result<Namespace> {
+        let (asked, identity) = (keeper.clone(), self.identity);
+        let opened = ask(keeper.pid(), move |_| asked.open(identity));
+        opened.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+/// Opens several namespaces as [`LiveNamespace::open`] does; `None` for our own, and for one that is gone.
+pub(super) fn open_all(namespaces: &[LiveNamespace]) -> Vec<io::Result<Option<Namespace>>> {
+    // A thread for each would take long if the processors are busy.
+    let mut by_pid = BTreeMap::<i32, Vec<_>>::new();
+    for (index, namespace) in namespaces.iter().enumerate().filter(|(_, namespace)| !namespace.is_ours) {
+        if let Some(keeper) = namespace.tried_keepers().next() {
+            by_pid.entry(keeper.pid()).or_default().push((index, keeper.clone(), namespace.identity));
+        }
+    }
+    let pids: Vec<i32> = by_pid.keys().copied().collect();
+    let open = move |pid| {
+        let keepers = by_pid.get(&pid).into_iter().flatten();
+        keepers.map(|(index, keeper, identity)| (*index, keeper.open(*identity))).collect::<Vec<_>>()
+    };
+    let mut opened: BTreeMap<usize, _> = ask_all(&pids, open).into_iter().flatten().flatten().collect();
+    let opened = |(index, namespace): (usize, &LiveNamespace)| {
+        if namespace.is_ours {
+            return Ok(None);
+        }
+        let silent = || namespace.tried_keepers().next().map(|_| Err(io::ErrorKind::TimedOut.into()));
+        namespace.opened_by(opened.remove(&index).or_else(silent))
+    };
+    namespaces.iter().enumerate().map(opened).collect()
 }

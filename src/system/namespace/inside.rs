@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Cursor, Write};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::all::LiveNamespace;
+use super::all::{LiveNamespace, open_all};
 use super::opened::Namespace;
 use super::owners::Owners;
 use crate::linux::written_by_child;
@@ -14,54 +14,68 @@ use crate::system::process::proc_is_ours;
 use crate::sysv::{self, Limits, Segment, Segments, Usage};
 
 /// The rows of a namespace's table.
-pub(crate) type Rows = Box<dyn Iterator<Item = io::Result<Segment>>>;
+pub(crate) type Rows = Box<dyn Iterator<Item = io::Result<Segment>> + Send>;
 
-/// No function below changes the namespace of this thread. Call them while the process has one thread: the owner of the
-/// user namespace around another namespace enters it in a forked process.
-impl LiveNamespace {
-    /// Returns the namespace's segments; `None` if the namespace is gone.
-    ///
-    /// # Errors
-    /// `PermissionDenied` if it may not be entered.
-    pub(crate) fn rows(&self) -> io::Result<Option<Rows>> {
-        let inode = self.inode();
+/// The number of namespaces that are entered together, because new threads take long if the processors are busy. Each needs
+/// two open files.
+const ENTERED_TOGETHER: usize = 16;
+
+/// Returns each namespace with its segments; `None` if the namespace is gone.
+///
+/// This does not change the namespace of this thread. Call it while the process has one thread: the owner of the user
+/// namespace around another namespace enters it in a forked process.
+///
+/// # Errors
+/// `PermissionDenied` if it may not be entered.
+pub(crate) fn rows(namespaces: &[LiveNamespace]) -> impl Iterator<Item = (&LiveNamespace, io::Result<Option<Rows>>)> {
+    // The open table keeps showing the namespace in which it was opened (ipc/util.c, `sysvipc_proc_open`).
+    let rows_here = || rows_here().map(|rows| Box::new(rows) as Rows);
+    in_each(namespaces, rows_here, copied_rows).map(|(namespace, rows)| {
+        let inode = namespace.inode();
         let mark = move |row: io::Result<Segment>| row.map(|row| Segment { namespace: Some(inode), ..row });
-        if self.is_ours() {
-            return Ok(Some(Box::new(rows_here()?.map(mark))));
-        }
-        let Some(namespace) = self.open()? else { return Ok(None) };
-        // The open table keeps showing the namespace in which it was opened (ipc/util.c, `sysvipc_proc_open`).
-        match namespace.inside(rows_here) {
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                let (table, owners) = copy_table(&namespace)?;
-                let rows = Segments::new(Cursor::new(table))?;
-                Ok(Some(Box::new(rows.map(move |row| row.map(|row| owners.as_seen_here(row))).map(mark))))
-            }
-            rows => Ok(Some(Box::new(rows?.map(mark)))),
-        }
-    }
+        (namespace, rows.map(|rows| rows.map(|rows| Box::new(rows.map(mark)) as Rows)))
+    })
+}
 
-    /// Returns the namespace's limits and their usage; `None` if the namespace is gone.
-    ///
-    /// # Errors
-    /// `PermissionDenied` if it may not be entered.
-    pub(crate) fn limits(&self) -> io::Result<Option<(Limits, Usage)>> {
-        if self.is_ours() {
-            return limits().map(Some);
-        }
-        let Some(namespace) = self.open()? else { return Ok(None) };
-        match namespace.inside(limits) {
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                let copy = |mut out: File| {
-                    namespace.enter_as_owner()?;
-                    out.write_all(&to_bytes(limits()?))
-                };
-                let (bytes, ()) = written_by_child(copy, |_| Ok(()))?;
-                from_bytes(&bytes).map(Some).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+/// Returns each namespace with its limits and their usage, in the same way.
+///
+/// # Errors
+/// `PermissionDenied` if it may not be entered.
+pub(crate) fn limits(
+    namespaces: &[LiveNamespace],
+) -> impl Iterator<Item = (&LiveNamespace, io::Result<Option<(Limits, Usage)>>)> {
+    in_each(namespaces, limits_here, copied_limits)
+}
+
+/// Runs `act` in each namespace, or `copy` where only the owner of its user namespace may enter it. Returns `None` for a
+/// namespace that is gone.
+fn in_each<T: Send>(
+    namespaces: &[LiveNamespace],
+    act: fn() -> io::Result<T>,
+    copy: fn(&Namespace) -> io::Result<T>,
+) -> impl Iterator<Item = (&LiveNamespace, io::Result<Option<T>>)> {
+    namespaces.chunks(ENTERED_TOGETHER).flat_map(move |namespaces| {
+        let opened = open_all(namespaces);
+        let others: Vec<_> = opened.iter().filter_map(|opened| opened.as_ref().ok()?.as_ref()).collect();
+        let mut entered = Namespace::inside_each(&others, act).map(Vec::into_iter);
+        let mut act = |namespace: &LiveNamespace, opened: io::Result<Option<Namespace>>| {
+            if namespace.is_ours() {
+                return act().map(Some);
             }
-            limits => limits.map(Some),
-        }
-    }
+            let Some(opened) = opened? else { return Ok(None) };
+            let entered = match &mut entered {
+                Ok(entered) => entered.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into())),
+                Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+            };
+            match entered {
+                Err(error) if error.raw_os_error() == Some(libc::EPERM) => copy(&opened).map(Some),
+                entered => entered.map(Some),
+            }
+        };
+        let done: Vec<_> =
+            namespaces.iter().zip(opened).map(|(namespace, opened)| (namespace, act(namespace, opened))).collect();
+        done
+    })
 }
 
 /// Returns the segments of this thread's namespace.
@@ -70,9 +84,19 @@ fn rows_here() -> io::Result<sysv::Rows> {
 }
 
 /// Returns the limits of this thread's namespace.
-fn limits() -> io::Result<(Limits, Usage)> {
+fn limits_here() -> io::Result<(Limits, Usage)> {
     let errno = |error: sysv::Error| io::Error::from(error.errno);
     Ok((sysv::limits().map_err(errno)?, sysv::usage().map_err(errno)?))
+}
+
+/// Reads a namespace's limits for the owner of the user namespace around it, as [`copied_rows`] does.
+fn copied_limits(namespace: &Namespace) -> io::Result<(Limits, Usage)> {
+    let copy = |mut out: File| {
+        namespace.enter_as_owner()?;
+        out.write_all(&to_bytes(limits_here()?))
+    };
+    let (bytes, ()) = written_by_child(copy, |_| Ok(()))?;
+    from_bytes(&bytes).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
 /// Encodes the numbers for the pipe from child to parent.
@@ -96,6 +120,13 @@ fn from_bytes(bytes: &[u8]) -> Option<(Limits, Usage)> {
 
 /// The line of titles: [`Segments`] expects one.
 const TITLES: &[u8] = b"key\n";
+
+/// Returns the segments of a namespace for the owner of the user namespace around it.
+fn copied_rows(namespace: &Namespace) -> io::Result<Rows> {
+    let (table, owners) = copy_table(namespace)?;
+    let rows = Segments::new(Cursor::new(table))?;
+    Ok(Box::new(rows.map(move |row| row.map(|row| owners.as_seen_here(row)))))
+}
 
 /// Copies a namespace's table for the owner of the user namespace around it, in a forked process: a multithreaded
 /// process cannot enter it, and this process must stay where it is. The uids in this table are those of that user

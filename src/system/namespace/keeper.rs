@@ -4,14 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::mem;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use super::identity::Identity;
 use super::opened::Namespace;
 use crate::system::foreign_file::{find_by_link, find_in_root_of};
-use crate::system::patience::ask;
 use crate::values::visible_path;
 
 /// The maximum number of mounts and of descriptors that are kept for each namespace.
@@ -37,20 +35,19 @@ impl Keeper {
 
     /// Opens the namespace with this identity.
     ///
+    /// This blocks if the process is stuck in execve(2), and on an old kernel if a file system does not answer: see
+    /// [`crate::system::patience`].
+    ///
     /// # Errors
     /// `NotFound` if the process is gone, or is no longer in it; `PermissionDenied`; `InvalidData` if another file hides
     /// the mount.
     pub(super) fn open(&self, identity: Identity) -> io::Result<Namespace> {
-        let (pid, find): (_, Box<dyn Fn() -> io::Result<OwnedFd> + Send + Sync>) = match self.clone() {
-            Self::Process(pid) => (pid, Box::new(move || find_by_link(&format!("/proc/{pid}/ns/ipc")))),
-            Self::Descriptor { pid, number } => {
-                (pid, Box::new(move || find_by_link(&format!("/proc/{pid}/fd/{number}"))))
-            }
-            Self::Mount { pid, path } => (pid, Box::new(move || find_in_root_of(pid, &path))),
+        let found = match self {
+            Self::Process(pid) => find_by_link(&format!("/proc/{pid}/ns/ipc")),
+            Self::Descriptor { pid, number } => find_by_link(&format!("/proc/{pid}/fd/{number}")),
+            Self::Mount { pid, path } => find_in_root_of(*pid, path),
         };
-        // On an old kernel, a file system may be asked that does not answer.
-        let opened = ask(pid, move |_| Namespace::open_found(&find()?, identity));
-        match opened.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())) {
+        match found.and_then(|found| Namespace::open_found(&found, identity)) {
             // A process enters another namespace, and a descriptor is closed, at any time.
             Err(error) if error.kind() == io::ErrorKind::InvalidData && !matches!(self, Self::Mount { .. }) => {
                 Err(io::ErrorKind::NotFound.into())

@@ -67,17 +67,21 @@ impl Namespace {
         setns(&self.file, CloneFlags::CLONE_NEWIPC)
     }
 
-    /// Runs `act` inside the namespace in a new thread. The calling thread stays in its own namespace.
+    /// Runs `act` inside each of the namespaces, in one new thread. The calling thread stays in its own namespace.
     ///
     /// # Errors
-    /// Those of [`Namespace::enter`] and those of `act`.
-    pub(crate) fn inside<T: Send>(&self, act: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    /// That of creating the thread. Each result has those of [`Namespace::enter`] and of `act`.
+    pub(super) fn inside_each<T: Send>(
+        namespaces: &[&Namespace],
+        act: fn() -> io::Result<T>,
+    ) -> io::Result<Vec<io::Result<T>>> {
+        let enter = |namespace: &&Namespace| {
+            namespace.enter()?;
+            act()
+        };
         thread::scope(|scope| {
-            let thread = thread::Builder::new().spawn_scoped(scope, || {
-                self.enter()?;
-                act()
-            })?;
-            thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread in the namespace has panicked")))
+            let thread = thread::Builder::new().spawn_scoped(scope, || namespaces.iter().map(enter).collect())?;
+            thread.join().map_err(|_| io::Error::other("the thread in the namespace has panicked"))
         })
     }
 

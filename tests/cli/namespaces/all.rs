@@ -121,6 +121,31 @@ fn each_format_shows_the_namespace() {
 }
 
 #[test]
+fn many_namespaces_are_not_mixed_up() {
+    in_namespace(|ns| {
+        // Several processes are in this namespace, too.
+        let _here: Vec<_> =
+            (0..3).map(|_| Running(ns.program("sleep").arg("1000").spawn().expect("a program"))).collect();
+        let others: Vec<_> = (1..=20).map(|size| (OtherNamespace::new(ns), size * 4096)).collect();
+        for (there, size) in &others {
+            ns.shmadm(["--ns", &there.pid, "create", "42", "--size", &size.to_string()]).ok();
+        }
+        ns.shmadm(["create", "42", "--size", "1"]).ok();
+        let list = list_all(ns, &[]);
+        let limits = ns.shmadm(["limits", "--all-namespaces", "-f", "json"]).json();
+        let largest = |inode: u64| {
+            let limits = namespace(&limits, inode)["limits"].as_array().expect("an array");
+            limits.iter().find(|limit| limit["name"] == "SHMMAX").expect("a limit")["used"].clone()
+        };
+        let others = others.iter().map(|(there, size)| (there.inode, *size));
+        for (inode, size) in others.chain([(inode(gettid()), 1)]) {
+            let [segment] = segments(&list, inode)[..] else { panic!("one segment in {inode}: {list}") };
+            assert_eq!((&segment["size"], &largest(inode)), (&size.into(), &size.into()), "{inode}");
+        }
+    });
+}
+
+#[test]
 fn filters_respect_the_namespace() {
     in_namespace(|ns| {
         let there = OtherNamespace::new(ns);
@@ -159,25 +184,20 @@ fn a_failed_copy_of_a_table_is_an_error_for_every_signal() {
     skippable(|| {
         needs_namespaces_of_users();
         needs(Need::Strace);
-        let there =
-            OtherNamespace::start(ordinary("unshare").args(["--user", "--map-root-user", "--ipc", "sleep", "1000"]));
-        for signal in [9, 34, 64] {
-            // The second setns(2) is in the child that copies the table.
-            let inject = format!("inject=setns:signal={signal}:when=2");
-            let mut list = ordinary("strace");
-            list.args([
-                "-f",
-                "--quiet=all",
-                "-o",
-                "/dev/null",
-                "-e",
-                &inject,
-                shmadm_path(),
-                "list",
-                "--all-namespaces",
-            ]);
-            let list = ended(&mut list);
-            let line = format!("cannot list IPC namespace {} (process {}): Interrupted", there.inode, there.pid);
+        // No other namespace is in sight, because strace counts the calls of each thread: the second setns(2) of one is in
+        // the child that copies the table.
+        let script = r#"unshare --user --map-root-user --ipc sleep 1000 & there=$!
+            namespace() { readlink /proc/$1/ns/ipc; }
+            until [ "$(namespace $there)" != "$(namespace self)" ]; do sleep 0.01; done
+            echo "$(namespace $there) $there"
+            strace -f --quiet=all -o /dev/null -e inject=setns:signal=$1:when=2 "$2" list --all-namespaces"#;
+        for signal in ["9", "34", "64"] {
+            let alone = ["--user", "--map-current-user", "--pid", "--fork", "--kill-child", "--mount-proc"];
+            let mut list = ordinary("unshare");
+            let list = ended(list.args(alone).args(["sh", "-c", script, "sh", signal, shmadm_path()]));
+            let there = list.out.lines().next().and_then(|line| line.strip_prefix("ipc:[")?.split_once("] "));
+            let (inode, pid) = there.expect("a namespace");
+            let line = format!("cannot list IPC namespace {inode} (process {pid}): Interrupted");
             assert!(list.code == Some(1) && list.err.contains(&line), "{list:?}");
         }
     });
