@@ -14,7 +14,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::signalfd::SignalFd;
-use nix::unistd::{Pid, execve};
+use nix::unistd::{Pid, execve, getpid, getsid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{self, WaitOptions, WaitStatus, waitpid};
 
@@ -31,7 +31,8 @@ const MAX_WAIT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 const FORWARDED: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
 /// The `si_code` of a signal that the kernel itself sends, for example for Ctrl-C on a terminal
-/// (include/uapi/asm-generic/siginfo.h). Such a signal goes to the whole process group, so the command already has it.
+/// (include/uapi/asm-generic/siginfo.h). The signal of a key goes to the whole process group, so the command already has
+/// it. But that of a terminal that hangs up goes only to the leader of the session (credentials(7)).
 const SI_KERNEL: i32 = 0x80;
 
 /// The result of running a command.
@@ -125,13 +126,18 @@ fn wait(child: Pid, signals: &SignalFd) -> io::Result<WaitStatus> {
         while let Ok(Some(arrived)) = signals.read_signal() {
             let known = FORWARDED.into_iter().find(|known| *known as u32 == arrived.ssi_signo);
             if let Some(known) = known
-                && arrived.ssi_code != SI_KERNEL
+                && (arrived.ssi_code != SI_KERNEL || known == Signal::SIGHUP && leads_session())
             {
                 // The command has not been waited for, so its pid cannot have been reused.
                 let _ = kill(child, known);
             }
         }
     }
+}
+
+/// Returns whether this process leads its session, for example as the command of `ssh -t` or of a container.
+fn leads_session() -> bool {
+    getsid(None) == Ok(getpid())
 }
 
 /// Discards the signals that arrived before the command exited. They were meant for the command, for example a Ctrl-C

@@ -69,6 +69,23 @@ fn signals_are_forwarded_to_the_command() {
 }
 
 #[test]
+fn a_hangup_that_reaches_only_guard_is_forwarded() {
+    in_namespace(|ns| {
+        ns.file("wait.pl", leak_and_wait());
+        let line = "exec \"$SHMADM\" guard --report report -- perl wait.pl";
+        let mut script = ns.program("script");
+        script.env("SHMADM", shmadm_path()).env("SHELL", "/bin/sh").args(["-qec", line, "/dev/null"]);
+        let script = Running(script.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("script"));
+        let command = printed_pid(ns);
+        // Its end closes the terminal, and guard leads the session of the terminal.
+        script.end(Signal::SIGKILL);
+        wait_until("the end of the command is reported", || ns.path("report").exists());
+        assert_eq!(report(ns)["status"], 128 + Signal::SIGHUP as i32);
+        assert!(kill(command, None).is_err());
+    });
+}
+
+#[test]
 fn a_forwarded_signal_that_ends_the_command_hides_no_leak() {
     in_namespace(|ns| {
         let before = create_others(ns);
