@@ -111,8 +111,19 @@ impl LimitsRecord {
         let held = u128::from(self.usage.resident) * u128::from(page_size());
         lines.extend(held_of_machine("segments", held, self.shmem));
         lines.extend(self.limits.iter().filter_map(|limit| limit.conclusion(None)));
-        if self.rmid_forced == Some(true) {
-            lines.push("kernel.shm_rmid_forced is 1: the kernel destroys each segment with its last detach".into());
+        if self.shmem.is_none() {
+            lines.push("the machine's shared memory (Shmem) is unknown: /proc/meminfo does not show it".into());
+        }
+        match self.rmid_forced {
+            Some(false) => {}
+            Some(true) => {
+                lines.push("kernel.shm_rmid_forced is 1: the kernel destroys each segment with its last detach".into());
+            }
+            None => lines.push(
+                "kernel.shm_rmid_forced cannot be read: if it is 1, the kernel destroys each segment with its last \
+                 detach"
+                    .into(),
+            ),
         }
         lines
     }

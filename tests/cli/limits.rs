@@ -1,8 +1,10 @@
 //! `limits`: the kernel's limits and their use, compared with /proc, ipcs and lsipc.
 
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 
-use crate::support::{Namespace, Row, in_namespace, on_terminal};
+use crate::support::{Namespace, Row, ended, in_namespace, in_namespace_as_root, on_terminal, shmadm_path};
 
 /// Creates segments of these sizes without a key, which reserve no memory, and touches this number of pages in each.
 fn create(ns: &Namespace, sizes: &[u64], touched: usize) {
@@ -302,5 +304,22 @@ fn sums_of_more_than_64_bits() {
         assert_eq!(named(&self::limits(ns), "SHMALL")["percent"], 100.0);
         ns.shmadm(["limits", "--check", "100"]).ok();
         assert!(ns.shmadm(["limits", "--check", "99.99"]).fails(1).contains("SHMALL"));
+    });
+}
+
+#[test]
+fn what_cannot_be_read_is_said_to_be_unknown() {
+    in_namespace_as_root(|ns| {
+        let hidden = |file: &str| {
+            let line = format!("mount --bind /dev/null {file} && exec $0 limits");
+            ended(ns.program("unshare").args(["--mount", "sh", "-c", &line, shmadm_path()]).stdin(Stdio::null())).ok()
+        };
+        assert!(hidden("/proc/meminfo").contains("the machine's shared memory (Shmem) is unknown: /proc/meminfo"));
+        let line = "mount -t tmpfs none /proc/sys && exec $0 limits";
+        let text =
+            ended(ns.program("unshare").args(["--mount", "sh", "-c", line, shmadm_path()]).stdin(Stdio::null())).ok();
+        assert!(text.contains("kernel.shm_rmid_forced cannot be read: if it is 1, the kernel destroys"), "{text}");
+        let all = ns.shmadm(["limits"]).ok();
+        assert!(!all.contains("unknown") && !all.contains("cannot be read"), "{all}");
     });
 }
