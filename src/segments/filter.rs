@@ -103,13 +103,11 @@ impl Selection {
     }
 
     fn verdict(&self, segment: &Segment, lookups: &Lookups) -> Verdict {
-        if !self.matches_without_processes(segment, lookups)
-            || !any(&self.processes, |process| process.matches(segment, lookups, self.needs_proof))
-        {
+        if !self.matches_without_processes(segment, lookups) {
             return Verdict::NoMatch;
         }
         let mut verdict = Verdict::Match;
-        for check in [Self::unit_verdict, Self::creator_verdict, Self::orphan_verdict] {
+        for check in [Self::process_verdict, Self::unit_verdict, Self::creator_verdict, Self::orphan_verdict] {
             match check(self, segment, lookups) {
                 Verdict::NoMatch => return Verdict::NoMatch,
                 Verdict::Match => {}
@@ -117,6 +115,19 @@ impl Selection {
             }
         }
         verdict
+    }
+
+    fn process_verdict(&self, segment: &Segment, lookups: &Lookups) -> Verdict {
+        let of_pid = |process: &ProcessFilter| state::is_used_by(process.pid, segment, lookups);
+        if any(&self.processes, |process| process.has_attached(segment, self.needs_proof)) {
+            return Verdict::Match;
+        }
+        let uses: Vec<_> = self.processes.iter().map(of_pid).collect();
+        match () {
+            () if uses.contains(&Some(true)) => Verdict::Match,
+            () if uses.contains(&None) => Verdict::UnknownState,
+            () => Verdict::NoMatch,
+        }
     }
 
     fn unit_verdict(&self, segment: &Segment, lookups: &Lookups) -> Verdict {
@@ -203,15 +214,13 @@ impl ProcessFilter {
         (ProcessFilter { pid, attached, ours }, problem)
     }
 
-    fn matches(&self, segment: &Segment, lookups: &Lookups, needs_proof: bool) -> bool {
+    fn has_attached(&self, segment: &Segment, needs_proof: bool) -> bool {
         // The same identifier in another namespace is another segment.
         let proof = self
             .attached
             .as_ref()
             .filter(|attached| Some(attached.namespace) == segment.namespace.or(self.ours))
             .and_then(|attached| attached.proof(segment));
-        (proof == Some(Proof::Certain) || proof.is_some() && !needs_proof)
-            || state::was_created_by(self.pid, segment, lookups)
-            || state::was_last_used_by(self.pid, segment, lookups)
+        proof == Some(Proof::Certain) || proof.is_some() && !needs_proof
     }
 }

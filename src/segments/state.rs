@@ -80,25 +80,37 @@ pub(crate) fn last_user(segment: &Segment, lookups: &Lookups) -> Option<Presence
     })
 }
 
-/// Returns whether the process that has or last had this pid created a segment. Removals rely on this, so a process
-/// that may be a later one does not count.
-pub(crate) fn was_created_by(pid: i32, segment: &Segment, lookups: &Lookups) -> bool {
-    segment.cpid == pid
-        && match named(pid, lookups) {
-            None => false,
-            Some(None) => true,
-            Some(Some(running)) => creator(segment, lookups) == Presence::Alive && running.is_run_by(segment.cuid),
-        }
+/// Returns whether the process that has or last had this pid created a segment, or was the last to attach or detach it;
+/// `None` if that is unknown. Removals rely on this, so a process that may be a later one does not count.
+pub(crate) fn is_used_by(pid: i32, segment: &Segment, lookups: &Lookups) -> Option<bool> {
+    let uses = [was_created_by(pid, segment, lookups), was_last_used_by(pid, segment, lookups)];
+    if uses.contains(&Some(true)) { Some(true) } else { uses.into_iter().collect::<Option<Vec<_>>>().map(|_| false) }
 }
 
-/// Returns whether the process that has or last had this pid was the last to attach or detach a segment.
-pub(crate) fn was_last_used_by(pid: i32, segment: &Segment, lookups: &Lookups) -> bool {
-    segment.lpid == pid
-        && match named(pid, lookups) {
-            None => false,
-            Some(None) => true,
-            Some(Some(_)) => last_user(segment, lookups) == Some(Presence::Alive),
-        }
+fn was_created_by(pid: i32, segment: &Segment, lookups: &Lookups) -> Option<bool> {
+    if segment.cpid != pid {
+        return Some(false);
+    }
+    let Some(running) = named(pid, lookups)? else { return Some(true) };
+    match creator(segment, lookups) {
+        Presence::Alive => Some(running.is_run_by(segment.cuid)),
+        Presence::Exited => Some(false),
+        Presence::Unknown => None,
+    }
+}
+
+fn was_last_used_by(pid: i32, segment: &Segment, lookups: &Lookups) -> Option<bool> {
+    if segment.lpid != pid {
+        return Some(false);
+    }
+    if named(pid, lookups)?.is_none() {
+        return Some(true);
+    }
+    match last_user(segment, lookups) {
+        Some(Presence::Alive) => Some(true),
+        Some(Presence::Exited) | None => Some(false),
+        Some(Presence::Unknown) => None,
+    }
 }
 
 /// Returns the creator's command line; `None` unless the creator is alive.

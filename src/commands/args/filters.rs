@@ -158,13 +158,20 @@ pub(in crate::commands) fn report_undecided(selection: &Selection) {
         many => Some((format!("{many} segments"), "them")),
     };
     if let Some((those, them)) = of(&selection.undecided.states) {
-        let (users, instead) = match selection.orphaned {
-            true => ("creator or last user", "--unattached --idle DURATION instead of --orphaned"),
-            false => ("creator", "--idle DURATION instead of --creator-exited"),
-        };
-        say(format_args!(
-            "skipped {those} whose {users} may be alive in another pid namespace; to include {them}, use {instead}"
-        ));
+        let may_be_alive = "may be alive in another pid namespace; to include";
+        match (selection.orphaned, selection.creator_exited) {
+            (true, _) => say(format_args!(
+                "skipped {those} whose creator or last user {may_be_alive} {them}, use --unattached --idle DURATION \
+                 instead of --orphaned"
+            )),
+            (false, true) => say(format_args!(
+                "skipped {those} whose creator {may_be_alive} {them}, use --idle DURATION instead of --creator-exited"
+            )),
+            (false, false) => say(format_args!(
+                "skipped {those}: it is unknown whether the process of --pid created or used {them}, or an earlier \
+                 process with that pid"
+            )),
+        }
     }
     if let Some((those, _)) = of(&selection.undecided.units) {
         say(format_args!(

@@ -76,3 +76,25 @@ fn attachments_that_cannot_be_read_are_not_missing() {
         assert!(unknown.err.contains("cannot find the attachments: "), "{unknown:?}");
     });
 }
+
+#[test]
+fn a_segment_of_an_uncertain_creator_is_skipped_and_counted() {
+    in_namespace(|ns| {
+        let (created, creator) =
+            create_and_stay(ns, "$| = 1; print shmget($ARGV[0], $ARGV[1], 01600) . qq(\\n); sleep 100;");
+        let pid = creator.pid().to_string();
+        assert_eq!(listed(ns, creator.pid().as_raw()), [created]);
+        ns.shmadm(["read", &format!("id:{created}"), "-o", "/dev/null"]).ok();
+        // IPC_SET changes ctime. After that, a later process with the pid cannot be distinguished from the creator.
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        ns.shmadm(["set", &format!("id:{created}"), "--mode", "600"]).ok();
+        let told = "skipped 1 segment: it is unknown whether the process of --pid created or used it";
+        for line in ["list -q", "remove --yes", "remove --yes --include-attached"] {
+            let run = ns.shmadm(line.split(' ').chain(["--pid", &pid]));
+            assert!(run.out.is_empty() && run.err.contains(told) && run.code == Some(0), "{line}: {run:?}");
+        }
+        assert_eq!(ns.shmadm(["list", "-q", "--pid", "2147483646"]).err, "");
+        assert_eq!(ns.table().len(), 1);
+        drop(creator);
+    });
+}
