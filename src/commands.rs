@@ -7,6 +7,7 @@ mod create;
 mod demo;
 mod doctor;
 mod ftok;
+mod global;
 mod guard;
 mod limits;
 mod list;
@@ -21,15 +22,14 @@ mod stat;
 mod usage;
 mod watch;
 
-use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub use self::args::Filters;
-use self::args::namespace_parser;
+use self::global::{Global, WithGlobal};
 pub use self::run::main;
 use crate::error::{Result, Status};
 use crate::output::Output;
 use crate::segments::cache::Lookups;
-use crate::system::namespace::NamespaceRef;
 
 /// System V shared memory: create, fill, read, list, inspect and remove segments.
 #[derive(Debug, Parser)]
@@ -46,43 +46,29 @@ struct Cli {
     command: Command,
 }
 
-#[derive(Debug, clap::Args)]
-struct Global {
-    /// Show every System V call on standard error, in strace's notation
-    #[arg(long, global = true, help_heading = "Global options")]
-    trace: bool,
-    /// Act in the IPC namespace of process PID, with inode INODE, or of file PATH
-    #[arg(long, global = true, value_name = "PID|INODE|PATH", help_heading = "Global options")]
-    #[arg(value_parser = namespace_parser())]
-    ns: Option<NamespaceRef>,
-    /// When to use colours; auto obeys NO_COLOR and CLICOLOR_FORCE
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
-    color: ColorChoice,
-}
-
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 enum Command {
-    Create(create::Create),
+    Create(WithGlobal<create::Create>),
     #[command(visible_alias = "write")]
-    AttachWrite(attach_write::AttachWrite),
-    Read(read::Read),
+    AttachWrite(WithGlobal<attach_write::AttachWrite>),
+    Read(WithGlobal<read::Read>),
     #[command(visible_alias = "ls")]
-    List(list::List),
-    Stat(stat::Stat),
+    List(WithGlobal<list::List>),
+    Stat(WithGlobal<stat::Stat>),
     #[command(visible_alias = "rm")]
-    Remove(remove::Remove),
-    Save(save::Save),
-    Restore(restore::Restore),
-    Set(set::Set),
-    Limits(limits::Limits),
-    Guard(guard::Guard),
-    Watch(watch::Watch),
-    Doctor(doctor::Doctor),
-    Metrics(metrics::Metrics),
-    Demo(demo::Demo),
-    Ftok(ftok::Ftok),
-    Completions(completions::Completions),
+    Remove(WithGlobal<remove::Remove>),
+    Save(WithGlobal<save::Save>),
+    Restore(WithGlobal<restore::Restore>),
+    Set(WithGlobal<set::Set>),
+    Limits(WithGlobal<limits::Limits>),
+    Guard(WithGlobal<guard::Guard>),
+    Watch(WithGlobal<watch::Watch>),
+    Doctor(WithGlobal<doctor::Doctor>),
+    Metrics(WithGlobal<metrics::Metrics>),
+    Demo(WithGlobal<demo::Demo>),
+    Ftok(WithGlobal<ftok::Ftok>),
+    Completions(WithGlobal<completions::Completions>),
 }
 
 impl Command {

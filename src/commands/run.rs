@@ -9,6 +9,7 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches};
 use nix::unistd::geteuid;
 use serde::Serialize;
 
+use super::global::Global;
 use super::{Cli, Command, Context, all_commands, usage};
 use crate::error::{Error, Kind, Result, Status, advice};
 use crate::output::{Output, note_raw, say};
@@ -72,7 +73,10 @@ pub fn main() -> u8 {
 fn parse() -> Result<Cli, clap::Error> {
     let mut command = ManuallyDrop::new(Cli::command());
     let matches = command.try_get_matches_from_mut(env::args_os());
-    let cli = matches.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    let cli = matches.and_then(|mut matches| {
+        let global = Global::of(&matches)?;
+        Ok(Cli { global, ..Cli::from_arg_matches_mut(&mut matches)? })
+    });
     cli.map_err(|error| error.format(&mut command))
 }
 

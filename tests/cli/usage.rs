@@ -82,6 +82,37 @@ fn bad_words_are_usage_errors_and_change_nothing() {
 }
 
 #[test]
+fn global_options_stand_before_and_behind_the_command() {
+    in_namespace(|ns| {
+        ns.shmadm(["create", "42", "--size", "1"]).ok();
+        let ours = format!("/proc/{}/ns/ipc", std::process::id());
+        for (words, is_coloured, is_traced) in [
+            ("list", false, false),
+            ("--color always stat 42", true, false),
+            ("stat 42 --color always", true, false),
+            ("--color always stat 42 --color never", false, false),
+            ("--color never stat 42 --color always", true, false),
+            ("--color always --trace stat 42 --color auto", false, true),
+            ("stat 42 --trace", false, true),
+            ("--trace stat 42 --trace", false, true),
+        ] {
+            let shown = ns.shmadm(words.split(' '));
+            assert_eq!(
+                (shown.out.contains("\x1b["), shown.err.contains("shmctl")),
+                (is_coloured, is_traced),
+                "{words}"
+            );
+        }
+        // The namespace behind the command counts.
+        let thread = format!("/proc/{}/ns/ipc", nix::unistd::gettid());
+        for words in [["--ns", &ours, "stat", "42", "--ns", &thread], ["--ns", &thread, "stat", "42", "--ns", &ours]] {
+            let ok = words[5] == thread;
+            assert_eq!(ns.shmadm(words).code == Some(0), ok, "{words:?}");
+        }
+    });
+}
+
+#[test]
 fn key_0_points_to_ids() {
     assert!(ended(&mut shmadm(&["read", "0"])).usage_error().contains("id:"));
 }
