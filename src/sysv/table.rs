@@ -1,12 +1,14 @@
 //! The kernel's table of segments: `/proc/sysvipc/shm` (proc_sysvipc_shm(5)).
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 
 use super::Segment;
 use crate::values::{Key, ShmId};
 
 const PATH: &str = "/proc/sysvipc/shm";
+/// The maximum length of a line in bytes. The kernel's are shorter than 400, so a longer one is from another file.
+const MAX_LINE: u64 = 4096;
 
 impl Segment {
     /// Parses a line of the table. Columns have no fixed positions (long uids move them), so the line is split at
@@ -129,7 +131,7 @@ impl<R: BufRead> Segments<R> {
     /// `InvalidData` if there is none: the kernel always writes it, so this is another file, mounted over the table.
     pub fn new(mut table: R) -> io::Result<Self> {
         let mut line = Vec::new();
-        table.read_until(b'\n', &mut line)?;
+        table.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)?;
         if !line.trim_ascii_start().starts_with(b"key") {
             let message = format!("{} does not begin with its line of titles", PATH);
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
@@ -149,12 +151,18 @@ impl<R: BufRead> Iterator for Segments<R> {
     fn next(&mut self) -> Option<io::Result<Segment>> {
         while !self.failed {
             self.line.clear();
-            match self.table.read_until(b'\n', &mut self.line) {
+            match self.table.by_ref().take(MAX_LINE).read_until(b'\n', &mut self.line) {
                 Ok(0) => return None,
                 Err(error) => {
                     // The error would probably repeat, and a caller that skips errors would never finish.
                     self.failed = true;
                     return Some(Err(error));
+                }
+                Ok(length) if length as u64 == MAX_LINE => {
+                    // The rest of the line could be endless.
+                    self.failed = true;
+                    let message = format!("{PATH} has a row of more than {MAX_LINE} bytes");
+                    return Some(Err(io::Error::new(io::ErrorKind::InvalidData, message)));
                 }
                 Ok(_) => {}
             }
@@ -174,8 +182,6 @@ impl<R: BufRead> Iterator for Segments<R> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use super::*;
 
     const TITLES: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid \
@@ -183,6 +189,23 @@ mod tests {
 
     fn rows(table: &str) -> io::Result<Vec<Segment>> {
         Segments::new(table.as_bytes())?.collect()
+    }
+
+    #[test]
+    fn an_endless_line_ends_the_table() {
+        for beginning in ["", "key\n", "key\n42 3 600 "] {
+            let mut endless = BufReader::new(beginning.as_bytes().chain(io::repeat(b'1')));
+            let mut rows = match Segments::new(&mut endless) {
+                Ok(rows) => rows,
+                Err(error) => {
+                    assert_eq!((error.kind(), beginning), (io::ErrorKind::InvalidData, ""));
+                    continue;
+                }
+            };
+            let error = rows.next().expect("a row").expect_err("no segment");
+            assert_eq!(error.to_string(), "/proc/sysvipc/shm has a row of more than 4096 bytes");
+            assert!(rows.next().is_none());
+        }
     }
 
     #[test]
