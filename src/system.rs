@@ -19,6 +19,7 @@ mod proc_file;
 pub(crate) mod process;
 mod process_stat;
 pub(crate) mod processes;
+pub(crate) mod regular_file;
 pub(crate) mod signals;
 pub(crate) mod spawn;
 pub(crate) mod stack;

@@ -6,6 +6,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::regular_file;
+
 /// The directories of systemd's configuration, highest priority first (systemd.conf(5), "CONFIGURATION DIRECTORIES AND
 /// PRECEDENCE").
 const DIRECTORIES: [&str; 4] = ["etc/systemd", "run/systemd", "usr/local/lib/systemd", "usr/lib/systemd"];
@@ -60,7 +62,7 @@ impl RemoveIpc {
 
 /// Returns a file's contents with its path; `None` if it does not exist.
 fn read_existing(path: PathBuf) -> Result<Option<(PathBuf, Vec<u8>)>, Unreadable> {
-    match existing(fs::read(&path)) {
+    match existing(regular_file::read(&path)) {
         Ok(text) => Ok(text.map(|text| (path, text))),
         Err(error) => Err((path, error)),
     }
@@ -124,8 +126,9 @@ pub(crate) fn is_running() -> bool {
 
 /// Returns the last uid of system users. logind does not remove their segments (login.defs(5)).
 pub(crate) fn system_uid_max() -> u32 {
-    let text = fs::read_to_string("/etc/login.defs").unwrap_or_default();
-    text.lines()
+    let text = regular_file::read("/etc/login.defs").unwrap_or_default();
+    String::from_utf8_lossy(&text)
+        .lines()
         .filter_map(|line| line.trim().strip_prefix("SYS_UID_MAX"))
         .find_map(|value| value.trim().parse().ok())
         .unwrap_or(SYSTEM_UID_MAX)

@@ -133,6 +133,8 @@ fn a_fifo_in_place_of_a_file_of_names_is_not_read() {
         let named = in_time("list --owner somebody");
         assert_eq!(named.out, "status 1\n", "{named:?}");
         assert!(named.err.contains("it is not a regular file"), "{named:?}");
+        let completed = in_time("completions bash --words-before 3 -- shmadm list --owner ''");
+        assert!(completed.code == Some(0) && !completed.out.contains("status"), "{completed:?}");
     });
 }
 
@@ -154,6 +156,9 @@ fn a_file_of_names_that_is_far_too_large_is_not_read() {
             named.err.starts_with("shmadm: cannot look up user \"somebody\": cannot read /etc/passwd"),
             "{named:?}"
         );
+        let line = "completions bash --words-before 3 -- shmadm list --owner ''";
+        let completed = in_mounts(ns, &format!("{mounts}; {} $SHMADM {line}", measure.display()));
+        assert!(peak_kib(&completed) < 32 << 10, "{completed:?}");
         assert!(!ns.path("called").exists(), "getent would read the same file");
     });
 }

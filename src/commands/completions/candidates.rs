@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs;
 
 use clap_complete::engine::{CompletionCandidate, PathCompleter, ValueCompleter};
 
 use crate::output::{COLUMNS, Column};
 use crate::segments::lookup::rows;
 use crate::system::names::Names;
+use crate::system::regular_file;
 use crate::sysv::Segment;
 use crate::values::{Key, human, visible};
 
@@ -76,7 +76,7 @@ pub(super) fn groups() -> Vec<CompletionCandidate> {
 }
 
 fn names_of(of_segments: impl Iterator<Item = String>, file: &str) -> Vec<CompletionCandidate> {
-    let file = fs::read(file).unwrap_or_default();
+    let file = regular_file::read(file).unwrap_or_default();
     let lines = file.split(|byte| *byte == b'\n').filter_map(|line| str::from_utf8(line).ok());
     let names = lines.filter_map(|line| line.split_once(':')).map(|(name, _)| name.to_owned());
     let is_plain = |name: &String| !name.is_empty() && visible(name.as_bytes()) == *name;

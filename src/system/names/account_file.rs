@@ -3,12 +3,10 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::iter;
-use std::os::unix::fs::OpenOptionsExt;
 
 use super::Database;
+use crate::system::regular_file::{self, MAX_BYTES};
 
-/// The maximum size of a file that is read: more than any real file has.
-const MAX_BYTES: u64 = 64 << 20;
 /// The maximum number of bytes kept of a line. The members of a group follow its number, and can be many.
 const MAX_LINE: u64 = 1 << 20;
 
@@ -43,14 +41,9 @@ pub(super) fn find(database: Database, name: &[u8]) -> io::Result<Option<Account
     Ok(None)
 }
 
-/// Opens the file of the database. A FIFO or a device in its place is not opened, because reading it could wait forever.
+/// Opens the file of the database.
 fn open(database: Database) -> io::Result<File> {
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path(database))?;
-    match file.metadata()? {
-        metadata if !metadata.is_file() => Err(io::Error::other("it is not a regular file")),
-        metadata if metadata.len() > MAX_BYTES => Err(io::ErrorKind::FileTooLarge.into()),
-        _ => Ok(file),
-    }
+    regular_file::open(path(database))
 }
 
 /// Returns whether the file is too large to be read. Then getent(1) should not read it either.
