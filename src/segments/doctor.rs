@@ -61,7 +61,9 @@ impl Check {
 
 /// Runs all checks. Call this while the process has one thread.
 pub(crate) fn examine() -> Vec<Check> {
-    let checks: [fn() -> Check; 10] = [
+    // Threads that read other processes may be left behind.
+    let private_namespace = visibility::private_namespace();
+    let checks: [fn() -> Check; 9] = [
         kernel::limits,
         kernel::rmid_forced,
         logout::remove_ipc,
@@ -71,7 +73,6 @@ pub(crate) fn examine() -> Vec<Check> {
         visibility::table,
         visibility::processes,
         visibility::kernel_watch,
-        visibility::private_namespace,
     ];
-    checks.iter().map(|check| check()).collect()
+    checks.iter().map(|check| check()).chain([private_namespace]).collect()
 }
