@@ -55,6 +55,12 @@ pub fn main() -> u8 {
         }
         report_unanswered();
         report_cut();
+        if result.is_ok() && context.lookups.misses_processes() {
+            say(
+                "cannot tell whether creators and last users are alive: /proc does not show the processes of this pid \
+                 namespace",
+            );
+        }
         if let Some(attachments) = context.lookups.incomplete_attachments() {
             report_incomplete(attachments);
         }

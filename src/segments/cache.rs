@@ -61,6 +61,11 @@ impl Lookups {
         self.processes.get_or_init(Processes::new)
     }
 
+    /// Returns whether a process was asked for, and /proc does not show the processes of our pid namespace.
+    pub(crate) fn misses_processes(&self) -> bool {
+        self.processes.get().is_some_and(Processes::are_unknown)
+    }
+
     /// Returns the time of the first call.
     pub(crate) fn clock(&self) -> &Clock {
         self.clock.get_or_init(Clock::now)

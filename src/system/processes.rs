@@ -47,6 +47,11 @@ impl Processes {
         found
     }
 
+    /// Returns whether a process was asked for, and /proc does not show the processes of our pid namespace.
+    pub(crate) fn are_unknown(&self) -> bool {
+        self.proc_is_ours.get() == Some(&false)
+    }
+
     /// Announces processes that [`Processes::running`] may be asked for.
     pub(crate) fn announce(&self, pids: impl Iterator<Item = i32>) {
         self.announced.borrow_mut().extend(pids);

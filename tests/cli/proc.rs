@@ -188,3 +188,28 @@ fn hidden_processes_are_noticed_where_the_first_process_is_our_own() {
         }
     });
 }
+
+#[test]
+fn the_processes_of_another_pid_namespace_are_noticed() {
+    in_namespace_as_root(|ns| {
+        let list = |options: &[&str], line: &str| {
+            // In another pid namespace, the creator would have no pid.
+            let script = format!("$0 create 1 --size 1 --exist-ok -q >made && exec $0 {line}");
+            let mut unshare = ns.program("unshare");
+            unshare.args(["--pid", "--fork"]).args(options).args(["sh", "-c", &script, shmadm_path()]);
+            let list = ended(unshare.stdin(Stdio::null()));
+            ns.shmadm(["remove", "--all", "--yes", "--quiet"]).ok();
+            list
+        };
+        let told = "shmadm: cannot tell whether creators and last users are alive: /proc does not show";
+        for line in ["list", "list -f json", "list -q --creator-exited", "metrics", "remove --orphaned --yes"] {
+            let foreign = list(&[], line);
+            assert_eq!((foreign.code, foreign.err.matches(told).count()), (Some(0), 1), "{line}: {foreign:?}");
+            assert!(!list(&["--mount-proc"], line).err.contains(told), "{line}");
+        }
+        // Nothing about processes is shown here.
+        for line in ["list -q", "list -o key,size -f raw", "limits", "read 1"] {
+            assert_eq!(list(&[], line).err, "", "{line}");
+        }
+    });
+}
