@@ -16,8 +16,7 @@ const MAX_VARIABLES: u64 = 4096;
 /// The maximum length of a value that is kept, in bytes.
 const MAX_VALUE_BYTES: usize = 4096;
 
-/// Returns the values of these variables in a waiting process. After the deadline no further file is searched for the
-/// current ones.
+/// Returns the values of these variables in a waiting process; none if finding the current ones takes until the deadline.
 pub(super) fn read(
     tid: i32,
     names: &[String],
@@ -31,6 +30,8 @@ pub(super) fn read(
     }
     match pointers(tid, mappings, memory, modules, deadline) {
         Some(pointers) => pointers.iter().filter_map(|pointer| named_at(names, *pointer, memory)).collect(),
+        // The initial values may be outdated.
+        None if Instant::now() >= deadline => BTreeMap::new(),
         None => {
             let first = read_file(tid, "environ", MAX_ENVIRONMENT_BYTES).unwrap_or_default();
             first.split(|byte| *byte == 0).filter_map(|string| named(names, string)).collect()

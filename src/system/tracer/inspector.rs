@@ -23,8 +23,10 @@ use crate::system::stack::{Mappings, Memory, Modules, walk};
 /// The time after which the remaining frames of a stack are left out. It is shorter than the time after which a call
 /// continues without the result of its inspection.
 const MAX_WALK: Duration = Duration::from_millis(800);
-/// The number of walks that took this time after which no stack is walked: all callers wait for each of them.
-const MAX_LATE: usize = 4;
+/// The time of all slow walks after which no stack is walked: all callers wait for each of them.
+const MAX_SLOW: Duration = Duration::from_secs(4);
+/// The time from which a walk is slow. Usually it takes microseconds.
+const SLOW: Duration = Duration::from_millis(100);
 /// The maximum number of bytes read of a maps file.
 const MAX_MAPS_BYTES: u64 = 4 << 20;
 /// The maximum number of ancestors that are recorded.
@@ -39,8 +41,8 @@ pub(super) struct Inspector {
     wanted: Wanted,
     modules: Modules,
     root_started: u64,
-    /// The number of walks that took too long.
-    late: usize,
+    /// The time that slow walks took.
+    slow: Duration,
     known: HashMap<i32, (Stat, Arc<Process>)>,
     recent: HashMap<i32, Recent>,
 }
@@ -63,7 +65,7 @@ struct Recent {
 impl Inspector {
     pub(super) fn new(wanted: Wanted, modules: Modules) -> Inspector {
         let root_started = Stat::read(wanted.root).map_or(0, |stat| stat.started);
-        Inspector { wanted, modules, root_started, late: 0, known: HashMap::new(), recent: HashMap::new() }
+        Inspector { wanted, modules, root_started, slow: Duration::ZERO, known: HashMap::new(), recent: HashMap::new() }
     }
 
     /// Inspects the process of a thread that waits in this call; `None` if it is not visible.
@@ -72,9 +74,9 @@ impl Inspector {
             return None;
         }
         let now = Instant::now();
-        let deadline = if self.late < MAX_LATE { now + MAX_WALK } else { now };
+        let deadline = if self.slow < MAX_SLOW { now + MAX_WALK } else { now };
         let caller = self.inspect_until(tid, call, deadline);
-        self.late += usize::from(Instant::now() >= deadline);
+        self.slow += Some(now.elapsed()).filter(|taken| *taken >= SLOW).unwrap_or_default();
         caller
     }
 
