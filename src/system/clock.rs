@@ -10,6 +10,8 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use nix::time::{ClockId, clock_gettime};
 
+use super::regular_file;
+
 /// The inode of the initial time namespace, which is fixed (include/linux/proc_ns.h, `PROC_TIME_INIT_INO`).
 const INITIAL: u64 = 0xEFFF_FFFA;
 
@@ -90,19 +92,23 @@ fn time_namespace_offset(offsets: io::Result<String>) -> Option<i64> {
     }
 }
 
+/// The file of the machine's time zone.
+const LOCALTIME: &str = "/etc/localtime";
+
 /// Returns the user's time zone. Without TZ this function reads /etc/localtime itself: jiff would also walk all of
 /// /usr/share/zoneinfo to find the zone's name.
 fn time_zone() -> TimeZone {
-    let is_named = env::var_os("TZ").is_some();
-    let local = || TimeZone::tzif("", &fs::read("/etc/localtime").ok()?).ok();
-    let zone = if is_named { None } else { local() };
-    let system = || if tz_is_a_stream() { None } else { TimeZone::try_system().ok() };
+    let named = env::var_os("TZ");
+    let local = || TimeZone::tzif("", &regular_file::read(LOCALTIME).ok()?).ok();
+    let zone = if named.is_some() { None } else { local() };
+    let system = || if is_a_stream(named.as_deref()) { None } else { TimeZone::try_system().ok() };
     zone.or_else(system).unwrap_or(TimeZone::UTC)
 }
 
-/// Returns whether TZ names a FIFO or a device. The library would read it to the end, which may block for ever.
-fn tz_is_a_stream() -> bool {
-    let Some(zone) = env::var_os("TZ") else { return false };
+/// Returns whether TZ, or without it /etc/localtime, names a FIFO or a device. The library would read it to the end, which
+/// may block for ever.
+fn is_a_stream(zone: Option<&OsStr>) -> bool {
+    let zone = zone.unwrap_or(OsStr::new(LOCALTIME));
     let path = OsStr::from_bytes(zone.as_bytes().strip_prefix(b":").unwrap_or(zone.as_bytes()));
     fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }

@@ -121,6 +121,18 @@ fn a_user_who_cannot_be_looked_up_is_not_missing() {
 }
 
 #[test]
+fn a_fifo_in_place_of_the_time_zone_is_not_read() {
+    in_namespace_as_root(|ns| {
+        ns.shmadm(["create", "1", "--size", "1", "-q"]).ok();
+        // Of a link, the target.
+        let run = "mkfifo fifo; mount --bind fifo \"$(realpath /etc/localtime)\"; unset TZ; \
+            timeout 20 $SHMADM list -o ctime --time-format iso --no-headings -f raw || echo status $?";
+        let time = in_mounts(ns, run).ok();
+        assert!(!time.contains("status"), "{time}");
+    });
+}
+
+#[test]
 fn a_fifo_in_place_of_a_file_of_names_is_not_read() {
     in_namespace_as_root(|ns| {
         ns.shmadm(["create", "1", "--size", "1", "-q"]).ok();
