@@ -112,7 +112,7 @@ fn report_cut() {
 /// ordinary user; for root, a security module or the user namespace can be the reason.
 fn report_incomplete(attachments: &Attachments) {
     if let Some(error) = &attachments.error {
-        say(format_args!("cannot find the attachments: /proc shows no processes: {error}"));
+        say(format_args!("cannot find the attachments: {error}"));
     }
     if attachments.skipped > 0 {
         let those = counted(attachments.skipped, "process");

@@ -131,7 +131,7 @@ impl Description<'_> {
     fn why_missing(self) -> String {
         let attachments = self.lookups.attachments();
         if let Some(error) = &attachments.error {
-            return format!("/proc shows no processes: {error}");
+            return error.clone();
         }
         let mut reasons = Vec::new();
         if attachments.unreadable > 0 {

@@ -69,14 +69,20 @@ impl Attachments {
 
     fn found(wanted: Option<BTreeSet<ShmId>>) -> Attachments {
         let mut attachments = Attachments::default();
+        match Identity::ours() {
+            Ok(ours) => attachments.ours = Some(ours.inode),
+            Err(error) => {
+                attachments.error = Some(format!("/proc does not show our own IPC namespace: {error}"));
+                return attachments;
+            }
+        }
         if let Err(error) = Search::new(wanted).and_then(|search| attachments.inspect_all(&Arc::new(search))) {
-            attachments.error = Some(error.to_string());
+            attachments.error = Some(format!("/proc shows no processes: {error}"));
         }
         attachments
     }
 
     fn inspect_all(&mut self, search: &Arc<Search>) -> io::Result<()> {
-        self.ours = Identity::ours().ok().map(|identity| identity.inode);
         let mut pids = all_pids()?;
         self.hidden = others_are_hidden();
         pids.sort_unstable();

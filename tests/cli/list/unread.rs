@@ -26,6 +26,8 @@ fn holders_and_former_keys_that_cannot_be_found_are_reported() {
             assert_eq!(ns.shmadm(line.split(' ')).err, "", "{line}");
             let (_, err) = list(ns, "getdents64", "/proc", line);
             assert!(err.contains("shmadm: cannot find the attachments: /proc shows no processes: "), "{line}: {err}");
+            let (_, err) = list(ns, "statx", "/proc/thread-self/ns/ipc", line);
+            assert!(err.contains("cannot find the attachments: /proc does not show our own IPC namespace: "), "{err}");
             let (_, err) = list(ns, "openat", &maps, line);
             assert!(err.contains("shmadm: cannot find all attachments: "), "{line}: {err}");
             assert!(err.contains(" cannot be inspected"), "{line}: {err}");
