@@ -74,8 +74,8 @@ pub fn main() -> u8 {
     }
 }
 
-/// Parses the command line, as [`Cli::try_parse`] does. What clap needed for it is not freed: that would take 2 % of the
-/// time of `list`, and this process ends soon.
+/// Parses the command line, as [`clap::Parser::try_parse`] does. What clap needed for it is not freed: that would take 2 %
+/// of the time of `list`, and this process ends soon.
 fn parse() -> Result<Cli, clap::Error> {
     let mut command = ManuallyDrop::new(Cli::command());
     let matches = command.try_get_matches_from_mut(env::args_os());

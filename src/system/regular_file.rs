@@ -11,8 +11,7 @@ pub(crate) const MAX_BYTES: u64 = 64 << 20;
 /// The number of the device /dev/null: major 1, minor 3 (null(4)).
 const NULL_DEVICE: u64 = 0x103;
 
-/// Opens a file, if it is a regular file of at most [`MAX_BYTES`]. A FIFO or a device is not opened, because reading it could
-/// wait forever.
+/// Opens a file, if it is a regular file of at most [`MAX_BYTES`]. Reading a FIFO or a device could wait forever.
 pub(super) fn open(path: impl AsRef<Path>) -> io::Result<File> {
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     match file.metadata()? {

@@ -135,8 +135,8 @@ fn proved(search: &Search, pid: i32, mut holding: Holding) -> Holding {
     holding
 }
 
-/// Returns the mappings of segments, until one is the last that is wanted, and the inode of the process's IPC namespace. `None` if
-/// there are none.
+/// Returns the mappings of segments, up to the last one that is wanted, and the inode of the process's IPC namespace. `None`
+/// if there are none.
 fn mappings(
     search: &Search,
     pid: i32,

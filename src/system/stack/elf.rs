@@ -116,8 +116,8 @@ fn environ_of<'data, R: ReadRef<'data>>(elf: &ElfFile64<'data, Endianness, R>) -
     found
 }
 
-/// Visits each symbol of a table that is defined in its file, with at most `max_bytes` of its name: all symbols can share one
-/// endless name. All names are read at once: reading them one by one takes a system call each.
+/// Visits each symbol of a table that is defined in its file, with at most `max_bytes` of its name: all symbols can share
+/// one endless name. All names are read at once: reading them one by one takes a system call each.
 pub(super) fn each_definition<'data, R: ReadRef<'data>>(
     elf: &ElfFile64<'data, Endianness, R>,
     table: &SymbolTable<'data, FileHeader64<Endianness>, R>,
